@@ -1,0 +1,21 @@
+"""The front door: `snakemake all_figures`, `snakemake periodic_fig3`; see README.md."""
+
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/analysis.smk"
+include: "workflow/rules/figures.smk"
+
+
+rule all_figures:
+    default_target: True
+    input:
+        published(plan.figures),

@@ -1,0 +1,23 @@
+"""What an analysis is given of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunInput:
+    """A finished run.
+
+    Attributes:
+        folder: holds metrics.parquet and steps.parquet.
+        swept: the values that tell the run from the table's others, by dotted key.
+        stopped: whether training ended early because the loss stopped being finite.
+    """
+
+    folder: Path
+    swept: Mapping[str, Any]
+    stopped: bool

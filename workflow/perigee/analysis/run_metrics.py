@@ -1,0 +1,26 @@
+"""The metrics of several runs in one tidy table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from perigee.analysis.inputs import RunInput
+
+
+def tabulate(runs: Sequence[RunInput]) -> pd.DataFrame:
+    """A row an epoch of a run.
+
+    Columns: ``run`` (its place in the sweep, from 0), the swept values by their dotted keys,
+    ``stopped`` (whether the run's loss stopped being finite at the end of its rows), and those of
+    metrics.parquet.
+    """
+    tables = []
+    for position, run in enumerate(runs):
+        table = pd.read_parquet(run.folder / "metrics.parquet")
+        labels = {"run": position, **run.swept, "stopped": run.stopped}
+        for column, value in reversed(labels.items()):
+            table.insert(0, column, value)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,45 @@
+"""Reading YAML strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from perigee.errors import PerigeeError
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a mapping that has one key twice, where plain YAML keeps the last silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for position, key in enumerate(keys):
+            if key in keys[:position]:
+                line = node.value[position][0].start_mark.line + 1
+                raise PerigeeError(
+                    f"{self.name}, line {line}: key '{key}' stands twice in one mapping; rename "
+                    "or remove one of the two."
+                )
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        PerigeeError: no such file, no YAML, no mapping, or a key that stands twice.
+    """
+    try:
+        with path.open(encoding="utf-8") as stream:
+            document = yaml.load(stream, _StrictLoader)  # noqa: S506 (a SafeLoader)
+    except OSError as error:
+        raise PerigeeError(f"{path} cannot be read ({error.strerror}); create it.") from error
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise PerigeeError(f"{path} is not valid YAML: {problem}; mend that line.") from error
+    if not isinstance(document, dict):
+        raise PerigeeError(f"{path} holds no mapping of keys to values; fill it in.")
+    return document

@@ -1,0 +1,195 @@
+"""A study file at one scale: its figures, their tables, and the runs these need."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perigee.configuration.reading import read_yaml
+from perigee.configuration.scales import at_scale
+from perigee.configuration.validation import read_schema, validated, validated_component
+from perigee.errors import PerigeeError
+from perigee.identity.canonical import canonical_json
+from perigee.paths import shown
+from perigee.spec import COMPONENT_FIELDS, Component, RunSpec
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A run that a table needs.
+
+    Attributes:
+        spec: the run.
+        epochs: how many of its epochs the table needs.
+        swept: the swept values by which the table tells its runs apart, e.g.
+            ``{"optimiser.learning_rate": 0.3, "seed": 0}``.
+    """
+
+    spec: RunSpec
+    epochs: int
+    swept: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TableRequest:
+    """A table that a figure needs: an analysis with its parameters, and the runs it reads."""
+
+    name: str
+    analysis: Component
+    runs: tuple[RunRequest, ...]
+
+
+@dataclass(frozen=True)
+class FigureRequest:
+    """A figure at one scale.
+
+    Attributes:
+        paper: e.g. "periodic".
+        name: e.g. "fig3".
+        title: a line for the report and messages.
+        citation: the paper, shortly.
+        tables: what the notebook reads.
+        settings: every value in effect, by dotted key, to be compared with another scale's.
+    """
+
+    paper: str
+    name: str
+    title: str
+    citation: str
+    tables: tuple[TableRequest, ...]
+    settings: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The name outsiders use: <paper>_<figure>."""
+        return f"{self.paper}_{self.name}"
+
+
+def read_study(path: Path, scale: str) -> list[FigureRequest]:
+    """All figures of a study file at one scale, in the file's order.
+
+    Args:
+        path: config/studies/<paper>.yaml.
+        scale: one of `perigee.configuration.scales.SCALES`.
+
+    Raises:
+        PerigeeError: anything in the file is wrong.
+    """
+    file = shown(path)
+    document = at_scale(read_yaml(path), scale, file)
+    study = validated(document, read_schema("study"), file)
+    if study["study"] != path.stem:
+        raise PerigeeError(
+            f"{file}: key 'study' is '{study['study']}', but the file is named '{path.stem}'; "
+            "make the two agree."
+        )
+    return [_figure(study, name, file) for name in study["figures"]]
+
+
+def _figure(study: Mapping[str, Any], name: str, file: str) -> FigureRequest:
+    figure = study["figures"][name]
+    settings: dict[str, Any] = {}
+    tables = []
+    for table_name, table in figure["tables"].items():
+        key = f"figures.{name}.tables.{table_name}"
+        analysis = validated_component("analysis", table["analysis"], file, f"{key}.analysis")
+        settings |= _flattened(analysis.parameters, table_name)
+        requests: list[RunRequest] = []
+        for position, sweep in enumerate(table.get("runs", [])):
+            where = f"{key}.runs[{position}]"
+            base = _base_run(study, sweep, where, file)
+            requests.extend(_expanded(base, sweep, where, file))
+            in_effect = _flattened(base, "") | {"epochs": sweep["epochs"]} | sweep.get("sweep", {})
+            settings |= {f"{table_name}.runs{position}.{k}": v for k, v in in_effect.items()}
+        tables.append(TableRequest(table_name, analysis, tuple(requests)))
+    return FigureRequest(
+        paper=study["study"],
+        name=name,
+        title=figure["title"],
+        citation=study["citation"],
+        tables=tuple(tables),
+        settings=settings,
+    )
+
+
+def _base_run(
+    study: Mapping[str, Any], sweep: Mapping[str, Any], where: str, file: str
+) -> dict[str, Any]:
+    known = study.get("runs", {})
+    if sweep["base"] not in known:
+        raise PerigeeError(
+            f"{file}: key '{where}.base' is '{sweep['base']}', which is no entry of 'runs'; "
+            f"known are {', '.join(sorted(known)) or 'none'}."
+        )
+    base = copy.deepcopy(known[sweep["base"]])
+    for dotted, value in sweep.get("set", {}).items():
+        _set(base, dotted, value, f"{where}.set", file)
+    return base
+
+
+def _expanded(
+    base: dict[str, Any], sweep: Mapping[str, Any], where: str, file: str
+) -> Iterator[RunRequest]:
+    """One request for every combination of the swept values; equal ones are given once."""
+    swept = sweep.get("sweep", {})
+    seen: list[RunSpec] = []
+    for values in itertools.product(*swept.values()):
+        run = copy.deepcopy(base)
+        for dotted, value in zip(swept, values, strict=True):
+            _set(run, dotted, value, f"{where}.sweep", file)
+        spec = resolved_run(run, where, file)
+        if spec not in seen:
+            seen.append(spec)
+            plain = spec.to_dict()
+            yield RunRequest(spec, sweep["epochs"], {key: _get(plain, key) for key in swept})
+
+
+def resolved_run(run: Mapping[str, Any], where: str, file: str) -> RunSpec:
+    """A run's spec with defaults filled in and everything checked.
+
+    Args:
+        run: as under ``runs`` of a study file, at one scale.
+        where, file: where the run stands, for messages.
+
+    Raises:
+        PerigeeError: a key or value is wrong.
+    """
+    schema = read_schema("study")
+    run_schema = {**schema["$defs"]["run"], "$defs": schema["$defs"]}
+    checked = validated(dict(run), run_schema, file, where)
+    components = {
+        kind: validated_component(kind, checked[kind], file, f"{where}.{kind}").to_dict()
+        for kind in COMPONENT_FIELDS
+    }
+    return RunSpec.from_dict(checked | components)
+
+
+def _set(run: dict[str, Any], dotted: str, value: Any, where: str, file: str) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        if not isinstance(run.get(parent), dict):
+            raise PerigeeError(
+                f"{file}: key '{where}.{dotted}' leads nowhere: a run has no '{parent}' with keys "
+                "of its own; name a key such as 'optimiser.learning_rate'."
+            )
+        run = run[parent]
+    run[last] = value
+
+
+def _get(run: Mapping[str, Any], dotted: str) -> Any:
+    value: Any = run
+    for part in dotted.split("."):
+        value = value[part]
+    return value if isinstance(value, bool | int | float | str) else canonical_json(value)
+
+
+def _flattened(value: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, item in value.items():
+        key = f"{prefix}.{name}".removeprefix(".")
+        flat |= _flattened(item, key) if isinstance(item, Mapping) else {key: item}
+    return flat

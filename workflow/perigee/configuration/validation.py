@@ -1,0 +1,157 @@
+"""Checking documents against JSON schemas, with one sentence for what is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import jsonschema
+
+from perigee.configuration.reading import read_yaml
+from perigee.errors import PerigeeError
+from perigee.paths import SCHEMAS
+from perigee.registry import REGISTRY
+from perigee.spec import Component
+
+KINDS = {
+    "dataset": "data set",
+    "norm_control": "norm control",
+}
+
+LIMITS = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "greater than {}",
+    "exclusiveMaximum": "less than {}",
+}
+
+
+@cache
+def read_schema(name: str) -> dict[str, Any]:
+    """config/schemas/<name>.schema.yaml."""
+    return read_yaml(SCHEMAS / f"{name}.schema.yaml")
+
+
+def validated(document: Any, schema: Mapping[str, Any], file: str, key: str = "") -> Any:
+    """The document with text that spells a number made one, and defaults filled in.
+
+    Args:
+        document: what a user wrote.
+        schema: a JSON schema; of ``$ref`` only "#/$defs/..." is understood.
+        file, key: where the document stands, for messages.
+
+    Raises:
+        PerigeeError: the document breaks the schema; the message names file, key and value.
+    """
+    completed = _complete(document, schema, schema)
+    _refuse_not_finite(completed, file, key)
+    validator = jsonschema.Draft202012Validator(dict(schema))
+    error = jsonschema.exceptions.best_match(validator.iter_errors(completed))
+    if error is not None:
+        path = key + "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
+        )
+        raise PerigeeError(f"{file}: {_sentence(error, path.removeprefix('.'))}")
+    return completed
+
+
+def validated_component(kind: str, value: Mapping[str, Any], file: str, key: str) -> Component:
+    """A building block with all its parameters, checked against its line in the registry.
+
+    Raises:
+        PerigeeError: no such block, or its parameters are wrong.
+    """
+    known = REGISTRY[kind]
+    name = value.get("name")
+    if name not in known:
+        raise PerigeeError(
+            f"{file}: key '{key}.name' is '{name}', which is no {KINDS.get(kind, kind)}; "
+            f"{_suggestion(str(name), known)}."
+        )
+    properties = known[name].parameters
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["name", *(k for k, s in properties.items() if "default" not in s)],
+        "properties": {"name": {"type": "string"}, **properties},
+    }
+    return Component.from_dict(validated(dict(value), schema, file, key))
+
+
+def _complete(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rpartition("/")[2]] | {
+            k: v for k, v in schema.items() if k != "$ref"
+        }
+    if isinstance(value, dict):
+        properties = schema.get("properties", {})
+        other = schema.get("additionalProperties")
+        other = other if isinstance(other, dict) else {}
+        filled = {k: s["default"] for k, s in properties.items() if "default" in s} | value
+        return {k: _complete(v, properties.get(k, other), root) for k, v in filled.items()}
+    if isinstance(value, list):
+        return [_complete(item, schema.get("items", {}), root) for item in value]
+    types = schema.get("type", [])
+    types = [types] if isinstance(types, str) else types
+    if isinstance(value, str) and {"number", "integer"} & set(types):
+        return _as_number(value)
+    return value
+
+
+def _as_number(text: str) -> Any:
+    """1e-3 is text to YAML 1.1, but a number to whoever writes it."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if math.isfinite(number) and number == int(number) else number
+
+
+def _refuse_not_finite(value: Any, file: str, key: str) -> None:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _refuse_not_finite(item, file, f"{key}.{name}".removeprefix("."))
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            _refuse_not_finite(item, file, f"{key}[{position}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise PerigeeError(f"{file}: key '{key}' is {value}; give a finite number.")
+
+
+def _sentence(error: jsonschema.ValidationError, key: str) -> str:
+    value, limit, kind = error.instance, error.validator_value, str(error.validator)
+    inside = f" in '{key}'" if key else ""
+    shown = repr(value) if isinstance(value, str) else value
+    schema: Any = error.schema
+    if kind == "additionalProperties":
+        known = schema.get("properties", {})
+        unknown = next(name for name in value if name not in known)
+        return f"unknown key '{unknown}'{inside}; {_suggestion(unknown, known)}."
+    if kind == "required":
+        missing = next(name for name in limit if name not in value)
+        return f"key '{missing}'{inside} is missing; add it."
+    if error.parent is None and kind == "pattern" and error.absolute_schema_path[-2] == (
+        "propertyNames"
+    ):
+        return f"'{value}'{inside} is no possible name; names look like {limit}."
+    if kind in LIMITS:
+        return f"key '{key}' is {shown}; it must be {LIMITS[kind].format(limit)}."
+    if kind == "type":
+        wanted = " or ".join([limit] if isinstance(limit, str) else limit)
+        wanted = wanted.replace("object", "mapping").replace("array", "list")
+        return f"key '{key}' is {shown}; it must be of type {wanted}."
+    if kind == "enum":
+        return f"key '{key}' is {shown}; {_suggestion(str(value), limit)}."
+    if kind in ("minItems", "minProperties"):
+        return f"key '{key}' is empty; give at least one entry."
+    return f"key '{key}' is {shown}: {error.message}; change it."
+
+
+def _suggestion(name: str, known: Any) -> str:
+    names = sorted(map(str, known))
+    near = difflib.get_close_matches(name, names, n=1)
+    listed = f"known are {', '.join(names)}" if names else "none is known here"
+    return f"did you mean '{near[0]}'? ({listed})" if near else f"{listed}"

@@ -1,0 +1,52 @@
+"""The papers' simplest scale-invariant functions.
+
+f(x, y) = x^2 / (x^2 + y^2) and its conical combination F (Kodryan et al. 2022, eqs. (6), (7);
+Lobacheva et al. 2021, Figure 2).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def toy_value(points: np.ndarray) -> np.ndarray:
+    """f at points (..., 2), none of them the origin; shape (...)."""
+    x, y = points[..., 0], points[..., 1]
+    return x**2 / (x**2 + y**2)
+
+
+def toy_gradient(points: np.ndarray) -> np.ndarray:
+    """The gradient of f at points (..., 2), none of them the origin; shape (..., 2)."""
+    x, y = points[..., 0], points[..., 1]
+    factor = 2 * x * y / (x**2 + y**2) ** 2
+    return np.stack((factor * y, -factor * x), axis=-1)
+
+
+def combination_value(points: np.ndarray, coefficients: np.ndarray) -> float:
+    """F at ``points`` (n, 2) with alpha_i > 0 (n,): the sum of alpha_i f(x_i, y_i)."""
+    return float(coefficients @ toy_value(points))
+
+
+def combination_gradient(points: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """The gradient of F at ``points`` (n, 2); shape (n, 2)."""
+    return coefficients[:, None] * toy_gradient(points)
+
+
+def projected_gradient_step(
+    points: np.ndarray, gradient: np.ndarray, learning_rate: float
+) -> np.ndarray:
+    """One step of gradient descent, rescaled to the norm before (Kodryan et al. 2022, eq. (2)).
+
+    Args:
+        points: all parameters together, any shape; their total norm is kept.
+        gradient: at ``points``, of the same shape.
+        learning_rate: eta; on the unit sphere this is the total effective learning rate.
+    """
+    stepped = points - learning_rate * gradient
+    return stepped * (np.linalg.norm(points) / np.linalg.norm(stepped))
+
+
+def random_point_on_sphere(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """A point drawn uniformly from the unit sphere of all its entries together."""
+    gaussian = np.random.default_rng(seed).standard_normal(shape)
+    return gaussian / np.linalg.norm(gaussian)

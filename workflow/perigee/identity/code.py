@@ -1,0 +1,150 @@
+"""Digests of the code that makes a product, over the import closure of its program.
+
+What counts is parsed source without comments, docstrings and positions, of every module of this
+package that the program reaches through imports: those it imports itself, and those its spec
+names through the registry. A change elsewhere changes no digest.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+import grimp
+
+import perigee
+
+PACKAGE = "perigee"
+PACKAGE_FOLDER = Path(perigee.__file__).parent
+
+HARMLESS = (
+    "perigee",
+    "perigee.cli",
+    "perigee.configuration",
+    "perigee.errors",
+    "perigee.identity",
+    "perigee.paths",
+    "perigee.plan",
+    "perigee.progress",
+    "perigee.registry",
+    "perigee.stamp",
+    "perigee.store",
+)
+"""Modules (with all below them) that cannot touch a number, and so are left out of digests.
+
+They read the command line and the configuration, name and move files, print progress. What the
+registry's lines decide is in the spec, or adds the named module to the closure.
+"""
+
+
+def code_digest(program: Path, components: Iterable[str] = ()) -> str:
+    """The digest of a program's import closure.
+
+    Args:
+        program: a Python file outside the package that imports from it. A command-line program
+            does nothing but read arguments and call the library, so its own text does not count.
+        components: further modules that the product's spec names.
+    """
+    roots = frozenset(_imported_modules(program.read_text())) | frozenset(components)
+    return _closure_digest(roots)
+
+
+def source_digest(source: str) -> str:
+    """The digest of one parsed source: what comments, docstrings and layout cannot change."""
+    return hashlib.sha256(_normalised(source).encode()).hexdigest()
+
+
+def closure(roots: frozenset[str]) -> tuple[str, ...]:
+    """All modules of the package that the roots reach, themselves included, harmless ones left out.
+
+    Packages count with each of their modules, since importing a module runs its packages too.
+    """
+    graph = _import_graph()
+    reached: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        module = waiting.pop()
+        if module in reached or _is_harmless(module):
+            continue
+        reached.add(module)
+        waiting.extend(graph.find_modules_directly_imported_by(module))
+        waiting.extend(_packages_of(module))
+    return tuple(sorted(reached))
+
+
+@cache
+def _closure_digest(roots: frozenset[str]) -> str:
+    lines = (f"{module} {_module_digest(module)}" for module in closure(roots))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@cache
+def _import_graph() -> grimp.ImportGraph:
+    return grimp.build_graph(PACKAGE, cache_dir=None)
+
+
+@cache
+def _module_digest(module: str) -> str:
+    return source_digest(_module_file(module).read_text())
+
+
+def _module_file(module: str) -> Path:
+    relative = Path(*module.split(".")[1:])
+    package = PACKAGE_FOLDER / relative / "__init__.py"
+    return package if package.is_file() else PACKAGE_FOLDER / relative.with_suffix(".py")
+
+
+def _packages_of(module: str) -> Iterator[str]:
+    while "." in module:
+        module = module.rpartition(".")[0]
+        yield module
+
+
+def _is_harmless(module: str) -> bool:
+    # The package itself is harmless, its other modules are not.
+    return module == PACKAGE or any(
+        module == name or module.startswith(f"{name}.") for name in HARMLESS if name != PACKAGE
+    )
+
+
+def _imported_modules(source: str) -> Iterator[str]:
+    known = _import_graph().modules
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (name for name in names if name in known)
+
+
+def _normalised(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [line for line in node.body if not _is_bare_text(line)]
+    return _dump(tree)
+
+
+def _is_bare_text(statement: ast.stmt) -> bool:
+    """A docstring, of a definition or below an attribute: text that nothing reads."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _dump(node: object) -> str:
+    """Like `ast.dump`, but equal in every Python version: empty fields are always left out."""
+    if isinstance(node, ast.AST):
+        fields = ((name, getattr(node, name, None)) for name in node._fields)
+        kept = (f"{name}={_dump(value)}" for name, value in fields if value not in (None, []))
+        return f"{type(node).__name__}({','.join(kept)})"
+    if isinstance(node, list):
+        return f"[{','.join(map(_dump, node))}]"
+    return repr(node)

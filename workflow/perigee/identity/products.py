@@ -1,0 +1,103 @@
+"""The identity of each kind of product, and the folder that follows from it.
+
+A product's digest is taken over its spec, the code of its program for that spec, and the digests
+of its inputs. The workflow and the programs compute it with these same functions, so a program
+can refuse to write a product that its code would not make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from perigee.identity.canonical import digest
+from perigee.identity.code import code_digest, source_digest
+from perigee.paths import NOTEBOOKS, SCRIPTS
+from perigee.registry import registration
+from perigee.spec import COMPONENT_FIELDS, Component, RunSpec
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a product is.
+
+    Attributes:
+        kind: "dataset", "run", "table" or "figure".
+        name: for readers; says nothing that spec and inputs do not.
+        spec: canonical plain data.
+        code: digest of the code that makes it.
+        inputs: digests of the products it is made from, by role.
+    """
+
+    kind: str
+    name: str
+    spec: Any
+    code: str
+    inputs: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Over everything but the name."""
+        return digest(
+            {"kind": self.kind, "spec": self.spec, "code": self.code, "inputs": self.inputs}
+        )
+
+    @property
+    def folder(self) -> str:
+        """<kind>/<name>-<digest>, below the store."""
+        return f"{self.kind}/{self.name}-{self.digest}"
+
+
+def dataset_identity(dataset: Component) -> Identity:
+    """A data set's array file."""
+    code = code_digest(SCRIPTS / "build_dataset.py", [registration("dataset", dataset).module])
+    return Identity("dataset", dataset.name, dataset.to_dict(), code, {})
+
+
+def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
+    """A training run, whatever its number of epochs."""
+    components = {kind: getattr(spec, kind) for kind in COMPONENT_FIELDS if kind != "dataset"}
+    modules = [registration(kind, component).module for kind, component in components.items()]
+    code = code_digest(SCRIPTS / "train_run.py", modules)
+    rule = spec.optimiser.parameters
+    name = (
+        f"{spec.model.name}-{spec.dataset.name}-lr{_short(rule['learning_rate'])}"
+        f"-wd{_short(rule['weight_decay'])}-seed{spec.seed}"
+    )
+    return Identity("run", name, spec.to_dict(), code, {"dataset": dataset_digest})
+
+
+def table_identity(name: str, analysis: Component, runs: Sequence[Mapping[str, Any]]) -> Identity:
+    """A table.
+
+    Args:
+        name: for readers.
+        analysis: what computes it.
+        runs: of each run it reads the digest, the epochs and the swept values, in order.
+    """
+    code = code_digest(SCRIPTS / "make_table.py", [registration("analysis", analysis).module])
+    return Identity("table", name, analysis.to_dict(), code, {"runs": list(runs)})
+
+
+def figure_identity(key: str, stamp: Mapping[str, Any], tables: Mapping[str, str]) -> Identity:
+    """A figure.
+
+    Args:
+        key: <paper>_<figure>; its notebook is workflow/notebooks/<key>.py.
+        stamp: what is printed below it.
+        tables: digests of the tables it draws, by name.
+    """
+    notebook = NOTEBOOKS / f"{key}.py"
+    code = digest(
+        [
+            code_digest(notebook),
+            source_digest(notebook.read_text()),
+            code_digest(SCRIPTS / "draw_figure.py"),
+        ]
+    )
+    return Identity("figure", key, {"key": key, "stamp": dict(stamp)}, code, {"tables": tables})
+
+
+def _short(number: float) -> str:
+    return f"{number:g}"

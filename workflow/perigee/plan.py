@@ -1,0 +1,190 @@
+"""Everything that a configuration asks for at one scale, with the path of every product.
+
+This is what the Snakemake rules look things up in; it needs neither torch nor a store on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from perigee.configuration.reading import read_yaml
+from perigee.configuration.scales import SCALES
+from perigee.configuration.studies import FigureRequest, TableRequest, read_study
+from perigee.configuration.validation import read_schema, validated
+from perigee.errors import PerigeeError
+from perigee.identity.products import (
+    Identity,
+    dataset_identity,
+    figure_identity,
+    run_identity,
+    table_identity,
+)
+from perigee.paths import NOTEBOOKS, STUDIES
+from perigee.spec import Component, RunSpec
+from perigee.stamp import deviations
+
+
+@dataclass(frozen=True)
+class PlannedDataset:
+    """A data set to be built."""
+
+    identity: Identity
+    dataset: Component
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run up to a number of epochs."""
+
+    identity: Identity
+    spec: RunSpec
+    dataset: PlannedDataset
+    epochs: int
+
+    @property
+    def folder(self) -> str:
+        """<kind>/<name>-<digest>/e<epochs>, below the store."""
+        return f"{self.identity.folder}/e{self.epochs}"
+
+
+@dataclass(frozen=True)
+class PlannedTable:
+    """A table, and what its program needs to know of the runs it reads."""
+
+    identity: Identity
+    analysis: Component
+    runs: tuple[PlannedRun, ...]
+    swept: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class PlannedFigure:
+    """A figure."""
+
+    identity: Identity
+    request: FigureRequest
+    stamp: Mapping[str, Any]
+    tables: Mapping[str, PlannedTable]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All figures of a configuration at one scale, and the products they are made from.
+
+    Attributes:
+        scale: one of `SCALES`.
+        figures: by key, in the order of the papers and of their study files.
+    """
+
+    scale: str
+    figures: Mapping[str, PlannedFigure] = field(default_factory=dict)
+
+    @cached_property
+    def tables(self) -> dict[str, PlannedTable]:
+        """By folder below the store; likewise the other products."""
+        every = (table for figure in self.figures.values() for table in figure.tables.values())
+        return {table.identity.folder: table for table in every}
+
+    @cached_property
+    def runs(self) -> dict[str, PlannedRun]:
+        """Equal runs of several figures and papers appear once."""
+        return {run.folder: run for table in self.tables.values() for run in table.runs}
+
+    @cached_property
+    def datasets(self) -> dict[str, PlannedDataset]:
+        """Those that some run trains on."""
+        return {run.dataset.identity.folder: run.dataset for run in self.runs.values()}
+
+    def paper(self, name: str) -> list[PlannedFigure]:
+        """The figures of one paper."""
+        return [f for f in self.figures.values() if f.request.paper == name]
+
+
+def checked_configuration(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """The merged configuration, validated.
+
+    Args:
+        configuration: of config/config.yaml and all that is laid over it.
+
+    Raises:
+        PerigeeError: a key or value is wrong.
+    """
+    return dict(validated(dict(configuration), read_schema("config"), "config/config.yaml"))
+
+
+def make_plan(papers: Sequence[str], scale: str) -> Plan:
+    """Read the study files and name every product.
+
+    Every study file is checked at all three scales, whichever is planned.
+
+    Args:
+        papers: names of files in config/studies/.
+        scale: one of `SCALES`.
+
+    Raises:
+        PerigeeError: anything in the files is wrong, or a figure has no notebook.
+    """
+    requests: dict[str, dict[str, FigureRequest]] = {name: {} for name in SCALES}
+    for paper in papers:
+        path = STUDIES / f"{paper}.yaml"
+        if not path.is_file():
+            known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+            raise PerigeeError(
+                f"config/config.yaml: key 'papers' names '{paper}', but there is no "
+                f"config/studies/{paper}.yaml; known are {known}."
+            )
+        for name in SCALES:
+            requests[name] |= {figure.key: figure for figure in read_study(path, name)}
+    planner = _Planner()
+    return Plan(
+        scale,
+        {
+            key: planner.figure(request, scale, requests["paper"][key])
+            for key, request in requests[scale].items()
+        },
+    )
+
+
+class _Planner:
+    """Names products; equal runs are named once."""
+
+    def __init__(self) -> None:
+        self._datasets: dict[str, PlannedDataset] = {}
+
+    def figure(self, request: FigureRequest, scale: str, at_paper: FigureRequest) -> PlannedFigure:
+        if not (NOTEBOOKS / f"{request.key}.py").is_file():
+            raise PerigeeError(
+                f"config/studies/{request.paper}.yaml: figure '{request.name}' has no notebook; "
+                f"write workflow/notebooks/{request.key}.py or remove the figure."
+            )
+        tables = {table.name: self.table(request.key, table) for table in request.tables}
+        stamp = {
+            "scale": scale,
+            "source": request.citation,
+            "deviations": deviations(request.settings, at_paper.settings),
+        }
+        digests = {name: table.identity.digest for name, table in tables.items()}
+        identity = figure_identity(request.key, stamp, digests)
+        return PlannedFigure(identity, request, stamp, tables)
+
+    def table(self, key: str, request: TableRequest) -> PlannedTable:
+        runs = tuple(self.run(run.spec, run.epochs) for run in request.runs)
+        swept = tuple(run.swept for run in request.runs)
+        read = [
+            {"digest": run.identity.digest, "epochs": run.epochs, "swept": dict(values)}
+            for run, values in zip(runs, swept, strict=True)
+        ]
+        identity = table_identity(f"{key}-{request.name}", request.analysis, read)
+        return PlannedTable(identity, request.analysis, runs, swept)
+
+    def run(self, spec: RunSpec, epochs: int) -> PlannedRun:
+        dataset = self.dataset(spec.dataset)
+        return PlannedRun(run_identity(spec, dataset.identity.digest), spec, dataset, epochs)
+
+    def dataset(self, dataset: Component) -> PlannedDataset:
+        identity = dataset_identity(dataset)
+        return self._datasets.setdefault(identity.folder, PlannedDataset(identity, dataset))

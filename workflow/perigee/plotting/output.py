@@ -1,0 +1,42 @@
+"""Writing a figure: PDF, PNG and the plotted numbers, stamped."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from perigee.plotting.style import INK
+
+STAMP_CHARACTERS_PER_INCH = 17
+
+
+def stamp_text(stamp: Mapping[str, Any]) -> str:
+    """One line in words: source, scale, and what differs from the paper."""
+    deviations = "; ".join(stamp["deviations"])
+    ending = f"differs from the paper in: {deviations}" if deviations else "set up as in the paper"
+    return f"{stamp['source']} · {stamp['scale']} scale · {ending}"
+
+
+def save_figure(
+    figure: Figure, plotted: pd.DataFrame, folder: str | Path, stamp: Mapping[str, Any]
+) -> None:
+    """Stamp the figure and write figure.pdf, figure.png and figure.csv.
+
+    Args:
+        figure: with a free margin for its ``supxlabel``, which becomes the stamp.
+        plotted: the numbers that the figure shows.
+        folder: where the files go.
+        stamp: scale, source and deviations.
+    """
+    width = int(figure.get_figwidth() * STAMP_CHARACTERS_PER_INCH)
+    text = textwrap.fill(stamp_text(stamp), width)
+    figure.supxlabel(text, fontsize=6.5, color=INK, x=0.01, ha="left", linespacing=1.3)
+    target = Path(folder)
+    figure.savefig(target / "figure.pdf", metadata={"CreationDate": None})
+    figure.savefig(target / "figure.png", metadata={"Software": None})
+    plotted.to_csv(target / "figure.csv", index=False)

@@ -1,0 +1,135 @@
+"""Every building block that a configuration may name: one line each.
+
+A line says where the block's code is and which parameters it takes, as JSON-schema fragments with
+their defaults. The code is imported only when a run needs it, so this module is importable
+without torch, and a run's code digest covers only the blocks its own spec names. To add a block,
+write its module and add its line.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from perigee.spec import Component
+
+Schema = dict[str, Any]
+
+REQUIRED = object()
+
+
+def number(default: Any = REQUIRED, **limits: float) -> Schema:
+    """A finite number within JSON-schema limits such as ``minimum`` or ``exclusiveMinimum``."""
+    return _parameter({"type": "number", **limits}, default)
+
+
+def integer(default: Any = REQUIRED, **limits: float) -> Schema:
+    """A whole number within limits."""
+    return _parameter({"type": "integer", **limits}, default)
+
+
+def boolean(default: Any = REQUIRED) -> Schema:
+    """true or false."""
+    return _parameter({"type": "boolean"}, default)
+
+
+def optional(schema: Schema) -> Schema:
+    """The same, or null, which is the default."""
+    return _parameter({**schema, "type": [schema["type"], "null"]}, None)
+
+
+def several(item: Schema, length: int | None = None) -> Schema:
+    """A list of at least one value, or of exactly ``length``."""
+    limits = {"minItems": 1} if length is None else {"minItems": length, "maxItems": length}
+    return {"type": "array", "items": item, **limits}
+
+
+def _parameter(schema: Schema, default: Any) -> Schema:
+    return schema if default is REQUIRED else {**schema, "default": default}
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Where a block's code is ("module:attribute") and the schema of each of its parameters."""
+
+    target: str
+    parameters: Mapping[str, Schema]
+
+    @property
+    def module(self) -> str:
+        """The module that holds the code."""
+        return self.target.partition(":")[0]
+
+
+def _block(target: str, **parameters: Schema) -> Registration:
+    return Registration(f"perigee.{target}", parameters)
+
+
+POSITIVE = {"exclusiveMinimum": 0}
+NOT_NEGATIVE = {"minimum": 0}
+
+REGISTRY: dict[str, dict[str, Registration]] = {
+    "dataset": {
+        "cifar10": _block("data.cifar:build_cifar10"),
+        "digits": _block("data.digits:build"),
+    },
+    "model": {
+        "convnet": _block(
+            "models.convnet:build",
+            width=integer(minimum=1),
+            scale_invariant=boolean(),
+            head_norm=number(10.0, **POSITIVE),
+        ),
+    },
+    "optimiser": {
+        "sgd": _block(
+            "training.optimisers.sgd:SGD",
+            learning_rate=number(**POSITIVE),
+            weight_decay=number(0.0, **NOT_NEGATIVE),
+            momentum=number(0.0, minimum=0, exclusiveMaximum=1),
+        ),
+    },
+    "schedule": {
+        "constant": _block("training.schedules.constant:factor"),
+        "cosine": _block("training.schedules.cosine:factor", horizon=integer(minimum=1)),
+        "steps": _block(
+            "training.schedules.steps:factor",
+            milestones=several(integer(minimum=1)),
+            decay=number(**POSITIVE),
+        ),
+    },
+    "norm_control": {
+        "free": _block("training.norm_control.free:build"),
+        "fixed": _block("training.norm_control.fixed:build", norm=optional(number(**POSITIVE))),
+    },
+    "analysis": {
+        "run_metrics": _block("analysis.run_metrics:tabulate"),
+        "scale_invariant_steps": _block(
+            "analysis.scale_invariant_steps:tabulate",
+            learning_rate=number(**POSITIVE),
+            weight_decay=number(**NOT_NEGATIVE),
+            start=several(number(), length=2),
+            steps=integer(minimum=1),
+        ),
+        "toy_regimes": _block(
+            "analysis.toy_regimes:tabulate",
+            coefficients=several(number(**POSITIVE)),
+            effective_learning_rates=several(number(**POSITIVE)),
+            iterations=integer(minimum=1),
+            seed=integer(minimum=0),
+        ),
+    },
+}
+
+
+def registration(kind: str, component: Component) -> Registration:
+    """The line of a block that a validated spec names."""
+    return REGISTRY[kind][component.name]
+
+
+def load(kind: str, component: Component) -> Any:
+    """Import the code of a block."""
+    module, _, attribute = registration(kind, component).target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,75 @@
+"""What determines a training run: plain data, importable without torch.
+
+A `RunSpec` holds everything that can change a run's numbers and nothing else: how long the run
+goes on and what is kept of it are not part of it (design: identity of a run).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Scalar = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered building block (data set, model, optimiser, ...) with all its parameters."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Component:
+        """Split ``{"name": ..., parameter: value, ...}`` into name and parameters."""
+        return cls(values["name"], {key: value for key, value in values.items() if key != "name"})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The inverse of `from_dict`."""
+        return {"name": self.name, **self.parameters}
+
+
+COMPONENT_FIELDS = ("dataset", "model", "optimiser", "schedule", "norm_control")
+"""The fields of a `RunSpec` that name a registered component."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One resolved training run.
+
+    Attributes:
+        dataset: the images and labels.
+        model: the network, scale-invariant or standard.
+        optimiser: the update rule with learning rate and weight decay.
+        schedule: the learning rate's course over the epochs, with its horizon where it has one.
+        norm_control: whether the norm of the scale-invariant weights is free or held.
+        batch_size: images in a mini-batch; the last, smaller one of an epoch is kept.
+        seed: of the initialisation and of the order of the data.
+        precision: "float32" (strict), "tf32" (float32 with TF32 matrix units) or "float64".
+    """
+
+    dataset: Component
+    model: Component
+    optimiser: Component
+    schedule: Component
+    norm_control: Component
+    batch_size: int
+    seed: int
+    precision: str
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
+        """Build the spec from its plain form (the form that digests are taken of)."""
+        components = {key: Component.from_dict(values[key]) for key in COMPONENT_FIELDS}
+        return cls(
+            **components,
+            batch_size=values["batch_size"],
+            seed=values["seed"],
+            precision=values["precision"],
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plain form: nested dictionaries of JSON values."""
+        plain = asdict(self)
+        return plain | {key: getattr(self, key).to_dict() for key in COMPONENT_FIELDS}

@@ -1,0 +1,37 @@
+"""The line below every figure: its scale, and what differs from the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def deviations(settings: Mapping[str, Any], paper_settings: Mapping[str, Any]) -> list[str]:
+    """What differs between two scales' settings of a figure, in words, each once.
+
+    Args:
+        settings: of the scale at hand, by dotted key.
+        paper_settings: the same figure's at paper scale.
+
+    Returns:
+        Such as "width 8 (paper: 32)", in the order of the settings.
+    """
+    found: list[str] = []
+    for key in (*settings, *(k for k in paper_settings if k not in settings)):
+        here, there = settings.get(key), paper_settings.get(key)
+        if here != there:
+            words = f"{_label(key)} {_shown(here)} (paper: {_shown(there)})"
+            if words not in found:
+                found.append(words)
+    return found
+
+
+def _label(key: str) -> str:
+    *_, group, last = ["", *key.split(".")]
+    return (group if last == "name" else last).replace("_", " ")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,5 @@
+"""The file of a data set."""
+
+from __future__ import annotations
+
+DATA = "data.safetensors"

@@ -1,0 +1,143 @@
+"""What stands beside every product, and the check that whoever reads the product makes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from perigee.errors import PerigeeError
+
+PROVENANCE = "provenance.json"
+RECORDED_PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "torch", "torchvision")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a product came to be.
+
+    Attributes:
+        kind, name, digest, spec, code, inputs: its identity.
+        files: of each file its size in bytes and SHA-256.
+        details: what only this kind of product has, such as the seed or how training ended.
+        versions: of Python and the packages that compute.
+        hardware: processor, and GPU if one was used by this process.
+        started: UTC.
+        wall_time_s: seconds from start to end of making it.
+    """
+
+    kind: str
+    name: str
+    digest: str
+    spec: Any
+    code: str
+    inputs: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]]
+    details: Mapping[str, Any]
+    versions: Mapping[str, str]
+    hardware: Mapping[str, str]
+    started: str
+    wall_time_s: float
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+
+
+def read_product(folder: Path, files: Iterable[str], digest: str | None = None) -> Provenance:
+    """The provenance of a product whose named files are proven to be the ones it was made with.
+
+    Args:
+        folder: of the product.
+        files: names of the files that the caller will read; their checksums are verified.
+        digest: the digest that the product must have, where the caller knows it; the folder's
+            name tells it otherwise.
+
+    Raises:
+        PerigeeError: the product is not complete, is another one, or was changed since.
+    """
+    provenance = read_provenance(folder)
+    expected = digest or folder_digest(folder)
+    if expected != provenance.digest:
+        raise PerigeeError(
+            f"{folder / PROVENANCE} belongs to another product ({provenance.digest} instead of "
+            f"{expected}); delete the folder and run again."
+        )
+    for name in files:
+        path = folder / name
+        try:
+            found = checksum(path)
+        except OSError as error:
+            raise PerigeeError(
+                f"{path} cannot be read ({error.strerror}); delete its folder and run again."
+            ) from error
+        if found != provenance.files.get(name):
+            raise PerigeeError(
+                f"{path} has a wrong checksum: it was changed or damaged after it was made; "
+                "delete its folder and run again."
+            )
+    return provenance
+
+
+def read_provenance(folder: Path) -> Provenance:
+    """The provenance of a product, its files unseen.
+
+    Raises:
+        PerigeeError: there is none that can be read.
+    """
+    path = folder / PROVENANCE
+    try:
+        return Provenance(**json.loads(path.read_text()))
+    except (OSError, TypeError, ValueError) as error:
+        raise PerigeeError(
+            f"{path} is missing or damaged, so {folder} is no complete product; delete the "
+            "folder and run again."
+        ) from error
+
+
+def folder_digest(folder: Path) -> str:
+    """The digest in a product's path: of its folder, or of the one above for a run's e<epochs>."""
+    named = folder.parent if folder.parent.parent.name == "run" else folder
+    return named.name.rpartition("-")[2]
+
+
+def checksum(path: Path) -> dict[str, Any]:
+    """Size in bytes and SHA-256 of a file."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of those recorded packages that are installed."""
+    found = {"python": platform.python_version()}
+    for package in RECORDED_PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, str]:
+    """Of this machine; the GPU only if this process has used one."""
+    found = {"processor": _processor(), "cores": str(os.cpu_count())}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

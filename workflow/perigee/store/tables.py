@@ -1,0 +1,5 @@
+"""The file of a table."""
+
+from __future__ import annotations
+
+TABLE = "table.parquet"

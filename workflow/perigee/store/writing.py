@@ -1,0 +1,81 @@
+"""Writing a product: aside first, then renamed, its provenance last."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from perigee.identity.products import Identity
+from perigee.store.provenance import PROVENANCE, Provenance, checksum, hardware, versions
+
+
+@dataclass
+class ProductWriter:
+    """Where a program puts a product's files while it makes them.
+
+    Attributes:
+        aside: write the files here, in no subfolder.
+        details: goes into the provenance: outcome, seed and the like.
+    """
+
+    aside: Path
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator[ProductWriter]:
+    """Within, files are made aside; at the end they are renamed into ``folder``.
+
+    The provenance with the files' checksums is renamed last, so that a product with provenance
+    is complete. If the block raises, nothing appears in ``folder``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    started = time.time()
+    try:
+        writer = ProductWriter(aside, dict(details))
+        yield writer
+        files = {path.name: path for path in sorted(aside.iterdir())}
+        provenance = Provenance(
+            kind=identity.kind,
+            name=identity.name,
+            digest=identity.digest,
+            spec=identity.spec,
+            code=identity.code,
+            inputs=dict(identity.inputs),
+            files={name: checksum(path) for name, path in files.items()},
+            details=writer.details,
+            versions=versions(),
+            hardware=hardware(),
+            started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+            wall_time_s=round(time.time() - started, 3),
+        )
+        provenance.save(aside / PROVENANCE)
+        (folder / PROVENANCE).unlink(missing_ok=True)
+        for name, path in (*files.items(), (PROVENANCE, aside / PROVENANCE)):
+            os.replace(path, folder / name)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def copy_atomically(source: Path, target: Path) -> None:
+    """A copy that appears under its name only when it is complete."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, aside = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+    os.close(descriptor)
+    try:
+        shutil.copyfile(source, aside)
+        Path(aside).chmod(0o644)
+        os.replace(aside, target)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+

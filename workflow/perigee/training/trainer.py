@@ -1,0 +1,168 @@
+"""The training loop: what a run does, in the order it does it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from perigee import registry
+from perigee.data.arrays import ArrayDataset
+from perigee.data.device import DeviceDataset
+from perigee.dynamics import sphere
+from perigee.spec import RunSpec
+from perigee.training.execution import Execution
+from perigee.training.flat import FlatParameters
+from perigee.training.metrics import test_metrics, train_metrics
+from perigee.training.record import STEP_QUANTITIES, RunRecord
+
+OPTIMISER_STATE = "optimiser."
+MODEL_STATE = "model."
+
+
+class Trainer:
+    """One run in progress: network, update rule and data on one device.
+
+    Args:
+        spec: the run.
+        dataset: the data set that the spec names.
+        execution: where and how to compute.
+    """
+
+    def __init__(self, spec: RunSpec, dataset: ArrayDataset, execution: Execution) -> None:
+        self.spec = spec
+        self.execution = execution
+        self.data = DeviceDataset.load(
+            dataset, execution.device, execution.dtype, execution.memory_format
+        )
+        build_model = registry.load("model", spec.model)
+        model = build_model(
+            dataset.image_shape, dataset.classes, spec.seed, **spec.model.parameters
+        )
+        self.model = model.to(device=execution.device, dtype=execution.dtype)
+        self.parameters = FlatParameters(self.model)
+        rule = dict(spec.optimiser.parameters)
+        self.base_learning_rate = rule.pop("learning_rate")
+        self.optimiser = registry.load("optimiser", spec.optimiser)(self.parameters.values, **rule)
+        self.schedule = registry.load("schedule", spec.schedule)
+        self.project: Callable[[Tensor], None] = registry.load("norm_control", spec.norm_control)(
+            self.parameters.weights, **spec.norm_control.parameters
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Mini-batches of an epoch, the last, smaller one included."""
+        return math.ceil(len(self.data.train) / self.spec.batch_size)
+
+    def learning_rate(self, epoch: int) -> float:
+        """eta in an epoch counted from 0."""
+        factor = self.schedule(epoch, **self.spec.schedule.parameters)
+        return float(self.base_learning_rate * factor)
+
+    def train_epoch(self, epoch: int) -> np.ndarray:
+        """One pass over the shuffled training set.
+
+        Args:
+            epoch: counted from 0; settles the order of the data and the learning rate.
+
+        Returns:
+            A row a step, columns `STEP_QUANTITIES`, (steps, 4).
+        """
+        learning_rate = self.learning_rate(epoch)
+        parameters = self.parameters
+        logged = torch.empty(
+            (self.steps_per_epoch, len(STEP_QUANTITIES)),
+            device=self.execution.device,
+            dtype=self.execution.dtype,
+        )
+        batches = self.data.train.shuffled_batches(self.spec.batch_size, self.spec.seed, epoch)
+        self.model.train()
+        for row, (images, labels) in zip(logged, batches, strict=True):
+            parameters.gradient.zero_()
+            loss = functional.cross_entropy(self.model(images), labels)
+            loss.backward()
+            before = parameters.weights.clone()
+            self.optimiser.step(parameters.values, parameters.gradient, learning_rate)
+            self.project(parameters.weights)
+            row[0] = loss.detach()
+            row[1] = torch.linalg.vector_norm(parameters.weights_gradient)
+            row[2] = torch.linalg.vector_norm(before)
+            row[3] = sphere.cosine_distance(before, parameters.weights)
+        return logged.cpu().numpy()
+
+    def metrics(self, epochs_done: int) -> dict[str, float]:
+        """A row of metrics.parquet at the present weights, which stay fixed."""
+        train = train_metrics(
+            self.model, self.parameters, self.data.train, self.spec.batch_size
+        )
+        test = test_metrics(self.model, self.data.test)
+        weight_norm = float(torch.linalg.vector_norm(self.parameters.weights))
+        learning_rate = self.learning_rate(epochs_done)
+        return {
+            "epoch": epochs_done,
+            "train_loss": train.loss,
+            "train_error": train.error,
+            "gradient_norm": train.gradient_norm,
+            "test_loss": test.loss,
+            "test_error": test.error,
+            "weight_norm": weight_norm,
+            "learning_rate": learning_rate,
+            "effective_learning_rate": sphere.effective_learning_rate(learning_rate, weight_norm),
+            "effective_gradient_norm": sphere.effective_gradient_norm(
+                train.gradient_norm, weight_norm
+            ),
+            "effective_step_size": sphere.effective_step_size(
+                learning_rate, train.gradient_norm, weight_norm
+            ),
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that training on needs: weights, BatchNorm statistics, optimiser state."""
+        model = {MODEL_STATE + name: value for name, value in self.model.state_dict().items()}
+        optimiser = {OPTIMISER_STATE + name: v for name, v in self.optimiser.state.items()}
+        return {name: value.detach().cpu().clone() for name, value in (model | optimiser).items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go back to what `state` returned."""
+        self.model.load_state_dict(
+            {
+                name.removeprefix(MODEL_STATE): value
+                for name, value in state.items()
+                if name.startswith(MODEL_STATE)
+            }
+        )
+        for name, value in self.optimiser.state.items():
+            value.copy_(state[OPTIMISER_STATE + name])
+
+
+def train(
+    trainer: Trainer,
+    epochs: int,
+    record: RunRecord,
+    after_epoch: Callable[[RunRecord], None] = lambda record: None,
+) -> None:
+    """Train until ``record`` holds ``epochs`` epochs or the loss stops being finite.
+
+    Args:
+        trainer: at the state that ``record`` ends with.
+        epochs: in all, those already in the record included.
+        record: grows in place.
+        after_epoch: called after the initial metrics and after every epoch.
+    """
+    if not record.metrics:
+        record.metrics.append(trainer.metrics(0))
+        after_epoch(record)
+    while record.epochs < epochs and record.stopped_at_step is None:
+        steps = trainer.train_epoch(record.epochs)
+        finite = np.isfinite(steps[:, 0])
+        if not finite.all():
+            first = int(np.argmin(finite))
+            record.stopped_at_step = record.steps_done + first
+            steps = steps[: first + 1]
+        record.steps.append(steps)
+        record.metrics.append(trainer.metrics(record.epochs))
+        after_epoch(record)

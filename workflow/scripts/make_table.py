@@ -1,0 +1,51 @@
+"""Make one table: compute it from a formula, or gather it from runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from perigee import registry
+from perigee.analysis.inputs import RunInput
+from perigee.cli import Digest, LogFile, program, read_spec, require_digest
+from perigee.configuration.validation import validated_component
+from perigee.identity.products import table_identity
+from perigee.store.runs import TABLES
+from perigee.store.provenance import read_product
+from perigee.store.tables import TABLE
+from perigee.store.writing import product_writer
+
+
+@program
+def main(
+    spec: Annotated[
+        str,
+        typer.Option(
+            help="JSON, or its file: name, analysis with its parameters, and of each run its "
+            "folder and swept values."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder that gets table.parquet, provenance.json.")],
+    digest: Digest = None,
+    log: LogFile = None,
+) -> None:
+    """Make one table: compute it from a formula, or gather it from runs."""
+    given = read_spec(spec)
+    analysis = validated_component("analysis", given["analysis"], "--spec", "analysis")
+    inputs, read = [], []
+    for run in given["runs"]:
+        folder = Path(run["folder"])
+        provenance = read_product(folder, TABLES)
+        stopped = provenance.details["stopped_at_step"] is not None
+        inputs.append(RunInput(folder, run["swept"], stopped))
+        epochs = provenance.details["epochs"]
+        read.append({"digest": provenance.digest, "epochs": epochs, "swept": run["swept"]})
+    identity = table_identity(given["name"], analysis, read)
+    require_digest(identity, digest)
+    table = registry.load("analysis", analysis)(inputs, **analysis.parameters)
+    with product_writer(out, identity) as product:
+        table.to_parquet(product.aside / TABLE, index=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Read a run of fewer epochs off a longer version of it; nothing is trained."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from perigee.cli import LogFile, program
+from perigee.identity.products import Identity
+from perigee.store.runs import first_epochs, read_tables, run_details, write_tables
+from perigee.store.writing import product_writer
+
+
+@program
+def main(
+    longer: Annotated[Path, typer.Option(help="Folder of the longer version: .../e1000.")],
+    epochs: Annotated[int, typer.Option(min=1, help="How many epochs are wanted.")],
+    out: Annotated[Path, typer.Option(help="Folder for the shorter version: .../e400.")],
+    log: LogFile = None,
+) -> None:
+    """Read a run of fewer epochs off a longer version of it; nothing is trained."""
+    metrics, steps, source = read_tables(longer)
+    metrics, steps = first_epochs(metrics, steps, epochs)
+    stopped = source.details["stopped_at_step"]
+    stopped = None if stopped is None or stopped > steps["step"].max() else stopped
+    identity = Identity(source.kind, source.name, source.spec, source.code, source.inputs)
+    details = run_details(epochs, source.details["seed"], stopped)
+    with product_writer(out, identity, **details) as product:
+        write_tables(product.aside, metrics, steps)
+
+
+if __name__ == "__main__":
+    main()
