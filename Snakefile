@@ -18,4 +18,4 @@ include: "workflow/rules/figures.smk"
 rule all_figures:
     default_target: True
     input:
-        published(plan.figures),
+        layout.published(plan.figures),

@@ -31,7 +31,7 @@ def integer(default: Any = REQUIRED, **limits: float) -> Schema:
 
 
 def boolean(default: Any = REQUIRED) -> Schema:
-    """true or false."""
+    """True or false."""
     return _parameter({"type": "boolean"}, default)
 
 

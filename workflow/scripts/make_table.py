@@ -10,8 +10,8 @@ from perigee.analysis.inputs import RunInput
 from perigee.cli import Digest, LogFile, program, read_spec, require_digest
 from perigee.configuration.validation import validated_component
 from perigee.identity.products import table_identity
-from perigee.store.runs import TABLES
 from perigee.store.provenance import read_product
+from perigee.store.runs import TABLES
 from perigee.store.tables import TABLE
 from perigee.store.writing import product_writer
 

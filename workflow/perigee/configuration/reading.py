@@ -34,7 +34,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open(encoding="utf-8") as stream:
-            document = yaml.load(stream, _StrictLoader)  # noqa: S506 (a SafeLoader)
+            document = yaml.load(stream, _StrictLoader)
     except OSError as error:
         raise PerigeeError(f"{path} cannot be read ({error.strerror}); create it.") from error
     except yaml.YAMLError as error:

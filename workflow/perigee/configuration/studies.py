@@ -125,7 +125,7 @@ def _base_run(
             f"{file}: key '{where}.base' is '{sweep['base']}', which is no entry of 'runs'; "
             f"known are {', '.join(sorted(known)) or 'none'}."
         )
-    base = copy.deepcopy(known[sweep["base"]])
+    base: dict[str, Any] = copy.deepcopy(known[sweep["base"]])
     for dotted, value in sweep.get("set", {}).items():
         _set(base, dotted, value, f"{where}.set", file)
     return base

@@ -122,7 +122,9 @@ def _refuse_not_finite(value: Any, file: str, key: str) -> None:
 
 
 def _sentence(error: jsonschema.ValidationError, key: str) -> str:
-    value, limit, kind = error.instance, error.validator_value, str(error.validator)
+    value: Any = error.instance
+    limit: Any = error.validator_value
+    kind = str(error.validator)
     inside = f" in '{key}'" if key else ""
     shown = repr(value) if isinstance(value, str) else value
     schema: Any = error.schema
@@ -133,8 +135,10 @@ def _sentence(error: jsonschema.ValidationError, key: str) -> str:
     if kind == "required":
         missing = next(name for name in limit if name not in value)
         return f"key '{missing}'{inside} is missing; add it."
-    if error.parent is None and kind == "pattern" and error.absolute_schema_path[-2] == (
-        "propertyNames"
+    if (
+        error.parent is None
+        and kind == "pattern"
+        and error.absolute_schema_path[-2] == ("propertyNames")
     ):
         return f"'{value}'{inside} is no possible name; names look like {limit}."
     if kind in LIMITS:

@@ -41,9 +41,9 @@ def build(folder: Path) -> ArrayDataset:
     found = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
     if found != IMAGES_SHA256:
         raise PerigeeError(
-            f"Data set 'digits': the images in scikit-learn {sklearn.__version__} have the checksum "
-            f"{found[:16]}..., not {IMAGES_SHA256[:16]}...; install the scikit-learn version that "
-            "envs/perigee.lock.txt names."
+            f"Data set 'digits': the images of scikit-learn {sklearn.__version__} have a wrong "
+            f"checksum ({found[:16]}... instead of {IMAGES_SHA256[:16]}...); install the "
+            "scikit-learn version that envs/perigee.lock.txt names."
         )
     train, test = train_test_split(
         np.arange(len(labels)), test_size=TEST_IMAGES, random_state=SPLIT_SEED, stratify=labels

@@ -9,25 +9,28 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-Number = TypeVar("Number", float, np.ndarray)
+Number = TypeVar("Number", float, NDArray[np.float64])
 Vector = Any  # a NumPy array or a tensor: both know `dot`
 
 
 def effective_learning_rate(learning_rate: Number, weight_norm: Number) -> Number:
-    """eta / rho^2, the learning rate on the unit sphere (Lobacheva et al. 2021, Section 2)."""
+    """Eta / rho^2, the learning rate on the unit sphere (Lobacheva et al. 2021, Section 2)."""
     return learning_rate / weight_norm**2
 
 
 def effective_gradient_norm(gradient_norm: Number, weight_norm: Number) -> Number:
-    """rho * g, the gradient's norm at the projection onto the unit sphere.
+    """Rho * g, the gradient's norm at the projection onto the unit sphere.
 
     Lobacheva et al. 2021, Section 2, by eq. (1b).
     """
     return weight_norm * gradient_norm
 
 
-def effective_step_size(learning_rate: Number, gradient_norm: Number, weight_norm: Number) -> Number:
+def effective_step_size(
+    learning_rate: Number, gradient_norm: Number, weight_norm: Number
+) -> Number:
     """ELR times effective gradient norm, the step on the unit sphere (Kodryan et al. 2022, 3.1)."""
     return effective_learning_rate(learning_rate, weight_norm) * effective_gradient_norm(
         gradient_norm, weight_norm

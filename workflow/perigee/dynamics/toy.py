@@ -7,34 +7,35 @@ Lobacheva et al. 2021, Figure 2).
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 
-def toy_value(points: np.ndarray) -> np.ndarray:
-    """f at points (..., 2), none of them the origin; shape (...)."""
+def toy_value(points: Floats) -> Floats:
+    """F at points (..., 2), none of them the origin; shape (...)."""
     x, y = points[..., 0], points[..., 1]
     return x**2 / (x**2 + y**2)
 
 
-def toy_gradient(points: np.ndarray) -> np.ndarray:
+def toy_gradient(points: Floats) -> Floats:
     """The gradient of f at points (..., 2), none of them the origin; shape (..., 2)."""
     x, y = points[..., 0], points[..., 1]
     factor = 2 * x * y / (x**2 + y**2) ** 2
     return np.stack((factor * y, -factor * x), axis=-1)
 
 
-def combination_value(points: np.ndarray, coefficients: np.ndarray) -> float:
+def combination_value(points: Floats, coefficients: Floats) -> float:
     """F at ``points`` (n, 2) with alpha_i > 0 (n,): the sum of alpha_i f(x_i, y_i)."""
     return float(coefficients @ toy_value(points))
 
 
-def combination_gradient(points: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+def combination_gradient(points: Floats, coefficients: Floats) -> Floats:
     """The gradient of F at ``points`` (n, 2); shape (n, 2)."""
     return coefficients[:, None] * toy_gradient(points)
 
 
-def projected_gradient_step(
-    points: np.ndarray, gradient: np.ndarray, learning_rate: float
-) -> np.ndarray:
+def projected_gradient_step(points: Floats, gradient: Floats, learning_rate: float) -> Floats:
     """One step of gradient descent, rescaled to the norm before (Kodryan et al. 2022, eq. (2)).
 
     Args:
@@ -46,7 +47,7 @@ def projected_gradient_step(
     return stepped * (np.linalg.norm(points) / np.linalg.norm(stepped))
 
 
-def random_point_on_sphere(shape: tuple[int, ...], seed: int) -> np.ndarray:
+def random_point_on_sphere(shape: tuple[int, ...], seed: int) -> Floats:
     """A point drawn uniformly from the unit sphere of all its entries together."""
     gaussian = np.random.default_rng(seed).standard_normal(shape)
     return gaussian / np.linalg.norm(gaussian)

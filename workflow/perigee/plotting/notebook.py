@@ -16,8 +16,6 @@ from perigee.errors import PerigeeError
 from perigee.store.figures import FILES
 
 
-
-
 def execute_notebook(
     template: Path,
     folder: Path,

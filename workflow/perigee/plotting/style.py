@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 import matplotlib as mpl
 import seaborn as sns
@@ -38,7 +38,7 @@ def apply_style() -> None:
     )
 
 
-def ordered_colours(values: Iterable[float]) -> dict[float, str]:
+def ordered_colours(values: Iterable[float]) -> dict[Hashable, str]:
     """A colour for each value, dark to light with the value, told apart by every reader.
 
     Viridis without its palest part: it grows evenly in lightness,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ def draw_over_epochs(
     axes: Axes,
     metrics: pd.DataFrame,
     quantity: str,
-    colours: Mapping[float, str],
+    colours: Mapping[Hashable, str],
     by: str = "optimiser.learning_rate",
 ) -> None:
     """One line for each value of ``by`` and seed: the first seed's in full, the others' faint.
@@ -31,7 +31,8 @@ def draw_over_epochs(
         by: the column that tells the lines apart.
     """
     first_seed = metrics["seed"].min()
-    for (value, seed), run in metrics.groupby([by, "seed"]):
+    for value, seed in metrics[[by, "seed"]].drop_duplicates().itertuples(index=False):
+        run = metrics[(metrics[by] == value) & (metrics["seed"] == seed)]
         is_first = seed == first_seed
         axes.plot(
             run["epoch"],
@@ -50,7 +51,7 @@ def draw_over_epochs(
 def draw_phase_diagram(
     axes: Axes,
     metrics: pd.DataFrame,
-    colours: Mapping[float, str],
+    colours: Mapping[Hashable, str],
     by: str = "optimiser.learning_rate",
 ) -> None:
     """Effective learning rate against effective gradient norm, both logarithmic; first seed only.

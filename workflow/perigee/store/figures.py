@@ -47,9 +47,9 @@ def is_published(folder: Path, key: str, digest: str) -> bool:
 def outdated_notice() -> str:
     """A file newer than any published copy.
 
-    Snakemake remakes an existing file only if one of its inputs is newer and has new content. The version that is to
-    replace published copies may be an old one (a value was changed and changed back), so this
-    file stands in for it. It lies in .snakemake/ and means nothing by itself.
+    Snakemake remakes an existing file only if one of its inputs is newer and has new content. The
+    version that is to replace published copies may be an old one (a value was changed and changed
+    back), so this file stands in for it. It lies in .snakemake/ and means nothing by itself.
     """
     notice = Path(".snakemake/perigee/outdated")
     notice.parent.mkdir(parents=True, exist_ok=True)

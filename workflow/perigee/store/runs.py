@@ -20,9 +20,12 @@ class PlannedVersion(Protocol):
     """A run up to a number of epochs, as the plan names it."""
 
     @property
-    def identity(self) -> Identity: ...
+    def identity(self) -> Identity:
+        """Of the run, whatever its epochs."""
+
     @property
-    def epochs(self) -> int: ...
+    def epochs(self) -> int:
+        """Of this version."""
 
 
 def kept_epochs(run_folder: Path) -> list[int]:
@@ -69,7 +72,7 @@ def run_details(epochs: int, seed: int, stopped_at_step: int | None) -> dict[str
     return {"epochs": epochs, "seed": seed, "stopped_at_step": stopped_at_step}
 
 
-def planned_read_offs(store: Path, runs: Mapping[str, PlannedVersion]) -> dict[str, str]:
+def longer_versions(store: Path, runs: Mapping[str, PlannedVersion]) -> dict[str, str]:
     """Which planned runs are to be read off a longer version of themselves, and off which.
 
     That is the shortest longer one that the store holds, or else the longest one planned.

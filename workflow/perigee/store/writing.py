@@ -60,7 +60,7 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
         provenance.save(aside / PROVENANCE)
         (folder / PROVENANCE).unlink(missing_ok=True)
         for name, path in (*files.items(), (PROVENANCE, aside / PROVENANCE)):
-            os.replace(path, folder / name)
+            path.replace(folder / name)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -73,9 +73,7 @@ def copy_atomically(source: Path, target: Path) -> None:
     try:
         shutil.copyfile(source, aside)
         Path(aside).chmod(0o644)
-        os.replace(aside, target)
+        Path(aside).replace(target)
     except BaseException:
         Path(aside).unlink(missing_ok=True)
         raise
-
-

@@ -70,7 +70,7 @@ class RunRecord:
     ) -> RunRecord:
         """The record that wrote these tables, to be continued."""
         return cls(
-            metrics=metrics.to_dict("records"),
+            metrics=[{str(k): v for k, v in row.items()} for row in metrics.to_dict("records")],
             steps=[
                 rows[list(STEP_QUANTITIES)].to_numpy()
                 for _, rows in steps.groupby("epoch", sort=True)

@@ -59,7 +59,7 @@ class Trainer:
         return math.ceil(len(self.data.train) / self.spec.batch_size)
 
     def learning_rate(self, epoch: int) -> float:
-        """eta in an epoch counted from 0."""
+        """Eta in an epoch counted from 0."""
         factor = self.schedule(epoch, **self.spec.schedule.parameters)
         return float(self.base_learning_rate * factor)
 
@@ -96,9 +96,7 @@ class Trainer:
 
     def metrics(self, epochs_done: int) -> dict[str, float]:
         """A row of metrics.parquet at the present weights, which stay fixed."""
-        train = train_metrics(
-            self.model, self.parameters, self.data.train, self.spec.batch_size
-        )
+        train = train_metrics(self.model, self.parameters, self.data.train, self.spec.batch_size)
         test = test_metrics(self.model, self.data.test)
         weight_norm = float(torch.linalg.vector_norm(self.parameters.weights))
         learning_rate = self.learning_rate(epochs_done)
