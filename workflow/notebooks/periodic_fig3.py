@@ -34,18 +34,21 @@ metrics["test_error_percent"] = 100 * metrics["test_error"]
 colours = ordered_colours(metrics["optimiser.learning_rate"])
 
 # %%
-figure, (loss, error, norm, phase) = plt.subplots(1, 4, figsize=(14, 3.6))
+figure, (loss, error, norm, phase) = plt.subplots(1, 4, figsize=(14.5, 3.6))
 draw_over_epochs(loss, metrics, "train_loss", colours)
 loss.set(title="Train loss", xlabel="epoch", yscale="log")
 draw_over_epochs(error, metrics, "test_error_percent", colours)
 error.set(title="Test error, %", xlabel="epoch", yscale="log")
 draw_over_epochs(norm, metrics, "weight_norm", colours)
-norm.set(title="SI weight norm ρ", xlabel="epoch")
+norm.set(title="SI weight norm ρ", xlabel="epoch", yscale="log")
 draw_phase_diagram(phase, metrics, colours)
 phase.set(
     title="Phase diagram",
     xlabel="effective learning rate η / ρ²",
     ylabel="mean effective gradient norm",
 )
-norm.legend(title="learning rate", loc="best")
+handles, labels = loss.get_legend_handles_labels()
+figure.legend(
+    handles[::-1], labels[::-1], title="learning rate", loc="outside right center", frameon=False
+)
 save_figure(figure, metrics, folder, stamp)

@@ -40,6 +40,7 @@ axes.set(
     xlabel="iteration",
     ylabel="F(x, y)",
     yscale="log",
+    ylim=(1e-5, 1e1),  # the first regime goes on falling, out of the picture
 )
-axes.legend(title="effective learning rate", loc="best")
+axes.legend(title="effective learning rate", loc="lower right")
 save_figure(figure, values, folder, stamp)

@@ -97,6 +97,12 @@ class Plan:
         """Those that some run trains on."""
         return {run.dataset.identity.folder: run.dataset for run in self.runs.values()}
 
+    @property
+    def referenced_folders(self) -> set[str]:
+        """Folders below the store of all products of the plan."""
+        figures = {figure.identity.folder for figure in self.figures.values()}
+        return figures | set(self.tables) | set(self.runs) | set(self.datasets)
+
     def paper(self, name: str) -> list[PlannedFigure]:
         """The figures of one paper."""
         return [f for f in self.figures.values() if f.request.paper == name]

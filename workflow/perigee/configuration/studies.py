@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,9 +102,9 @@ def _figure(study: Mapping[str, Any], name: str, file: str) -> FigureRequest:
         for position, sweep in enumerate(table.get("runs", [])):
             where = f"{key}.runs[{position}]"
             base = _base_run(study, sweep, where, file)
-            requests.extend(_expanded(base, sweep, where, file))
-            in_effect = _flattened(base, "") | {"epochs": sweep["epochs"]} | sweep.get("sweep", {})
-            settings |= {f"{table_name}.runs{position}.{k}": v for k, v in in_effect.items()}
+            expanded = list(_expanded(base, sweep, where, file))
+            requests.extend(expanded)
+            settings |= _flattened(_in_effect(expanded), f"{table_name}.runs{position}")
         tables.append(TableRequest(table_name, analysis, tuple(requests)))
     return FigureRequest(
         paper=study["study"],
@@ -114,6 +114,16 @@ def _figure(study: Mapping[str, Any], name: str, file: str) -> FigureRequest:
         tables=tuple(tables),
         settings=settings,
     )
+
+
+def _in_effect(requests: Sequence[RunRequest]) -> dict[str, Any]:
+    """Settings of a sweep's runs: the shared ones, and the distinct values of the swept ones."""
+    shared = _flattened(requests[0].spec.to_dict(), "")
+    swept = {
+        key: list(dict.fromkeys(request.swept[key] for request in requests))
+        for key in requests[0].swept
+    }
+    return {**shared, **swept, "epochs": requests[0].epochs}
 
 
 def _base_run(
@@ -134,17 +144,21 @@ def _base_run(
 def _expanded(
     base: dict[str, Any], sweep: Mapping[str, Any], where: str, file: str
 ) -> Iterator[RunRequest]:
-    """One request for every combination of the swept values; equal ones are given once."""
-    swept = sweep.get("sweep", {})
-    seen: list[RunSpec] = []
+    """One request for every combination of the swept values; equal ones are given once.
+
+    The first key in the alphabet varies slowest, in whichever order the file has them.
+    """
+    swept = dict(sorted(sweep.get("sweep", {}).items()))
+    seen: set[str] = set()
     for values in itertools.product(*swept.values()):
         run = copy.deepcopy(base)
         for dotted, value in zip(swept, values, strict=True):
             _set(run, dotted, value, f"{where}.sweep", file)
         spec = resolved_run(run, where, file)
-        if spec not in seen:
-            seen.append(spec)
-            plain = spec.to_dict()
+        plain = spec.to_dict()
+        meaning = canonical_json(plain)
+        if meaning not in seen:
+            seen.add(meaning)
             yield RunRequest(spec, sweep["epochs"], {key: _get(plain, key) for key in swept})
 
 
@@ -188,8 +202,9 @@ def _get(run: Mapping[str, Any], dotted: str) -> Any:
 
 
 def _flattened(value: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys; parameters come in the alphabet's order."""
     flat: dict[str, Any] = {}
-    for name, item in value.items():
+    for name, item in value.items() if not prefix else sorted(value.items()):
         key = f"{prefix}.{name}".removeprefix(".")
         flat |= _flattened(item, key) if isinstance(item, Mapping) else {key: item}
     return flat

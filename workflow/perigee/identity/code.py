@@ -30,13 +30,14 @@ HARMLESS = (
     "perigee.plan",
     "perigee.progress",
     "perigee.registry",
+    "perigee.spec",
     "perigee.stamp",
     "perigee.store",
 )
 """Modules (with all below them) that cannot touch a number, and so are left out of digests.
 
-They read the command line and the configuration, name and move files, print progress. What the
-registry's lines decide is in the spec, or adds the named module to the closure.
+They read the command line and the configuration, name and move files, print progress. What a spec
+holds and a registry's line decides is in the spec itself, or adds the named module to the closure.
 """
 
 
@@ -48,8 +49,7 @@ def code_digest(program: Path, components: Iterable[str] = ()) -> str:
             does nothing but read arguments and call the library, so its own text does not count.
         components: further modules that the product's spec names.
     """
-    roots = frozenset(_imported_modules(program.read_text())) | frozenset(components)
-    return _closure_digest(roots)
+    return _closure_digest(_imported_modules(program) | frozenset(components))
 
 
 def source_digest(source: str) -> str:
@@ -110,16 +110,16 @@ def _is_harmless(module: str) -> bool:
     )
 
 
-def _imported_modules(source: str) -> Iterator[str]:
-    known = _import_graph().modules
-    for node in ast.walk(ast.parse(source)):
+@cache
+def _imported_modules(program: Path) -> frozenset[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(program.read_text())):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        yield from (name for name in names if name in known)
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(names & _import_graph().modules)
 
 
 def _normalised(source: str) -> str:

@@ -18,7 +18,7 @@ STAMP_CHARACTERS_PER_INCH = 17
 def stamp_text(stamp: Mapping[str, Any]) -> str:
     """One line in words: source, scale, and what differs from the paper."""
     deviations = "; ".join(stamp["deviations"])
-    ending = f"differs from the paper in: {deviations}" if deviations else "set up as in the paper"
+    ending = f"differs from the paper in: {deviations}" if deviations else "same at paper scale"
     return f"{stamp['source']} · {stamp['scale']} scale · {ending}"
 
 

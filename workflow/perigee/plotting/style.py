@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 
 import matplotlib as mpl
+import numpy as np
 import seaborn as sns
 from matplotlib.colors import to_hex
 
-LINE_WIDTH = 1.1
+LINE_WIDTH = 0.9
+PALEST = 0.85
+"""How far up the colour map lines go: its end is too pale on white."""
+
 INK = "0.3"
 """Grey of annotations and stamps."""
 
@@ -45,5 +49,5 @@ def ordered_colours(values: Iterable[float]) -> dict[Hashable, str]:
     so that it also works in grey.
     """
     ascending = sorted(set(values))
-    shades = sns.color_palette("viridis", n_colors=len(ascending) + 1)[: len(ascending)]
+    shades = mpl.colormaps["viridis"](np.linspace(0, PALEST, len(ascending)))
     return dict(zip(ascending, map(to_hex, shades), strict=True))

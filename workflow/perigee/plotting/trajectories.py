@@ -2,74 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from perigee.plotting.style import LINE_WIDTH
-
-FAINT = 0.25
+LEARNING_RATE = "optimiser.learning_rate"
 
 
 def draw_over_epochs(
-    axes: Axes,
-    metrics: pd.DataFrame,
-    quantity: str,
-    colours: Mapping[Hashable, str],
-    by: str = "optimiser.learning_rate",
+    axes: Axes, metrics: pd.DataFrame, quantity: str, colours: Mapping[Hashable, str]
 ) -> None:
-    """One line for each value of ``by`` and seed: the first seed's in full, the others' faint.
+    """One line for each learning rate, of the first seed.
 
     A cross ends the line of a run that stopped because its loss was not finite.
 
     Args:
-        axes: gets the lines, labelled with the value.
+        axes: gets the lines, labelled with the learning rate.
         metrics: a table of `perigee.analysis.run_metrics`.
         quantity: the column on the vertical axis.
-        colours: a colour for each value of ``by``.
-        by: the column that tells the lines apart.
+        colours: a colour for each learning rate.
     """
-    first_seed = metrics["seed"].min()
-    for value, seed in metrics[[by, "seed"]].drop_duplicates().itertuples(index=False):
-        run = metrics[(metrics[by] == value) & (metrics["seed"] == seed)]
-        is_first = seed == first_seed
-        axes.plot(
-            run["epoch"],
-            run[quantity],
-            color=colours[value],
-            label=f"{value:g}" if is_first else None,
-            alpha=1.0 if is_first else FAINT,
-            linewidth=LINE_WIDTH if is_first else 0.6 * LINE_WIDTH,
-            zorder=3 if is_first else 2,
-        )
+    for rate, run in _first_seed_runs(metrics):
+        axes.plot(run["epoch"], run[quantity], color=colours[rate], label=f"{rate:g}")
         if run["stopped"].any():
             end = run.iloc[-1]
-            axes.plot(end["epoch"], end[quantity], "x", color=colours[value])
+            axes.plot(end["epoch"], end[quantity], "x", color=colours[rate])
 
 
-def draw_phase_diagram(
-    axes: Axes,
-    metrics: pd.DataFrame,
-    colours: Mapping[Hashable, str],
-    by: str = "optimiser.learning_rate",
-) -> None:
-    """Effective learning rate against effective gradient norm, both logarithmic; first seed only.
+def draw_phase_diagram(axes: Axes, metrics: pd.DataFrame, colours: Mapping[Hashable, str]) -> None:
+    """Effective learning rate against effective gradient norm, both logarithmic; first seed.
 
     A star marks the start (Lobacheva et al. 2021, Figure 3).
     """
-    first = metrics[metrics["seed"] == metrics["seed"].min()]
-    for value, run in first.groupby(by):
+    for rate, run in _first_seed_runs(metrics):
         x, y = run["effective_learning_rate"], run["effective_gradient_norm"]
-        axes.plot(x, y, color=colours[value], label=f"{value:g}", linewidth=0.7, alpha=0.8)
+        axes.plot(x, y, color=colours[rate], label=f"{rate:g}", linewidth=0.7)
         axes.plot(
             x.iloc[0],
             y.iloc[0],
             marker="*",
             markersize=11,
-            color=colours[value],
+            color=colours[rate],
             markeredgecolor="black",
             markeredgewidth=0.6,
             zorder=4,
         )
     axes.set(xscale="log", yscale="log")
+
+
+def _first_seed_runs(metrics: pd.DataFrame) -> Iterator[tuple[float, pd.DataFrame]]:
+    """Learning rates with their runs, from the highest, whose line is the busiest, to the top."""
+    first = metrics[metrics["seed"] == metrics["seed"].min()]
+    for rate in sorted(first[LEARNING_RATE].unique(), reverse=True):
+        yield float(rate), first[first[LEARNING_RATE] == rate]

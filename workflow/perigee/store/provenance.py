@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from perigee.errors import PerigeeError
+from perigee.identity.canonical import DIGEST_LENGTH
 
 PROVENANCE = "provenance.json"
 RECORDED_PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "torch", "torchvision")
@@ -51,21 +53,19 @@ class Provenance:
         path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
 
 
-def read_product(folder: Path, files: Iterable[str], digest: str | None = None) -> Provenance:
+def read_product(folder: Path, files: Iterable[str]) -> Provenance:
     """The provenance of a product whose named files are proven to be the ones it was made with.
 
     Args:
         folder: of the product.
         files: names of the files that the caller will read; their checksums are verified.
-        digest: the digest that the product must have, where the caller knows it; the folder's
-            name tells it otherwise.
 
     Raises:
         PerigeeError: the product is not complete, is another one, or was changed since.
     """
     provenance = read_provenance(folder)
-    expected = digest or folder_digest(folder)
-    if expected != provenance.digest:
+    expected = folder_digest(folder)
+    if expected not in (None, provenance.digest):
         raise PerigeeError(
             f"{folder / PROVENANCE} belongs to another product ({provenance.digest} instead of "
             f"{expected}); delete the folder and run again."
@@ -102,10 +102,15 @@ def read_provenance(folder: Path) -> Provenance:
         ) from error
 
 
-def folder_digest(folder: Path) -> str:
-    """The digest in a product's path: of its folder, or of the one above for a run's e<epochs>."""
-    named = folder.parent if folder.parent.parent.name == "run" else folder
-    return named.name.rpartition("-")[2]
+def folder_digest(folder: Path) -> str | None:
+    """The digest in a product's path: of its folder, or of the one above for a run's e<epochs>.
+
+    None if the folder is not named as in the store (a program that was run by hand may write
+    anywhere).
+    """
+    names = (folder.absolute().name, folder.absolute().parent.name)
+    found = (re.search(rf"-([0-9a-f]{{{DIGEST_LENGTH}}})$", name) for name in names)
+    return next((match[1] for match in found if match), None)
 
 
 def checksum(path: Path) -> dict[str, Any]:

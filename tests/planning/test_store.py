@@ -1,0 +1,174 @@
+"""Products appear whole or not at all, and are read only if they are what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from perigee.errors import PerigeeError
+from perigee.identity.products import Identity
+from perigee.store.figures import FILES, is_published, publish
+from perigee.store.housekeeping import leftovers
+from perigee.store.provenance import PROVENANCE, read_product
+from perigee.store.runs import kept_epochs, longer_versions
+from perigee.store.writing import copy_atomically, product_writer
+
+TABLE = Identity("table", "squares", {"n": 3}, "code", {})
+
+
+def make(folder: Path, identity: Identity = TABLE, content: str = "0 1 4", **details: int) -> Path:
+    with product_writer(folder, identity, **details) as product:
+        (product.aside / "squares.txt").write_text(content)
+    return folder
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Path:
+    return make(tmp_path / TABLE.folder)
+
+
+def test_a_product_is_read_back_with_its_provenance(product: Path) -> None:
+    provenance = read_product(product, ["squares.txt"])
+    assert provenance.digest == TABLE.digest
+    assert provenance.spec == {"n": 3}
+    assert sorted(path.name for path in product.iterdir()) == [PROVENANCE, "squares.txt"]
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / TABLE.folder
+
+    def fail() -> None:
+        with product_writer(folder, TABLE) as product:
+            (product.aside / "squares.txt").write_text("0 1")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_killed_renewal_leaves_no_complete_product(
+    product: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Death between the renaming of a file and of the provenance must not pass for complete."""
+
+    def die(self: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        make(product, content="other")
+    monkeypatch.undo()
+    with pytest.raises(PerigeeError, match=r"provenance\.json is missing or damaged"):
+        read_product(product, ["squares.txt"])
+
+
+def test_a_changed_file_is_refused_by_name(product: Path) -> None:
+    (product / "squares.txt").write_text("0 1 5")
+    with pytest.raises(PerigeeError, match=r"squares\.txt has a wrong checksum"):
+        read_product(product, ["squares.txt"])
+
+
+def test_a_missing_file_is_refused_by_name(product: Path) -> None:
+    (product / "squares.txt").unlink()
+    with pytest.raises(PerigeeError, match=r"squares\.txt cannot be read"):
+        read_product(product, ["squares.txt"])
+
+
+def test_a_foreign_product_is_refused(product: Path) -> None:
+    other = product.with_name("squares-0123456789abcdef")
+    product.rename(other)
+    with pytest.raises(PerigeeError, match="belongs to another product"):
+        read_product(other, ["squares.txt"])
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"kind": "table"}'])
+def test_damaged_provenance_is_refused(product: Path, content: str) -> None:
+    (product / PROVENANCE).write_text(content)
+    with pytest.raises(PerigeeError, match="missing or damaged"):
+        read_product(product, [])
+
+
+def test_a_runs_digest_is_that_of_the_folder_above_its_epochs(tmp_path: Path) -> None:
+    run = Identity("run", "r", {}, "code", {})
+    version = make(tmp_path / run.folder / "e10", run)
+    assert read_product(version, ["squares.txt"]).digest == run.digest
+
+
+def test_a_copy_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "copy"
+    target.write_text("old")
+    with pytest.raises(FileNotFoundError):
+        copy_atomically(tmp_path / "missing", target)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_published_copies_are_known_to_be_current(tmp_path: Path) -> None:
+    figure = Identity("figure", "periodic_fig3", {}, "code", {})
+    folder = tmp_path / figure.folder
+    with product_writer(folder, figure) as product:
+        for name in FILES:
+            (product.aside / name).write_text(name)
+    published = tmp_path / "published"
+    assert not is_published(published, "periodic_fig3", figure.digest)
+    publish(folder, published, "periodic_fig3")
+    assert (published / "periodic_fig3.csv").read_text() == "figure.csv"
+    assert is_published(published, "periodic_fig3", figure.digest)
+    assert not is_published(published, "periodic_fig3", "0" * 16)
+    (published / "periodic_fig3.csv").write_text("changed")
+    assert not is_published(published, "periodic_fig3", figure.digest)
+
+
+class Version:
+    def __init__(self, identity: Identity, epochs: int) -> None:
+        self.identity = identity
+        self.epochs = epochs
+
+
+@pytest.mark.parametrize(
+    ("kept", "planned", "expected"),
+    [
+        ([], [4], {}),
+        ([], [4, 10], {4: 10}),
+        ([], [4, 7, 10], {4: 10, 7: 10}),
+        ([20], [4], {4: 20}),
+        ([20, 30], [4, 25], {4: 20, 25: 30}),
+        ([6], [4, 10], {4: 6}),
+        ([2], [4], {}),
+    ],
+)
+def test_what_is_read_off_which_longer_version(
+    tmp_path: Path, kept: list[int], planned: list[int], expected: dict[int, int]
+) -> None:
+    run = Identity("run", "r", {}, "code", {})
+    for epochs in kept:
+        make(tmp_path / run.folder / f"e{epochs}", run)
+    assert kept_epochs(tmp_path / run.folder) == sorted(kept)
+    versions = {f"{run.folder}/e{epochs}": Version(run, epochs) for epochs in planned}
+    found = longer_versions(tmp_path, versions)
+    assert found == {
+        f"{run.folder}/e{short}": f"{run.folder}/e{long}" for short, long in expected.items()
+    }
+
+
+def test_leftovers_are_what_nothing_refers_to(tmp_path: Path) -> None:
+    run = Identity("run", "r", {}, "code", {})
+    used, unused = (make(tmp_path / run.folder / name, run) for name in ("e10", "e20"))
+    table = make(tmp_path / TABLE.folder)
+    abandoned, young = (used / f".writing-{name}" for name in ("old", "new"))
+    for folder in (abandoned, young):
+        folder.mkdir()
+        (folder / "part").write_text("12345")
+    two_days_ago = time.time() - 2 * 86400
+    for path in (abandoned / "part", abandoned):
+        os.utime(path, (two_days_ago, two_days_ago))
+    found = {item.path: item for item in leftovers(tmp_path, {f"{run.folder}/e10"})}
+    assert set(found) == {unused, table, abandoned}
+    assert found[abandoned].bytes == 5
+    assert found[abandoned].days == pytest.approx(2, abs=0.1)
+    assert json.loads((used / PROVENANCE).read_text())["name"] == "r"

@@ -1,0 +1,57 @@
+"""The project at smoke scale, made once and copied by whoever wants to change it."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from workspace import Workspace
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Workspace:
+    """All smoke figures, made for real once for all test processes.
+
+    Beside the project's own figures there is appF1, which asks for the very runs of fig3.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared if worker_id == "master" else shared.parent
+    workspace = Workspace(shared / "finished")
+    with FileLock(shared / "finished.lock"):
+        if not (shared / "finished.done").exists():
+            Workspace.clone(workspace.root)
+            workspace.edit_study(_add_second_figure)
+            notebooks = workspace.root / "workflow/notebooks"
+            shutil.copyfile(notebooks / "periodic_fig3.py", notebooks / "periodic_appF1.py")
+            (shared / "finished.log").write_text(workspace.make())
+            (shared / "finished.done").touch()
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def finished_log(finished: Workspace) -> str:
+    """What Snakemake printed while it made everything."""
+    return (finished.root.parent / "finished.log").read_text()
+
+
+@pytest.fixture
+def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
+    """A copy to be changed."""
+    return finished.copy(tmp_path / "workspace")
+
+
+@pytest.fixture(params=["metadata kept", "metadata lost"])
+def prepare(request: pytest.FixtureRequest) -> Callable[[Workspace], None]:
+    """What happens before a dry run: nothing, or the loss of .snakemake."""
+    if request.param == "metadata lost":
+        return Workspace.lose_metadata
+    return lambda workspace: None
+
+
+def _add_second_figure(study: dict[str, Any]) -> None:
+    study["figures"]["appF1"] = copy.deepcopy(study["figures"]["fig3"])

@@ -1,0 +1,211 @@
+"""The whole workflow for real at smoke scale, and what its programs do by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from matplotlib import image
+from workspace import EPOCHS, LEARNING_RATES, Workspace, sweep_of
+
+KEYS = ("periodic_fig2", "periodic_fig3", "periodic_appF1", "regimes_fig2")
+
+
+def figures(workspace: Workspace) -> Path:
+    return workspace.root / "results/smoke/figures"
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_figure_is_published_complete(finished: Workspace, key: str) -> None:
+    folder = figures(finished)
+    assert (folder / f"{key}.pdf").read_bytes().startswith(b"%PDF")
+    pixels = image.imread(folder / f"{key}.png")
+    assert min(pixels.shape[:2]) > 400
+    assert pixels[..., :3].std() > 0.01
+    assert len(pd.read_csv(folder / f"{key}.csv")) > 0
+    notebook = nbformat.read(folder / f"{key}.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in code)
+
+
+def test_the_stamp_names_scale_and_deviations(finished: Workspace) -> None:
+    notebook = (figures(finished) / "periodic_fig3.ipynb").read_text()
+    for part in ("smoke", "dataset digits (paper: cifar10)", "width 4 (paper: 32)"):
+        assert part in notebook
+    assert "paper: " not in (figures(finished) / "regimes_fig2.ipynb").read_text()
+
+
+def test_equal_runs_of_two_figures_are_trained_once(finished: Workspace) -> None:
+    folders = list((finished.root / "results/store/run").iterdir())
+    assert len(folders) == len(LEARNING_RATES)
+
+
+def test_the_csv_holds_the_plotted_runs(finished: Workspace) -> None:
+    plotted = pd.read_csv(figures(finished) / "periodic_fig3.csv")
+    assert set(plotted["optimiser.learning_rate"]) == set(LEARNING_RATES)
+    for rate, run in plotted.groupby("optimiser.learning_rate"):
+        (stored,) = finished.root.glob(f"results/store/run/*-lr{rate:g}-*/e{EPOCHS}")
+        metrics = pd.read_parquet(stored / "metrics.parquet")
+        assert list(run["epoch"]) == list(range(EPOCHS + 1))
+        assert run["train_loss"].to_numpy() == pytest.approx(metrics["train_loss"].to_numpy())
+
+
+def test_provenance_stands_beside_every_product(finished: Workspace) -> None:
+    products = list((finished.root / "results/store").glob("*/*-*"))
+    assert len(products) == 1 + 4 + 4 + 4
+    for product in products:
+        (path,) = product.rglob("provenance.json")
+        provenance = json.loads(path.read_text())
+        assert product.name == f"{provenance['name']}-{provenance['digest']}"
+        assert set(provenance["files"]) == {f.name for f in path.parent.iterdir()} - {path.name}
+        assert provenance["wall_time_s"] > 0
+        assert provenance["versions"]["python"]
+        assert provenance["hardware"]["cores"]
+
+
+def test_nothing_is_left_of_the_writing(finished: Workspace) -> None:
+    assert not list((finished.root / "results").rglob(".writing-*"))
+
+
+def test_progress_is_in_the_terminal_and_in_the_log(finished: Workspace, finished_log: str) -> None:
+    line = re.compile(
+        rf"convnet-digits-lr0.3-wd0.01-seed0: epoch {EPOCHS}/{EPOCHS}, train loss [\d.e-]+, "
+        r"test error [\d.]+%, ρ [\d.]+, \d+ steps/s, 0 s left"
+    )
+    assert line.search(finished_log)
+    (log,) = finished.root.glob("results/logs/train_run/*-lr0.3-*/e4.log")
+    assert line.search(log.read_text())
+
+
+def test_a_longer_run_goes_on_and_equals_one_in_one_go(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    def set_epochs(study: dict) -> None:
+        sweep_of(study)["epochs"]["smoke"] = EPOCHS + 2
+
+    workspace.edit_study(set_epochs)
+    printed = workspace.make("periodic_fig3")
+    assert printed.count(f"continuing after epoch {EPOCHS} of") == len(LEARNING_RATES)
+    fresh = Workspace(tmp_path / "fresh")
+    workspace.copy(fresh.root)
+    for version in fresh.root.glob("results/store/run/*"):
+        for folder in version.iterdir():
+            for path in folder.iterdir():
+                path.unlink()
+            folder.rmdir()
+    wanted = [p.relative_to(workspace.root) for p in workspace.root.glob("results/store/run/*/e6")]
+    assert "continuing" not in fresh.make(*(f"{path}/metrics.parquet" for path in wanted))
+    for folder in wanted:
+        for name in ("metrics.parquet", "steps.parquet", "state.safetensors"):
+            continued, in_one_go = workspace.root / folder / name, fresh.root / folder / name
+            assert continued.read_bytes() == in_one_go.read_bytes(), (folder, name)
+
+
+def test_a_shorter_run_is_read_off(workspace: Workspace) -> None:
+    def set_epochs(study: dict) -> None:
+        sweep_of(study)["epochs"]["smoke"] = EPOCHS - 1
+
+    workspace.edit_study(set_epochs)
+    workspace.make("periodic_fig3")
+    for rate in LEARNING_RATES:
+        (run,) = workspace.root.glob(f"results/store/run/*-lr{rate:g}-*")
+        for name, column in (("metrics", "epoch"), ("steps", "step")):
+            longer = pd.read_parquet(run / f"e{EPOCHS}" / f"{name}.parquet")
+            shorter = pd.read_parquet(run / f"e{EPOCHS - 1}" / f"{name}.parquet")
+            pd.testing.assert_frame_equal(shorter, longer.iloc[: len(shorter)])
+            assert (
+                shorter[column].max()
+                == {"epoch": EPOCHS - 1, "step": 12 * (EPOCHS - 1) - 1}[column]
+            )
+
+
+def test_the_training_program_runs_by_hand_as_shown(
+    workspace: Workspace, finished_log: str
+) -> None:
+    shown = re.search(r"^Shell command: (.*train_run\.py.*-lr0\.3-.*)$", finished_log, re.MULTILINE)
+    assert shown
+    command = shlex.split(shown[1])
+    folder = workspace.root / command[command.index("--out") + 1]
+    before = (folder / "metrics.parquet").read_bytes()
+    for path in folder.iterdir():
+        path.unlink()
+    result = workspace.by_hand(*command)
+    assert result.returncode == 0, result.stdout
+    assert (folder / "metrics.parquet").read_bytes() == before
+
+
+def test_a_program_refuses_a_path_that_its_code_would_not_make(
+    workspace: Workspace, finished_log: str
+) -> None:
+    shown = re.search(r"^Shell command: (.*train_run\.py.*-lr0\.3-.*)$", finished_log, re.MULTILINE)
+    assert shown
+    workspace.replace(
+        "workflow/perigee/training/optimisers/sgd.py",
+        "1 - learning_rate * self",
+        "1 - 2 * learning_rate * self",
+    )
+    result = workspace.by_hand(*shlex.split(shown[1]))
+    assert result.returncode == 1
+    assert "start the workflow again" in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    "name", ["build_dataset", "train_run", "read_off_run", "make_table", "draw_figure"]
+)
+def test_help_tells_every_option(finished: Workspace, name: str) -> None:
+    result = finished.run("python", f"workflow/scripts/{name}.py", "--help")
+    assert result.returncode == 0
+    options = re.findall(r"(--[a-z-]+)", result.stdout)
+    assert {"--out", "--log", "--help"} <= set(options)
+    assert "Traceback" not in result.stdout
+
+
+def test_a_failing_notebook_is_kept_as_far_as_it_came(workspace: Workspace) -> None:
+    workspace.replace(
+        "workflow/notebooks/regimes_fig2.py",
+        "save_figure(figure, values, folder, stamp)",
+        'raise ValueError("no ink")',
+    )
+    result = workspace.snakemake("regimes_fig2")
+    assert result.returncode != 0
+    told = [line for line in result.stdout.splitlines() if line.startswith("draw_figure.py: ")]
+    assert len(told) == 1
+    assert "ValueError: no ink" in told[0]
+    (kept,) = workspace.root.glob("results/logs/draw_figure/regimes_fig2-*.ipynb")
+    assert str(kept.relative_to(workspace.root)) in told[0]
+    assert "no ink" in kept.read_text()
+
+
+def test_a_dry_run_does_not_import_torch(finished: Workspace) -> None:
+    command = ["python", "-X", "importtime", "-m", "snakemake", "-n", "all_figures"]
+    result = finished.run(*command, "--config", "scale=smoke")
+    assert result.returncode == 0
+    imported = re.findall(r"\|\s+([\w.]+)$", result.stdout, flags=re.MULTILINE)
+    assert "perigee.plan" in imported
+    assert "torch" not in imported
+
+
+def test_paper_scale_is_planned_as_in_the_paper(finished: Workspace) -> None:
+    jobs = finished.jobs("periodic_fig3", scale="paper")
+    runs = {job for job in jobs if job.startswith("train_run")}
+    assert runs == {
+        f"train_run convnet-cifar10-lr{rate}-wd0.001-seed{seed}/e1000"
+        for rate in ("0.001", "0.01", "0.03", "1")
+        for seed in (0, 1, 2)
+    }
+    assert "build_dataset cifar10" in jobs
+
+
+def test_the_slurm_profile_brings_the_paper_scale_and_a_further_config_wins(
+    finished: Workspace,
+) -> None:
+    for options, dataset in (((), "cifar10"), (("--config", "scale=laptop"), "digits")):
+        result = finished.run("snakemake", "--profile", "slurm", "-n", "all_figures", *options)
+        assert result.returncode == 0, result.stdout
+        assert f"train_run convnet-{dataset}-" in result.stdout
