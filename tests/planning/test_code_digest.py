@@ -82,7 +82,7 @@ def test_the_closure_holds_every_module_that_training_loads(tmp_path: Path) -> N
     data = str(tmp_path / "digits")
     built = modules_loaded_by("build_dataset.py", "--spec", '{"name": "digits"}', "--out", data)
     arguments = ["--spec", json.dumps(SPEC), "--dataset", data, "--epochs", "1"]
-    trained = modules_loaded_by("train_run.py", *arguments, "--out", str(tmp_path / "run/e1"))
+    trained = modules_loaded_by("train.py", *arguments, "--out", str(tmp_path / "run/e1"))
 
     def counted(script: str, *modules: str) -> set[str]:
         source = (SCRIPTS / script).read_text()
@@ -93,7 +93,7 @@ def test_the_closure_holds_every_module_that_training_loads(tmp_path: Path) -> N
     assert built - harmless <= counted("build_dataset.py", "perigee.data.digits")
     named = ("models.convnet", "optimisers.sgd", "schedules.constant", "norm_control.free")
     modules = [f"perigee.{n}" if n.startswith("models") else f"perigee.training.{n}" for n in named]
-    assert trained - harmless <= counted("train_run.py", *modules)
+    assert trained - harmless <= counted("train.py", *modules)
     assert "perigee.training.trainer" in trained
     assert dataset_identity(dataset).kind == "dataset"
 

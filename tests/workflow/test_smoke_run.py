@@ -127,7 +127,7 @@ def test_a_shorter_run_is_read_off(workspace: Workspace) -> None:
 def test_the_training_program_runs_by_hand_as_shown(
     workspace: Workspace, finished_log: str
 ) -> None:
-    shown = re.search(r"^Shell command: (.*train_run\.py.*-lr0\.3-.*)$", finished_log, re.MULTILINE)
+    shown = re.search(r"^Shell command: (.*train\.py.*-lr0\.3-.*)$", finished_log, re.MULTILINE)
     assert shown
     command = shlex.split(shown[1])
     folder = workspace.root / command[command.index("--out") + 1]
@@ -142,7 +142,7 @@ def test_the_training_program_runs_by_hand_as_shown(
 def test_a_program_refuses_a_path_that_its_code_would_not_make(
     workspace: Workspace, finished_log: str
 ) -> None:
-    shown = re.search(r"^Shell command: (.*train_run\.py.*-lr0\.3-.*)$", finished_log, re.MULTILINE)
+    shown = re.search(r"^Shell command: (.*train\.py.*-lr0\.3-.*)$", finished_log, re.MULTILINE)
     assert shown
     workspace.replace(
         "workflow/perigee/training/optimisers/sgd.py",
@@ -156,7 +156,7 @@ def test_a_program_refuses_a_path_that_its_code_would_not_make(
 
 
 @pytest.mark.parametrize(
-    "name", ["build_dataset", "train_run", "read_off_run", "make_table", "draw_figure"]
+    "name", ["build_dataset", "train", "read_off_run", "make_table", "draw_figure"]
 )
 def test_help_tells_every_option(finished: Workspace, name: str) -> None:
     result = finished.run("python", f"workflow/scripts/{name}.py", "--help")

@@ -81,7 +81,7 @@ class Layout:
         return self.plan.runs[f"run/{version}"]
 
     def run_spec(self, version: str) -> str:
-        """What train_run.py is told."""
+        """What train.py is told."""
         return canonical_json(self.run(version).spec.to_dict())
 
     def run_dataset(self, version: str) -> str:

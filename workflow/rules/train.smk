@@ -32,7 +32,7 @@ rule train_run:
     message:
         "train_run {wildcards.version}"
     shell:
-        "python workflow/scripts/train_run.py --spec {params.spec:q} --dataset {params.dataset:q}"
+        "python workflow/scripts/train.py --spec {params.spec:q} --dataset {params.dataset:q}"
         " --epochs {params.epochs} --out {params.out:q} --device {params.device}"
         " --progress-interval {params.progress_interval} --digest {params.digest} --log {log:q}"
 

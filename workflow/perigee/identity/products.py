@@ -59,7 +59,7 @@ def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
     """A training run, whatever its number of epochs."""
     components = {kind: getattr(spec, kind) for kind in COMPONENT_FIELDS if kind != "dataset"}
     modules = [registration(kind, component).module for kind, component in components.items()]
-    code = code_digest(SCRIPTS / "train_run.py", modules)
+    code = code_digest(SCRIPTS / "train.py", modules)
     rule = spec.optimiser.parameters
     name = (
         f"{spec.model.name}-{spec.dataset.name}-lr{_short(rule['learning_rate'])}"

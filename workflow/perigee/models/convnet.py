@@ -66,7 +66,8 @@ class ConvNet(nn.Module):
             nn.MaxPool2d(2),
             ConvBlock(4 * width, 8 * width, affine),
             nn.MaxPool2d(2),
-            nn.AdaptiveMaxPool2d(1),
+            # Global; unlike AdaptiveMaxPool2d it has a deterministic gradient on GPUs.
+            nn.MaxPool2d((sides[0] // 2**POOLINGS, sides[1] // 2**POOLINGS)),
             nn.Flatten(),
         )
         self.head = nn.Linear(8 * width, classes)

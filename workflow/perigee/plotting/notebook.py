@@ -16,6 +16,10 @@ from perigee.errors import PerigeeError
 from perigee.store.figures import FILES
 
 
+QUIET_KERNEL = ["--IPKernelApp.log_level=40"]
+"""Without it each kernel warns that its signed messages cross the loopback interface unencrypted."""
+
+
 def execute_notebook(
     template: Path,
     folder: Path,
@@ -45,7 +49,12 @@ def execute_notebook(
     }
     try:
         papermill.execute_notebook(
-            str(source), str(executed), parameters, kernel_name="python3", progress_bar=False
+            str(source),
+            str(executed),
+            parameters,
+            kernel_name="python3",
+            progress_bar=False,
+            extra_arguments=QUIET_KERNEL,
         )
     except PapermillExecutionError as error:
         failed_copy.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,171 @@
+"""What the benchmarks share: the laptop run, alternating timing, the report in text and JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import perigee
+from perigee.configuration.studies import read_study
+from perigee.paths import STUDIES
+from perigee.spec import RunSpec
+from perigee.store.provenance import hardware, versions
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+LEARNING_RATE, SEED = 0.3, 0
+"""Of the run that is measured, one of those that periodic_fig3 sweeps at laptop scale."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of figures measured several times."""
+
+    median: float
+    min: float
+    max: float
+
+    @classmethod
+    def of(cls, figures: Sequence[float]) -> Summary:
+        """The summary of at least one figure, to five digits."""
+        found = statistics.median(figures), min(figures), max(figures)
+        return cls(*(float(f"{figure:.5g}") for figure in found))
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the project set itself: the median of one figure is below or above a limit.
+
+    Attributes:
+        figure: name of the figure.
+        relation: "<=" or ">=".
+        limit: in the figure's unit.
+    """
+
+    figure: str
+    relation: str
+    limit: float
+
+    def met(self, figures: Mapping[str, Summary]) -> bool:
+        """Whether the measured figures meet it."""
+        median = figures[self.figure].median
+        return median <= self.limit if self.relation == "<=" else median >= self.limit
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a benchmark found.
+
+    Attributes:
+        figures: by name with its unit; ratios have none.
+        target: for one of them.
+        conditions: what else a reader must know to judge the figures.
+    """
+
+    figures: Mapping[str, Summary]
+    target: Target
+    conditions: Mapping[str, Any]
+
+
+def main(description: str, repetitions: int, measure: Callable[[int], Report]) -> None:
+    """Parse the command line, measure, print the table and write the JSON file.
+
+    Args:
+        description: what is measured; its first line goes into the JSON file.
+        repetitions: how many, if the command line does not say.
+        measure: takes the number of repetitions.
+    """
+    name = Path(sys.argv[0]).stem
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repetitions", type=int, default=repetitions, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=RESULTS / f"{name}.json", help="JSON file")
+    arguments = parser.parse_args()
+    if arguments.repetitions < 1:
+        parser.error("--repetitions must be at least 1")
+    _require_own_library()
+    started = time.gmtime()
+    report = measure(arguments.repetitions)
+    _print_table(name, report)
+    document = {
+        "benchmark": name,
+        "measures": description.partition("\n")[0],
+        "command": " ".join(["python", f"benchmarks/{name}.py", *sys.argv[1:]]),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", started),
+        "repetitions": arguments.repetitions,
+        "figures": {figure: asdict(summary) for figure, summary in report.figures.items()},
+        "target": asdict(report.target) | {"met": report.target.met(report.figures)},
+        "conditions": dict(report.conditions),
+        "hardware": hardware(),
+        "versions": versions(),
+    }
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def laptop_run() -> RunSpec:
+    """The run of periodic_fig3 at laptop scale with `LEARNING_RATE` and `SEED`."""
+    for figure in read_study(STUDIES / "periodic.yaml", "laptop"):
+        for run in (run for table in figure.tables for run in table.runs):
+            learning_rate = run.spec.optimiser.parameters["learning_rate"]
+            if figure.key == "periodic_fig3" and (learning_rate, run.spec.seed) == (
+                LEARNING_RATE,
+                SEED,
+            ):
+                return run.spec
+    sys.exit(f"periodic_fig3 has no run of learning rate {LEARNING_RATE} and seed {SEED} any more.")
+
+
+def timed_alternately(
+    ways: Mapping[str, Callable[[int], object]], repetitions: int, warm_up: int
+) -> dict[str, list[float]]:
+    """Wall times of several ways to do the same, taken in turns: A B, B A, A B, ...
+
+    What else the machine does then slows all ways alike, and none is always the first.
+
+    Args:
+        ways: by name; each is called with the number of the repetition, counted from 0.
+        repetitions: how many are timed.
+        warm_up: how many go before them, untimed; the numbering goes on.
+
+    Returns:
+        Seconds, one figure a repetition for every way.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for repetition in range(warm_up + repetitions):
+        in_turn = list(ways.items())
+        for name, way in in_turn if repetition % 2 == 0 else reversed(in_turn):
+            start = time.perf_counter()
+            way(repetition)
+            if repetition >= warm_up:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> Summary:
+    """Summary of the ratios of figures measured in the same repetition."""
+    return Summary.of([a / b for a, b in zip(numerators, denominators, strict=True)])
+
+
+def _require_own_library() -> None:
+    """Stop if the benchmarks would measure another checkout's library."""
+    if not Path(perigee.__file__).is_relative_to(ROOT):
+        sys.exit("The installed perigee is not this checkout's: use this checkout's environment.")
+
+
+def _print_table(name: str, report: Report) -> None:
+    width = max(map(len, report.figures))
+    print(f"{name}\n{'':{width}}  {'median':>9} {'min':>9} {'max':>9}")
+    for figure, found in report.figures.items():
+        print(f"{figure:{width}}  {found.median:9.4g} {found.min:9.4g} {found.max:9.4g}")
+    target = report.target
+    verdict = "met" if target.met(report.figures) else "MISSED"
+    print(f"target: {target.figure} {target.relation} {target.limit:g}: {verdict}")

@@ -1,0 +1,86 @@
+"""Time of a dry run of all figures with nothing to do, at smoke scale.
+
+The figures are made first, in a temporary copy of the repository's files: those that git tracks
+and new ones that it does not ignore, as they are now. Dry runs are then timed in turns with
+`snakemake --version`, which starts Snakemake and does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from common import ROOT, Report, Summary, Target, main, ratios, timed_alternately
+
+SMOKE = ("all_figures", "--config", "scale=smoke")
+DRY_RUN, VERSION = "snakemake -n all_figures", "snakemake --version"
+NOTHING_TO_DO = "Nothing to be done"
+
+
+def copy_repository(folder: Path) -> None:
+    """Copy the repository's own files, without results and environments."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():  # a tracked file may have been deleted
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+
+
+def snakemake(folder: Path, arguments: Sequence[str]) -> str:
+    """Run this environment's Snakemake in a folder; returns all that it says.
+
+    Raises:
+        SystemExit: it fails.
+    """
+    programs = str(Path(sys.executable).parent)
+    environment = os.environ | {"PATH": os.pathsep.join([programs, os.environ["PATH"]])}
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        sys.exit(f"snakemake {' '.join(arguments)} failed:\n{done.stdout}")
+    return done.stdout
+
+
+def measure(repetitions: int) -> Report:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy_repository(folder)
+        snakemake(folder, SMOKE)
+
+        def dry_run(repetition: int) -> None:
+            said = snakemake(folder, ["-n", *SMOKE])
+            if NOTHING_TO_DO not in said:
+                sys.exit(f"The dry run found something to do:\n{said}")
+
+        ways = {DRY_RUN: dry_run, VERSION: lambda repetition: snakemake(folder, ["--version"])}
+        seconds = timed_alternately(ways, repetitions, warm_up=1)
+    return Report(
+        figures={
+            **{f"{way}: s": Summary.of(found) for way, found in seconds.items()},
+            "dry run / version": ratios(seconds[DRY_RUN], seconds[VERSION]),
+        },
+        target=Target(f"{DRY_RUN}: s", "<=", 10),
+        conditions={"scale": "smoke", "snakemake": metadata.version("snakemake")},
+    )
+
+
+if __name__ == "__main__":
+    main(__doc__ or "", repetitions=7, measure=measure)

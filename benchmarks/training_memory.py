@@ -1,0 +1,72 @@
+"""Peak memory of a training job at laptop scale.
+
+The job is the real command line of rule train_run, on the CPU, 20 epochs long: memory does not
+grow with epochs but for a few numbers a step. What is measured is the largest resident set that
+the operating system counted for the finished process. For comparison, the same of a process that
+only imports torch. This process itself stays small and never imports torch, since a child's count
+starts at its parent's size.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import ROOT, Report, Summary, Target, laptop_run, main
+
+from perigee.identity.canonical import canonical_json
+from perigee.identity.products import dataset_identity
+
+EPOCHS = 20
+JOB, IMPORT = "training job: GiB", "import torch alone: GiB"
+BYTES_PER_UNIT = 1 if sys.platform == "darwin" else 1024
+"""Of ru_maxrss."""
+
+
+def peak_memory(command: Sequence[str]) -> float:
+    """The largest resident set, in GiB, of a command run in the repository's root.
+
+    Raises:
+        subprocess.CalledProcessError: the command fails.
+    """
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    messages = process.stderr.read()  # few lines; read to the end of the process
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.stderr.buffer.write(messages)
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return usage.ru_maxrss * BYTES_PER_UNIT / 2**30
+
+
+def measure(repetitions: int) -> Report:
+    spec = laptop_run()
+    scripts = Path("workflow", "scripts")
+    jobs, imports = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = Path(folder, dataset_identity(spec.dataset).folder)
+        build = [sys.executable, str(scripts / "build_dataset.py"), "--out", str(dataset)]
+        build += ["--spec", canonical_json(spec.dataset.to_dict())]
+        subprocess.run(build, cwd=ROOT, check=True)
+        for repetition in range(repetitions):
+            # A fresh folder, or the job would find its own earlier result beside it.
+            out = Path(folder, str(repetition), f"e{EPOCHS}")
+            train = [sys.executable, str(scripts / "train.py"), "--out", str(out)]
+            train += ["--spec", canonical_json(spec.to_dict()), "--dataset", str(dataset)]
+            train += ["--epochs", str(EPOCHS), "--device", "cpu"]
+            jobs.append(peak_memory(train))
+            imports.append(peak_memory([sys.executable, "-c", "import torch"]))
+    return Report(
+        figures={JOB: Summary.of(jobs), IMPORT: Summary.of(imports)},
+        target=Target(JOB, "<=", 1.2),
+        conditions={"epochs": EPOCHS, "device": "cpu", "run": spec.to_dict()},
+    )
+
+
+if __name__ == "__main__":
+    main(__doc__ or "", repetitions=3, measure=measure)

@@ -1,0 +1,200 @@
+"""An independent training run in plain PyTorch: what the trainer is compared with.
+
+Nothing of perigee is imported here: network from `torch.nn` modules, `torch.optim.SGD`, the
+gradients one tensor each, every logged quantity by its definition in float64.
+
+``python tests/unit/reference_training.py`` writes golden_curves.json anew. Do that only when the
+papers' algorithm is meant to change, and say so in the change log.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.nn import functional
+
+GOLDEN_FILE = Path(__file__).with_name("golden_curves.json")
+STEP_QUANTITIES = ("loss", "gradient_norm", "weight_norm", "cosine_distance")
+
+CLASSES = 10
+HEAD_NORM = 10.0
+MEAN, STD = 4.75, 6.0
+"""Of the digits' grey levels, about; any fixed values would do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A run; ``norm`` is None in the whole space, a radius on the sphere."""
+
+    width: int = 2
+    scale_invariant: bool = True
+    learning_rate: float = 0.1
+    weight_decay: float = 0.01
+    momentum: float = 0.0
+    cosine_horizon: int | None = None
+    norm: float | None = None
+    batch_size: int = 20
+    seed: int = 0
+
+
+GOLDEN_SETTINGS = {
+    "plain": Settings(learning_rate=0.5, weight_decay=0.05),
+    "momentum": Settings(learning_rate=0.1, weight_decay=0.01, momentum=0.9, seed=1),
+    "standard": Settings(scale_invariant=False, momentum=0.5, weight_decay=0.02, seed=2),
+    "sphere": Settings(norm=3.0, weight_decay=0.0, cosine_horizon=4, width=3, seed=3),
+}
+GOLDEN_EPOCHS = 3
+
+
+@dataclass
+class Curves:
+    """Of each epoch the steps (steps, 4), of each epoch and the initialisation the metrics."""
+
+    steps: list[np.ndarray] = field(default_factory=list)
+    metrics: list[dict[str, float]] = field(default_factory=list)
+
+
+def few_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """70 train and 30 test images (uint8, (n, 1, 8, 8)) with labels; 70 leaves a partial batch."""
+    bunch = load_digits()
+    images, labels = bunch.images.astype(np.uint8)[:, None], bunch.target.astype(np.uint8)
+    return images[:70], labels[:70], images[70:100], labels[70:100]
+
+
+def plain_network(
+    channels: int, classes: int, width: int, scale_invariant: bool, seed: int
+) -> nn.Sequential:
+    """The ConvNet as one flat list of layers; the last is the head."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers: list[nn.Module] = []
+        widths = (channels, width, 2 * width, 4 * width, 8 * width)
+        for number, (inputs, outputs) in enumerate(pairwise(widths)):
+            layers.append(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False))
+            layers.append(nn.BatchNorm2d(outputs, affine=not scale_invariant))
+            layers.append(nn.ReLU())
+            if number > 0:
+                layers.append(nn.MaxPool2d(2))
+        layers += [nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(8 * width, classes)]
+    network = nn.Sequential(*layers)
+    if scale_invariant:
+        head = network[-1]
+        head.weight.requires_grad_(False).mul_(HEAD_NORM / head.weight.norm())
+        head.bias.requires_grad_(False)
+    return network
+
+
+def normalised(images: np.ndarray) -> torch.Tensor:
+    return torch.tensor((images.astype(np.float64) - MEAN) / STD)
+
+
+def reference_curves(settings: Settings, epochs: int) -> Curves:
+    """Train on `few_digits` in float64, batch by batch."""
+    arrays = few_digits()
+    train_images, test_images = normalised(arrays[0]), normalised(arrays[2])
+    train_labels, test_labels = (torch.tensor(arrays[n].astype(np.int64)) for n in (1, 3))
+
+    network = plain_network(
+        train_images.shape[1], CLASSES, settings.width, settings.scale_invariant, settings.seed
+    ).double()
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    weights = [layer.weight for layer in network if isinstance(layer, nn.Conv2d)]
+    optimiser = torch.optim.SGD(
+        trained,
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
+    project(weights, settings.norm)
+    curves = Curves()
+    batches = train_images, train_labels, settings.batch_size
+    curves.metrics.append(metrics(network, *batches, test_images, test_labels))
+    for epoch in range(epochs):
+        rate = settings.learning_rate
+        if settings.cosine_horizon is not None:
+            rate *= (1 + math.cos(math.pi * epoch / settings.cosine_horizon)) / 2
+        optimiser.param_groups[0]["lr"] = rate
+        order = np.random.default_rng((settings.seed, epoch)).permutation(len(train_labels))
+        rows = []
+        network.train()
+        for start in range(0, len(order), settings.batch_size):
+            chosen = order[start : start + settings.batch_size]
+            loss = functional.cross_entropy(network(train_images[chosen]), train_labels[chosen])
+            optimiser.zero_grad()
+            loss.backward()
+            before, gradient = flat(weights), flat([weight.grad for weight in weights])
+            optimiser.step()
+            project(weights, settings.norm)
+            after = flat(weights)
+            cosine = before @ after / (np.linalg.norm(before) * np.linalg.norm(after))
+            norms = np.linalg.norm(gradient), np.linalg.norm(before)
+            rows.append((loss.item(), *norms, 1 - cosine))
+        curves.steps.append(np.array(rows))
+        curves.metrics.append(metrics(network, *batches, test_images, test_labels))
+    return curves
+
+
+def project(weights: list[torch.Tensor], norm: float | None) -> None:
+    if norm is not None:
+        factor = norm / np.linalg.norm(flat(weights))
+        with torch.no_grad():
+            for weight in weights:
+                weight.mul_(factor)
+
+
+def flat(tensors: list[torch.Tensor]) -> np.ndarray:
+    return np.concatenate([tensor.detach().double().numpy().ravel() for tensor in tensors])
+
+
+def metrics(
+    network: nn.Sequential,
+    train_images: torch.Tensor,
+    train_labels: torch.Tensor,
+    batch_size: int,
+    test_images: torch.Tensor,
+    test_labels: torch.Tensor,
+) -> dict[str, float]:
+    """Of copies, so that BatchNorm's running statistics stay those of training."""
+    in_eval_mode, network = copy.deepcopy(network).eval(), copy.deepcopy(network).train()
+    weights = [layer.weight for layer in network if isinstance(layer, nn.Conv2d)]
+    losses, wrong, norms = 0.0, 0, []
+    for start in range(0, len(train_labels), batch_size):
+        images = train_images[start : start + batch_size]
+        labels = train_labels[start : start + batch_size]
+        logits = network(images)
+        loss = functional.cross_entropy(logits, labels)
+        norms.append(np.linalg.norm(flat(list(torch.autograd.grad(loss, weights)))))
+        losses += loss.item() * len(labels)
+        wrong += int((logits.argmax(1) != labels).sum())
+    with torch.no_grad():
+        logits = in_eval_mode(test_images)
+    return {
+        "train_loss": losses / len(train_labels),
+        "train_error": wrong / len(train_labels),
+        "gradient_norm": float(np.mean(norms)),
+        "weight_norm": float(np.linalg.norm(flat(weights))),
+        "test_loss": functional.cross_entropy(logits, test_labels).item(),
+        "test_error": float((logits.argmax(1) != test_labels).double().mean()),
+    }
+
+
+def write_golden_file() -> None:
+    golden = {}
+    for name, settings in GOLDEN_SETTINGS.items():
+        steps = np.concatenate(reference_curves(settings, GOLDEN_EPOCHS).steps)
+        golden[name] = dict(zip(STEP_QUANTITIES, steps.T.tolist(), strict=True))
+    GOLDEN_FILE.write_text(json.dumps(golden, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    write_golden_file()

@@ -1,0 +1,135 @@
+"""perigee.progress: what the lines say and how often they come."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from perigee import progress
+from perigee.progress import RunProgress
+from perigee.training.record import RunRecord
+
+
+class Clock:
+    """Stands in for time.monotonic."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    # The module's own name for the module `time`: pytest itself keeps the real one.
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=clock.monotonic))
+    return clock
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, logger="perigee")
+    return caplog
+
+
+def record_of(epochs: int, steps_per_epoch: int = 12, loss: float = 0.12345) -> RunRecord:
+    row = {"train_loss": loss, "test_error": 0.0625, "weight_norm": 5.4321}
+    return RunRecord([row] * (epochs + 1), [np.ones((steps_per_epoch, 4))] * epochs)
+
+
+def test_a_line_tells_epoch_loss_error_norm_speed_and_time_left(
+    clock: Clock, lines: pytest.LogCaptureFixture
+) -> None:
+    follow = RunProgress("convnet-digits", 400, interval=10)
+    follow.after_epoch(record_of(0))
+    clock.now += 20
+    follow.after_epoch(record_of(50))
+    first, second = lines.messages
+    assert first == ("convnet-digits: epoch 0/400, train loss 0.123, test error 6.2%, ρ 5.43")
+    # 50 epochs of 12 steps in 20 s; 350 epochs are left.
+    assert second == (
+        "convnet-digits: epoch 50/400, train loss 0.123, test error 6.2%, ρ 5.43, "
+        "30 steps/s, 2 min 20 s left"
+    )
+
+
+def test_lines_keep_their_distance_but_the_last_comes(
+    clock: Clock, lines: pytest.LogCaptureFixture
+) -> None:
+    follow = RunProgress("run", 9, interval=10)
+    told = []
+    for epoch in range(10):
+        before = len(lines.messages)
+        follow.after_epoch(record_of(epoch))
+        if len(lines.messages) > before:
+            told.append(epoch)
+        clock.now += 4
+    # At 0 s, 12 s, 24 s, and the last epoch at 36 s although 10 s have passed only then.
+    assert told == [0, 3, 6, 9]
+
+
+def test_the_last_epoch_is_told_at_once(clock: Clock, lines: pytest.LogCaptureFixture) -> None:
+    follow = RunProgress("run", 2, interval=1e9)
+    for epoch in range(3):
+        clock.now += 1
+        follow.after_epoch(record_of(epoch))
+    assert [message.partition(",")[0] for message in lines.messages] == [
+        "run: epoch 0/2",
+        "run: epoch 2/2",
+    ]
+    assert lines.messages[-1].endswith("12 steps/s, 0 s left")
+
+
+def test_a_stopped_run_is_told_at_once_with_its_step(
+    clock: Clock, lines: pytest.LogCaptureFixture
+) -> None:
+    follow = RunProgress("run", 100, interval=1e9)
+    follow.after_epoch(record_of(0))
+    clock.now += 1
+    stopped = record_of(1, loss=float("nan"))
+    stopped.stopped_at_step = 11
+    follow.after_epoch(stopped)
+    assert len(lines.messages) == 2
+    assert "train loss nan" in lines.messages[-1]
+    assert lines.messages[-1].endswith("; stopped: the loss of step 11 is not finite")
+
+
+def test_a_continued_runs_speed_is_that_of_its_new_epochs(
+    clock: Clock, lines: pytest.LogCaptureFixture
+) -> None:
+    # It is first called after the first new epoch; the 300 epochs before took no time here.
+    follow = RunProgress("run", 400, interval=1)
+    follow.after_epoch(record_of(301))
+    clock.now += 60
+    follow.after_epoch(record_of(311))
+    first, second = lines.messages
+    assert "steps/s" not in first
+    # 10 epochs a minute, 89 epochs left.
+    assert second.endswith("2 steps/s, 8 min 54 s left")
+
+
+@pytest.mark.parametrize(
+    ("seconds_per_epoch", "expected"),
+    [
+        (1, "9 s left"),
+        (6.6, "59 s left"),
+        (6.65, "1 min 00 s left"),
+        (70, "10 min 30 s left"),
+        (399.99, "1 h 00 min left"),
+        (1900, "4 h 45 min left"),
+        (90000, "225 h 00 min left"),
+    ],
+)
+def test_durations(
+    seconds_per_epoch: float, expected: str, clock: Clock, lines: pytest.LogCaptureFixture
+) -> None:
+    follow = RunProgress("run", 10, interval=1e-9)
+    follow.after_epoch(record_of(0))
+    clock.now += seconds_per_epoch
+    follow.after_epoch(record_of(1))
+    assert lines.messages[-1].endswith(f", {expected}")

@@ -1,0 +1,294 @@
+"""The structural analysis of perigee.models.scale_invariance against what the loss really does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+
+from perigee.errors import PerigeeError
+from perigee.models import convnet
+from perigee.models.scale_invariance import scale_invariant_names
+
+IMAGES = 6
+NEGLIGIBLE = 1e-300
+"""An epsilon that vanishes beside any variance; PyTorch refuses 0."""
+
+factors = st.floats(-3, 3).map(lambda exponent: 10**exponent)
+
+
+def exact(model: nn.Module, seed: int) -> nn.Module:
+    """In float64, without BatchNorm's epsilon (with it, invariance only holds approximately).
+
+    BatchNorm's location and scale get random values: at location 0, as initialised, a scale would
+    look invariant too.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    model = model.double().train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.eps = NEGLIGIBLE
+            if module.affine:
+                size = module.num_features
+                module.weight.data = 0.5 + torch.rand(size, generator=generator).double()
+                module.bias.data = torch.rand(size, generator=generator).double() - 0.5
+    return model
+
+
+class Problem:
+    """Loss and gradients of a network on random images."""
+
+    def __init__(self, model: nn.Module, input_shape: Sequence[int], seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.model = exact(model, seed)
+        self.images = torch.randn((IMAGES, *input_shape), generator=generator).double()
+        outputs = model(self.images).shape[1]
+        self.labels = torch.randint(outputs, (IMAGES,), generator=generator)
+        self.parameters = dict(self.model.named_parameters())
+        self.trained = [name for name, p in self.parameters.items() if p.requires_grad]
+
+    def loss(self) -> Tensor:
+        return functional.cross_entropy(self.model(self.images), self.labels)
+
+    def gradients(self, names: Sequence[str]) -> Tensor:
+        """All of them as one vector."""
+        gradients = torch.autograd.grad(self.loss(), [self.parameters[name] for name in names])
+        return torch.cat([gradient.flatten() for gradient in gradients])
+
+    def values(self, names: Sequence[str]) -> Tensor:
+        return torch.cat([self.parameters[name].detach().flatten() for name in names])
+
+    @torch.no_grad()
+    def scale(self, names: Sequence[str], factor: float) -> None:
+        for name in names:
+            self.parameters[name].mul_(factor)
+
+    def loss_when_scaled(self, names: Sequence[str], factor: float) -> float:
+        kept = {name: self.parameters[name].detach().clone() for name in names}
+        self.scale(names, factor)
+        loss = self.loss().item()
+        for name, value in kept.items():
+            self.parameters[name].data.copy_(value)
+        return loss
+
+
+def assert_invariant(problem: Problem, names: Sequence[str], factor: float) -> None:
+    """The loss, eq. (1a) and eq. (1b) of Lobacheva et al. 2021 for the union of ``names``."""
+    loss = problem.loss().item()
+    gradient, values = problem.gradients(names), problem.values(names)
+    size = gradient.norm() * values.norm()
+    assert abs(gradient @ values) <= 1e-12 * size + 1e-15
+    problem.scale(names, factor)
+    assert problem.loss().item() == pytest.approx(loss, rel=1e-10)
+    difference = (problem.gradients(names) * factor - gradient).norm()
+    assert difference <= 1e-8 * gradient.norm() + 1e-13
+    problem.scale(names, 1 / factor)
+
+
+def assert_none_is_missed(problem: Problem, found: Sequence[str]) -> None:
+    """Scaling any other trained parameter changes the loss."""
+    loss = problem.loss().item()
+    for name in set(problem.trained) - set(found):
+        assert abs(problem.loss_when_scaled([name], 1.7) - loss) > 1e-7 * loss, name
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    channels=st.sampled_from([1, 3]),
+    sides=st.sampled_from([(8, 8), (12, 12), (16, 16), (8, 13), (17, 9)]),
+    width=st.integers(1, 4),
+    scale_invariant=st.booleans(),
+    seed=st.integers(0, 2**20),
+    factor=factors,
+)
+def test_convnet_weights_are_invariant_alone_and_together_and_none_is_missed(
+    channels: int,
+    sides: tuple[int, int],
+    width: int,
+    scale_invariant: bool,
+    seed: int,
+    factor: float,
+) -> None:
+    shape = (channels, *sides)
+    model = convnet.build(
+        shape, 4, seed, width=width, scale_invariant=scale_invariant, head_norm=10.0
+    )
+    problem = Problem(model, shape, seed)
+    names = scale_invariant_names(problem.model)
+    assert names == tuple(name for name, p in model.named_parameters() if p.dim() == 4)
+    for chosen in (*([name] for name in names), names):
+        assert_invariant(problem, chosen, factor)
+    assert_none_is_missed(problem, names)
+
+
+@settings(deadline=None, max_examples=5)
+@given(width=st.integers(1, 4), seed=st.integers(0, 2**20))
+def test_everything_that_trains_in_the_scale_invariant_convnet_is_invariant(
+    width: int, seed: int
+) -> None:
+    model = convnet.build((1, 8, 8), 4, seed, width=width, scale_invariant=True, head_norm=10.0)
+    trained = tuple(name for name, p in model.named_parameters() if p.requires_grad)
+    assert scale_invariant_names(model) == trained
+
+
+class Residual(nn.Module):
+    """BN(a(x) + b(BN(a(x)))): scaling a or b alone shifts the balance of the two summands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 3, 3, padding=1, bias=False)
+        self.inner = nn.BatchNorm2d(3, affine=False)
+        self.branch = nn.Conv2d(3, 3, 3, padding=1, bias=False)
+        self.outer = nn.BatchNorm2d(3, affine=False)
+        self.head = nn.Linear(3, 2).requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        stem = self.stem(images)
+        summed = stem + self.branch(torch.relu(self.inner(stem)))
+        return self.head(torch.relu(self.outer(summed)).amax(dim=(2, 3)))
+
+
+class PooledResidual(Residual):
+    """The same with modules only, whose behaviour under scaling is known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def forward(self, images: Tensor) -> Tensor:
+        stem = self.stem(images)
+        summed = stem + self.branch(torch.relu(self.inner(stem)))
+        return self.head(self.pool(self.outer(summed)))
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 2**20), factor=factors)
+def test_summands_of_a_residual_block_are_invariant_only_together(seed: int, factor: float) -> None:
+    problem = Problem(PooledResidual(), (1, 6, 6), seed)
+    names = scale_invariant_names(problem.model)
+    assert names == ("stem.weight", "branch.weight")
+    assert_invariant(problem, names, factor)
+    loss = problem.loss().item()
+    for name in names:
+        assert abs(problem.loss_when_scaled([name], 1.7) - loss) > 1e-7 * loss
+
+
+class UnequalResidual(PooledResidual):
+    """BN(x + stem(x)): the images do not grow along with the weights."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        grown = images + self.stem(images)
+        normal = torch.relu(self.inner(grown))
+        return self.head(self.pool(self.outer(self.branch(normal))))
+
+
+def test_weights_whose_summand_does_not_grow_are_not_invariant() -> None:
+    problem = Problem(UnequalResidual(), (1, 6, 6), 0)
+    names = scale_invariant_names(problem.model)
+    assert names == ("branch.weight",)
+    assert_invariant(problem, names, 3.0)
+    assert_none_is_missed(problem, names)
+
+
+def test_weights_not_followed_by_normalisation_are_not_invariant() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(2, 3, 3, bias=False),
+        nn.BatchNorm2d(3),
+        nn.ReLU(),
+        nn.Conv2d(3, 3, 3, bias=False),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(3, 2, bias=False),
+    )
+    problem = Problem(model, (2, 6, 6), 0)
+    names = scale_invariant_names(problem.model)
+    assert names == ("0.weight",)
+    assert_invariant(problem, names, 0.01)
+    assert_none_is_missed(problem, names)
+
+
+def test_two_linear_layers_before_one_normalisation_are_both_invariant() -> None:
+    model = nn.Sequential(
+        nn.Linear(5, 4, bias=False),
+        nn.ReLU(),
+        nn.Linear(4, 3, bias=False),
+        nn.Identity(),
+        nn.BatchNorm1d(3),
+        nn.ReLU(),
+        nn.Linear(3, 2),
+    )
+    problem = Problem(model, (5,), 1)
+    names = scale_invariant_names(problem.model)
+    assert names == ("0.weight", "2.weight")
+    for chosen in (["0.weight"], ["2.weight"], names):
+        assert_invariant(problem, chosen, 7.0)
+    assert_none_is_missed(problem, names)
+
+
+def test_a_bias_takes_its_layer_and_the_layers_before_out() -> None:
+    # A ReLU stands between bias and normalisation; directly before it the bias would cancel.
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3, bias=False),
+        nn.ReLU(),
+        nn.Conv2d(2, 2, 3, bias=True),
+        nn.ReLU(),
+        nn.Conv2d(2, 2, 3, bias=False),
+        nn.BatchNorm2d(2, affine=False),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(2, 2).requires_grad_(False),
+    )
+    problem = Problem(model, (1, 8, 8), 3)
+    names = scale_invariant_names(problem.model)
+    assert names == ("4.weight",)
+    assert_invariant(problem, names, 0.2)
+    assert_none_is_missed(problem, names)
+
+
+def test_a_frozen_weight_is_not_named_and_does_not_count_as_growing() -> None:
+    model = PooledResidual()
+    model.stem.requires_grad_(False)
+    # Only the branch trains, and it is added to a summand that stays as it is.
+    assert scale_invariant_names(model) == ()
+
+    chain = nn.Sequential(
+        nn.Linear(4, 4, bias=False),
+        nn.Linear(4, 4, bias=False),
+        nn.BatchNorm1d(4, affine=False),
+        nn.Linear(4, 2).requires_grad_(False),
+    )
+    chain[0].requires_grad_(False)
+    problem = Problem(chain, (4,), 0)
+    assert scale_invariant_names(problem.model) == ("1.weight",)
+    assert_invariant(problem, ["1.weight"], 5.0)
+
+
+def test_an_unknown_module_is_refused_by_name() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sigmoid())
+    with pytest.raises(PerigeeError, match=r"Sigmoid \('1'\).*not known; add it to .*\.py\."):
+        scale_invariant_names(model)
+
+
+def test_an_unknown_function_is_refused_by_name() -> None:
+    # Residual takes the maximum over the pixels by a tensor method, of which nothing is known.
+    with pytest.raises(PerigeeError, match=r"Residual: .*'call_method amax'.*not known"):
+        scale_invariant_names(Residual())
+
+
+def test_adding_a_constant_is_refused() -> None:
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(2, 2, bias=False)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.linear(inputs) + 1.0
+
+    with pytest.raises(PerigeeError, match="Shifted"):
+        scale_invariant_names(Shifted())
