@@ -15,9 +15,8 @@ from papermill.exceptions import PapermillExecutionError
 from perigee.errors import PerigeeError
 from perigee.store.figures import FILES
 
-
 QUIET_KERNEL = ["--IPKernelApp.log_level=40"]
-"""Without it each kernel warns that its signed messages cross the loopback interface unencrypted."""
+"""Each kernel would warn that its signed messages cross the loopback interface unencrypted."""
 
 
 def execute_notebook(
