@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -115,3 +117,23 @@ def test_shuffled_batches_follow_the_order(
     assert torch.cat([labels for _, labels in batches]).tolist() == expected.tolist()
     for pixels, labels in batches:
         assert torch.equal(pixels[:, 0, 1, 1].long(), labels)
+
+
+@pytest.mark.parametrize("strides", ["as NumPy makes them", "as they come out of a file"])
+def test_images_of_one_channel_are_laid_out_as_asked(
+    few_images: ArrayDataset, strides: str
+) -> None:
+    """With one channel every layout counts as contiguous, but kernels go by the strides."""
+    images = few_images.train_images
+    count, _, height, width = images.shape
+    if strides == "as they come out of a file":
+        step = height * width
+        images = np.lib.stride_tricks.as_strided(images, strides=(step, step, width, 1))
+    loaded = DeviceDataset.load(
+        replace(few_images, train_images=images), CPU, torch.float32, torch.channels_last
+    )
+    expected = (height * width, 1, width, 1)
+    assert loaded.train.images.stride() == expected
+    for images_of_batch, _ in loaded.train.shuffled_batches(20, 0, 0):
+        assert images_of_batch.stride() == expected
+    assert count == len(loaded.train)

@@ -292,3 +292,42 @@ def test_adding_a_constant_is_refused() -> None:
 
     with pytest.raises(PerigeeError, match="Shifted"):
         scale_invariant_names(Shifted())
+
+
+def test_a_tied_weight_counts_wherever_it_is_used() -> None:
+    model = nn.Sequential(
+        nn.Linear(4, 4, bias=False),
+        nn.BatchNorm1d(4),
+        nn.ReLU(),
+        nn.Linear(4, 4, bias=False),
+        nn.ReLU(),
+        nn.Linear(4, 2).requires_grad_(False),
+    )
+    assert scale_invariant_names(model) == ("0.weight",)
+    model[3].weight = model[0].weight
+    problem = Problem(model, (4,), 0)
+    assert scale_invariant_names(problem.model) == ()
+    assert_none_is_missed(problem, ())
+
+
+class SharedSummand(nn.Module):
+    """BN(c(b(x)) + b(x)): b is a factor of both summands, c of one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.b = nn.Linear(4, 4, bias=False)
+        self.c = nn.Linear(4, 4, bias=False)
+        self.norm = nn.BatchNorm1d(4, affine=False)
+        self.head = nn.Linear(4, 2).requires_grad_(False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        before = self.b(images)
+        return self.head(self.norm(self.c(before) + before))
+
+
+def test_a_weight_that_both_summands_share_stays_invariant() -> None:
+    problem = Problem(SharedSummand(), (4,), 0)
+    names = scale_invariant_names(problem.model)
+    assert names == ("b.weight",)
+    assert_invariant(problem, names, 3.0)
+    assert_none_is_missed(problem, names)

@@ -227,6 +227,32 @@ def test_weights_that_are_not_numbers_stop_the_run_at_once(
     assert_valid(record)
 
 
+def test_a_divergence_in_the_very_last_step_is_recorded(make_trainer: MakeTrainer) -> None:
+    run = Settings(width=1, scale_invariant=False, learning_rate=1e7)
+    trainer = make_trainer(run, precision="float32")
+    steps = trainer.train_epoch
+    last_step_diverges = np.array([[1.0, 1.0, 1.0, 0.0]])
+
+    def train_epoch(epoch: int) -> np.ndarray:
+        steps(epoch)
+        trainer.parameters.values[0] = math.nan
+        return last_step_diverges
+
+    trainer.train_epoch = train_epoch  # type: ignore[method-assign]
+    record = trained(trainer, 3)
+    assert record.epochs == 1
+    assert record.stopped_at_step == 1
+    assert math.isnan(record.metrics[-1]["train_loss"])
+
+
+def test_a_norm_of_zero_is_a_result(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(Settings())
+    trainer.parameters.values.zero_()
+    row = trainer.metrics(0)
+    assert row["weight_norm"] == 0
+    assert row["effective_learning_rate"] == math.inf
+
+
 # The course of a run
 
 

@@ -124,6 +124,26 @@ def test_a_shorter_run_is_read_off(workspace: Workspace) -> None:
             )
 
 
+def test_a_run_that_stopped_is_read_off_as_stopped_only_at_its_full_length(
+    workspace: Workspace,
+) -> None:
+    """A run told to have stopped in its last epoch, by the provenance that its reader trusts."""
+    (run,) = workspace.root.glob("results/store/run/*-lr0.3-*")
+    path = run / f"e{EPOCHS}" / "provenance.json"
+    provenance = json.loads(path.read_text())
+    provenance["details"]["stopped_at_step"] = 12 * EPOCHS - 1
+    path.write_text(json.dumps(provenance))
+    for epochs, expected in ((EPOCHS - 1, None), (EPOCHS, 12 * EPOCHS - 1)):
+        out = run / f"e{epochs}0"
+        longer = ["--longer", str(run / f"e{EPOCHS}"), "--epochs", str(epochs)]
+        result = workspace.by_hand(
+            "python", "workflow/scripts/read_off_run.py", *longer, "--out", str(out)
+        )
+        assert result.returncode == 0, result.stdout
+        details = json.loads((out / "provenance.json").read_text())["details"]
+        assert details["stopped_at_step"] == expected
+
+
 def test_the_training_program_runs_by_hand_as_shown(
     workspace: Workspace, finished_log: str
 ) -> None:

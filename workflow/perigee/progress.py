@@ -49,11 +49,12 @@ class RunProgress:
         )
         trained = record.epochs - self._epochs_before
         if trained and seconds > 0:
-            speed = (record.steps_done - self._steps_before) / seconds
-            left = seconds / trained * (self.epochs - record.epochs)
-            line += f", {speed:.0f} steps/s, {_duration(left)} left"
+            line += f", {(record.steps_done - self._steps_before) / seconds:.0f} steps/s"
         if record.stopped_at_step is not None:
-            line += f"; stopped: the loss of step {record.stopped_at_step} is not finite"
+            return f"{line}; stopped: the loss of step {record.stopped_at_step} is not finite"
+        if trained and seconds > 0:
+            left = seconds / trained * (self.epochs - record.epochs)
+            line += f", {_duration(left)} left"
         return line
 
 

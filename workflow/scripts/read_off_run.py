@@ -19,10 +19,10 @@ def main(
     log: LogFile = None,
 ) -> None:
     """Read a run of fewer epochs off a longer version of it; nothing is trained."""
-    metrics, steps, source = read_tables(longer)
-    metrics, steps = first_epochs(metrics, steps, epochs)
-    stopped = source.details["stopped_at_step"]
-    stopped = None if stopped is None or stopped > steps["step"].max() else stopped
+    all_metrics, all_steps, source = read_tables(longer)
+    metrics, steps = first_epochs(all_metrics, all_steps, epochs)
+    # A run stops at its end, so if anything was cut off, the shorter run did not stop.
+    stopped = source.details["stopped_at_step"] if len(metrics) == len(all_metrics) else None
     identity = Identity(source.kind, source.name, source.spec, source.code, source.inputs)
     details = run_details(epochs, source.details["seed"], stopped)
     with product_writer(out, identity, **details) as product:

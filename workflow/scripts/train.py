@@ -32,7 +32,7 @@ def main(
         int | None, typer.Option(min=1, help="Keep a checkpoint every so many epochs.")
     ] = None,
     progress_interval: Annotated[
-        float, typer.Option(min=0, help="Seconds between progress lines.")
+        float, typer.Option(min=0.1, help="Seconds between progress lines.")
     ] = 10.0,
     digest: Digest = None,
     log: LogFile = None,

@@ -65,7 +65,11 @@ class DeviceDataset:
 
         def split(images: np.ndarray, labels: np.ndarray) -> DeviceSplit:
             on_device = torch.from_numpy(images).to(device=device, dtype=dtype)
-            normalised = ((on_device - means) / stds).contiguous(memory_format=memory_format)
+            # Images of one channel count as laid out in every format, so `contiguous` would leave
+            # them as they happen to be; the strides decide which kernels run, so they are set.
+            normalised = torch.empty(
+                on_device.shape, device=device, dtype=dtype, memory_format=memory_format
+            ).copy_((on_device - means) / stds)
             return DeviceSplit(normalised, torch.from_numpy(labels).to(device, torch.int64))
 
         return cls(

@@ -12,7 +12,7 @@ def epoch_order(images: int, seed: int, epoch: int) -> np.ndarray:
 
     Args:
         images: how many training images there are.
-        seed: the run's seed, not negative.
+        seed: the run's seed, from 0 to 2^32 - 1 (larger ones would repeat orders).
         epoch: counted from 0.
 
     Returns:

@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 
 def toy_value(points: Floats) -> Floats:
-    """F at points (..., 2), none of them the origin; shape (...)."""
+    """The value f at points (..., 2), none of them the origin; shape (...)."""
     x, y = points[..., 0], points[..., 1]
     return x**2 / (x**2 + y**2)
 

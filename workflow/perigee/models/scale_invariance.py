@@ -50,23 +50,23 @@ class _Constraints:
         self.equal_degrees: list[tuple[Degree, Degree]] = []
         self.never_scaled: set[str] = set()
 
-    def largest_invariant_set(self, weights: set[str]) -> set[str]:
+    def invariant_set(self, weights: set[str]) -> set[str]:
         """The weights left when those that break a constraint are dropped, until none does."""
         kept = weights - self.never_scaled
-        while True:
-            broken = {
-                name
-                for left, right in self.equal_degrees
-                if _count(left, kept) != _count(right, kept)
-                for name in (left.keys() | right.keys()) & kept
-            }
-            if not broken:
-                return kept
+        while broken := set().union(
+            *(self._differing(*sides, kept) for sides in self.equal_degrees)
+        ):
             kept -= broken
+        return kept
 
-
-def _count(degree: Degree, kept: set[str]) -> int:
-    return sum(times for name, times in degree.items() if name in kept)
+    @staticmethod
+    def _differing(left: Degree, right: Degree, kept: set[str]) -> set[str]:
+        """The weights by which two degrees differ, if scaling all kept ones makes them differ."""
+        only_left = Counter({name: n for name, n in (left - right).items() if name in kept})
+        only_right = Counter({name: n for name, n in (right - left).items() if name in kept})
+        if only_left.total() == only_right.total():
+            return set()
+        return set(only_left | only_right)
 
 
 def scale_invariant_names(model: nn.Module) -> tuple[str, ...]:
@@ -82,7 +82,8 @@ def scale_invariant_names(model: nn.Module) -> tuple[str, ...]:
         PerigeeError: the network uses an operation whose behaviour under scaling is not known.
     """
     modules = dict(model.named_modules())
-    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    # By identity, since tied layers hold one parameter under several names.
+    trained = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
     constraints = _Constraints()
     weights: set[str] = set()
     degrees: dict[fx.Node, Degree] = {}
@@ -106,7 +107,7 @@ def scale_invariant_names(model: nn.Module) -> tuple[str, ...]:
                 f"{type(model).__name__}: how the output of '{node.op} {node.target}' grows with "
                 "its input is not known; add it to perigee/models/scale_invariance.py."
             )
-    invariant = constraints.largest_invariant_set(weights)
+    invariant = constraints.invariant_set(weights)
     return tuple(name for name, _ in model.named_parameters() if name in invariant)
 
 
@@ -114,7 +115,7 @@ def _module_degree(
     node: fx.Node,
     module: nn.Module,
     degree: Degree,
-    trained: set[str],
+    trained: dict[int, str],
     weights: set[str],
     constraints: _Constraints,
 ) -> Degree:
@@ -123,13 +124,15 @@ def _module_degree(
     if isinstance(module, HOMOGENEOUS_MODULES):
         return degree
     if isinstance(module, LINEAR_MODULES):
-        weight = f"{node.target}.weight"
+        weight = trained.get(id(module.weight))
         if module.bias is not None:
-            # A bias does not grow with the weights, so nothing before or in this layer may.
-            constraints.never_scaled.add(weight)
+            # A bias does not grow with the weights, so nothing before or in this layer may. (A
+            # normalisation right behind it would cancel it; no network of the papers has both.)
+            if weight is not None:
+                constraints.never_scaled.add(weight)
             constraints.equal_degrees.append((degree, Counter()))
             return Counter()
-        if weight not in trained:
+        if weight is None:
             return degree
         weights.add(weight)
         return degree + Counter({weight: 1})

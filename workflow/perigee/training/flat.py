@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from perigee.errors import PerigeeError
 from perigee.models.scale_invariance import scale_invariant_names
 
 
@@ -26,6 +27,10 @@ class FlatParameters:
     def __init__(self, model: nn.Module) -> None:
         parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.weight_names = scale_invariant_names(model)
+        if not parameters:
+            raise PerigeeError(
+                f"{type(model).__name__} has no parameter that trains; choose another model."
+            )
         others = tuple(name for name in parameters if name not in self.weight_names)
         self.names = self.weight_names + others
         first = next(iter(parameters.values()))

@@ -34,7 +34,8 @@ class RunRecord:
         metrics: a row an epoch, keys `METRICS_COLUMNS`; the first is the initialisation, epoch 0.
         steps: an array an epoch, (steps of the epoch, `STEP_QUANTITIES`), float.
         stopped_at_step: the first step whose loss was not finite, counted from 0; training ends
-            with the epoch it belongs to. None for a run without one.
+            with the epoch it belongs to. If the loss is found not finite by the metrics after an
+            epoch, it is the step that would have come next. None for a run without one.
     """
 
     metrics: list[dict[str, float]] = field(default_factory=list)

@@ -98,8 +98,17 @@ class Trainer:
         """A row of metrics.parquet at the present weights, which stay fixed."""
         train = train_metrics(self.model, self.parameters, self.data.train, self.spec.batch_size)
         test = test_metrics(self.model, self.data.test)
-        weight_norm = float(torch.linalg.vector_norm(self.parameters.weights))
+        # NumPy's float, for which a division by a norm of 0 is a result and not an error.
+        weight_norm = np.float64(torch.linalg.vector_norm(self.parameters.weights).item())
         learning_rate = self.learning_rate(epochs_done)
+        with np.errstate(all="ignore"):
+            effective_learning_rate = sphere.effective_learning_rate(learning_rate, weight_norm)
+            effective_gradient_norm = sphere.effective_gradient_norm(
+                train.gradient_norm, weight_norm
+            )
+            effective_step_size = sphere.effective_step_size(
+                learning_rate, train.gradient_norm, weight_norm
+            )
         return {
             "epoch": epochs_done,
             "train_loss": train.loss,
@@ -107,15 +116,11 @@ class Trainer:
             "gradient_norm": train.gradient_norm,
             "test_loss": test.loss,
             "test_error": test.error,
-            "weight_norm": weight_norm,
+            "weight_norm": float(weight_norm),
             "learning_rate": learning_rate,
-            "effective_learning_rate": sphere.effective_learning_rate(learning_rate, weight_norm),
-            "effective_gradient_norm": sphere.effective_gradient_norm(
-                train.gradient_norm, weight_norm
-            ),
-            "effective_step_size": sphere.effective_step_size(
-                learning_rate, train.gradient_norm, weight_norm
-            ),
+            "effective_learning_rate": float(effective_learning_rate),
+            "effective_gradient_norm": float(effective_gradient_norm),
+            "effective_step_size": float(effective_step_size),
         }
 
     def state(self) -> dict[str, Tensor]:
@@ -163,4 +168,6 @@ def train(
             steps = steps[: first + 1]
         record.steps.append(steps)
         record.metrics.append(trainer.metrics(record.epochs))
+        if record.stopped_at_step is None and not math.isfinite(record.metrics[-1]["train_loss"]):
+            record.stopped_at_step = record.steps_done
         after_epoch(record)
