@@ -181,7 +181,7 @@ def require_equal_metrics(trainer: Trainer, ordinary: OrdinaryWay) -> None:
 
 def measure(repetitions: int) -> Report:
     spec = laptop_run()
-    dataset = registry.load("dataset", spec.dataset)(Path("data"))
+    dataset = registry.load("dataset", spec.dataset)(Path("data"), download=False)
     trainer = Trainer(spec, dataset, prepare("cpu", spec.precision, dataset.image_shape))
 
     def our_epoch(epoch: int) -> None:

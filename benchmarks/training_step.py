@@ -99,7 +99,7 @@ def require_equal_arithmetic(spec: RunSpec, dataset: ArrayDataset) -> None:
 
 def measure(repetitions: int) -> Report:
     spec = laptop_run()
-    dataset = registry.load("dataset", spec.dataset)(Path("data"))
+    dataset = registry.load("dataset", spec.dataset)(Path("data"), download=False)
     require_equal_arithmetic(spec, dataset)
     trainer = Trainer(spec, dataset, prepare("cpu", spec.precision, dataset.image_shape))
     bare, unlogged = (BareLoop(spec, dataset, trainer) for _ in range(2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from perigee.identity.code import HARMLESS, closure, source_digest
 from perigee.identity.products import dataset_identity, run_identity
 from perigee.paths import SCRIPTS
+from perigee.registry import REGISTRY
 from perigee.spec import Component, RunSpec
 
 SOURCE = '''
@@ -100,6 +102,14 @@ def test_the_closure_holds_every_module_that_training_loads(tmp_path: Path) -> N
 
 def _is_below(name: str) -> bool:
     return any(name == h or name.startswith(f"{h}.") for h in HARMLESS if h != "perigee")
+
+
+def test_which_function_a_registry_line_names_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = run_identity(RunSpec.from_dict(SPEC), "0" * 16).digest
+    line = REGISTRY["optimiser"]["sgd"]
+    other = replace(line, target=line.target.replace(":SGD", ":OtherSGD"))
+    monkeypatch.setitem(REGISTRY["optimiser"], "sgd", other)
+    assert run_identity(RunSpec.from_dict(SPEC), "0" * 16).digest != before
 
 
 def test_only_the_named_blocks_count() -> None:

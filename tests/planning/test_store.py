@@ -14,15 +14,18 @@ from perigee.identity.products import Identity
 from perigee.store.figures import FILES, is_published, publish
 from perigee.store.housekeeping import leftovers
 from perigee.store.provenance import PROVENANCE, read_product
-from perigee.store.runs import kept_epochs, longer_versions
+from perigee.store.runs import TABLES, kept_epochs, longer_versions, planned_predecessor
 from perigee.store.writing import copy_atomically, product_writer
 
 TABLE = Identity("table", "squares", {"n": 3}, "code", {})
 
 
-def make(folder: Path, identity: Identity = TABLE, content: str = "0 1 4", **details: int) -> Path:
-    with product_writer(folder, identity, **details) as product:
+def make(folder: Path, identity: Identity = TABLE, content: str = "0 1 4") -> Path:
+    with product_writer(folder, identity) as product:
         (product.aside / "squares.txt").write_text(content)
+        if identity.kind == "run":
+            for name in TABLES:
+                (product.aside / name).write_text(content)
     return folder
 
 
@@ -134,8 +137,7 @@ class Version:
     ("kept", "planned", "expected"),
     [
         ([], [4], {}),
-        ([], [4, 10], {4: 10}),
-        ([], [4, 7, 10], {4: 10, 7: 10}),
+        ([], [4, 10], {}),
         ([20], [4], {4: 20}),
         ([20, 30], [4, 25], {4: 20, 25: 30}),
         ([6], [4, 10], {4: 6}),
@@ -156,6 +158,43 @@ def test_what_is_read_off_which_longer_version(
     }
 
 
+@pytest.mark.parametrize(
+    ("kept", "planned", "epochs", "expected"),
+    [
+        ([], [4], 4, None),
+        ([], [4, 10], 10, 4),
+        ([], [4, 10], 4, None),
+        ([], [4, 7, 10], 10, 7),
+        ([4], [4, 10], 10, None),
+        ([8], [4, 10], 10, None),
+        ([20], [4, 10], 10, 4),
+        ([2], [4, 10], 10, 4),
+    ],
+)
+def test_which_shorter_version_training_waits_for(
+    tmp_path: Path, kept: list[int], planned: list[int], epochs: int, expected: int | None
+) -> None:
+    run, other = (Identity("run", "r", {"seed": seed}, "code", {}) for seed in (0, 1))
+    for number in kept:
+        make(tmp_path / run.folder / f"e{number}", run)
+    versions = {f"{i.folder}/e{n}": Version(i, n) for i in (run, other) for n in planned}
+    found = planned_predecessor(tmp_path, versions, Version(run, epochs))
+    assert found == (None if expected is None else f"{run.folder}/e{expected}")
+
+
+def test_a_version_that_lost_a_file_is_not_complete(tmp_path: Path) -> None:
+    run = Identity("run", "r", {}, "code", {})
+    folder = make(tmp_path / run.folder / "e4", run)
+    (folder / TABLES[0]).unlink()
+    assert kept_epochs(tmp_path / run.folder) == []
+
+
+def test_a_new_version_with_fewer_files_replaces_the_old_one(product: Path) -> None:
+    (product / "more.txt").write_text("of an earlier version")
+    make(product)
+    assert sorted(path.name for path in product.iterdir()) == [PROVENANCE, "squares.txt"]
+
+
 def test_leftovers_are_what_nothing_refers_to(tmp_path: Path) -> None:
     run = Identity("run", "r", {}, "code", {})
     used, unused = (make(tmp_path / run.folder / name, run) for name in ("e10", "e20"))
@@ -167,6 +206,9 @@ def test_leftovers_are_what_nothing_refers_to(tmp_path: Path) -> None:
     two_days_ago = time.time() - 2 * 86400
     for path in (abandoned / "part", abandoned):
         os.utime(path, (two_days_ago, two_days_ago))
+    (tmp_path / "table" / "a stray file").touch()
+    in_work = make(tmp_path / run.folder / "e30", run)
+    (in_work / ".writing-now").mkdir()
     found = {item.path: item for item in leftovers(tmp_path, {f"{run.folder}/e10"})}
     assert set(found) == {unused, table, abandoned}
     assert found[abandoned].bytes == 5

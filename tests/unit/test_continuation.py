@@ -71,7 +71,7 @@ def test_a_continued_run_equals_one_in_one_go_bit_for_bit(
 
     keep(run_folder, make(settings), 2)
     continued = make(settings)
-    record = continue_longest(continued, run_folder, 4)
+    record = continue_longest(continued, run_folder, 4, RUN.digest)
     assert record.epochs == 2
     train(continued, 4, record)
     assert_same_state(continued, in_one_go)
@@ -84,14 +84,14 @@ def test_the_longest_shorter_version_is_continued(
 ) -> None:
     keep(run_folder, make(PLAIN), 1, 2, 3, 4)
     for epochs, expected in ((5, 4), (4, 3), (3, 2), (2, 1), (1, 0)):
-        assert continue_longest(make(PLAIN), run_folder, epochs).epochs == expected
+        assert continue_longest(make(PLAIN), run_folder, epochs, RUN.digest).epochs == expected
 
 
 def test_without_a_store_the_run_starts_anew(
     make: Callable[[Settings], Trainer], run_folder: Path
 ) -> None:
     trainer = make(MOMENTUM)
-    assert continue_longest(trainer, run_folder, 4) == RunRecord()
+    assert continue_longest(trainer, run_folder, 4, RUN.digest) == RunRecord()
     assert_same_state(trainer, make(MOMENTUM))
 
 
@@ -123,11 +123,11 @@ def test_a_damaged_version_is_passed_over_with_a_warning(
 
     trainer = make(PLAIN)
     with caplog.at_level(logging.WARNING, logger="perigee"):
-        record = continue_longest(trainer, run_folder, 3)
+        record = continue_longest(trainer, run_folder, 3, RUN.digest)
     assert record.epochs == 1
     warnings = [entry.getMessage() for entry in caplog.records]
-    if damaged_file == "provenance.json" and damage == "removed":
-        assert not warnings  # a folder without provenance is no version at all
+    if damage == "removed" and damaged_file != STATE:
+        assert not warnings  # a folder without provenance and tables is no version at all
     else:
         (warning,) = warnings
         assert f"not continued from {run_folder / 'e2'}" in warning
@@ -146,7 +146,7 @@ def test_with_nothing_but_damage_the_run_starts_anew(
         (run_folder / version / STATE).write_bytes(b"nothing")
     trainer = make(PLAIN)
     with caplog.at_level(logging.WARNING, logger="perigee"):
-        assert continue_longest(trainer, run_folder, 3) == RunRecord()
+        assert continue_longest(trainer, run_folder, 3, RUN.digest) == RunRecord()
     assert len(caplog.records) == 2
     assert_same_state(trainer, make(PLAIN))
 
@@ -158,8 +158,20 @@ def test_a_version_of_another_run_is_passed_over(
     foreign = run_folder.with_name("few-digits-0123456789abcdef")
     run_folder.rename(foreign)
     with caplog.at_level(logging.WARNING, logger="perigee"):
-        assert continue_longest(make(PLAIN), foreign, 3) == RunRecord()
+        assert continue_longest(make(PLAIN), foreign, 3, RUN.digest) == RunRecord()
     assert "belongs to another product" in caplog.text
+
+
+def test_a_version_of_another_run_in_a_folder_of_ones_own_is_passed_over(
+    make: Callable[[Settings], Trainer], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where a program was run by hand, the folder's name tells no digest."""
+    folder = tmp_path / "by-hand"
+    keep(folder, make(PLAIN), 1)
+    with caplog.at_level(logging.WARNING, logger="perigee"):
+        assert continue_longest(make(PLAIN), folder, 3, "0" * 16) == RunRecord()
+    assert "belongs to another run" in caplog.text
+    assert continue_longest(make(PLAIN), folder, 3, RUN.digest).epochs == 1
 
 
 def test_a_version_without_state_is_passed_over_in_silence(
@@ -171,7 +183,7 @@ def test_a_version_without_state_is_passed_over_in_silence(
         write_tables(product.aside, record.metrics_table(), record.steps_table())
         product.details |= run_details(3, 0, None)
     with caplog.at_level(logging.WARNING, logger="perigee"):
-        assert continue_longest(make(PLAIN), run_folder, 4).epochs == 2
+        assert continue_longest(make(PLAIN), run_folder, 4, RUN.digest).epochs == 2
     assert not caplog.records
 
 
@@ -179,7 +191,7 @@ def test_a_stopped_run_stays_stopped(make: Callable[[Settings], Trainer], run_fo
     kept = keep(run_folder, make(DIVERGING), 6)
     assert kept.stopped_at_step is not None
     trainer = make(DIVERGING)
-    record = continue_longest(trainer, run_folder, 9)
+    record = continue_longest(trainer, run_folder, 9, RUN.digest)
     train(trainer, 9, record)
     assert record.stopped_at_step == kept.stopped_at_step
     assert record.epochs == kept.epochs
@@ -192,7 +204,7 @@ def test_what_is_continued_is_said(
 ) -> None:
     keep(run_folder, make(PLAIN), 2)
     with caplog.at_level(logging.INFO, logger="perigee"):
-        record = continue_longest(make(PLAIN), run_folder, 3)
+        record = continue_longest(make(PLAIN), run_folder, 3, RUN.digest)
     assert "continuing after epoch 2" in caplog.text
     assert [len(steps) for steps in record.steps] == [4, 4]
     assert np.concatenate(record.steps).dtype == np.float32

@@ -18,7 +18,7 @@ UNUSED = Path("/nonexistent")
 
 @pytest.fixture(scope="module")
 def built() -> ArrayDataset:
-    return digits.build(UNUSED)
+    return digits.build(UNUSED, download=False)
 
 
 def counted(images: np.ndarray, labels: np.ndarray) -> Counter[tuple[bytes, int]]:
@@ -56,9 +56,15 @@ def test_the_split_is_stratified(built: ArrayDataset) -> None:
 
 def test_the_split_is_fixed(built: ArrayDataset) -> None:
     np.random.seed(1)
-    again = digits.build(UNUSED)
+    again = digits.build(UNUSED, download=False)
     assert np.array_equal(again.train_images, built.train_images)
     assert np.array_equal(again.test_labels, built.test_labels)
+
+
+def test_another_split_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digits, "SPLIT_SEED", 1)
+    with pytest.raises(PerigeeError, match=r"'digits'.*wrong checksum"):
+        digits.build(UNUSED, download=False)
 
 
 def test_mean_and_deviation_are_those_of_the_training_pixels(built: ArrayDataset) -> None:
@@ -76,4 +82,4 @@ def test_other_images_or_labels_are_refused(changed: str, monkeypatch: pytest.Mo
     bunch[changed].flat[100] += 1
     monkeypatch.setattr(digits, "load_digits", lambda: bunch)
     with pytest.raises(PerigeeError, match=r"'digits'.*wrong checksum.*install"):
-        digits.build(UNUSED)
+        digits.build(UNUSED, download=False)

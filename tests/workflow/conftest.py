@@ -26,8 +26,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Worksp
         if not (shared / "finished.done").exists():
             Workspace.clone(workspace.root)
             workspace.edit_study(_add_second_figure)
-            notebooks = workspace.root / "workflow/notebooks"
-            shutil.copyfile(notebooks / "periodic_fig3.py", notebooks / "periodic_appF1.py")
+            for kind, suffix in (("notebooks", "py"), ("report", "rst")):
+                folder = workspace.root / "workflow" / kind
+                shutil.copyfile(
+                    folder / f"periodic_fig3.{suffix}", folder / f"periodic_appF1.{suffix}"
+                )
             (shared / "finished.log").write_text(workspace.make())
             (shared / "finished.done").touch()
     return workspace

@@ -122,6 +122,28 @@ def set_learning_rates(value: Any) -> Edit:
             id="swept key that leads nowhere",
         ),
         pytest.param(
+            lambda study: sweep_of(study)["sweep"].update({True: [1]}),
+            ["'True' is read as bool", "put it in quotes"],
+            id="a key that YAML takes for a truth value",
+        ),
+        pytest.param(
+            lambda study: study["figures"]["fig3"]["tables"]["runs"].pop("runs"),
+            ["tables.runs.runs' is missing", "'run_metrics' reads runs"],
+            id="an analysis without its runs",
+        ),
+        pytest.param(
+            lambda study: study["figures"]["fig2"]["tables"]["steps"].update(
+                runs=[{"base": "si_convnet", "epochs": 1}]
+            ),
+            ["tables.steps.runs' is given", "computes from a formula"],
+            id="runs for an analysis that computes",
+        ),
+        pytest.param(
+            set_in("figures", "fig2", "tables", "steps", "analysis", "start", value=[0.85]),
+            ["analysis.start", "has 1 entries; it must have 2"],
+            id="too few values",
+        ),
+        pytest.param(
             set_in("figures", "Figure 3", value={}),
             ["'Figure 3'", "no possible name"],
             id="impossible figure name",
@@ -155,6 +177,34 @@ def test_a_figure_without_notebook(workspace: Workspace) -> None:
     assert "write workflow/notebooks/periodic_fig3.py" in refusal(workspace)
 
 
+def test_a_figure_without_caption(workspace: Workspace) -> None:
+    (workspace.root / "workflow/report/periodic_fig3.rst").unlink()
+    assert "write workflow/report/periodic_fig3.rst" in refusal(workspace)
+
+
+@pytest.mark.parametrize(
+    "name", ["workflow/notebooks/periodic_fig3.py", "workflow/perigee/models/convnet.py"]
+)
+def test_code_that_is_no_python(workspace: Workspace, name: str) -> None:
+    path = workspace.root / name
+    path.write_text(path.read_text() + "\nfor\n")
+    line = len(path.read_text().splitlines())
+    sentence = refusal(workspace)
+    assert f"{name}, line {line}: invalid" in sentence
+
+
+def test_a_key_that_stands_twice_in_the_configuration(workspace: Workspace) -> None:
+    path = workspace.root / "config/config.yaml"
+    path.write_text(path.read_text() + "scale: smoke\n")
+    assert "config.yaml, line" in refusal(workspace)
+
+
+def test_a_study_file_that_is_no_utf8(workspace: Workspace) -> None:
+    path = workspace.root / PERIODIC
+    path.write_bytes(path.read_text().replace("Lobacheva", "Lob\u00e4cheva").encode("latin-1"))
+    assert "no UTF-8 text" in refusal(workspace)
+
+
 def test_a_study_file_that_is_no_yaml(workspace: Workspace) -> None:
     (workspace.root / PERIODIC).write_text("figures: [fig3\n")
     sentence = refusal(workspace)
@@ -170,6 +220,9 @@ def test_a_study_file_that_is_no_yaml(workspace: Workspace) -> None:
         ("device=gpu", ["'device'", "'gpu'"]),
         ("progress_interval=0", ["'progress_interval'", "at least 0.1"]),
         ("papers=[periodical]", ["'papers'", "'periodical'", "known are periodic, regimes"]),
+        ("download=perhaps", ["'download'", "'perhaps'", "of type boolean"]),
+        ("papers=[../config]", ["'papers[0]'", "../config"]),
+        ("results=~/results", ["'results'", "~/results"]),
         ("papers=periodic", ["'papers'", "'periodic'", "of type list"]),
     ],
 )

@@ -6,6 +6,7 @@ Every test runs twice, with Snakemake's own metadata and without.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -27,6 +28,11 @@ APP_F1 = {
     "make_table periodic_appF1-runs",
     "draw_figure periodic_appF1",
     "publish_figure periodic_appF1",
+}
+FIG4 = {
+    "make_table periodic_fig4-period",
+    "draw_figure periodic_fig4",
+    "publish_figure periodic_fig4",
 }
 PERIODIC = "config/studies/periodic.yaml"
 UPDATE_RULE = "workflow/perigee/training/optimisers/sgd.py"
@@ -212,7 +218,7 @@ def test_a_notebook_changed(workspace: Workspace, prepare: Prepare) -> None:
 def test_the_update_rule_changed(workspace: Workspace, prepare: Prepare) -> None:
     workspace.replace(UPDATE_RULE, "1 - learning_rate * self", "1 - 2 * learning_rate * self")
     prepare(workspace)
-    assert workspace.jobs() == trained(*map(run_name, LEARNING_RATES)) | FIG3 | APP_F1
+    assert workspace.jobs() == trained(*map(run_name, LEARNING_RATES)) | FIG3 | FIG4 | APP_F1
 
 
 def test_a_comment_and_a_docstring_changed(workspace: Workspace, prepare: Prepare) -> None:
@@ -294,14 +300,60 @@ def test_epochs_raised_lowered_and_restored(workspace: Workspace, prepare: Prepa
     assert workspace.jobs() == {"publish_figure periodic_fig3"}
 
 
-def test_two_lengths_of_a_run_are_trained_once(workspace: Workspace, prepare: Prepare) -> None:
+def test_epochs_lowered_and_restored_where_no_other_figure_needs_the_run(
+    workspace: Workspace, prepare: Prepare
+) -> None:
+    def only_fig3(study: dict[str, Any]) -> None:
+        del study["figures"]["appF1"], study["figures"]["fig4"]
+
+    workspace.edit_study(only_fig3)
+    assert workspace.jobs() == set()
+    set_epochs(workspace, EPOCHS - 1)
+    prepare(workspace)
+    assert workspace.jobs() == FIG3 | {
+        f"read_off_run {run_name(rate, epochs=EPOCHS - 1)}" for rate in LEARNING_RATES
+    }
+    workspace.make()
+    set_epochs(workspace, EPOCHS)
+    prepare(workspace)
+    assert workspace.jobs() == {"publish_figure periodic_fig3"}
+
+
+def test_two_lengths_of_a_run_share_their_training(workspace: Workspace, prepare: Prepare) -> None:
     shutil.rmtree(workspace.root / "results")
     set_epochs(workspace, 2)
     prepare(workspace)
-    jobs = workspace.jobs("periodic_fig3", "periodic_appF1")
-    assert {job for job in jobs if "_run " in job} == trained(*map(run_name, LEARNING_RATES)) | {
-        f"read_off_run {run_name(rate, epochs=2)}" for rate in LEARNING_RATES
-    }
+    short = trained(*(run_name(rate, epochs=2) for rate in LEARNING_RATES))
+    # A figure has only what it needs trained ...
+    assert {job for job in workspace.jobs("periodic_fig3") if "_run " in job} == short
+    # ... and a longer version goes on from the shorter one.
+    both = {job for job in workspace.jobs("periodic_fig3", "periodic_appF1") if "_run " in job}
+    assert both == short | trained(*map(run_name, LEARNING_RATES))
+
+
+@pytest.mark.parametrize("spelling", ["4.0", "'4'", "4e0"])
+def test_a_whole_number_written_otherwise(
+    workspace: Workspace, prepare: Prepare, spelling: str
+) -> None:
+    study = workspace.root / PERIODIC
+    text, count = re.subn(r"smoke: 4(\n +laptop: 300)", rf"smoke: {spelling}\1", study.read_text())
+    assert count == 3, "the epochs of three figures"
+    study.write_text(text)
+    prepare(workspace)
+    assert workspace.jobs() == set()
+
+
+def test_without_the_default_profile_no_finished_run_is_trained_again(
+    workspace: Workspace, prepare: Prepare
+) -> None:
+    set_learning_rates(workspace, *LEARNING_RATES, 0.5)
+    prepare(workspace)
+    options = ("-n", "--workflow-profile", "none")
+    result = workspace.snakemake("periodic_fig3", options=options)
+    assert result.returncode == 0, result.stdout
+    jobs = {line for line in result.stdout.splitlines() if ": train_run " in line}
+    assert len(jobs) == 1
+    assert "-lr0.5-" in jobs.pop()
 
 
 def test_the_scale_switched_there_and_back(workspace: Workspace, prepare: Prepare) -> None:

@@ -13,7 +13,7 @@ import pytest
 from matplotlib import image
 from workspace import EPOCHS, LEARNING_RATES, Workspace, sweep_of
 
-KEYS = ("periodic_fig2", "periodic_fig3", "periodic_appF1", "regimes_fig2")
+KEYS = ("periodic_fig2", "periodic_fig3", "periodic_fig4", "periodic_appF1", "regimes_fig2")
 
 
 def figures(workspace: Workspace) -> Path:
@@ -40,7 +40,7 @@ def test_the_stamp_names_scale_and_deviations(finished: Workspace) -> None:
     assert "paper: " not in (figures(finished) / "regimes_fig2.ipynb").read_text()
 
 
-def test_equal_runs_of_two_figures_are_trained_once(finished: Workspace) -> None:
+def test_equal_runs_of_several_figures_are_trained_once(finished: Workspace) -> None:
     folders = list((finished.root / "results/store/run").iterdir())
     assert len(folders) == len(LEARNING_RATES)
 
@@ -57,7 +57,7 @@ def test_the_csv_holds_the_plotted_runs(finished: Workspace) -> None:
 
 def test_provenance_stands_beside_every_product(finished: Workspace) -> None:
     products = list((finished.root / "results/store").glob("*/*-*"))
-    assert len(products) == 1 + 4 + 4 + 4
+    assert len(products) == 1 + len(LEARNING_RATES) + 2 * len(KEYS)
     for product in products:
         (path,) = product.rglob("provenance.json")
         provenance = json.loads(path.read_text())
@@ -91,8 +91,12 @@ def test_a_longer_run_goes_on_and_equals_one_in_one_go(
     workspace.edit_study(set_epochs)
     printed = workspace.make("periodic_fig3")
     assert printed.count(f"continuing after epoch {EPOCHS} of") == len(LEARNING_RATES)
-    fresh = Workspace(tmp_path / "fresh")
-    workspace.copy(fresh.root)
+    fresh = workspace.copy(tmp_path / "fresh")
+
+    def only_fig3(study: dict) -> None:
+        del study["figures"]["appF1"], study["figures"]["fig4"]
+
+    fresh.edit_study(only_fig3)
     for version in fresh.root.glob("results/store/run/*"):
         for folder in version.iterdir():
             for path in folder.iterdir():
@@ -184,6 +188,37 @@ def test_help_tells_every_option(finished: Workspace, name: str) -> None:
     options = re.findall(r"(--[a-z-]+)", result.stdout)
     assert {"--out", "--log", "--help"} <= set(options)
     assert "Traceback" not in result.stdout
+
+
+def test_a_program_refuses_another_checkouts_library(
+    workspace: Workspace, finished: Workspace
+) -> None:
+    result = workspace.run(
+        "python", "workflow/scripts/clean_store.py", PYTHONPATH=str(finished.root / "workflow")
+    )
+    assert result.returncode == 1
+    assert f"perigee is imported from {finished.root}" in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+def test_what_nothing_refers_to_is_listed_and_removed_when_told(workspace: Workspace) -> None:
+    def drop(study: dict) -> None:
+        sweep_of(study)["sweep"]["optimiser.learning_rate"]["smoke"] = [0.1]
+        del study["figures"]["appF1"]
+
+    clean = ("python", "workflow/scripts/clean_store.py")
+    assert "0 folders" in workspace.by_hand(*clean).stdout
+    workspace.edit_study(drop)
+    runs = workspace.root / "results/store/run"
+    listed = workspace.by_hand(*clean)
+    assert listed.returncode == 0, listed.stdout
+    for rate in LEARNING_RATES:
+        assert (f"-lr{rate:g}-" in listed.stdout) == (rate != 0.1)
+    assert len(list(runs.iterdir())) == len(LEARNING_RATES)
+    removed = workspace.by_hand(*clean, "--remove")
+    assert removed.returncode == 0, removed.stdout
+    assert [path.name.split("-")[2] for path in runs.iterdir()] == ["lr0.1"]
+    assert "0 folders" in workspace.by_hand(*clean).stdout
 
 
 def test_a_failing_notebook_is_kept_as_far_as_it_came(workspace: Workspace) -> None:

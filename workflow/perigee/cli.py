@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import logging
 import sys
@@ -12,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+import perigee
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
 
@@ -39,8 +41,9 @@ def program(main: Callable[..., None]) -> Callable[[], None]:
         _set_up_logging(log)
         name = Path(sys.argv[0]).name
         try:
+            _require_own_library(Path(inspect.getfile(main)))
             main(**options)
-        except PerigeeError as error:
+        except (PerigeeError, OSError) as error:
             _fail(f"{name}: {error}")
         except Exception as error:
             if log is None:
@@ -74,21 +77,39 @@ def _fail(sentence: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def read_spec(text: str) -> Any:
+def _require_own_library(script: Path) -> None:
+    """Refuse to run with the library of another checkout than the program's own."""
+    own, imported = script.resolve().parents[1], Path(perigee.__file__).resolve().parents[1]
+    if own != imported:
+        raise PerigeeError(
+            f"perigee is imported from {imported}, but this program belongs to {own}; activate "
+            f"that checkout's environment or set PYTHONPATH={own}."
+        )
+
+
+def read_spec(text: str, *keys: str) -> Any:
     """JSON, given as such or as the path of a file that holds it.
 
+    Args:
+        text: the JSON or the path.
+        keys: what the mapping has to hold.
+
     Raises:
-        PerigeeError: it is neither.
+        PerigeeError: it is neither, or a key is missing.
     """
     try:
         if not text.lstrip().startswith(("{", "[")):
             text = Path(text).read_text()
-        return json.loads(text)
+        spec = json.loads(text)
     except (OSError, ValueError) as error:
         raise PerigeeError(
             f"--spec is neither JSON nor the path of a JSON file ({error}); quote JSON in the "
             "shell with '...'."
         ) from error
+    missing = [key for key in keys if not isinstance(spec, dict) or key not in spec]
+    if missing:
+        raise PerigeeError(f"--spec: key '{missing[0]}' is missing; add it.")
+    return spec
 
 
 def require_digest(identity: Identity, digest: str | None) -> None:

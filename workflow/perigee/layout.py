@@ -1,8 +1,9 @@
 """Where everything of a plan lies on disk, and what each program is told: look-ups for the rules.
 
 The products that a rule's wildcards name are looked up in the plan. A path says all about what it
-holds, so what exists is up to date: a product that is there has no inputs for Snakemake to compare
-it with. Neither time stamps nor missing or remade inputs can then make it anew.
+holds, so what is complete is up to date, and no job waits for it: only products that are still to
+be made are listed as inputs. What is there is thus no part of Snakemake's graph, and neither time
+stamps, nor inputs that are missing or were made anew, nor Snakemake's own records can remake it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from perigee.plan import Plan, PlannedFigure, PlannedRun
 from perigee.store.datasets import DATA
 from perigee.store.figures import FILES, is_published, outdated_notice
 from perigee.store.provenance import PROVENANCE
-from perigee.store.runs import STATE, TABLES, longer_versions
+from perigee.store.runs import STATE, TABLES, longer_versions, planned_predecessor
 from perigee.store.tables import TABLE
 
 DATASET_FILES = (DATA, PROVENANCE)
@@ -49,9 +50,26 @@ class Layout:
         }
         """Runs to be read off a longer version of themselves -> that version's folder."""
 
+    @property
+    def names(self) -> list[str]:
+        """Of all planned products but runs; what a rule's wildcard ``name`` may be."""
+        figures = [figure.identity.folder for figure in self.plan.figures.values()]
+        folders = [*self.plan.datasets, *self.plan.tables, *figures]
+        return [folder.partition("/")[2] for folder in folders] or ["-"]
+
+    @property
+    def versions(self) -> list[str]:
+        """Of all planned runs; what a rule's wildcard ``version`` may be."""
+        return [folder.partition("/")[2] for folder in self.plan.runs] or ["-"]
+
     def files(self, folder: str, names: Iterable[str]) -> list[str]:
         """Paths of files of a product."""
         return [f"{self.store}/{folder}/{name}" for name in names]
+
+    def still_to_make(self, folder: str, names: Sequence[str]) -> list[str]:
+        """Paths of files of a product, or none if it is complete."""
+        paths = self.files(folder, names)
+        return [] if all(Path(path).exists() for path in paths) else paths
 
     def identity(self, kind: str, name: str) -> Identity:
         """Of a planned product."""
@@ -89,18 +107,20 @@ class Layout:
         return f"{self.store}/{self.run(version).dataset.identity.folder}"
 
     def run_inputs(self, version: str) -> list[str]:
-        """What train_run needs."""
-        inputs = self.files(self.run(version).dataset.identity.folder, DATASET_FILES)
-        return self._unless_made(f"run/{version}", RUN_FILES, inputs)
+        """What train_run needs: the data set, and a shorter version that is planned too.
+
+        Training goes on from the shorter one, so that its epochs are not trained twice.
+        """
+        run = self.run(version)
+        inputs = self.still_to_make(run.dataset.identity.folder, DATASET_FILES)
+        shorter = planned_predecessor(Path(self.store), self.plan.runs, run)
+        if shorter:
+            inputs += self.still_to_make(shorter, RUN_FILES)
+        return inputs
 
     def longer_run(self, version: str) -> str:
         """Folder of the version that a shorter run is read off."""
         return f"{self.store}/{self.longer[version]}"
-
-    def longer_run_inputs(self, version: str) -> list[str]:
-        """What read_off_run needs."""
-        inputs = self.files(self.longer[version], RUN_FILES)
-        return self._unless_made(f"run/{version}", RUN_FILES, inputs)
 
     # Tables
 
@@ -117,8 +137,7 @@ class Layout:
     def table_inputs(self, name: str) -> list[str]:
         """What make_table needs."""
         runs = self.plan.tables[f"table/{name}"].runs
-        inputs = [path for run in runs for path in self.files(run.folder, RUN_FILES)]
-        return self._unless_made(f"table/{name}", TABLE_FILES, inputs)
+        return [path for run in runs for path in self.still_to_make(run.folder, RUN_FILES)]
 
     # Figures
 
@@ -136,13 +155,21 @@ class Layout:
 
     def figure_inputs(self, name: str) -> list[str]:
         """What draw_figure needs."""
-        tables = self.figure(name).tables.values()
-        inputs = [p for table in tables for p in self.files(table.identity.folder, TABLE_FILES)]
-        return self._unless_made(f"figure/{name}", FIGURE_FILES, inputs)
+        folders = [table.identity.folder for table in self.figure(name).tables.values()]
+        return [path for folder in folders for path in self.still_to_make(folder, TABLE_FILES)]
 
     def published(self, keys: Iterable[str]) -> list[str]:
-        """The copies of each figure under the name that outsiders use."""
-        return [f"{self.published_folder}/{key}{Path(f).suffix}" for key in keys for f in FILES]
+        """What a target asks for: the copies of each figure under the name that outsiders use.
+
+        The figure itself is asked for too while it is to be made. Snakemake would otherwise pass
+        over a figure that cannot be made as long as older copies exist.
+        """
+        paths = []
+        for key in keys:
+            folder = self.plan.figures[key].identity.folder
+            paths += [f"{self.published_folder}/{key}{Path(file).suffix}" for file in FILES]
+            paths += self.still_to_make(folder, FIGURE_FILES)
+        return paths
 
     def published_figure(self, key: str) -> str:
         """Folder of the figure that is to be published."""
@@ -153,8 +180,4 @@ class Layout:
         identity = self.plan.figures[key].identity
         if is_published(Path(self.published_folder), key, identity.digest):
             return []
-        return [*self.files(identity.folder, FIGURE_FILES), outdated_notice()]
-
-    def _unless_made(self, folder: str, outputs: Sequence[str], inputs: list[str]) -> list[str]:
-        made = all(Path(path).exists() for path in self.files(folder, outputs))
-        return [] if made else inputs
+        return [*self.still_to_make(identity.folder, FIGURE_FILES), outdated_notice()]

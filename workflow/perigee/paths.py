@@ -8,6 +8,7 @@ WORKFLOW = Path(__file__).parents[1]
 ROOT = WORKFLOW.parent
 SCRIPTS = WORKFLOW / "scripts"
 NOTEBOOKS = WORKFLOW / "notebooks"
+CAPTIONS = WORKFLOW / "report"
 STUDIES = ROOT / "config" / "studies"
 SCHEMAS = ROOT / "config" / "schemas"
 

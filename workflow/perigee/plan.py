@@ -21,7 +21,7 @@ from perigee.identity.products import (
     run_identity,
     table_identity,
 )
-from perigee.paths import NOTEBOOKS, STUDIES
+from perigee.paths import CAPTIONS, NOTEBOOKS, STUDIES
 from perigee.spec import Component, RunSpec
 from perigee.stamp import deviations
 
@@ -164,6 +164,11 @@ class _Planner:
             raise PerigeeError(
                 f"config/studies/{request.paper}.yaml: figure '{request.name}' has no notebook; "
                 f"write workflow/notebooks/{request.key}.py or remove the figure."
+            )
+        if not (CAPTIONS / f"{request.key}.rst").is_file():
+            raise PerigeeError(
+                f"config/studies/{request.paper}.yaml: figure '{request.name}' has no caption; "
+                f"write workflow/report/{request.key}.rst or remove the figure."
             )
         tables = {table.name: self.table(request.key, table) for table in request.tables}
         stamp = {

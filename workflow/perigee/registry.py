@@ -52,10 +52,17 @@ def _parameter(schema: Schema, default: Any) -> Schema:
 
 @dataclass(frozen=True)
 class Registration:
-    """Where a block's code is ("module:attribute") and the schema of each of its parameters."""
+    """A line of the registry.
+
+    Attributes:
+        target: where the block's code is, "module:attribute".
+        parameters: the schema of each of its parameters.
+        reads_runs: of an analysis: whether it needs runs; the others compute from a formula.
+    """
 
     target: str
     parameters: Mapping[str, Schema]
+    reads_runs: bool = False
 
     @property
     def module(self) -> str:
@@ -67,12 +74,18 @@ def _block(target: str, **parameters: Schema) -> Registration:
     return Registration(f"perigee.{target}", parameters)
 
 
+def _reading_runs(target: str, **parameters: Schema) -> Registration:
+    return Registration(f"perigee.{target}", parameters, reads_runs=True)
+
+
 POSITIVE = {"exclusiveMinimum": 0}
 NOT_NEGATIVE = {"minimum": 0}
 
 REGISTRY: dict[str, dict[str, Registration]] = {
     "dataset": {
         "cifar10": _block("data.cifar:build_cifar10"),
+        "cifar100": _block("data.cifar:build_cifar100"),
+        "digit_pairs": _block("data.digit_pairs:build"),
         "digits": _block("data.digits:build"),
     },
     "model": {
@@ -105,7 +118,10 @@ REGISTRY: dict[str, dict[str, Registration]] = {
         "fixed": _block("training.norm_control.fixed:build", norm=optional(number(**POSITIVE))),
     },
     "analysis": {
-        "run_metrics": _block("analysis.run_metrics:tabulate"),
+        "one_period": _reading_runs(
+            "analysis.one_period:tabulate", smoothing_epochs=integer(minimum=1)
+        ),
+        "run_metrics": _reading_runs("analysis.run_metrics:tabulate"),
         "scale_invariant_steps": _block(
             "analysis.scale_invariant_steps:tabulate",
             learning_rate=number(**POSITIVE),

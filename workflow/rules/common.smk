@@ -6,14 +6,21 @@ here, in one sentence, before any job.
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
-# This checkout's library, here and in every job, whatever is installed.
+# This checkout's library and this Python, here and in every job, whatever else is installed.
 LIBRARY = str(Path(workflow.basedir) / "workflow")
-os.environ.update(PYTHONPATH=LIBRARY)
 sys.path.insert(0, LIBRARY)
+for variable, folder in (
+    ("PYTHONPATH", LIBRARY),
+    ("PATH", str(Path(sys.executable).parent)),
+):
+    others = [f for f in os.environ.get(variable, "").split(os.pathsep) if f != folder]
+    os.environ[variable] = os.pathsep.join(filter(None, [folder, *others]))
 
+from perigee.configuration.reading import read_yaml
 from perigee.errors import PerigeeError
 from perigee.layout import (
     DATASET_FILES,
@@ -27,6 +34,9 @@ from perigee.plan import checked_configuration, make_plan
 from perigee.store.checks import check_datasets, check_writable
 
 try:
+    read_yaml(
+        Path(workflow.basedir) / "config/config.yaml"
+    )  # refuses a key that stands twice
     settings = checked_configuration(config)
     plan = make_plan(settings["papers"], settings["scale"])
     check_writable(Path(settings["results"]))
@@ -43,6 +53,6 @@ layout = Layout(plan, RESULTS)
 
 
 wildcard_constraints:
-    name=r"[^/]+-[0-9a-f]{16}",
-    version=r"[^/]+-[0-9a-f]{16}/e[0-9]+",
+    name="|".join(map(re.escape, layout.names)),
+    version="|".join(map(re.escape, layout.versions)),
     key="|".join(plan.figures),

@@ -1,7 +1,7 @@
 """Data sets.
 
-In: installed packages or the folder `data`. Out: results/store/dataset/<name>-<digest>/ with
-data.safetensors and provenance.json.
+In: installed packages or the folder `data`, to which `download` adds what is missing. Out:
+results/store/dataset/<name>-<digest>/ with data.safetensors and provenance.json.
 """
 
 
@@ -27,8 +27,9 @@ rule build_dataset:
         digest=lambda w: layout.identity("dataset", w.name).digest,
         out=subpath(output[0], parent=True),
         downloads=settings["data"],
+        download="--download" if settings["download"] else "--no-download",
     message:
         "build_dataset {wildcards.name}"
     shell:
         "python workflow/scripts/build_dataset.py --spec {params.spec:q} --out {params.out:q}"
-        " --downloads {params.downloads:q} --digest {params.digest} --log {log:q}"
+        " --downloads {params.downloads:q} {params.download} --digest {params.digest} --log {log:q}"

@@ -42,8 +42,6 @@ if layout.longer:
     ruleorder: read_off_run > train_run
 
     rule read_off_run:
-        input:
-            lambda w: layout.longer_run_inputs(w.version),
         output:
             layout.files("run/{version}", RUN_FILES),
         log:
@@ -51,7 +49,7 @@ if layout.longer:
         benchmark:
             f"{BENCHMARKS}/read_off_run/{{version}}.tsv"
         wildcard_constraints:
-            version="|".join(layout.longer),
+            version="|".join(map(re.escape, layout.longer)),
         conda:
             CONDA
         resources:

@@ -19,6 +19,9 @@ def main(
     spec: Annotated[str, typer.Option(help="""JSON, e.g. '{"name": "digits"}', or its file.""")],
     out: Annotated[Path, typer.Option(help="Folder that gets data.safetensors, provenance.json.")],
     downloads: Annotated[Path, typer.Option(help="Folder of downloaded files.")] = Path("data"),
+    download: Annotated[
+        bool, typer.Option(help="Fetch what that folder lacks, or only use what it holds.")
+    ] = True,
     digest: Digest = None,
     log: LogFile = None,
 ) -> None:
@@ -26,7 +29,8 @@ def main(
     dataset = validated_component("dataset", read_spec(spec), "--spec", "dataset")
     identity = dataset_identity(dataset)
     require_digest(identity, digest)
-    built: ArrayDataset = registry.load("dataset", dataset)(downloads, **dataset.parameters)
+    build = registry.load("dataset", dataset)
+    built: ArrayDataset = build(downloads, download, **dataset.parameters)
     with product_writer(out, identity, origin=built.origin) as product:
         built.save(product.aside / DATA)
 

@@ -28,7 +28,7 @@ def main(
 
     If the notebook fails, it is kept as far as it came beside the log.
     """
-    given = read_spec(spec)
+    given = read_spec(spec, "key", "stamp", "tables")
     key, stamp = given["key"], given["stamp"]
     tables = {name: Path(folder) for name, folder in given["tables"].items()}
     digests = {name: read_product(folder, [TABLE]).digest for name, folder in tables.items()}

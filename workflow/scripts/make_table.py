@@ -30,7 +30,7 @@ def main(
     log: LogFile = None,
 ) -> None:
     """Make one table: compute it from a formula, or gather it from runs."""
-    given = read_spec(spec)
+    given = read_spec(spec, "name", "analysis", "runs")
     analysis = validated_component("analysis", given["analysis"], "--spec", "analysis")
     inputs, read = [], []
     for run in given["runs"]:

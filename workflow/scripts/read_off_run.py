@@ -7,8 +7,9 @@ import typer
 
 from perigee.cli import LogFile, program
 from perigee.identity.products import Identity
-from perigee.store.runs import first_epochs, read_tables, run_details, write_tables
+from perigee.store.runs import read_tables, run_details, write_tables
 from perigee.store.writing import product_writer
+from perigee.training.record import first_epochs
 
 
 @program

@@ -50,7 +50,11 @@ def main(
     progress = RunProgress(identity.name, epochs, progress_interval)
     with product_writer(out, identity) as product:
         # A trajectory has to be seen from its first epoch on.
-        record = RunRecord() if keep_every else continue_longest(trainer, out.parent, epochs)
+        record = (
+            RunRecord()
+            if keep_every
+            else continue_longest(trainer, out.parent, epochs, identity.digest)
+        )
         trajectory = (
             TrajectoryWriter(product.aside, trainer, epochs, keep_every) if keep_every else None
         )

@@ -9,6 +9,7 @@ import pandas as pd
 
 from perigee.analysis.inputs import RunInput
 from perigee.dynamics.toy import toy_gradient, toy_value
+from perigee.errors import PerigeeError
 
 
 def tabulate(
@@ -29,11 +30,19 @@ def tabulate(
         start: (x, y).
         steps: how many steps are taken.
 
+    Raises:
+        PerigeeError: the start is the origin.
+
     Returns:
         Columns step, x, y, value (f), gradient_step_x, gradient_step_y (-eta grad f) and
         decay_step_x, decay_step_y (-eta lambda x); steps + 1 rows.
     """
     point = np.array(start, dtype=float)
+    if not point.any():
+        raise PerigeeError(
+            "Analysis 'scale_invariant_steps': 'start' is the origin, where the function is not "
+            "defined; give another point."
+        )
     rows = []
     for step in range(steps + 1):
         gradient_step = -learning_rate * toy_gradient(point)

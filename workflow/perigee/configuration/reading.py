@@ -17,8 +17,13 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for position, key in enumerate(keys):
+            line = node.value[position][0].start_mark.line + 1
+            if not isinstance(key, str):
+                raise PerigeeError(
+                    f"{self.name}, line {line}: key '{key}' is read as {type(key).__name__}, not "
+                    "as text; put it in quotes or rename it."
+                )
             if key in keys[:position]:
-                line = node.value[position][0].start_mark.line + 1
                 raise PerigeeError(
                     f"{self.name}, line {line}: key '{key}' stands twice in one mapping; rename "
                     "or remove one of the two."
@@ -37,6 +42,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
             document = yaml.load(stream, _StrictLoader)
     except OSError as error:
         raise PerigeeError(f"{path} cannot be read ({error.strerror}); create it.") from error
+    except UnicodeDecodeError as error:
+        raise PerigeeError(f"{path} is no UTF-8 text ({error.reason}); save it as such.") from error
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise PerigeeError(f"{path} is not valid YAML: {problem}; mend that line.") from error

@@ -15,6 +15,7 @@ from perigee.configuration.validation import read_schema, validated, validated_c
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import canonical_json
 from perigee.paths import shown
+from perigee.registry import registration
 from perigee.spec import COMPONENT_FIELDS, Component, RunSpec
 
 
@@ -97,6 +98,7 @@ def _figure(study: Mapping[str, Any], name: str, file: str) -> FigureRequest:
     for table_name, table in figure["tables"].items():
         key = f"figures.{name}.tables.{table_name}"
         analysis = validated_component("analysis", table["analysis"], file, f"{key}.analysis")
+        _require_runs_as_needed(analysis, "runs" in table, file, key)
         settings |= _flattened(analysis.parameters, table_name)
         requests: list[RunRequest] = []
         for position, sweep in enumerate(table.get("runs", [])):
@@ -114,6 +116,20 @@ def _figure(study: Mapping[str, Any], name: str, file: str) -> FigureRequest:
         tables=tuple(tables),
         settings=settings,
     )
+
+
+def _require_runs_as_needed(analysis: Component, given: bool, file: str, key: str) -> None:
+    needed = registration("analysis", analysis).reads_runs
+    if needed and not given:
+        raise PerigeeError(
+            f"{file}: key '{key}.runs' is missing, but the analysis '{analysis.name}' reads runs; "
+            "add it."
+        )
+    if given and not needed:
+        raise PerigeeError(
+            f"{file}: key '{key}.runs' is given, but the analysis '{analysis.name}' computes from "
+            "a formula; remove it."
+        )
 
 
 def _in_effect(requests: Sequence[RunRequest]) -> dict[str, Any]:

@@ -97,7 +97,11 @@ def _complete(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) ->
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else types
     if isinstance(value, str) and {"number", "integer"} & set(types):
-        return _as_number(value)
+        value = _as_number(value)
+    if isinstance(value, str) and "boolean" in types and value in ("true", "false"):
+        return value == "true"  # --config key=true arrives as text
+    if isinstance(value, float) and "integer" in types and value.is_integer():
+        return int(value)
     return value
 
 
@@ -149,8 +153,10 @@ def _sentence(error: jsonschema.ValidationError, key: str) -> str:
         return f"key '{key}' is {shown}; it must be of type {wanted}."
     if kind == "enum":
         return f"key '{key}' is {shown}; {_suggestion(str(value), limit)}."
-    if kind in ("minItems", "minProperties"):
-        return f"key '{key}' is empty; give at least one entry."
+    if kind in ("minItems", "minProperties", "maxItems"):
+        if not value:
+            return f"key '{key}' is empty; give at least one entry."
+        return f"key '{key}' is {shown}, which has {len(value)} entries; it must have {limit}."
     return f"key '{key}' is {shown}: {error.message}; change it."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,28 @@ class ArrayDataset:
         """(channels, height, width)."""
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
+
+    @property
+    def sha256(self) -> str:
+        """Of the four arrays, in the order of `ARRAYS`."""
+        content = b"".join(np.ascontiguousarray(getattr(self, name)).tobytes() for name in ARRAYS)
+        return hashlib.sha256(content).hexdigest()
+
+    def require(self, sha256: str, name: str) -> None:
+        """Prove that this is the data set that the project means by a name.
+
+        Its images, their split and their order come out of other packages, of which another
+        version may give others.
+
+        Raises:
+            PerigeeError: the arrays have another checksum.
+        """
+        if self.sha256 != sha256:
+            raise PerigeeError(
+                f"Data set '{name}': the images made of {self.origin} have a wrong checksum "
+                f"({self.sha256[:16]}... instead of {sha256[:16]}...); install the versions of "
+                "scikit-learn and NumPy that envs/perigee.lock.txt names."
+            )
 
     def save(self, path: Path) -> None:
         """Write one safetensors file: the four arrays, and the rest as its metadata."""

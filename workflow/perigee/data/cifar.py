@@ -1,49 +1,138 @@
-"""CIFAR-10 through torchvision, which downloads it and verifies its checksums."""
+"""CIFAR-10 and CIFAR-100, python versions, read and checked by torchvision.
+
+Files lie as torchvision keeps them: the archive, its unpacked folder, or both.
+"""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from urllib.error import URLError
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from perigee.data.arrays import ArrayDataset
+from perigee.data.downloading import DownloadError, fetch
 from perigee.errors import PerigeeError
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
 
 CHANNEL_MEANS = (0.4914, 0.4822, 0.4465)
 CHANNEL_STDS = (0.2023, 0.1994, 0.2010)
-"""Of pixels in [0, 1], as in the official implementation of Lobacheva et al. 2021."""
+"""Of pixels in [0, 1], as in the official implementation of Lobacheva et al. 2021, which
+normalises CIFAR-100 by CIFAR-10's values too: they belong to its networks."""
 
 
-def build_cifar10(folder: Path) -> ArrayDataset:
-    """The 50,000 training and 10,000 test images, 3x32x32.
+def build_cifar10(folder: Path, download: bool) -> ArrayDataset:
+    """The 50,000 training and 10,000 test images of CIFAR-10, 3x32x32, in 10 classes.
 
     Args:
-        folder: where torchvision keeps or puts the download.
+        folder: of downloaded files; only a missing archive is ever written there.
+        download: whether a missing archive may be fetched.
 
     Raises:
-        PerigeeError: the files are neither there nor to be had, or are damaged.
+        PerigeeError: the files are neither there nor to be had, or have a wrong checksum.
     """
     from torchvision.datasets import CIFAR10
 
+    return _build("cifar10", CIFAR10, folder, download)
+
+
+def build_cifar100(folder: Path, download: bool) -> ArrayDataset:
+    """The 50,000 training and 10,000 test images of CIFAR-100, 3x32x32, in its 100 fine classes.
+
+    Arguments and errors are those of `build_cifar10`.
+    """
+    from torchvision.datasets import CIFAR100
+
+    return _build("cifar100", CIFAR100, folder, download)
+
+
+def _build(name: str, source: type[CIFAR10], folder: Path, download: bool) -> ArrayDataset:
     try:
-        train, test = (CIFAR10(folder, train=train, download=True) for train in (True, False))
-    except (URLError, OSError, RuntimeError) as error:
+        train, test = _verified_splits(source, folder, download)
+    except PerigeeError as error:
+        raise PerigeeError(f"Data set '{name}': {error}") from error
+    except OSError as error:
         raise PerigeeError(
-            f"Data set 'cifar10': folder {folder} (key 'data' of config/config.yaml) does not hold "
-            f"the verified files and downloading them failed ({error}); put "
-            "cifar-10-python.tar.gz there or connect to the network."
+            f"Data set '{name}': its files in {folder} (key 'data' of config/config.yaml) cannot "
+            f"be written, unpacked or read ({error}); make room, mend the folder's permissions or "
+            "give another folder."
         ) from error
     return ArrayDataset(
         train_images=_channels_first(train.data),
         train_labels=np.array(train.targets, dtype=np.uint8),
         test_images=_channels_first(test.data),
         test_labels=np.array(test.targets, dtype=np.uint8),
-        classes=10,
+        classes=len(train.classes),
         channel_means=tuple(255 * mean for mean in CHANNEL_MEANS),
         channel_stds=tuple(255 * std for std in CHANNEL_STDS),
-        origin="CIFAR-10, python version, checksums verified by torchvision",
+        origin=f"{source.filename}, checksums verified by torchvision",
     )
+
+
+def _verified_splits(
+    source: type[CIFAR10], folder: Path, download: bool
+) -> tuple[CIFAR10, CIFAR10]:
+    """Training and test set, from the unpacked folder if it is complete, else from the archive.
+
+    torchvision unpickles a file only after its checksum, too; it is compared here first so that
+    the message can name the file.
+    """
+    from torchvision.datasets.utils import extract_archive
+
+    if _is_unpacked(source, folder):
+        return source(folder, train=True), source(folder, train=False)
+    archive = folder / source.filename
+    if not archive.is_file():
+        _fetch_archive(source, folder, download)
+    _require_checksum(archive, source.tgz_md5)
+    # Unpacked aside: what is interrupted then leaves no half of a folder behind, and the folder
+    # of downloads may be read-only.
+    with tempfile.TemporaryDirectory(prefix="perigee-") as unpacked:
+        extract_archive(archive, unpacked)
+        return source(unpacked, train=True), source(unpacked, train=False)
+
+
+def _is_unpacked(source: type[CIFAR10], folder: Path) -> bool:
+    """Whether all files are there; any that is there must be the right one."""
+    meta = (source.meta["filename"], source.meta["md5"])
+    files = [*source.train_list, *source.test_list, meta]
+    found = [(folder / source.base_folder / name, md5) for name, md5 in files]
+    found = [(path, md5) for path, md5 in found if path.is_file()]
+    for path, md5 in found:
+        _require_checksum(path, md5)
+    return len(found) == len(files)
+
+
+def _require_checksum(path: Path, md5: str) -> None:
+    from torchvision.datasets.utils import check_integrity
+
+    if not check_integrity(path, md5):
+        raise PerigeeError(
+            f"{path} has a wrong checksum, so it is truncated or is another file; delete it and "
+            "run again, or put the right one in its place."
+        )
+
+
+def _fetch_archive(source: type[CIFAR10], folder: Path, download: bool) -> None:
+    lacking = (
+        f"folder {folder} (key 'data' of config/config.yaml) holds neither {source.filename} nor "
+        f"all files of {source.base_folder}"
+    )
+    if not download:
+        raise PerigeeError(
+            f"{lacking}, and key 'download' is false; put {source.filename} there or set "
+            "'download: true'."
+        )
+    try:
+        fetch(source.url, folder / source.filename)
+    except DownloadError as error:
+        raise PerigeeError(
+            f"{lacking}, and downloading {source.url} failed ({error}); connect to the network and "
+            f"run again, which goes on where it stopped, or put {source.filename} there."
+        ) from error
 
 
 def _channels_first(images: np.ndarray) -> np.ndarray:

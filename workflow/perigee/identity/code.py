@@ -16,6 +16,7 @@ from pathlib import Path
 import grimp
 
 import perigee
+from perigee.errors import PerigeeError
 
 PACKAGE = "perigee"
 PACKAGE_FOLDER = Path(perigee.__file__).parent
@@ -24,6 +25,7 @@ HARMLESS = (
     "perigee",
     "perigee.cli",
     "perigee.configuration",
+    "perigee.data.downloading",
     "perigee.errors",
     "perigee.identity",
     "perigee.paths",
@@ -36,8 +38,8 @@ HARMLESS = (
 )
 """Modules (with all below them) that cannot touch a number, and so are left out of digests.
 
-They read the command line and the configuration, name and move files, print progress. What a spec
-holds and a registry's line decides is in the spec itself, or adds the named module to the closure.
+They read the command line and the configuration, fetch, name and move files, print progress. What
+a spec holds and a registry's line decides is in the spec itself, or adds a module to the closure.
 """
 
 
@@ -83,7 +85,19 @@ def _closure_digest(roots: frozenset[str]) -> str:
 
 @cache
 def _import_graph() -> grimp.ImportGraph:
-    return grimp.build_graph(PACKAGE, cache_dir=None)
+    try:
+        return grimp.build_graph(PACKAGE, cache_dir=None)
+    except grimp.exceptions.SourceSyntaxError as error:
+        raise PerigeeError(
+            f"{error.filename}, line {error.lineno}: invalid Python; mend that line."
+        ) from error
+
+
+def _parsed(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text())
+    except SyntaxError as error:
+        raise PerigeeError(f"{path}, line {error.lineno}: {error.msg}; mend that line.") from error
 
 
 @cache
@@ -113,7 +127,7 @@ def _is_harmless(module: str) -> bool:
 @cache
 def _imported_modules(program: Path) -> frozenset[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(program.read_text())):
+    for node in ast.walk(_parsed(program)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -141,6 +155,10 @@ def _is_bare_text(statement: ast.stmt) -> bool:
 
 def _dump(node: object) -> str:
     """Like `ast.dump`, but equal in every Python version: empty fields are always left out."""
+    if isinstance(node, ast.JoinedStr):
+        # Python 3.12.0 and 3.12.1 parse an empty text into nested format specifications.
+        parts = (part for part in node.values if getattr(part, "value", None) != "")
+        return f"JoinedStr({','.join(map(_dump, parts))})"
     if isinstance(node, ast.AST):
         fields = ((name, getattr(node, name, None)) for name in node._fields)
         kept = (f"{name}={_dump(value)}" for name, value in fields if value not in (None, []))

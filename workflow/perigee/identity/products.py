@@ -7,12 +7,13 @@ can refuse to write a product that its code would not make.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from perigee.identity.canonical import digest
-from perigee.identity.code import code_digest, source_digest
+from perigee.identity.code import code_digest
 from perigee.paths import NOTEBOOKS, SCRIPTS
 from perigee.registry import registration
 from perigee.spec import COMPONENT_FIELDS, Component, RunSpec
@@ -51,15 +52,14 @@ class Identity:
 
 def dataset_identity(dataset: Component) -> Identity:
     """A data set's array file."""
-    code = code_digest(SCRIPTS / "build_dataset.py", [registration("dataset", dataset).module])
+    code = _code("build_dataset.py", {"dataset": dataset})
     return Identity("dataset", dataset.name, dataset.to_dict(), code, {})
 
 
 def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
     """A training run, whatever its number of epochs."""
     components = {kind: getattr(spec, kind) for kind in COMPONENT_FIELDS if kind != "dataset"}
-    modules = [registration(kind, component).module for kind, component in components.items()]
-    code = code_digest(SCRIPTS / "train.py", modules)
+    code = _code("train.py", components)
     rule = spec.optimiser.parameters
     name = (
         f"{spec.model.name}-{spec.dataset.name}-lr{_short(rule['learning_rate'])}"
@@ -76,7 +76,7 @@ def table_identity(name: str, analysis: Component, runs: Sequence[Mapping[str, A
         analysis: what computes it.
         runs: of each run it reads the digest, the epochs and the swept values, in order.
     """
-    code = code_digest(SCRIPTS / "make_table.py", [registration("analysis", analysis).module])
+    code = _code("make_table.py", {"analysis": analysis})
     return Identity("table", name, analysis.to_dict(), code, {"runs": list(runs)})
 
 
@@ -89,14 +89,16 @@ def figure_identity(key: str, stamp: Mapping[str, Any], tables: Mapping[str, str
         tables: digests of the tables it draws, by name.
     """
     notebook = NOTEBOOKS / f"{key}.py"
-    code = digest(
-        [
-            code_digest(notebook),
-            source_digest(notebook.read_text()),
-            code_digest(SCRIPTS / "draw_figure.py"),
-        ]
-    )
+    text = hashlib.sha256(notebook.read_bytes()).hexdigest()  # its prose is part of the product
+    code = digest([code_digest(notebook), text, code_digest(SCRIPTS / "draw_figure.py")])
     return Identity("figure", key, {"key": key, "stamp": dict(stamp)}, code, {"tables": tables})
+
+
+def _code(script: str, components: Mapping[str, Component]) -> str:
+    """Digest of a program's code, and of the blocks that a spec names."""
+    registrations = [registration(kind, component) for kind, component in components.items()]
+    closure = code_digest(SCRIPTS / script, [found.module for found in registrations])
+    return digest([closure, *(found.target for found in registrations)])
 
 
 def _short(number: float) -> str:

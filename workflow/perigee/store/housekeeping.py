@@ -43,7 +43,8 @@ def leftovers(store: Path, referenced: set[str]) -> list[Leftover]:
     found = [
         _leftover(path, "no figure refers to it")
         for path in products | versions
-        if str(path.relative_to(store)) not in referenced
+        if path.is_dir() and str(path.relative_to(store)) not in referenced
+        if not _is_being_written(path)
     ]
     unused = {leftover.path for leftover in found}
     for path in store.rglob(".writing-*"):
@@ -51,6 +52,12 @@ def leftovers(store: Path, referenced: set[str]) -> list[Leftover]:
         if path.parent not in unused and leftover.days * 86400 > ABANDONED_AFTER_S:
             found.append(leftover)
     return sorted(found, key=lambda leftover: leftover.path)
+
+
+def _is_being_written(folder: Path) -> bool:
+    """Whether a job is at work in a folder, or was within the last day."""
+    ages = (_leftover(path, "").days for path in folder.glob(".writing-*"))
+    return any(days * 86400 <= ABANDONED_AFTER_S for days in ages)
 
 
 def _leftover(path: Path, reason: str) -> Leftover:

@@ -18,7 +18,17 @@ from perigee.errors import PerigeeError
 from perigee.identity.canonical import DIGEST_LENGTH
 
 PROVENANCE = "provenance.json"
-RECORDED_PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "torch", "torchvision")
+RECORDED_PACKAGES = (
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+    "scipy",
+    "seaborn",
+    "torch",
+    "torchvision",
+)
 
 
 @dataclass(frozen=True)

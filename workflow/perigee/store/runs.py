@@ -33,7 +33,12 @@ def kept_epochs(run_folder: Path) -> list[int]:
     if not run_folder.is_dir():
         return []
     named = ((re.fullmatch(r"e(\d+)", path.name), path) for path in run_folder.iterdir())
-    return sorted(int(m[1]) for m, path in named if m and (path / PROVENANCE).is_file())
+    complete = (*TABLES, PROVENANCE)
+    return sorted(
+        int(match[1])
+        for match, path in named
+        if match and all((path / name).is_file() for name in complete)
+    )
 
 
 def epochs_folder(run_folder: Path, epochs: int) -> Path:
@@ -58,42 +63,52 @@ def write_tables(folder: Path, metrics: pd.DataFrame, steps: pd.DataFrame) -> No
     steps.to_parquet(folder / STEPS, index=False)
 
 
-def first_epochs(
-    metrics: pd.DataFrame, steps: pd.DataFrame, epochs: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables that the same run of fewer epochs would have written."""
-    shorter_metrics = metrics[metrics["epoch"] <= epochs].reset_index(drop=True)
-    shorter_steps = steps[steps["epoch"] <= epochs].reset_index(drop=True)
-    return shorter_metrics, shorter_steps
-
-
 def run_details(epochs: int, seed: int, stopped_at_step: int | None) -> dict[str, int | None]:
     """What the provenance of a run tells beyond its identity."""
     return {"epochs": epochs, "seed": seed, "stopped_at_step": stopped_at_step}
 
 
 def longer_versions(store: Path, runs: Mapping[str, PlannedVersion]) -> dict[str, str]:
-    """Which planned runs are to be read off a longer version of themselves, and off which.
-
-    That is the shortest longer one that the store holds, or else the longest one planned.
+    """Which planned runs can be read off a longer version that the store holds, and off which.
 
     Args:
         store: the store's folder.
         runs: planned runs by folder below the store.
 
     Returns:
-        Folder of the run -> folder of the longer version. What is in the store already may be among
-        them; it is not made again.
+        Folder of the run -> folder of the shortest longer version. What is in the store already may
+        be among them; it is not made again.
     """
-    planned: dict[str, list[int]] = {}
-    for run in runs.values():
-        planned.setdefault(run.identity.folder, []).append(run.epochs)
     found: dict[str, str] = {}
     for folder, run in runs.items():
-        kept = kept_epochs(store / run.identity.folder)
-        longer_kept = [epochs for epochs in kept if epochs > run.epochs]
-        longer_planned = [e for e in planned[run.identity.folder] if e > run.epochs]
-        if longer_kept or longer_planned:
-            source = min(longer_kept) if longer_kept else max(longer_planned)
-            found[folder] = str(epochs_folder(Path(run.identity.folder), source))
+        longer = [e for e in kept_epochs(store / run.identity.folder) if e > run.epochs]
+        if longer:
+            found[folder] = str(epochs_folder(Path(run.identity.folder), longer[0]))
     return found
+
+
+def planned_predecessor(
+    store: Path, runs: Mapping[str, PlannedVersion], run: PlannedVersion
+) -> str | None:
+    """The planned version of a run that its training should wait for and go on from.
+
+    Args:
+        store: the store's folder.
+        runs: planned runs by folder below the store.
+        run: one of them.
+
+    Returns:
+        Folder of the longest shorter version; None without one, or if the store holds a version
+        at least as long to go on from.
+    """
+    shorter = [
+        other.epochs
+        for other in runs.values()
+        if other.identity.folder == run.identity.folder and other.epochs < run.epochs
+    ]
+    if not shorter:
+        return None
+    kept = kept_epochs(store / run.identity.folder)
+    if any(max(shorter) <= epochs < run.epochs for epochs in kept):
+        return None
+    return str(epochs_folder(Path(run.identity.folder), max(shorter)))

@@ -59,6 +59,9 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
         )
         provenance.save(aside / PROVENANCE)
         (folder / PROVENANCE).unlink(missing_ok=True)
+        for stale in folder.iterdir():
+            if stale.is_file() and stale.name not in files:
+                stale.unlink()  # of an earlier version with more files
         for name, path in (*files.items(), (PROVENANCE, aside / PROVENANCE)):
             path.replace(folder / name)
     finally:

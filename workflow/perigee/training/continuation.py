@@ -21,22 +21,26 @@ def save_state(folder: Path, trainer: Trainer) -> None:
     save_file(trainer.state(), folder / STATE)
 
 
-def continue_longest(trainer: Trainer, run_folder: Path, epochs: int) -> RunRecord:
+def continue_longest(trainer: Trainer, run_folder: Path, epochs: int, digest: str) -> RunRecord:
     """Bring a fresh trainer to the end of the longest kept version shorter than ``epochs``.
 
     Args:
         trainer: at its initialisation.
         run_folder: the folder of the run's digest.
         epochs: how many are wanted in all.
+        digest: of the run.
 
     Returns:
-        The record so far, empty if there is nothing usable; a version that is damaged or has no
-        state is passed over with a warning.
+        The record so far, empty if there is nothing usable; a version that is damaged, has no
+        state or belongs to another run is passed over, with a warning unless it was read off a
+        longer one.
     """
     for kept in reversed([found for found in kept_epochs(run_folder) if found < epochs]):
         folder = epochs_folder(run_folder, kept)
         try:
             metrics, steps, provenance = read_tables(folder)
+            if provenance.digest != digest:
+                raise PerigeeError(f"{folder} belongs to another run ({provenance.digest}).")
             if STATE not in provenance.files:
                 continue  # read off a longer version
             read_product(folder, [STATE])

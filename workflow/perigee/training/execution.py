@@ -53,7 +53,12 @@ def prepare(device: str, precision: str, image_shape: tuple[int, int, int]) -> E
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = torch.device(device)
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise PerigeeError(
+            f"'{device}' is no device; known are auto, cpu, cuda, cuda:1 and so on."
+        ) from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise PerigeeError(
             f"Key 'device' is '{device}' but PyTorch finds no GPU on this machine; set it to "

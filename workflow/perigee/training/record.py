@@ -78,3 +78,12 @@ class RunRecord:
             ],
             stopped_at_step=stopped_at_step,
         )
+
+
+def first_epochs(
+    metrics: pd.DataFrame, steps: pd.DataFrame, epochs: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables that the same run of fewer epochs would have written."""
+    shorter_metrics = metrics[metrics["epoch"] <= epochs].reset_index(drop=True)
+    shorter_steps = steps[steps["epoch"] <= epochs].reset_index(drop=True)
+    return shorter_metrics, shorter_steps

@@ -1,0 +1,101 @@
+"""perigee.data.digit_pairs against the digits it is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from perigee.data import digit_pairs, digits
+from perigee.data.arrays import ArrayDataset
+from perigee.errors import PerigeeError
+from perigee.models.convnet import ConvNet
+
+UNUSED = Path("/nonexistent")
+
+
+@pytest.fixture(scope="module")
+def built() -> ArrayDataset:
+    return digit_pairs.build(UNUSED, download=False)
+
+
+@pytest.fixture(scope="module")
+def single() -> ArrayDataset:
+    return digits.build(UNUSED, download=False)
+
+
+def test_sizes_and_types(built: ArrayDataset) -> None:
+    assert built.train_images.shape == (2000, 1, 8, 16)
+    assert built.test_images.shape == (500, 1, 8, 16)
+    arrays = built.train_images, built.train_labels, built.test_images, built.test_labels
+    assert {array.dtype for array in arrays} == {np.dtype(np.uint8)}
+    assert built.classes == 100
+    assert built.image_shape == (1, 8, 16)
+
+
+def test_every_class_has_equally_many_pairs(built: ArrayDataset) -> None:
+    assert np.bincount(built.train_labels).tolist() == [20] * 100
+    assert np.bincount(built.test_labels).tolist() == [5] * 100
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_both_halves_are_digits_of_the_same_part_and_of_the_class(
+    built: ArrayDataset, single: ArrayDataset, part: str
+) -> None:
+    # No two digits are equal (test_digits), so an image tells its label and its part.
+    labels = {
+        image.tobytes(): label
+        for image, label in zip(
+            getattr(single, f"{part}_images"),
+            getattr(single, f"{part}_labels").tolist(),
+            strict=True,
+        )
+    }
+    pairs = getattr(built, f"{part}_images")
+    for pair, label in zip(pairs, getattr(built, f"{part}_labels").tolist(), strict=True):
+        left, right = pair[..., :8].tobytes(), pair[..., 8:].tobytes()
+        assert 10 * labels[left] + labels[right] == label
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_no_pair_occurs_twice(built: ArrayDataset, part: str) -> None:
+    images = getattr(built, f"{part}_images")
+    assert len({image.tobytes() for image in images}) == len(images)
+
+
+def test_another_draw_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # It would be another data set under the same digest.
+    monkeypatch.setattr(digit_pairs, "PAIRS_SEED", 1)
+    with pytest.raises(PerigeeError, match=r"'digit_pairs'.*wrong checksum.*install"):
+        digit_pairs.build(UNUSED, download=False)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_every_mini_batch_in_stored_order_mixes_the_classes(built: ArrayDataset, part: str) -> None:
+    labels = getattr(built, f"{part}_labels")
+    for start in range(0, len(labels) - 127, 128):
+        # 128 draws from 100 classes miss (1 - 1/100)^128 = 28 % of them on average.
+        assert len(set(labels[start : start + 128].tolist())) > 55
+
+
+def test_the_pairs_are_fixed(built: ArrayDataset) -> None:
+    np.random.seed(1)
+    again = digit_pairs.build(UNUSED, download=False)
+    assert np.array_equal(again.train_images, built.train_images)
+    assert np.array_equal(again.test_labels, built.test_labels)
+
+
+def test_mean_and_deviation_are_those_of_the_training_pixels(built: ArrayDataset) -> None:
+    pixels = built.train_images.astype(np.float64).ravel()
+    mean = pixels.sum() / pixels.size
+    assert built.channel_means == pytest.approx((mean,), rel=1e-12)
+    variance = ((pixels - mean) ** 2).sum() / pixels.size
+    assert built.channel_stds == pytest.approx((variance**0.5,), rel=1e-12)
+
+
+def test_a_network_takes_images_that_are_not_square(built: ArrayDataset) -> None:
+    network = ConvNet(built.image_shape, built.classes, width=2, scale_invariant=True, head_norm=10)
+    images = torch.from_numpy(built.train_images[:4]).float()
+    assert network(images).shape == (4, 100)

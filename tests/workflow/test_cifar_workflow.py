@@ -1,0 +1,161 @@
+"""Paper scale from the download of CIFAR-10 to a figure, at a few steps on small real files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import HTTPServer, SimpleHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import image
+from safetensors.numpy import load_file
+from workspace import Workspace, sweep_of
+
+BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+IMAGES_IN_A_BATCH = 40
+WIDTH = 2
+EPOCHS = 2
+STEPS = EPOCHS * 2
+"""200 training images are a mini-batch of 128 and one of 72."""
+
+ARCHIVE = "cifar-10-python.tar.gz"
+
+
+def write_archive(folder: Path) -> dict[str, str]:
+    """Small files of the real format; the checksums of the archive and of all that is in it."""
+    generator = np.random.default_rng(0)
+    contents: dict[str, dict[str, Any]] = {
+        name: {
+            "data": generator.integers(0, 256, (IMAGES_IN_A_BATCH, 3072), dtype=np.uint8),
+            "labels": generator.integers(0, 10, IMAGES_IN_A_BATCH).tolist(),
+        }
+        for name in BATCHES
+    }
+    contents["batches.meta"] = {"label_names": [f"class {number}" for number in range(10)]}
+    checksums = {}
+    with tarfile.open(folder / ARCHIVE, "w:gz") as archive:
+        for name, content in contents.items():
+            packed = pickle.dumps(content, protocol=2)
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(packed)
+            archive.addfile(member, io.BytesIO(packed))
+            checksums[name] = hashlib.md5(packed).hexdigest()
+    checksums[ARCHIVE] = hashlib.md5((folder / ARCHIVE).read_bytes()).hexdigest()
+    return checksums
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a server of a folder's files."""
+    server = HTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def expect_small_files(workspace: Workspace, address: str, checksums: dict[str, str]) -> None:
+    """Give torchvision, in this workspace's jobs, the address and checksums of the small files."""
+    lists = [[name, checksums[name]] for name in BATCHES]
+    with (workspace.root / "workflow/perigee/data/cifar.py").open("a") as module:
+        module.write(
+            "\n\nfrom torchvision.datasets import CIFAR10 as Replaced\n"
+            f"Replaced.url = {f'{address}/{ARCHIVE}'!r}\n"
+            f"Replaced.tgz_md5 = {checksums[ARCHIVE]!r}\n"
+            f"Replaced.train_list, Replaced.test_list = {lists[:-1]!r}, {lists[-1:]!r}\n"
+            f"Replaced.meta = Replaced.meta | {{'md5': {checksums['batches.meta']!r}}}\n"
+        )
+
+
+def few_steps(study: dict[str, Any]) -> None:
+    """One small run of two epochs at paper scale, which no other figure asks for at more."""
+    study["figures"] = {"fig3": study["figures"]["fig3"]}
+    study["runs"]["si_convnet"]["model"]["width"]["paper"] = WIDTH
+    sweep = sweep_of(study)
+    sweep["epochs"]["paper"] = EPOCHS
+    sweep["sweep"]["optimiser.learning_rate"]["paper"] = [0.01]
+    sweep["sweep"]["seed"]["paper"] = [0]
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Workspace:
+    workspace = Workspace.clone(tmp_path / "workspace")
+    workspace.edit_study(few_steps)
+    return workspace
+
+
+def test_from_the_download_to_the_figure(
+    clone: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    (tmp_path / "mirror").mkdir()
+    checksums = write_archive(tmp_path / "mirror")
+    with served(tmp_path / "mirror") as address:
+        expect_small_files(clone, address, checksums)
+        clone.make("periodic_fig3", scale="paper")
+
+    (log,) = clone.root.glob("results/logs/build_dataset/cifar10-*.log")
+    assert f"{ARCHIVE}: downloading {address}/{ARCHIVE}" in log.read_text()
+    assert [path.name for path in (clone.root / "data").iterdir()] == [ARCHIVE]
+
+    figures = clone.root / "results/paper/figures"
+    assert (figures / "periodic_fig3.pdf").read_bytes().startswith(b"%PDF")
+    assert image.imread(figures / "periodic_fig3.png")[..., :3].std() > 0.01
+    plotted = pd.read_csv(figures / "periodic_fig3.csv")
+    assert list(plotted["epoch"]) == list(range(EPOCHS + 1))
+
+    (dataset,) = clone.root.glob("results/store/dataset/*")
+    images = load_file(dataset / "data.safetensors")
+    assert images["train_images"].shape == (5 * IMAGES_IN_A_BATCH, 3, 32, 32)
+    assert images["test_images"].shape == (IMAGES_IN_A_BATCH, 3, 32, 32)
+    (run,) = clone.root.glob(f"results/store/run/convnet-cifar10-lr0.01-*/e{EPOCHS}")
+    provenance = json.loads((run / "provenance.json").read_text())
+    assert dataset.name.endswith(provenance["inputs"]["dataset"])
+    assert len(pd.read_parquet(run / "steps.parquet")) == STEPS
+    # Among the final weights, those of the first convolution: WIDTH x 3 colours x 3 x 3.
+    shapes = [array.shape for array in load_file(run / "state.safetensors").values()]
+    assert (WIDTH, 3, 3, 3) in shapes, shapes
+
+    # Whether downloading is allowed is no part of what a data set is.
+    offline = clone.run(
+        "snakemake", "-n", "periodic_fig3", "--config", "scale=paper", "download=False"
+    )
+    assert "Nothing to be done" in offline.stdout
+
+
+def test_offline_and_nothing_there(clone: Workspace) -> None:
+    result = clone.run("snakemake", "periodic_fig3", "--config", "scale=paper", "download=False")
+    assert result.returncode != 0
+    (sentence,) = [
+        line for line in result.stdout.splitlines() if line.startswith("build_dataset.py: ")
+    ]
+    assert "folder data (key 'data' of config/config.yaml) holds neither" in sentence
+    assert f"put {ARCHIVE} there or set 'download: true'" in sentence
+    assert "Traceback" not in result.stdout
+
+
+def test_a_truncated_archive(clone: Workspace, tmp_path: Path) -> None:
+    archive = clone.root / "data" / ARCHIVE
+    archive.parent.mkdir()
+    write_archive(archive.parent)
+    result = clone.by_hand(
+        *("python", "workflow/scripts/build_dataset.py", "--spec", '{"name": "cifar10"}'),
+        *("--out", str(tmp_path / "out")),
+    )
+    assert result.returncode == 1
+    (sentence,) = result.stdout.splitlines()
+    assert f"data/{ARCHIVE} has a wrong checksum, so it is truncated or is another" in sentence
+    assert not list((tmp_path / "out").glob("*"))

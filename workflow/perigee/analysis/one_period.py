@@ -1,0 +1,99 @@
+"""One training period under the lens: a row a step, with its phases and the bounds on the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from perigee.analysis.inputs import RunInput
+from perigee.analysis.periods import (
+    Period,
+    consistent_from,
+    find_destabilisations,
+    find_periods,
+    running_median,
+    smoothed,
+)
+from perigee.dynamics.jumps import cosine_distance_bound
+from perigee.dynamics.sphere import effective_gradient_norm, effective_learning_rate
+
+MARGIN = 0.05
+"""How much of a period's length is shown before and after it."""
+
+
+def tabulate(runs: Sequence[RunInput], *, smoothing_epochs: int) -> pd.DataFrame:
+    """The steps of one period of each run (Lobacheva et al. 2021, Figure 4).
+
+    Of each run the longest complete period is taken: of the consistent stage if that has one, or
+    else of all (our choice; the paper does not say how it chose). Phases are found on the running
+    median of the mini-batches' losses. A run without a complete period gives all its steps, with
+    the phase "none".
+
+    The bounds are those of Section 5.1: delta_min and delta_max from l and L, which bound the
+    effective gradient norm locally: its running minimum and maximum over ``smoothing_epochs``,
+    smoothed over as many (our choice of smooth functions; the paper's stands in its appendix).
+
+    Args:
+        runs: one or more, of SGD without momentum.
+        smoothing_epochs: width of all running windows, in epochs.
+
+    Returns:
+        Columns ``run``, the swept values, ``learning_rate``, ``step``, ``epoch``, ``phase`` ("A",
+        "B", "C", "before", "after", "none"), ``loss``, ``median_loss``, ``weight_norm``,
+        ``effective_learning_rate``, ``effective_gradient_norm``, ``cosine_distance``,
+        ``cosine_distance_trend``, ``lower_bound`` and ``upper_bound``.
+    """
+    tables = []
+    for position, run in enumerate(runs):
+        table = _period_of(run, smoothing_epochs)
+        for column, value in reversed({"run": position, **run.swept}.items()):
+            table.insert(0, column, value)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def choose_period(loss: np.ndarray, weight_norm: np.ndarray) -> Period | None:
+    """The longest complete period, of the consistent stage if that has one; None without any."""
+    found = find_destabilisations(loss, weight_norm)
+    warm_up = consistent_from(found, weight_norm)
+    candidates = find_periods(found[warm_up:]) or find_periods(found)
+    return max(candidates, key=lambda period: period.end - period.start, default=None)
+
+
+def _period_of(run: RunInput, smoothing_epochs: int) -> pd.DataFrame:
+    steps = pd.read_parquet(run.folder / "steps.parquet")
+    metrics = pd.read_parquet(run.folder / "metrics.parquet")
+    rates = metrics.set_index("epoch")["learning_rate"]
+    steps_per_epoch = int((steps["epoch"] == steps["epoch"].min()).sum())
+    window = smoothing_epochs * steps_per_epoch
+    # The learning rate of a row of metrics is that of the epoch that follows.
+    steps["learning_rate"] = rates.loc[steps["epoch"] - 1].to_numpy()
+    norm = steps["weight_norm"].to_numpy(dtype=float)
+    steps["median_loss"] = running_median(steps["loss"].to_numpy(dtype=float), window)
+    steps["effective_learning_rate"] = effective_learning_rate(
+        steps["learning_rate"].to_numpy(), norm
+    )
+    steps["effective_gradient_norm"] = effective_gradient_norm(
+        steps["gradient_norm"].to_numpy(dtype=float), norm
+    )
+    steps["cosine_distance_trend"] = smoothed(steps["cosine_distance"].to_numpy(float), window)
+    gradient = steps["effective_gradient_norm"].rolling(window, center=True, min_periods=1)
+    for column, local_bound in (("lower_bound", gradient.min()), ("upper_bound", gradient.max())):
+        steps[column] = cosine_distance_bound(
+            steps["learning_rate"].to_numpy(), smoothed(local_bound.to_numpy(), window), norm
+        )
+    period = choose_period(steps["median_loss"].to_numpy(), norm)
+    return _with_phases(steps, period).drop(columns="gradient_norm")
+
+
+def _with_phases(steps: pd.DataFrame, period: Period | None) -> pd.DataFrame:
+    if period is None:
+        return steps.assign(phase="none")
+    margin = int(MARGIN * (period.end - period.start))
+    edges = (0, period.start, period.falling, period.rising, period.end, len(steps))
+    names = ("before", "A", "B", "C", "after")
+    phases = np.repeat(names, np.diff(edges))
+    first, last = max(0, period.start - margin), period.end + margin
+    return steps.assign(phase=phases).iloc[first:last].reset_index(drop=True)

@@ -1,0 +1,161 @@
+"""Finding the periods of a run: destabilisations, phases, warm-up and consistent stage.
+
+The detector goes by the norm rho of the scale-invariant weights, which remembers a destabilisation
+much longer than the loss does, so that it also finds those that a coarse logging interval steps
+over. A *destabilisation* is a rise of rho by at least `RISE` from a minimum to the next maximum,
+after a phase in which rho fell while the train loss was near zero. Runs that never reach a low
+loss, fall steadily or diverge have none.
+
+Names and order of events follow Lobacheva et al. 2021, Section 4: in phase C the loss rises, then
+rho; the loss peaks and phase A begins; rho peaks and phase B begins; the loss starts to rise and
+phase C of the next destabilisation begins. The paper reads all this off its figures; the thresholds
+are our choice, set by looking at runs of periodic_fig3 at laptop scale: with a larger `LOW_LOSS`,
+lulls of runs that are stuck at a high loss would count as phase B.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.signal import find_peaks
+
+Floats = NDArray[np.float64]
+
+RISE = 1.05
+"""By how much rho has to rise to count: 5 %. Ripples of phase B stay far below."""
+
+LOW_LOSS = 0.05
+"""Near zero: the largest median train loss of a falling phase that counts as B."""
+
+ONSET = 3.0
+"""The loss starts to rise where it is last at most this many times the lowest of phase B."""
+
+SETTLED = 1.25
+"""A destabilisation belongs to the consistent stage if rho before it is at most this many times
+the median of the run's last half of destabilisations."""
+
+
+@dataclass(frozen=True)
+class Destabilisation:
+    """One destabilisation; times are positions in the signal.
+
+    Attributes:
+        loss_onset: where the loss is last low before it rises: phase B ends, C begins.
+        norm_onset: where rho is lowest before it rises.
+        loss_peak: where the loss is highest: C ends, A of the next period begins.
+        norm_peak: where rho is highest: A ends, B begins.
+    """
+
+    loss_onset: int
+    norm_onset: int
+    loss_peak: int
+    norm_peak: int
+
+
+@dataclass(frozen=True)
+class Period:
+    """What lies between two destabilisations: phases A, B and C.
+
+    Attributes:
+        start: position of the first one's loss peak; phase A begins.
+        falling: of its norm peak; phase B begins.
+        rising: of the second one's loss onset; phase C begins.
+        end: of the second one's loss peak.
+    """
+
+    start: int
+    falling: int
+    rising: int
+    end: int
+
+
+def find_destabilisations(
+    loss: Sequence[float] | Floats, weight_norm: Sequence[float] | Floats
+) -> list[Destabilisation]:
+    """All destabilisations of a run, in order.
+
+    Args:
+        loss: train loss, a value an epoch or a smoothed one a step; what follows a value that is
+            not finite is left out.
+        weight_norm: rho at the same times.
+    """
+    loss, log_norm = _finite_part(np.asarray(loss, float), np.asarray(weight_norm, float))
+    minima, maxima = _turning_points(log_norm)
+    found = []
+    fall_from = 0
+    for norm_onset, norm_peak in zip(minima, maxima, strict=True):
+        if np.median(loss[fall_from : norm_onset + 1]) <= LOW_LOSS:
+            loss_peak = norm_onset + int(np.argmax(loss[norm_onset : norm_peak + 1]))
+            before_peak = loss[fall_from : loss_peak + 1]
+            low = before_peak <= ONSET * before_peak.min()
+            loss_onset = fall_from + int(np.flatnonzero(low)[-1])
+            found.append(Destabilisation(loss_onset, norm_onset, loss_peak, norm_peak))
+        fall_from = norm_peak
+    return found
+
+
+def find_periods(destabilisations: Sequence[Destabilisation]) -> list[Period]:
+    """The complete periods: what lies between successive destabilisations."""
+    pairs = itertools.pairwise(destabilisations)
+    return [
+        Period(first.loss_peak, first.norm_peak, second.loss_onset, second.loss_peak)
+        for first, second in pairs
+    ]
+
+
+def consistent_from(
+    destabilisations: Sequence[Destabilisation], weight_norm: Sequence[float] | Floats
+) -> int:
+    """The number of destabilisations in the warm-up stage, which come before the consistent one.
+
+    In the warm-up stage destabilisations happen at larger norms (Lobacheva et al. 2021, Section 6).
+    """
+    norms = np.array([np.asarray(weight_norm)[d.norm_onset] for d in destabilisations])
+    if not len(norms):
+        return 0
+    settled = norms <= SETTLED * np.median(norms[len(norms) // 2 :])
+    return int(np.argmax(settled))
+
+
+def running_median(values: Sequence[float] | Floats, window: int) -> Floats:
+    """Centred median over ``window`` values, fewer at the ends.
+
+    It takes the noise of mini-batches away and leaves a jump where it is, which a mean does not.
+    """
+    return pd.Series(values).rolling(window, center=True, min_periods=1).median().to_numpy(float)
+
+
+def smoothed(values: Sequence[float] | Floats, window: int) -> Floats:
+    """Centred geometric mean over ``window`` values, fewer at the ends; for trends."""
+    logarithms = pd.Series(np.log(np.maximum(values, np.finfo(float).tiny)))
+    mean = logarithms.rolling(window, center=True, min_periods=1).mean()
+    averages: Floats = np.exp(mean.to_numpy(dtype=float))
+    return averages
+
+
+def _finite_part(loss: Floats, weight_norm: Floats) -> tuple[Floats, Floats]:
+    bad = ~(np.isfinite(loss) & np.isfinite(weight_norm) & (weight_norm > 0))
+    end = int(np.argmax(bad)) if bad.any() else len(loss)
+    return loss[:end], np.log(weight_norm[:end])
+
+
+def _turning_points(log_norm: Floats) -> tuple[list[int], list[int]]:
+    """Minima and the maxima that follow them, each rise and each fall being at least `RISE`."""
+    threshold = np.log(RISE)
+    # Walls at both ends make peaks of a maximum there, so that every rise has its maximum.
+    walled = np.concatenate(([-np.inf], log_norm, [-np.inf]))
+    peaks = find_peaks(walled, prominence=threshold)[0] - 1
+    minima, maxima = [], []
+    before = 0
+    for peak in peaks:
+        lowest = before + int(np.argmin(log_norm[before : peak + 1]))
+        if log_norm[peak] - log_norm[lowest] >= threshold:
+            minima.append(lowest)
+            maxima.append(int(peak))
+        before = int(peak)
+    return minima, maxima

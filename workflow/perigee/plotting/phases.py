@@ -1,0 +1,37 @@
+"""Lines whose colour tells the phase of the period."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+PHASE_COLOURS = {
+    "before": "0.7",
+    "A": "#0173b2",
+    "B": "#029e73",
+    "C": "#d55e00",
+    "after": "0.7",
+    "none": "0.3",
+}
+"""Of seaborn's colour-blind palette; grey is outside the period."""
+
+
+def draw_by_phase(axes: Axes, steps: pd.DataFrame, x: str, y: str, **style: Any) -> None:
+    """One line through all steps, coloured by phase, each labelled if it is A, B or C.
+
+    Args:
+        axes: gets the lines.
+        steps: a run's rows of `perigee.analysis.one_period`.
+        x, y: the columns to draw.
+        style: of the lines.
+    """
+    positions = np.arange(len(steps))
+    for phase in steps["phase"].unique():
+        chosen = positions[(steps["phase"] == phase).to_numpy()]
+        # With the first point of the next phase, so that the line has no gaps.
+        part = steps.iloc[chosen[0] : chosen[-1] + 2]
+        label = phase if phase in ("A", "B", "C") else None
+        axes.plot(part[x], part[y], color=PHASE_COLOURS[phase], label=label, **style)
