@@ -80,6 +80,20 @@ def test_the_columns_are_what_they_are_called(table: pd.DataFrame) -> None:
     assert table["phase"].isin(list(PHASE_COLOURS)).all()
 
 
+def test_nothing_of_the_destabilisation_leaks_into_phase_b(tmp_path: Path) -> None:
+    """Changing the steps of phase C alone leaves every column of phase B as it was."""
+    run = write_run(tmp_path / "run", [90, 110, 70])
+    before = tabulate([run], smoothing_epochs=2)
+    steps = pd.read_parquet(run.folder / "steps.parquet")
+    in_c = steps["step"].isin(before.loc[before["phase"] == "C", "step"])
+    assert in_c.any()
+    steps.loc[in_c, ["gradient_norm", "cosine_distance"]] *= 1e3
+    steps.to_parquet(run.folder / "steps.parquet")
+    after = tabulate([run], smoothing_epochs=2)
+    pd.testing.assert_frame_equal(after[after["phase"] == "B"], before[before["phase"] == "B"])
+    assert not after[after["phase"] == "C"].equals(before[before["phase"] == "C"])
+
+
 def test_no_period_is_chosen_where_there_is_none() -> None:
     signal = sawtooth([100], 40, 2.0, 0.0, 0)
     assert choose_period(signal.loss, signal.norm) is None

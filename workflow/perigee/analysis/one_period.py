@@ -69,23 +69,19 @@ def _period_of(run: RunInput, smoothing_epochs: int) -> pd.DataFrame:
     steps_per_epoch = int((steps["epoch"] == steps["epoch"].min()).sum())
     window = smoothing_epochs * steps_per_epoch
     # The learning rate of a row of metrics is that of the epoch that follows.
-    steps["learning_rate"] = rates.loc[steps["epoch"] - 1].to_numpy()
+    rate = rates.loc[steps["epoch"] - 1].to_numpy(dtype=float)
     norm = steps["weight_norm"].to_numpy(dtype=float)
-    steps["median_loss"] = running_median(steps["loss"].to_numpy(dtype=float), window)
-    steps["effective_learning_rate"] = effective_learning_rate(
-        steps["learning_rate"].to_numpy(), norm
+    gradient_norm = steps.pop("gradient_norm").to_numpy(dtype=float)
+    median_loss = running_median(steps["loss"].to_numpy(dtype=float), window)
+    steps = steps.assign(
+        learning_rate=rate,
+        median_loss=median_loss,
+        effective_learning_rate=effective_learning_rate(rate, norm),
+        effective_gradient_norm=effective_gradient_norm(gradient_norm, norm),
     )
-    steps["effective_gradient_norm"] = effective_gradient_norm(
-        steps["gradient_norm"].to_numpy(dtype=float), norm
-    )
-    steps["cosine_distance_trend"] = smoothed(steps["cosine_distance"].to_numpy(float), window)
-    gradient = steps["effective_gradient_norm"].rolling(window, center=True, min_periods=1)
-    for column, local_bound in (("lower_bound", gradient.min()), ("upper_bound", gradient.max())):
-        steps[column] = cosine_distance_bound(
-            steps["learning_rate"].to_numpy(), smoothed(local_bound.to_numpy(), window), norm
-        )
-    period = choose_period(steps["median_loss"].to_numpy(), norm)
-    return _with_phases(steps, period).drop(columns="gradient_norm")
+    shown = _with_phases(steps, choose_period(median_loss, norm))
+    phases = [_with_bounds(rows, window) for _, rows in shown.groupby("phase", sort=False)]
+    return pd.concat(phases, ignore_index=True)
 
 
 def _with_phases(steps: pd.DataFrame, period: Period | None) -> pd.DataFrame:
@@ -96,4 +92,23 @@ def _with_phases(steps: pd.DataFrame, period: Period | None) -> pd.DataFrame:
     names = ("before", "A", "B", "C", "after")
     phases = np.repeat(names, np.diff(edges))
     first, last = max(0, period.start - margin), period.end + margin
-    return steps.assign(phase=phases).iloc[first:last].reset_index(drop=True)
+    return steps.assign(phase=phases).iloc[first:last]
+
+
+def _with_bounds(phase: pd.DataFrame, window: int) -> pd.DataFrame:
+    """Trend and bounds of the cosine distance within one phase.
+
+    Windows end with the phase, so that nothing of the destabilisation leaks into phase B.
+    """
+    rate, norm = phase["learning_rate"].to_numpy(), phase["weight_norm"].to_numpy(dtype=float)
+    gradient = phase["effective_gradient_norm"].rolling(window, center=True, min_periods=1)
+
+    def bound(local: pd.Series) -> np.ndarray:
+        return cosine_distance_bound(rate, smoothed(local.to_numpy(), window), norm)
+
+    distance = phase["cosine_distance"].to_numpy(dtype=float)
+    return phase.assign(
+        cosine_distance_trend=smoothed(distance, window),
+        lower_bound=bound(gradient.min()),
+        upper_bound=bound(gradient.max()),
+    )
