@@ -43,7 +43,7 @@ def write(run_folder: Path, trainer: Trainer, record: RunRecord, epochs: int) ->
     with product_writer(run_folder / f"e{epochs}", RUN) as product:
         write_tables(product.aside, record.metrics_table(), record.steps_table())
         save_state(product.aside, trainer)
-        product.details |= run_details(epochs, 0, record.stopped_at_step)
+        product.details |= run_details(epochs, 0, record.stopped_at_step, record.epochs)
 
 
 def keep(run_folder: Path, trainer: Trainer, *versions: int) -> RunRecord:
@@ -181,7 +181,7 @@ def test_a_version_without_state_is_passed_over_in_silence(
     record = keep(run_folder, make(PLAIN), 1, 2)
     with product_writer(run_folder / "e3", RUN) as product:
         write_tables(product.aside, record.metrics_table(), record.steps_table())
-        product.details |= run_details(3, 0, None)
+        product.details |= run_details(3, 0, None, 0)
     with caplog.at_level(logging.WARNING, logger="perigee"):
         assert continue_longest(make(PLAIN), run_folder, 4, RUN.digest).epochs == 2
     assert not caplog.records

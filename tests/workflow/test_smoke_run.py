@@ -246,6 +246,32 @@ def test_a_dry_run_does_not_import_torch(finished: Workspace) -> None:
     assert "torch" not in imported
 
 
+def test_the_plan_tells_what_would_be_trained_and_what_it_costs(workspace: Workspace) -> None:
+    def row(printed: str, name: str) -> list[str]:
+        (line,) = [line for line in printed.splitlines() if line.startswith(f"│ {name} ")]
+        return [cell.strip() for cell in line.strip("│").split("│")][1:]
+
+    assert row(workspace.make("plan"), "all, shared runs once") == ["0", "0", "0", "0.00", "0.0"]
+
+    def two_more(study: dict) -> None:
+        sweep_of(study)["sweep"]["optimiser.learning_rate"]["smoke"] = [*LEARNING_RATES, 0.5, 1]
+        sweep_of(study, "appF1")["epochs"]["smoke"] = 1000
+
+    workspace.edit_study(two_more)
+    printed = workspace.make("plan")
+    # 1,437 images are 12 mini-batches; the longer runs of appF1 go on after their 4 epochs.
+    assert row(printed, "periodic_fig3")[:3] == ["2", "8", "96"]
+    assert row(printed, "periodic_appF1")[:3] == ["4", "3,984", "47,808"]
+    assert row(printed, "all, shared runs once")[:3] == ["6", "3,992", "47,904"]
+    assert 0 < float(row(printed, "periodic_appF1")[3]) < 1
+    assert "as measured on" in printed
+    assert workspace.jobs() != set(), "planning makes nothing"
+
+    at_paper_scale = workspace.make("plan", scale="paper")
+    assert row(at_paper_scale, "periodic_fig3")[:4] == ["12", "12,000", "4,692,000", "?"]
+    assert "No finished run tells the time" in at_paper_scale
+
+
 def test_paper_scale_is_planned_as_in_the_paper(finished: Workspace) -> None:
     jobs = finished.jobs("periodic_fig3", scale="paper")
     runs = {job for job in jobs if job.startswith("train_run")}

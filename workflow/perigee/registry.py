@@ -58,11 +58,13 @@ class Registration:
         target: where the block's code is, "module:attribute".
         parameters: the schema of each of its parameters.
         reads_runs: of an analysis: whether it needs runs; the others compute from a formula.
+        train_images: of a data set: how many training images it has, for estimates.
     """
 
     target: str
     parameters: Mapping[str, Schema]
     reads_runs: bool = False
+    train_images: int = 0
 
     @property
     def module(self) -> str:
@@ -74,6 +76,10 @@ def _block(target: str, **parameters: Schema) -> Registration:
     return Registration(f"perigee.{target}", parameters)
 
 
+def _dataset(target: str, train_images: int) -> Registration:
+    return Registration(f"perigee.{target}", {}, train_images=train_images)
+
+
 def _reading_runs(target: str, **parameters: Schema) -> Registration:
     return Registration(f"perigee.{target}", parameters, reads_runs=True)
 
@@ -83,10 +89,10 @@ NOT_NEGATIVE = {"minimum": 0}
 
 REGISTRY: dict[str, dict[str, Registration]] = {
     "dataset": {
-        "cifar10": _block("data.cifar:build_cifar10"),
-        "cifar100": _block("data.cifar:build_cifar100"),
-        "digit_pairs": _block("data.digit_pairs:build"),
-        "digits": _block("data.digits:build"),
+        "cifar10": _dataset("data.cifar:build_cifar10", train_images=50000),
+        "cifar100": _dataset("data.cifar:build_cifar100", train_images=50000),
+        "digit_pairs": _dataset("data.digit_pairs:build", train_images=2000),
+        "digits": _dataset("data.digits:build", train_images=1437),
     },
     "model": {
         "convnet": _block(

@@ -64,12 +64,15 @@ def main(
             if trajectory:
                 trajectory.after_epoch(record)
 
+        done_before = record.epochs
         train(trainer, epochs, record, after_epoch)
         if trajectory:
             trajectory.close()
         write_tables(product.aside, record.metrics_table(), record.steps_table())
         save_state(product.aside, trainer)
-        product.details |= run_details(epochs, run.seed, record.stopped_at_step)
+        product.details |= run_details(
+            epochs, run.seed, record.stopped_at_step, record.epochs - done_before
+        )
 
 
 if __name__ == "__main__":

@@ -63,9 +63,23 @@ def write_tables(folder: Path, metrics: pd.DataFrame, steps: pd.DataFrame) -> No
     steps.to_parquet(folder / STEPS, index=False)
 
 
-def run_details(epochs: int, seed: int, stopped_at_step: int | None) -> dict[str, int | None]:
-    """What the provenance of a run tells beyond its identity."""
-    return {"epochs": epochs, "seed": seed, "stopped_at_step": stopped_at_step}
+def run_details(
+    epochs: int, seed: int, stopped_at_step: int | None, trained_epochs: int
+) -> dict[str, int | None]:
+    """What the provenance of a run tells beyond its identity.
+
+    Args:
+        epochs: asked for.
+        seed: of the run.
+        stopped_at_step: see `perigee.training.record.RunRecord`.
+        trained_epochs: how many this job trained, those that it went on from not counted.
+    """
+    return {
+        "epochs": epochs,
+        "seed": seed,
+        "stopped_at_step": stopped_at_step,
+        "trained_epochs": trained_epochs,
+    }
 
 
 def longer_versions(store: Path, runs: Mapping[str, PlannedVersion]) -> dict[str, str]:

@@ -1,0 +1,120 @@
+"""What training runs will cost, judged by those that the store holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from perigee.errors import PerigeeError
+from perigee.identity.canonical import canonical_json
+from perigee.store.provenance import PROVENANCE, hardware, read_provenance
+
+STEP_BYTES = 24
+"""Of a row of steps.parquet: six numbers of 4 bytes, hardly compressible."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a finished run cost.
+
+    Attributes:
+        shape: what settles its cost (see `shape_of`).
+        seconds_per_epoch: wall time of its job over the epochs that it trained.
+        bytes_per_epoch: size of its files over its epochs.
+        hardware: what it ran on, in words.
+    """
+
+    shape: str
+    seconds_per_epoch: float
+    bytes_per_epoch: float
+    hardware: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a number of epochs will cost.
+
+    Attributes:
+        seconds: of one device; None if no record tells.
+        bytes: on disk, at least.
+        hardware: what the records ran on; "" without any.
+    """
+
+    seconds: float | None
+    bytes: float
+    hardware: str
+
+
+def shape_of(spec: dict[str, Any]) -> str:
+    """The part of a run's spec that its cost depends on: not learning rate, weight decay, seed."""
+    kept = {key: value for key, value in spec.items() if key != "seed"}
+    rule = {
+        k: v for k, v in spec["optimiser"].items() if k not in ("learning_rate", "weight_decay")
+    }
+    return canonical_json(kept | {"optimiser": rule})
+
+
+def read_records(store: Path) -> list[Record]:
+    """Of all complete trained runs in the store; what cannot be read is passed over."""
+    records = []
+    for path in sorted(store.glob(f"run/*/e*/{PROVENANCE}")):
+        try:
+            provenance = read_provenance(path.parent)
+        except PerigeeError:
+            continue
+        trained = provenance.details.get("trained_epochs", 0)
+        if trained:
+            size = sum(file["bytes"] for file in provenance.files.values())
+            records.append(
+                Record(
+                    shape=shape_of(provenance.spec),
+                    seconds_per_epoch=provenance.wall_time_s / trained,
+                    bytes_per_epoch=size / provenance.details["epochs"],
+                    hardware=_in_words(provenance.hardware),
+                )
+            )
+    return records
+
+
+def estimate(
+    spec: dict[str, Any], epochs: int, steps_per_epoch: int, records: Sequence[Record]
+) -> Cost:
+    """The cost of training some epochs of a run.
+
+    The median of the records of its shape counts, of those from this hardware if there are any.
+
+    Args:
+        spec: of the run.
+        epochs: still to be trained.
+        steps_per_epoch: mini-batches of an epoch.
+        records: of finished runs.
+    """
+    alike = [record for record in records if record.shape == shape_of(spec)]
+    here = [record for record in alike if record.hardware == _in_words(hardware())]
+    used = here or alike
+    if not used:
+        return Cost(None, STEP_BYTES * steps_per_epoch * epochs, "")
+    return Cost(
+        seconds=epochs * median(record.seconds_per_epoch for record in used),
+        bytes=epochs * median(record.bytes_per_epoch for record in used),
+        hardware=", ".join(sorted({record.hardware for record in used})),
+    )
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    """The sum; without seconds if one of them has none."""
+    every = list(costs)
+    known = [cost.seconds for cost in every if cost.seconds is not None]
+    return Cost(
+        seconds=math.fsum(known) if len(known) == len(every) else None,
+        bytes=math.fsum(cost.bytes for cost in every),
+        hardware=", ".join(sorted({cost.hardware for cost in every if cost.hardware})),
+    )
+
+
+def _in_words(found: Any) -> str:
+    return str(found.get("gpu") or found.get("processor") or "unknown hardware")

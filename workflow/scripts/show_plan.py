@@ -1,0 +1,102 @@
+"""Show what would be trained, and what that would cost; nothing is made."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from perigee.cli import program
+from perigee.configuration.reading import read_yaml
+from perigee.paths import ROOT
+from perigee.plan import Plan, PlannedRun, checked_configuration, make_plan
+from perigee.registry import registration
+from perigee.store.costs import Cost, estimate, read_records, total
+from perigee.store.runs import METRICS, kept_epochs, longer_versions
+
+
+@program
+def main(
+    scale: Annotated[str | None, typer.Option(help="smoke, laptop or paper.")] = None,
+    papers: Annotated[
+        list[str] | None, typer.Option("--paper", help="A paper to include; may be repeated.")
+    ] = None,
+    results: Annotated[str | None, typer.Option(help="The results folder.")] = None,
+) -> None:
+    """Show what would be trained, and what that would cost; nothing is made.
+
+    Options that are not given are taken from config/config.yaml. Times are those of one device,
+    from the provenance of finished runs of the same network, data and batch size in the store.
+    """
+    given = {"scale": scale, "papers": papers, "results": results}
+    configuration = read_yaml(ROOT / "config" / "config.yaml")
+    settings = checked_configuration(configuration | {k: v for k, v in given.items() if v})
+    plan = make_plan(settings["papers"], settings["scale"])
+    store = Path(settings["results"]) / "store"
+    costs = _costs(plan, store)
+    table = Table(title=f"To be trained at {plan.scale} scale")
+    for column in ("figure", "runs", "epochs", "steps", "device hours", "disk, MB"):
+        table.add_column(column, justify="left" if column == "figure" else "right")
+    for key, figure in plan.figures.items():
+        folders = {run.folder for t in figure.tables.values() for run in t.runs} & costs.keys()
+        table.add_row(key, *_cells(costs[folder] for folder in folders))
+    table.add_section()
+    table.add_row("all, shared runs once", *_cells(costs.values()))
+    console = Console()
+    console.print(table)
+    together = total(cost for _, _, cost in costs.values())
+    if together.hardware:
+        console.print(f"Times and sizes as measured on: {together.hardware}.")
+    if together.seconds is None:
+        console.print(
+            "No finished run tells the time of those marked '?': they are of another network, "
+            "data set or batch size than all in the store. Their disk space is that of "
+            "steps.parquet alone."
+        )
+
+
+Entry = tuple[int, int, Cost]
+"""Epochs and steps still to be trained, and their cost."""
+
+
+def _costs(plan: Plan, store: Path) -> dict[str, Entry]:
+    """By folder, of the runs that are neither in the store nor to be read off a longer version."""
+    records = read_records(store)
+    read_off = longer_versions(store, plan.runs)
+    costs: dict[str, Entry] = {}
+    for folder, run in plan.runs.items():
+        if (store / folder / METRICS).exists() or folder in read_off:
+            continue
+        images = registration("dataset", run.spec.dataset).train_images
+        steps_per_epoch = math.ceil(images / run.spec.batch_size)
+        epochs = run.epochs - _done_before(run, plan, store)
+        cost = estimate(run.spec.to_dict(), epochs, steps_per_epoch, records)
+        costs[folder] = (epochs, epochs * steps_per_epoch, cost)
+    return costs
+
+
+def _done_before(run: PlannedRun, plan: Plan, store: Path) -> int:
+    """Epochs of the longest shorter version, which is there or trained before."""
+    planned = [o.epochs for o in plan.runs.values() if o.identity.folder == run.identity.folder]
+    kept = kept_epochs(store / run.identity.folder)
+    return max((epochs for epochs in (*planned, *kept) if epochs < run.epochs), default=0)
+
+
+def _cells(entries: Iterable[Entry]) -> tuple[str, ...]:
+    every = list(entries)
+    cost = total(cost for _, _, cost in every)
+    hours = "?" if cost.seconds is None else f"{cost.seconds / 3600:.2f}"
+    return (
+        str(len(every)),
+        f"{sum(epochs for epochs, _, _ in every):,}",
+        f"{sum(steps for _, steps, _ in every):,}",
+        hours,
+        f"{cost.bytes / 1e6:.1f}",
+    )
+
+
+if __name__ == "__main__":
+    main()
