@@ -242,7 +242,10 @@ def test_a_model_a_data_set_an_optimiser_and_a_progress_message_added(
         shutil.copyfile(library / old, library / new)
     registry = "workflow/perigee/registry.py"
     for line, other in (
-        ('        "digits": _block("data.digits:build"),\n', ("digits", "otherdigits")),
+        (
+            '        "digits": _dataset("data.digits:build", train_images=1437),\n',
+            ("digits", "otherdigits"),
+        ),
         (
             '        "convnet": _block(\n            "models.convnet:build",\n',
             ("convnet", "othernet"),
