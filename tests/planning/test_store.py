@@ -14,7 +14,13 @@ from perigee.identity.products import Identity
 from perigee.store.figures import FILES, is_published, publish
 from perigee.store.housekeeping import leftovers
 from perigee.store.provenance import PROVENANCE, read_product
-from perigee.store.runs import TABLES, kept_epochs, longer_versions, planned_predecessor
+from perigee.store.runs import (
+    TABLES,
+    kept_epochs,
+    longer_versions,
+    planned_epochs,
+    planned_predecessor,
+)
 from perigee.store.writing import copy_atomically, product_writer
 
 TABLE = Identity("table", "squares", {"n": 3}, "code", {})
@@ -175,10 +181,11 @@ def test_which_shorter_version_training_waits_for(
     tmp_path: Path, kept: list[int], planned: list[int], epochs: int, expected: int | None
 ) -> None:
     run, other = (Identity("run", "r", {"seed": seed}, "code", {}) for seed in (0, 1))
+    of_other = [Version(other, 5)]
     for number in kept:
         make(tmp_path / run.folder / f"e{number}", run)
-    versions = {f"{i.folder}/e{n}": Version(i, n) for i in (run, other) for n in planned}
-    found = planned_predecessor(tmp_path, versions, Version(run, epochs))
+    of_run = planned_epochs([*of_other, *(Version(run, n) for n in planned)])[run.folder]
+    found = planned_predecessor(tmp_path, of_run, Version(run, epochs))
     assert found == (None if expected is None else f"{run.folder}/e{expected}")
 
 

@@ -18,7 +18,7 @@ from perigee.plan import Plan, PlannedFigure, PlannedRun
 from perigee.store.datasets import DATA
 from perigee.store.figures import FILES, is_published, outdated_notice
 from perigee.store.provenance import PROVENANCE
-from perigee.store.runs import STATE, TABLES, longer_versions, planned_predecessor
+from perigee.store.runs import STATE, TABLES, longer_versions, planned_epochs, planned_predecessor
 from perigee.store.tables import TABLE
 
 DATASET_FILES = (DATA, PROVENANCE)
@@ -49,6 +49,7 @@ class Layout:
             for run, longer in longer_versions(Path(self.store), plan.runs).items()
         }
         """Runs to be read off a longer version of themselves -> that version's folder."""
+        self._planned_epochs = planned_epochs(plan.runs.values())
 
     @property
     def names(self) -> list[str]:
@@ -113,7 +114,8 @@ class Layout:
         """
         run = self.run(version)
         inputs = self.still_to_make(run.dataset.identity.folder, DATASET_FILES)
-        shorter = planned_predecessor(Path(self.store), self.plan.runs, run)
+        planned = self._planned_epochs[run.identity.folder]
+        shorter = planned_predecessor(Path(self.store), planned, run)
         if shorter:
             inputs += self.still_to_make(shorter, RUN_FILES)
         return inputs

@@ -12,10 +12,10 @@ from rich.table import Table
 from perigee.cli import program
 from perigee.configuration.reading import read_yaml
 from perigee.paths import ROOT
-from perigee.plan import Plan, PlannedRun, checked_configuration, make_plan
+from perigee.plan import Plan, checked_configuration, make_plan
 from perigee.registry import registration
 from perigee.store.costs import Cost, estimate, read_records, total
-from perigee.store.runs import METRICS, kept_epochs, longer_versions
+from perigee.store.runs import METRICS, kept_epochs, longer_versions, planned_epochs
 
 
 @program
@@ -66,23 +66,18 @@ def _costs(plan: Plan, store: Path) -> dict[str, Entry]:
     """By folder, of the runs that are neither in the store nor to be read off a longer version."""
     records = read_records(store)
     read_off = longer_versions(store, plan.runs)
+    planned = planned_epochs(plan.runs.values())
     costs: dict[str, Entry] = {}
     for folder, run in plan.runs.items():
         if (store / folder / METRICS).exists() or folder in read_off:
             continue
         images = registration("dataset", run.spec.dataset).train_images
         steps_per_epoch = math.ceil(images / run.spec.batch_size)
-        epochs = run.epochs - _done_before(run, plan, store)
+        done = kept_epochs(store / run.identity.folder) + planned[run.identity.folder]
+        epochs = run.epochs - max((e for e in done if e < run.epochs), default=0)
         cost = estimate(run.spec.to_dict(), epochs, steps_per_epoch, records)
         costs[folder] = (epochs, epochs * steps_per_epoch, cost)
     return costs
-
-
-def _done_before(run: PlannedRun, plan: Plan, store: Path) -> int:
-    """Epochs of the longest shorter version, which is there or trained before."""
-    planned = [o.epochs for o in plan.runs.values() if o.identity.folder == run.identity.folder]
-    kept = kept_epochs(store / run.identity.folder)
-    return max((epochs for epochs in (*planned, *kept) if epochs < run.epochs), default=0)
 
 
 def _cells(entries: Iterable[Entry]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from perigee.identity.canonical import digest
@@ -37,14 +38,14 @@ class Identity:
     code: str
     inputs: Mapping[str, Any]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Over everything but the name."""
         return digest(
             {"kind": self.kind, "spec": self.spec, "code": self.code, "inputs": self.inputs}
         )
 
-    @property
+    @cached_property
     def folder(self) -> str:
         """<kind>/<name>-<digest>, below the store."""
         return f"{self.kind}/{self.name}-{self.digest}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -101,25 +101,27 @@ def longer_versions(store: Path, runs: Mapping[str, PlannedVersion]) -> dict[str
     return found
 
 
-def planned_predecessor(
-    store: Path, runs: Mapping[str, PlannedVersion], run: PlannedVersion
-) -> str | None:
+def planned_epochs(runs: Iterable[PlannedVersion]) -> dict[str, list[int]]:
+    """Of every planned run, by the folder of its digest, the numbers of epochs asked for."""
+    planned: dict[str, list[int]] = {}
+    for run in runs:
+        planned.setdefault(run.identity.folder, []).append(run.epochs)
+    return planned
+
+
+def planned_predecessor(store: Path, planned: Sequence[int], run: PlannedVersion) -> str | None:
     """The planned version of a run that its training should wait for and go on from.
 
     Args:
         store: the store's folder.
-        runs: planned runs by folder below the store.
-        run: one of them.
+        planned: for how many epochs this run is planned.
+        run: up to one of these.
 
     Returns:
         Folder of the longest shorter version; None without one, or if the store holds a version
         at least as long to go on from.
     """
-    shorter = [
-        other.epochs
-        for other in runs.values()
-        if other.identity.folder == run.identity.folder and other.epochs < run.epochs
-    ]
+    shorter = [epochs for epochs in planned if epochs < run.epochs]
     if not shorter:
         return None
     kept = kept_epochs(store / run.identity.folder)
