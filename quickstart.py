@@ -35,7 +35,8 @@ def make_environment() -> None:
     if mark.is_file() and mark.read_text() == wanted:
         return
     print(f"Making the environment in {ENVIRONMENT} (some minutes, about 6 GB on Linux) ...")
-    venv.create(ENVIRONMENT, with_pip=True, clear=True)
+    # One that this program made is made anew; anything else that stands there is kept.
+    venv.create(ENVIRONMENT, with_pip=True, clear=mark.is_file())
     pip = [executable("python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--require-hashes", "--requirement", LOCK], check=True)
     subprocess.run([*pip, "--no-deps", "--no-build-isolation", "--editable", ROOT], check=True)

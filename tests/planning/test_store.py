@@ -197,9 +197,18 @@ def test_a_version_that_lost_a_file_is_not_complete(tmp_path: Path) -> None:
 
 
 def test_a_new_version_with_fewer_files_replaces_the_old_one(product: Path) -> None:
-    (product / "more.txt").write_text("of an earlier version")
+    with product_writer(product, TABLE) as writer:
+        for name in ("squares.txt", "more.txt"):
+            (writer.aside / name).write_text("of an earlier version")
     make(product)
     assert sorted(path.name for path in product.iterdir()) == [PROVENANCE, "squares.txt"]
+
+
+def test_files_that_are_no_products_are_left_alone(product: Path) -> None:
+    """A program that is run by hand may be told to write into a folder with a user's own files."""
+    (product / "thesis.tex").write_text("mine")
+    make(product)
+    assert (product / "thesis.tex").read_text() == "mine"
 
 
 def test_leftovers_are_what_nothing_refers_to(tmp_path: Path) -> None:

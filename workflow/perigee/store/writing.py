@@ -12,8 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
-from perigee.store.provenance import PROVENANCE, Provenance, checksum, hardware, versions
+from perigee.store.provenance import (
+    PROVENANCE,
+    Provenance,
+    checksum,
+    hardware,
+    read_provenance,
+    versions,
+)
 
 
 @dataclass
@@ -34,7 +42,8 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
     """Within, files are made aside; at the end they are renamed into ``folder``.
 
     The provenance with the files' checksums is renamed last, so that a product with provenance
-    is complete. If the block raises, nothing appears in ``folder``.
+    is complete. If the block raises, nothing appears in ``folder``. Files of an earlier product
+    there that the new one lacks are removed; files that were never a product's are left alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
@@ -58,14 +67,23 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
             wall_time_s=round(time.time() - started, 3),
         )
         provenance.save(aside / PROVENANCE)
+        earlier = _files_of(folder)
         (folder / PROVENANCE).unlink(missing_ok=True)
-        for stale in folder.iterdir():
-            if stale.is_file() and stale.name not in files:
-                stale.unlink()  # of an earlier version with more files
+        for name in earlier - files.keys():
+            (folder / name).unlink(missing_ok=True)
         for name, path in (*files.items(), (PROVENANCE, aside / PROVENANCE)):
             path.replace(folder / name)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _files_of(folder: Path) -> set[str]:
+    """Names of the files that the provenance in a folder lists, none if there is none."""
+    try:
+        # Plain names only: what stands in the file must not lead out of the folder.
+        return {name for name in read_provenance(folder).files if Path(name).name == name}
+    except PerigeeError:
+        return set()
 
 
 def copy_atomically(source: Path, target: Path) -> None:
