@@ -38,7 +38,10 @@ def write_run(folder: Path, lengths: list[int], learning_rate: float = 0.2) -> R
     ).to_parquet(folder / "steps.parquet")
     epochs = np.arange(2 + steps[-1] // STEPS_PER_EPOCH)
     rates = learning_rate * np.where(epochs < 20, 1, 0.5)
-    pd.DataFrame({"epoch": epochs, "learning_rate": rates}).to_parquet(folder / "metrics.parquet")
+    errors = epochs / 100
+    pd.DataFrame({"epoch": epochs, "learning_rate": rates, "train_error": errors}).to_parquet(
+        folder / "metrics.parquet"
+    )
     return RunInput(folder, {"seed": 7}, stopped=False)
 
 
@@ -71,6 +74,7 @@ def test_the_columns_are_what_they_are_called(table: pd.DataFrame) -> None:
     assert (table["seed"] == 7).all()
     # The row of metrics of epoch 20 tells the rate of epoch 21, whose first step is 100.
     assert table["learning_rate"].tolist() == np.where(table["step"] < 100, 0.2, 0.1).tolist()
+    assert table["train_error"].tolist() == (table["epoch"] / 100).tolist()
     rho = table["weight_norm"]
     np.testing.assert_allclose(table["effective_learning_rate"], table["learning_rate"] / rho**2)
     np.testing.assert_allclose(

@@ -12,12 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from perigee.identity.canonical import canonical_json
+from perigee.identity.canonical import canonical_json, digest
 from perigee.identity.products import Identity
+from perigee.paths import CAPTIONS
 from perigee.plan import Plan, PlannedFigure, PlannedRun
+from perigee.store.claims import CLAIMS
 from perigee.store.datasets import DATA
-from perigee.store.figures import FILES, is_published, outdated_notice
+from perigee.store.figures import FILES, published_figure, published_names
 from perigee.store.provenance import PROVENANCE
+from perigee.store.publishing import Publication, outdated_notice
 from perigee.store.runs import STATE, TABLES, longer_versions, planned_epochs, planned_predecessor
 from perigee.store.tables import TABLE
 
@@ -26,6 +29,7 @@ RUN_FILES = (*TABLES, PROVENANCE)
 TRAINED_RUN_FILES = (*TABLES, STATE, PROVENANCE)
 TABLE_FILES = (TABLE, PROVENANCE)
 FIGURE_FILES = (*FILES, PROVENANCE)
+CLAIMS_FILES = (CLAIMS, PROVENANCE)
 """Of a product of each kind; the provenance is written last."""
 
 
@@ -44,6 +48,7 @@ class Layout:
         self.plan = plan
         self.store = f"{results}/store"
         self.published_folder = f"{results}/{plan.scale}/figures"
+        self.claims_csv = f"{results}/{plan.scale}/{CLAIMS}"
         self.longer = {
             run.removeprefix("run/"): longer
             for run, longer in longer_versions(Path(self.store), plan.runs).items()
@@ -55,7 +60,7 @@ class Layout:
     def names(self) -> list[str]:
         """Of all planned products but runs; what a rule's wildcard ``name`` may be."""
         figures = [figure.identity.folder for figure in self.plan.figures.values()]
-        folders = [*self.plan.datasets, *self.plan.tables, *figures]
+        folders = [*self.plan.datasets, *self.plan.tables, *self.plan.claims, *figures]
         return [folder.partition("/")[2] for folder in folders] or ["-"]
 
     @property
@@ -79,6 +84,7 @@ class Layout:
             "run": self.plan.runs,
             "table": self.plan.tables,
             "figure": {f.identity.folder: f for f in self.plan.figures.values()},
+            "claims": self.plan.claims,
         }
         identity: Identity = products[kind][f"{kind}/{name}"].identity
         return identity
@@ -169,7 +175,7 @@ class Layout:
         paths = []
         for key in keys:
             folder = self.plan.figures[key].identity.folder
-            paths += [f"{self.published_folder}/{key}{Path(file).suffix}" for file in FILES]
+            paths += [f"{self.published_folder}/{name}" for name in published_names(key)]
             paths += self.still_to_make(folder, FIGURE_FILES)
         return paths
 
@@ -180,6 +186,56 @@ class Layout:
     def publication_inputs(self, key: str) -> list[str]:
         """What publish_figure needs: nothing if this version is published, unchanged."""
         identity = self.plan.figures[key].identity
-        if is_published(Path(self.published_folder), key, identity.digest):
+        if published_figure(Path(self.published_folder), key).is_current(identity.digest):
             return []
         return [*self.still_to_make(identity.folder, FIGURE_FILES), outdated_notice()]
+
+    def caption(self, key: str) -> str:
+        """What the report says below a figure."""
+        stamp = self.plan.figures[key].stamp
+        text = (CAPTIONS / f"{key}.rst").read_text().strip()
+        differing = "; ".join(stamp["deviations"]) or "nothing"
+        return f"{text}\n\nScale: {stamp['scale']}. Differing from the paper: {differing}."
+
+    # Claims
+
+    def claims_spec(self, name: str) -> str:
+        """What judge_claims.py is told."""
+        claims = self.plan.claims[f"claims/{name}"]
+        tables = {n: f"{self.store}/{t.identity.folder}" for n, t in claims.tables.items()}
+        spec = {
+            "paper": claims.request.paper,
+            "figure": claims.request.name,
+            "claims": [claim.to_dict() for claim in claims.request.claims],
+            "tables": tables,
+        }
+        return canonical_json(spec)
+
+    def claims_inputs(self, name: str) -> list[str]:
+        """What judge_claims needs."""
+        tables = self.plan.claims[f"claims/{name}"].tables.values()
+        return [p for t in tables for p in self.still_to_make(t.identity.folder, TABLE_FILES)]
+
+    def claims_folders(self) -> list[str]:
+        """Of the verdicts of all figures, in their order."""
+        return [f"{self.store}/{folder}" for folder in self.plan.claims]
+
+    def claims_version(self) -> str:
+        """Digest of the verdicts of all figures together."""
+        return digest([claims.identity.digest for claims in self.plan.claims.values()])
+
+    def gathered_claims(self) -> list[str]:
+        """What a target asks for: claims.csv, and the verdicts that are still to be found."""
+        return [self.claims_csv, *self._claims_to_judge()]
+
+    def gathering_inputs(self) -> list[str]:
+        """What gather_claims needs: nothing if these verdicts are published, unchanged."""
+        published = Path(self.claims_csv)
+        publication = Publication(published.parent, published.stem, [published.name])
+        if publication.is_current(self.claims_version()):
+            return []
+        return [*self._claims_to_judge(), outdated_notice()]
+
+    def _claims_to_judge(self) -> list[str]:
+        folders = self.plan.claims
+        return [path for folder in folders for path in self.still_to_make(folder, CLAIMS_FILES)]

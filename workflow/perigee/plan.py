@@ -16,6 +16,7 @@ from perigee.configuration.validation import read_schema, validated
 from perigee.errors import PerigeeError
 from perigee.identity.products import (
     Identity,
+    claims_identity,
     dataset_identity,
     figure_identity,
     run_identity,
@@ -60,13 +61,23 @@ class PlannedTable:
 
 
 @dataclass(frozen=True)
+class PlannedClaims:
+    """The verdicts on a figure's claims, and the tables they are measured on."""
+
+    identity: Identity
+    request: FigureRequest
+    tables: Mapping[str, PlannedTable]
+
+
+@dataclass(frozen=True)
 class PlannedFigure:
-    """A figure."""
+    """A figure; its claims are None if it has none."""
 
     identity: Identity
     request: FigureRequest
     stamp: Mapping[str, Any]
     tables: Mapping[str, PlannedTable]
+    claims: PlannedClaims | None
 
 
 @dataclass(frozen=True)
@@ -97,11 +108,18 @@ class Plan:
         """Those that some run trains on."""
         return {run.dataset.identity.folder: run.dataset for run in self.runs.values()}
 
+    @cached_property
+    def claims(self) -> dict[str, PlannedClaims]:
+        """Of the figures that have any."""
+        every = (figure.claims for figure in self.figures.values())
+        return {claims.identity.folder: claims for claims in every if claims}
+
     @property
     def referenced_folders(self) -> set[str]:
         """Folders below the store of all products of the plan."""
         figures = {figure.identity.folder for figure in self.figures.values()}
-        return figures | set(self.tables) | set(self.runs) | set(self.datasets)
+        others = (self.claims, self.tables, self.runs, self.datasets)
+        return figures.union(*others)
 
     def paper(self, name: str) -> list[PlannedFigure]:
         """The figures of one paper."""
@@ -178,7 +196,17 @@ class _Planner:
         }
         digests = {name: table.identity.digest for name, table in tables.items()}
         identity = figure_identity(request.key, stamp, digests)
-        return PlannedFigure(identity, request, stamp, tables)
+        return PlannedFigure(identity, request, stamp, tables, self.claims(request, tables))
+
+    def claims(
+        self, request: FigureRequest, tables: Mapping[str, PlannedTable]
+    ) -> PlannedClaims | None:
+        if not request.claims:
+            return None
+        read = {claim.table: tables[claim.table] for claim in request.claims}
+        digests = {name: table.identity.digest for name, table in read.items()}
+        identity = claims_identity(request.key, request.claims, digests)
+        return PlannedClaims(identity, request, read)
 
     def table(self, key: str, request: TableRequest) -> PlannedTable:
         runs = tuple(self.run(run.spec, run.epochs) for run in request.runs)

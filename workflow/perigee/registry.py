@@ -35,6 +35,22 @@ def boolean(default: Any = REQUIRED) -> Schema:
     return _parameter({"type": "boolean"}, default)
 
 
+def text(default: Any = REQUIRED) -> Schema:
+    """A text."""
+    return _parameter({"type": "string"}, default)
+
+
+def choice(*values: str) -> Schema:
+    """One of several texts."""
+    return {"enum": list(values)}
+
+
+def mapping(default: Any = REQUIRED) -> Schema:
+    """A mapping of any names to texts, numbers, or true and false."""
+    values = {"type": ["number", "string", "boolean"]}
+    return _parameter({"type": "object", "additionalProperties": values}, default)
+
+
 def optional(schema: Schema) -> Schema:
     """The same, or null, which is the default."""
     return _parameter({**schema, "type": [schema["type"], "null"]}, None)
@@ -57,7 +73,8 @@ class Registration:
     Attributes:
         target: where the block's code is, "module:attribute".
         parameters: the schema of each of its parameters.
-        reads_runs: of an analysis: whether it needs runs; the others compute from a formula.
+        reads_runs: of an analysis: whether it needs runs; the others compute from a formula. Of a
+            quantity: whether it is one of runs, so that its table has to be made from some.
         train_images: of a data set: how many training images it has, for estimates.
     """
 
@@ -84,8 +101,12 @@ def _reading_runs(target: str, **parameters: Schema) -> Registration:
     return Registration(f"perigee.{target}", parameters, reads_runs=True)
 
 
+_of_runs = _reading_runs
+
 POSITIVE = {"exclusiveMinimum": 0}
 NOT_NEGATIVE = {"minimum": 0}
+RATE = number(**POSITIVE)
+RATES = several(RATE)
 
 REGISTRY: dict[str, dict[str, Registration]] = {
     "dataset": {
@@ -135,6 +156,28 @@ REGISTRY: dict[str, dict[str, Registration]] = {
             start=several(number(), length=2),
             steps=integer(minimum=1),
         ),
+        "toy_convergence": _block(
+            "analysis.toy_convergence:tabulate",
+            coefficients=several(number(**POSITIVE)),
+            effective_learning_rates=several(number(**POSITIVE)),
+            starts=integer(minimum=1),
+            iterations=integer(minimum=1),
+            converged_below=number(**POSITIVE),
+            seed=integer(minimum=0),
+        ),
+        "toy_gradient_identities": _block(
+            "analysis.toy_gradient_identities:tabulate",
+            points=integer(minimum=1),
+            factors=several(number(**POSITIVE)),
+            seed=integer(minimum=0),
+        ),
+        "toy_group_identities": _block(
+            "analysis.toy_group_identities:tabulate",
+            coefficients=several(number(**POSITIVE)),
+            effective_learning_rates=several(number(**POSITIVE)),
+            iterations=integer(minimum=1),
+            seed=integer(minimum=0),
+        ),
         "toy_regimes": _block(
             "analysis.toy_regimes:tabulate",
             coefficients=several(number(**POSITIVE)),
@@ -142,6 +185,39 @@ REGISTRY: dict[str, dict[str, Registration]] = {
             iterations=integer(minimum=1),
             seed=integer(minimum=0),
         ),
+        "toy_stabilisation": _block(
+            "analysis.toy_stabilisation:tabulate",
+            coefficients=several(number(**POSITIVE)),
+            rates_times_coefficient=several(number(**POSITIVE)),
+            iterations=integer(minimum=1),
+            seed=integer(minimum=0),
+        ),
+    },
+    "quantity": {
+        "column_statistic": _block(
+            "claims.columns:column_statistic",
+            column=text(),
+            statistic=choice("first", "last", "minimum", "maximum", "mean", "median"),
+            where=mapping({}),
+            last_fraction=number(1.0, exclusiveMinimum=0, maximum=1),
+        ),
+        "destabilisation_count": _of_runs(
+            "claims.destabilisations:count",
+            learning_rates=RATES,
+            statistic=choice("minimum", "maximum"),
+        ),
+        "destabilisation_count_ratio": _of_runs(
+            "claims.destabilisations:count_ratio", higher=RATE, lower=RATE
+        ),
+        "destabilisation_norm_ratio": _of_runs(
+            "claims.destabilisations:norm_ratio", higher=RATE, lower=RATE
+        ),
+        "warm_up_ratio": _of_runs("claims.destabilisations:warm_up_ratio", higher=RATE, lower=RATE),
+        "warm_up_test_error_ratio": _of_runs(
+            "claims.destabilisations:warm_up_test_error_ratio", learning_rates=RATES
+        ),
+        "norm_onset_after_loss_onset": _of_runs("claims.phases:norm_onset_after_loss_onset"),
+        "growth_late_in_phase_b": _of_runs("claims.phases:growth_late_in_phase_b", column=text()),
     },
 }
 

@@ -23,6 +23,7 @@ for variable, folder in (
 from perigee.configuration.reading import read_yaml
 from perigee.errors import PerigeeError
 from perigee.layout import (
+    CLAIMS_FILES,
     DATASET_FILES,
     FIGURE_FILES,
     RUN_FILES,

@@ -41,7 +41,8 @@ def tabulate(runs: Sequence[RunInput], *, smoothing_epochs: int) -> pd.DataFrame
 
     Returns:
         Columns ``run``, the swept values, ``learning_rate``, ``step``, ``epoch``, ``phase`` ("A",
-        "B", "C", "before", "after", "none"), ``loss``, ``median_loss``, ``weight_norm``,
+        "B", "C", "before", "after", "none"), ``loss``, ``median_loss``, ``train_error`` (over the
+        training set, at the end of the step's epoch), ``weight_norm``,
         ``effective_learning_rate``, ``effective_gradient_norm``, ``cosine_distance``,
         ``cosine_distance_trend``, ``lower_bound`` and ``upper_bound``.
     """
@@ -65,17 +66,18 @@ def choose_period(loss: np.ndarray, weight_norm: np.ndarray) -> Period | None:
 def _period_of(run: RunInput, smoothing_epochs: int) -> pd.DataFrame:
     steps = pd.read_parquet(run.folder / "steps.parquet")
     metrics = pd.read_parquet(run.folder / "metrics.parquet")
-    rates = metrics.set_index("epoch")["learning_rate"]
+    metrics = metrics.set_index("epoch")
     steps_per_epoch = int((steps["epoch"] == steps["epoch"].min()).sum())
     window = smoothing_epochs * steps_per_epoch
     # The learning rate of a row of metrics is that of the epoch that follows.
-    rate = rates.loc[steps["epoch"] - 1].to_numpy(dtype=float)
+    rate = metrics.loc[steps["epoch"] - 1, "learning_rate"].to_numpy(dtype=float)
     norm = steps["weight_norm"].to_numpy(dtype=float)
     gradient_norm = steps.pop("gradient_norm").to_numpy(dtype=float)
     median_loss = running_median(steps["loss"].to_numpy(dtype=float), window)
     steps = steps.assign(
         learning_rate=rate,
         median_loss=median_loss,
+        train_error=metrics.loc[steps["epoch"], "train_error"].to_numpy(dtype=float),
         effective_learning_rate=effective_learning_rate(rate, norm),
         effective_gradient_norm=effective_gradient_norm(gradient_norm, norm),
     )

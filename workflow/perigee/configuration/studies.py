@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from perigee.claims.claim import Claim
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import at_scale
 from perigee.configuration.validation import read_schema, validated, validated_component
@@ -55,6 +56,7 @@ class FigureRequest:
         citation: the paper, shortly.
         tables: what the notebook reads.
         settings: every value in effect, by dotted key, to be compared with another scale's.
+        claims: what the paper says of the figure.
     """
 
     paper: str
@@ -63,6 +65,7 @@ class FigureRequest:
     citation: str
     tables: tuple[TableRequest, ...]
     settings: Mapping[str, Any]
+    claims: tuple[Claim, ...]
 
     @property
     def key(self) -> str:
@@ -88,10 +91,10 @@ def read_study(path: Path, scale: str) -> list[FigureRequest]:
             f"{file}: key 'study' is '{study['study']}', but the file is named '{path.stem}'; "
             "make the two agree."
         )
-    return [_figure(study, name, file) for name in study["figures"]]
+    return [_figure(study, name, scale, file) for name in study["figures"]]
 
 
-def _figure(study: Mapping[str, Any], name: str, file: str) -> FigureRequest:
+def _figure(study: Mapping[str, Any], name: str, scale: str, file: str) -> FigureRequest:
     figure = study["figures"][name]
     settings: dict[str, Any] = {}
     tables = []
@@ -115,7 +118,38 @@ def _figure(study: Mapping[str, Any], name: str, file: str) -> FigureRequest:
         citation=study["citation"],
         tables=tuple(tables),
         settings=settings,
+        claims=tuple(_claims(study, name, tables, scale, file)),
     )
+
+
+def _claims(
+    study: Mapping[str, Any], figure: str, tables: Sequence[TableRequest], scale: str, file: str
+) -> Iterator[Claim]:
+    known = {table.name: table for table in tables}
+    for name, claim in study["figures"][figure]["claims"].items():
+        key = f"figures.{figure}.claims.{name}"
+        quantity = validated_component("quantity", claim["quantity"], file, f"{key}.quantity")
+        if claim["table"] not in known:
+            raise PerigeeError(
+                f"{file}: key '{key}.table' is '{claim['table']}', which is no table of the "
+                f"figure; known are {', '.join(sorted(known))}."
+            )
+        if registration("quantity", quantity).reads_runs and not known[claim["table"]].runs:
+            raise PerigeeError(
+                f"{file}: key '{key}.quantity' is '{quantity.name}', which is measured on runs, "
+                f"but table '{claim['table']}' is made without runs; name a table with runs."
+            )
+        ((relation, bound),) = claim["expected"].items()
+        yield Claim(
+            name=name,
+            says=claim["says"],
+            source=f"{study['citation']}, {claim['place']}",
+            table=claim["table"],
+            quantity=quantity,
+            relation=relation,
+            bound=bound,
+            testable=scale in claim["scales"],
+        )
 
 
 def _require_runs_as_needed(analysis: Component, given: bool, file: str, key: str) -> None:

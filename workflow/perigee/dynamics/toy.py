@@ -51,3 +51,15 @@ def random_point_on_sphere(shape: tuple[int, ...], seed: int) -> Floats:
     """A point drawn uniformly from the unit sphere of all its entries together."""
     gaussian = np.random.default_rng(seed).standard_normal(shape)
     return gaussian / np.linalg.norm(gaussian)
+
+
+def stable_value(coefficient: float, effective_learning_rate: float) -> float:
+    """Where gradient descent on alpha f ends (Kodryan et al. 2022, Proposition 1).
+
+    Args:
+        coefficient: alpha > 0.
+        effective_learning_rate: not 1 / alpha, at which the proposition says nothing.
+    """
+    if effective_learning_rate < 1 / coefficient:
+        return 0.0
+    return 0.5 * (coefficient - 1 / effective_learning_rate)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from perigee.claims.claim import Claim
 from perigee.identity.canonical import digest
 from perigee.identity.code import code_digest
 from perigee.paths import NOTEBOOKS, SCRIPTS
@@ -25,7 +26,7 @@ class Identity:
     """What a product is.
 
     Attributes:
-        kind: "dataset", "run", "table" or "figure".
+        kind: "dataset", "run", "table", "figure" or "claims".
         name: for readers; says nothing that spec and inputs do not.
         spec: canonical plain data.
         code: digest of the code that makes it.
@@ -93,6 +94,21 @@ def figure_identity(key: str, stamp: Mapping[str, Any], tables: Mapping[str, str
     text = hashlib.sha256(notebook.read_bytes()).hexdigest()  # its prose is part of the product
     code = digest([code_digest(notebook), text, code_digest(SCRIPTS / "draw_figure.py")])
     return Identity("figure", key, {"key": key, "stamp": dict(stamp)}, code, {"tables": tables})
+
+
+def claims_identity(key: str, claims: Sequence[Claim], tables: Mapping[str, str]) -> Identity:
+    """The verdicts on a figure's claims.
+
+    Args:
+        key: <paper>_<figure>.
+        claims: at least one.
+        tables: digests of the tables that they are measured on, by name.
+    """
+    quantities = [registration("quantity", claim.quantity) for claim in claims]
+    closure = code_digest(SCRIPTS / "judge_claims.py", {found.module for found in quantities})
+    code = digest([closure, *(found.target for found in quantities)])
+    spec = {"key": key, "claims": [claim.to_dict() for claim in claims]}
+    return Identity("claims", key, spec, code, {"tables": tables})
 
 
 def _code(script: str, components: Mapping[str, Component]) -> str:

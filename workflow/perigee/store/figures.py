@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import time
 from pathlib import Path
 
-from perigee.store.provenance import checksum, read_product
+from perigee.store.provenance import read_product
+from perigee.store.publishing import Publication
 from perigee.store.writing import copy_atomically
 
 FILES = ("figure.pdf", "figure.png", "figure.csv", "figure.ipynb")
+
+
+def published_names(key: str) -> list[str]:
+    """<key>.pdf, .png, .csv and .ipynb, in the order of `FILES`."""
+    return [key + Path(file).suffix for file in FILES]
+
+
+def published_figure(folder: Path, key: str) -> Publication:
+    """The copies of a figure in the folder of published ones."""
+    return Publication(folder, key, published_names(key))
 
 
 def publish(figure: Path, folder: Path, key: str) -> None:
@@ -17,49 +26,15 @@ def publish(figure: Path, folder: Path, key: str) -> None:
 
     Args:
         figure: its folder in the store.
-        folder: gets <key>.pdf, .png, .csv and .ipynb.
+        folder: gets the copies.
         key: <paper>_<figure>.
 
     Raises:
         PerigeeError: the figure is incomplete or was changed.
     """
     provenance = read_product(figure, FILES)
-    note = _note(folder, key)
-    note.unlink(missing_ok=True)
-    copies = _copies(folder, key)
-    for file, copy in copies.items():
+    publication = published_figure(folder, key)
+    publication.withdraw()
+    for file, copy in zip(FILES, publication.paths, strict=True):
         copy_atomically(figure / file, copy)
-    checksums = {copy.name: checksum(copy) for copy in copies.values()}
-    note.parent.mkdir(exist_ok=True)
-    note.write_text(json.dumps({"digest": provenance.digest, "files": checksums}, indent=1) + "\n")
-
-
-def is_published(folder: Path, key: str, digest: str) -> bool:
-    """Whether the copies are those of this version, unchanged."""
-    try:
-        note = json.loads(_note(folder, key).read_text())
-        checksums = {copy.name: checksum(copy) for copy in _copies(folder, key).values()}
-    except (OSError, ValueError):
-        return False
-    return bool(note == {"digest": digest, "files": checksums})
-
-
-def outdated_notice() -> str:
-    """A file newer than any published copy.
-
-    Snakemake remakes an existing file only if one of its inputs is newer and has new content. The
-    version that is to replace published copies may be an old one (a value was changed and changed
-    back), so this file stands in for it. It lies in .snakemake/ and means nothing by itself.
-    """
-    notice = Path(".snakemake/perigee/outdated")
-    notice.parent.mkdir(parents=True, exist_ok=True)
-    notice.write_text(f"{time.time_ns()}\n")
-    return str(notice)
-
-
-def _copies(folder: Path, key: str) -> dict[str, Path]:
-    return {file: folder / f"{key}{Path(file).suffix}" for file in FILES}
-
-
-def _note(folder: Path, key: str) -> Path:
-    return folder / ".version" / f"{key}.json"
+    publication.confirm(provenance.digest)

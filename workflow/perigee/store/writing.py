@@ -86,15 +86,23 @@ def _files_of(folder: Path) -> set[str]:
         return set()
 
 
+@contextmanager
+def written_atomically(target: Path) -> Iterator[Path]:
+    """Within, write to the path given; at the end that file appears as ``target``, complete."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+    os.close(descriptor)
+    aside = Path(name)
+    try:
+        yield aside
+        aside.chmod(0o644)
+        aside.replace(target)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
 def copy_atomically(source: Path, target: Path) -> None:
     """A copy that appears under its name only when it is complete."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, aside = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-    os.close(descriptor)
-    try:
+    with written_atomically(target) as aside:
         shutil.copyfile(source, aside)
-        Path(aside).chmod(0o644)
-        Path(aside).replace(target)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise

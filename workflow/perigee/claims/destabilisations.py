@@ -1,0 +1,101 @@
+"""Quantities of the periods of runs that differ in learning rate, from a row an epoch.
+
+Destabilisations, warm-up and consistent stage are those of `perigee.analysis.periods`. Each run is
+given by its learning rate; a rate that no run has is an error, not a missing value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from perigee.analysis.periods import Destabilisation, consistent_from, find_destabilisations
+from perigee.errors import PerigeeError
+
+RATE = "optimiser.learning_rate"
+
+
+def count(table: pd.DataFrame, *, learning_rates: Sequence[float], statistic: str) -> float:
+    """The smallest or largest number of destabilisations among these rates' runs.
+
+    Args:
+        table: columns `RATE`, ``train_loss`` and ``weight_norm``, a row an epoch.
+        learning_rates: of the runs that count.
+        statistic: "minimum" or "maximum".
+    """
+    counts = [len(_destabilisations(_run(table, rate))) for rate in learning_rates]
+    return float({"minimum": min, "maximum": max}[statistic](counts))
+
+
+def count_ratio(table: pd.DataFrame, *, higher: float, lower: float) -> float:
+    """Destabilisations at the higher rate for one at the lower; NaN if that has none."""
+    at_higher, at_lower = (len(_destabilisations(_run(table, r))) for r in (higher, lower))
+    return at_higher / at_lower if at_lower else math.nan
+
+
+def norm_ratio(table: pd.DataFrame, *, higher: float, lower: float) -> float:
+    """Rho at which consistent periods end, at the higher rate over the lower.
+
+    The mean of rho over the onsets of the consistent stage's destabilisations; NaN if one of the
+    two runs has none.
+    """
+    return _consistent_norm(_run(table, higher)) / _consistent_norm(_run(table, lower))
+
+
+def warm_up_ratio(table: pd.DataFrame, *, higher: float, lower: float) -> float:
+    """Epochs before the consistent stage, at the lower rate over the higher.
+
+    The warm-up stage ends with the first destabilisation of the consistent stage; NaN if one of
+    the two runs has none.
+    """
+    return _warm_up_epochs(_run(table, lower)) / _warm_up_epochs(_run(table, higher))
+
+
+def warm_up_test_error_ratio(table: pd.DataFrame, *, learning_rates: Sequence[float]) -> float:
+    """How far the worst of the warm-up destabilisations is from lowering the test error.
+
+    For each, the lowest test error between it and the next is divided by the lowest between it and
+    the one before; the largest of these ratios, over all runs. NaN if no run has any.
+    """
+    ratios = []
+    for rate in learning_rates:
+        run = _run(table, rate)
+        found = _destabilisations(run)
+        error = run["test_error"].to_numpy(dtype=float)
+        edges = [0, *(d.norm_onset for d in found), len(run)]
+        for position in range(_warm_up_count(run)):
+            before, here, after = edges[position : position + 3]
+            ratios.append(float(error[here + 1 : after].min() / error[before : here + 1].min()))
+    return max(ratios, default=math.nan)
+
+
+def _run(table: pd.DataFrame, rate: float) -> pd.DataFrame:
+    rows = table[table[RATE] == rate]
+    if rows.empty:
+        known = ", ".join(f"{value:g}" for value in sorted(table[RATE].unique()))
+        raise PerigeeError(f"no run has the learning rate {rate:g}; the table's are {known}")
+    return rows
+
+
+def _destabilisations(run: pd.DataFrame) -> list[Destabilisation]:
+    return find_destabilisations(run["train_loss"].to_numpy(), run["weight_norm"].to_numpy())
+
+
+def _warm_up_count(run: pd.DataFrame) -> int:
+    return consistent_from(_destabilisations(run), run["weight_norm"].to_numpy())
+
+
+def _consistent_norm(run: pd.DataFrame) -> float:
+    consistent = _destabilisations(run)[_warm_up_count(run) :]
+    norm = run["weight_norm"].to_numpy(dtype=float)
+    return float(np.mean([norm[d.norm_onset] for d in consistent])) if consistent else math.nan
+
+
+def _warm_up_epochs(run: pd.DataFrame) -> float:
+    found = _destabilisations(run)
+    if not found:
+        return math.nan
+    return float(run["epoch"].iloc[found[_warm_up_count(run)].norm_onset])

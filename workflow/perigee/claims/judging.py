@@ -1,0 +1,116 @@
+"""From a claim and a table to a verdict."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from perigee import registry
+from perigee.claims.claim import Claim, shown
+from perigee.errors import PerigeeError
+from perigee.spec import Component
+
+REPRODUCED = "reproduced"
+NOT_REPRODUCED = "not reproduced"
+NOT_TESTABLE = "not testable at this scale"
+
+COLUMNS = (
+    "paper",
+    "figure",
+    "claim",
+    "quantity",
+    "expected",
+    "measured",
+    "seeds",
+    "verdict",
+    "source",
+)
+"""Of claims.csv."""
+
+
+def measure(claim: Claim, table: pd.DataFrame) -> dict[str, float]:
+    """The claim's quantity by seed, or by "" where the table has no seeds.
+
+    Raises:
+        PerigeeError: the table does not hold what the quantity is computed from.
+    """
+    quantity = registry.load("quantity", claim.quantity)
+    parts = (
+        {str(seed): rows for seed, rows in table.groupby("seed")}
+        if "seed" in table
+        else {"": table}
+    )
+    try:
+        return {seed: quantity(rows, **claim.quantity.parameters) for seed, rows in parts.items()}
+    except KeyError as error:
+        raise PerigeeError(
+            f"Claim '{claim.name}': quantity '{claim.quantity.name}' needs the column {error}, "
+            f"which table '{claim.table}' lacks; name another table or column."
+        ) from error
+    except PerigeeError as error:
+        raise PerigeeError(
+            f"Claim '{claim.name}': {error}; change the claim's quantity or the table's runs."
+        ) from error
+
+
+def verdict(claim: Claim, values: Mapping[str, float]) -> str:
+    """Reproduced if every seed's value stands in the expected relation, and there is one.
+
+    Args:
+        claim: the rule.
+        values: by seed.
+    """
+    if not claim.testable:
+        return NOT_TESTABLE
+    fulfilled = bool(values) and all(claim.fulfilled_by(value) for value in values.values())
+    return REPRODUCED if fulfilled else NOT_REPRODUCED
+
+
+def judgements(
+    paper: str, figure: str, claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """A row a claim, columns `COLUMNS`.
+
+    Args:
+        paper, figure: that the claims are of.
+        claims: any number.
+        tables: the figure's, by name.
+
+    Raises:
+        PerigeeError: a table does not hold what a quantity is computed from.
+    """
+    rows = []
+    for claim in claims:
+        values = measure(claim, tables[claim.table])
+        rows.append(
+            (
+                paper,
+                figure,
+                claim.says,
+                _described(claim.quantity),
+                claim.expected,
+                _summary(list(values.values())),
+                "; ".join(f"{seed}: {shown(value)}" for seed, value in values.items() if seed),
+                verdict(claim, values),
+                claim.source,
+            )
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _described(quantity: Component) -> str:
+    parameters = (f"{name}={shown(value)}" for name, value in quantity.parameters.items() if value)
+    return f"{quantity.name}({', '.join(parameters)})"
+
+
+def _summary(values: list[float]) -> str:
+    """Median and range over the seeds."""
+    if any(math.isnan(value) for value in values):
+        missing = sum(math.isnan(value) for value in values)
+        return "nothing to measure" + (f" in {missing} of {len(values)}" if len(values) > 1 else "")
+    if len(values) == 1:
+        return shown(values[0])
+    return f"{shown(statistics.median(values))} ({shown(min(values))} to {shown(max(values))})"

@@ -1,0 +1,36 @@
+"""Quantities of one training period's phases, from a row a step (`perigee.analysis.one_period`)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+
+def norm_onset_after_loss_onset(table: pd.DataFrame) -> float:
+    """How many steps after the loss rho starts to rise, at the end of phase B.
+
+    The loss starts to rise with the first step of phase C; rho where it is lowest in B and C. A
+    number below 0 says that rho started first. NaN without phases.
+    """
+    phase_c = table[table["phase"] == "C"]
+    falling = table[table["phase"].isin(["B", "C"])]
+    if phase_c.empty:
+        return math.nan
+    norm_onset = falling["step"].iloc[int(falling["weight_norm"].to_numpy().argmin())]
+    return float(norm_onset - phase_c["step"].iloc[0])
+
+
+def growth_late_in_phase_b(table: pd.DataFrame, *, column: str) -> float:
+    """By which factor a column grows over the second half of phase B.
+
+    That of a straight line fitted to the logarithm by least squares; NaN without phases.
+    """
+    phase_b = table.loc[table["phase"] == "B", column].to_numpy(dtype=float)
+    second_half = phase_b[len(phase_b) // 2 :]
+    if len(second_half) < 2 or not (second_half > 0).all():
+        return math.nan
+    time = np.linspace(0, 1, len(second_half))
+    slope, _ = np.polyfit(time, np.log(second_half), 1)
+    return float(np.exp(slope))

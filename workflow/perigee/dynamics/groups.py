@@ -1,0 +1,55 @@
+"""Several scale-invariant groups on one sphere (Kodryan et al. 2022, Section 3.1, eqs. (3)-(5)).
+
+Group i has the norm rho_i, the individual effective learning rate eta_i = eta / rho_i^2 and the
+individual effective gradient norm g_i = rho_i * |grad_i F|. Arrays hold one entry a group in their
+last axis; other axes are kept.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def total_effective_learning_rate(individual: Floats) -> Floats:
+    """The total ELR of groups with these individual ELRs, eq. (3); shape (...)."""
+    total: Floats = 1 / (1 / individual).sum(axis=-1)
+    return total
+
+
+def total_squared_effective_step_size(
+    individual_rates: Floats, individual_gradient_norms: Floats
+) -> Floats:
+    """The squared total ESS as the convex combination of squared individual ones, eq. (4).
+
+    Args:
+        individual_rates: ELRs (..., groups).
+        individual_gradient_norms: effective gradient norms (..., groups).
+
+    Returns:
+        (eta g)^2, shape (...).
+    """
+    weights = 1 / individual_rates
+    weights = weights / weights.sum(axis=-1, keepdims=True)
+    total: Floats = (weights * (individual_rates * individual_gradient_norms) ** 2).sum(axis=-1)
+    return total
+
+
+def next_individual_effective_learning_rates(
+    individual_rates: Floats,
+    individual_gradient_norms: Floats,
+    squared_effective_step_size: Floats,
+) -> Floats:
+    """The individual ELRs after a step of projected gradient descent, eq. (5).
+
+    Args:
+        individual_rates, individual_gradient_norms: before the step, (..., groups).
+        squared_effective_step_size: the total one, (...).
+
+    Returns:
+        Shape (..., groups).
+    """
+    growth = 1 + squared_effective_step_size[..., None]
+    return individual_rates * growth / (1 + (individual_rates * individual_gradient_norms) ** 2)

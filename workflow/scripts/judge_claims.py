@@ -1,0 +1,46 @@
+"""Judge one figure's claims: measure their quantities on its tables."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from perigee.claims.claim import Claim
+from perigee.claims.judging import judgements
+from perigee.cli import Digest, LogFile, program, read_spec, require_digest
+from perigee.identity.products import claims_identity
+from perigee.store.claims import CLAIMS
+from perigee.store.provenance import read_product
+from perigee.store.tables import TABLE
+from perigee.store.writing import product_writer
+
+
+@program
+def main(
+    spec: Annotated[
+        str,
+        typer.Option(
+            help="JSON, or its file: paper, figure, claims, and the folder of each table by name."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder that gets claims.csv, provenance.json.")],
+    digest: Digest = None,
+    log: LogFile = None,
+) -> None:
+    """Judge one figure's claims: measure their quantities on its tables."""
+    given = read_spec(spec, "paper", "figure", "claims", "tables")
+    paper, figure = given["paper"], given["figure"]
+    claims = [Claim.from_dict(claim) for claim in given["claims"]]
+    folders = {name: Path(folder) for name, folder in given["tables"].items()}
+    digests = {name: read_product(folder, [TABLE]).digest for name, folder in folders.items()}
+    identity = claims_identity(f"{paper}_{figure}", claims, digests)
+    require_digest(identity, digest)
+    tables = {name: pd.read_parquet(folder / TABLE) for name, folder in folders.items()}
+    with product_writer(out, identity) as product:
+        judged = judgements(paper, figure, claims, tables)
+        judged.to_csv(product.aside / CLAIMS, index=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Print the verdicts on the papers' claims."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from perigee.claims.judging import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
+from perigee.cli import program
+from perigee.errors import PerigeeError
+
+COLOURS = {REPRODUCED: "green", NOT_REPRODUCED: "red", NOT_TESTABLE: "yellow"}
+WIDTH_OF_A_FILE = 200
+
+
+@program
+def main(
+    claims: Annotated[Path, typer.Option(help="The table, e.g. results/laptop/claims.csv.")],
+) -> None:
+    """Print the verdicts on the papers' claims, in colour where the terminal shows it."""
+    if not claims.is_file():
+        raise PerigeeError(f"{claims} does not exist; make it with 'snakemake claims'.")
+    judged = pd.read_csv(claims, dtype=str, keep_default_na=False)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH_OF_A_FILE)
+    table = Table(title="What the papers claim, and what came out", show_lines=True)
+    for column in ("figure", "claim", "expected", "measured", "by seed", "verdict"):
+        table.add_column(column, overflow="fold")
+    for row in judged.itertuples():
+        colour = COLOURS.get(row.verdict, "default")
+        table.add_row(
+            f"{row.paper}_{row.figure}",
+            row.claim,
+            row.expected,
+            row.measured,
+            row.seeds,
+            f"[{colour}]{row.verdict}[/{colour}]",
+        )
+    console.print(table)
+    counts = Counter(judged["verdict"])
+    console.print(", ".join(f"{counts[v]} {v}" for v in COLOURS if counts[v]) or "No claims.")
+    console.print(f"Quantities and sources are in {claims}.")
+
+
+if __name__ == "__main__":
+    main()
