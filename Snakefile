@@ -14,10 +14,19 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/claims.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/plan.smk"
 
 
-rule all_figures:
+report: "workflow/report/workflow.rst"
+
+
+rule everything:
     default_target: True
+    input:
+        layout.everything(),
+
+
+rule all_figures:
     input:
         layout.published(plan.figures),

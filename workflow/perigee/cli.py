@@ -26,6 +26,11 @@ Digest = Annotated[
     str | None,
     typer.Option(help="The digest the product must have; stop if spec and code give another."),
 ]
+Scale = Annotated[str | None, typer.Option(help="smoke, laptop or paper.")]
+Papers = Annotated[
+    list[str] | None, typer.Option("--paper", help="A paper to include; may be repeated.")
+]
+Results = Annotated[str | None, typer.Option(help="The results folder.")]
 
 
 def program(main: Callable[..., None]) -> Callable[[], None]:

@@ -16,6 +16,7 @@ from perigee.identity.canonical import canonical_json, digest
 from perigee.identity.products import Identity
 from perigee.paths import CAPTIONS
 from perigee.plan import Plan, PlannedFigure, PlannedRun
+from perigee.reporting.version import PAGES, pages_version
 from perigee.store.claims import CLAIMS
 from perigee.store.datasets import DATA
 from perigee.store.figures import FILES, published_figure, published_names
@@ -49,6 +50,8 @@ class Layout:
         self.store = f"{results}/store"
         self.published_folder = f"{results}/{plan.scale}/figures"
         self.claims_csv = f"{results}/{plan.scale}/{CLAIMS}"
+        self.report = f"{results}/{plan.scale}/report.html"
+        self.pages = [f"{results}/{plan.scale}/pages/{page}" for page in PAGES]
         self.longer = {
             run.removeprefix("run/"): longer
             for run, longer in longer_versions(Path(self.store), plan.runs).items()
@@ -192,10 +195,14 @@ class Layout:
 
     def caption(self, key: str) -> str:
         """What the report says below a figure."""
-        stamp = self.plan.figures[key].stamp
+        figure = self.plan.figures[key]
+        title, stamp = figure.request.title, figure.stamp
         text = (CAPTIONS / f"{key}.rst").read_text().strip()
         differing = "; ".join(stamp["deviations"]) or "nothing"
-        return f"{text}\n\nScale: {stamp['scale']}. Differing from the paper: {differing}."
+        return (
+            f"**{title}**\n\n{text}\n\nScale: {stamp['scale']}. "
+            f"Differing from the paper: {differing}."
+        )
 
     # Claims
 
@@ -239,3 +246,21 @@ class Layout:
     def _claims_to_judge(self) -> list[str]:
         folders = self.plan.claims
         return [path for folder in folders for path in self.still_to_make(folder, CLAIMS_FILES)]
+
+    # Report
+
+    def pages_inputs(self) -> list[str]:
+        """What write_pages needs besides claims.csv: nothing if the pages are up to date."""
+        publication = Publication(Path(self.pages[0]).parent, "pages", PAGES)
+        version = pages_version(self.plan, Path(self.store))
+        if version is not None and publication.is_current(version):
+            return []
+        return [*self._figures_to_draw(), *self._claims_to_judge(), outdated_notice()]
+
+    def everything(self) -> list[str]:
+        """What the default target asks for: figures, claims and the pages of the report."""
+        return [*self.published(self.plan.figures), *self.gathered_claims(), *self.pages]
+
+    def _figures_to_draw(self) -> list[str]:
+        folders = [figure.identity.folder for figure in self.plan.figures.values()]
+        return [path for folder in folders for path in self.still_to_make(folder, FIGURE_FILES)]

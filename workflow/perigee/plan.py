@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import SCALES
 from perigee.configuration.studies import FigureRequest, TableRequest, read_study
 from perigee.configuration.validation import read_schema, validated
@@ -22,7 +24,7 @@ from perigee.identity.products import (
     run_identity,
     table_identity,
 )
-from perigee.paths import CAPTIONS, NOTEBOOKS, STUDIES
+from perigee.paths import CAPTIONS, NOTEBOOKS, ROOT, STUDIES
 from perigee.spec import Component, RunSpec
 from perigee.stamp import deviations
 
@@ -79,6 +81,15 @@ class PlannedFigure:
     tables: Mapping[str, PlannedTable]
     claims: PlannedClaims | None
 
+    @property
+    def folders(self) -> list[str]:
+        """Folders below the store of all products it is made of, itself and claims included."""
+        claims = [self.claims.identity.folder] if self.claims else []
+        tables = [table.identity.folder for table in self.tables.values()]
+        runs = [run for table in self.tables.values() for run in table.runs]
+        made_from = [*(r.folder for r in runs), *(r.dataset.identity.folder for r in runs)]
+        return list(dict.fromkeys([self.identity.folder, *claims, *tables, *made_from]))
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -117,9 +128,7 @@ class Plan:
     @property
     def referenced_folders(self) -> set[str]:
         """Folders below the store of all products of the plan."""
-        figures = {figure.identity.folder for figure in self.figures.values()}
-        others = (self.claims, self.tables, self.runs, self.datasets)
-        return figures.union(*others)
+        return {folder for figure in self.figures.values() for folder in figure.folders}
 
     def paper(self, name: str) -> list[PlannedFigure]:
         """The figures of one paper."""
@@ -136,6 +145,24 @@ def checked_configuration(configuration: Mapping[str, Any]) -> dict[str, Any]:
         PerigeeError: a key or value is wrong.
     """
     return dict(validated(dict(configuration), read_schema("config"), "config/config.yaml"))
+
+
+def plan_of_options(
+    scale: str | None, papers: Sequence[str] | None, results: str | None
+) -> tuple[Plan, Path]:
+    """The plan and the store for a program that is run by hand.
+
+    Args:
+        scale, papers, results: as in config/config.yaml, which is asked for those that are None.
+
+    Raises:
+        PerigeeError: anything in the files is wrong.
+    """
+    given = {"scale": scale, "papers": papers, "results": results}
+    configuration = read_yaml(ROOT / "config" / "config.yaml")
+    settings = checked_configuration(configuration | {k: v for k, v in given.items() if v})
+    plan = make_plan(settings["papers"], settings["scale"])
+    return plan, Path(settings["results"]) / "store"
 
 
 def make_plan(papers: Sequence[str], scale: str) -> Plan:

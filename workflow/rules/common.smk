@@ -7,6 +7,7 @@ here, in one sentence, before any job.
 
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -50,6 +51,12 @@ RESULTS = settings["results"]
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 CONDA = "../../envs/perigee.yaml"
+PLAN_OPTIONS = " ".join(
+    [
+        f"--scale {plan.scale} --results {shlex.quote(RESULTS)}",
+        *(f"--paper {paper}" for paper in settings["papers"]),
+    ]
+)
 layout = Layout(plan, RESULTS)
 
 

@@ -42,9 +42,9 @@ rule publish_figure:
         f"{layout.published_folder}/{{key}}.pdf",
         report(
             f"{layout.published_folder}/{{key}}.png",
-            caption="../report/{key}.rst",
+            caption="../report/figure.rst",
             category=lambda w: plan.figures[w.key].request.citation,
-            labels=lambda w: {"figure": plan.figures[w.key].request.title},
+            labels=lambda w: {"figure": w.key, "scale": plan.scale},
         ),
         f"{layout.published_folder}/{{key}}.csv",
         f"{layout.published_folder}/{{key}}.ipynb",
@@ -55,6 +55,7 @@ rule publish_figure:
     params:
         figure=lambda w: layout.published_figure(w.key),
         out=subpath(output[0], parent=True),
+        caption=lambda w: layout.caption(w.key),
     message:
         "publish_figure {wildcards.key}"
     shell:

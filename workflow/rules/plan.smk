@@ -15,11 +15,8 @@ rule plan:
     conda:
         CONDA
     params:
-        scale=plan.scale,
-        papers=" ".join(f"--paper {paper}" for paper in settings["papers"]),
-        results=RESULTS,
+        options=PLAN_OPTIONS,
     message:
         "What would be trained, and what it would cost"
     shell:
-        "python workflow/scripts/show_plan.py --scale {params.scale} {params.papers}"
-        " --results {params.results:q} 2>&1 | tee {log:q}"
+        "python workflow/scripts/show_plan.py {params.options} 2>&1 | tee {log:q}"

@@ -7,6 +7,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from perigee.claims.judging import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
@@ -35,7 +36,7 @@ def main(
         colour = COLOURS.get(row.verdict, "default")
         table.add_row(
             f"{row.paper}_{row.figure}",
-            row.claim,
+            escape(row.claim),
             row.expected,
             row.measured,
             row.seeds,

@@ -3,16 +3,12 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
-from perigee.cli import program
-from perigee.configuration.reading import read_yaml
-from perigee.paths import ROOT
-from perigee.plan import Plan, checked_configuration, make_plan
+from perigee.cli import Papers, Results, Scale, program
+from perigee.plan import Plan, plan_of_options
 from perigee.registry import registration
 from perigee.store.costs import Cost, estimate, read_records, total
 from perigee.store.runs import METRICS, kept_epochs, longer_versions, planned_epochs
@@ -20,22 +16,16 @@ from perigee.store.runs import METRICS, kept_epochs, longer_versions, planned_ep
 
 @program
 def main(
-    scale: Annotated[str | None, typer.Option(help="smoke, laptop or paper.")] = None,
-    papers: Annotated[
-        list[str] | None, typer.Option("--paper", help="A paper to include; may be repeated.")
-    ] = None,
-    results: Annotated[str | None, typer.Option(help="The results folder.")] = None,
+    scale: Scale = None,
+    papers: Papers = None,
+    results: Results = None,
 ) -> None:
     """Show what would be trained, and what that would cost; nothing is made.
 
     Options that are not given are taken from config/config.yaml. Times are those of one device,
     from the provenance of finished runs of the same network, data and batch size in the store.
     """
-    given = {"scale": scale, "papers": papers, "results": results}
-    configuration = read_yaml(ROOT / "config" / "config.yaml")
-    settings = checked_configuration(configuration | {k: v for k, v in given.items() if v})
-    plan = make_plan(settings["papers"], settings["scale"])
-    store = Path(settings["results"]) / "store"
+    plan, store = plan_of_options(scale, papers, results)
     costs = _costs(plan, store)
     table = Table(title=f"To be trained at {plan.scale} scale")
     for column in ("figure", "runs", "epochs", "steps", "device hours", "disk, MB"):

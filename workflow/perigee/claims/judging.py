@@ -102,8 +102,16 @@ def judgements(
 
 
 def _described(quantity: Component) -> str:
-    parameters = (f"{name}={shown(value)}" for name, value in quantity.parameters.items() if value)
-    return f"{quantity.name}({', '.join(parameters)})"
+    """Name and those parameters that differ from their defaults."""
+    schemas = registry.registration("quantity", quantity).parameters
+    given = {
+        name: value
+        for name, value in quantity.parameters.items()
+        if value != schemas[name].get("default")
+    }
+    return (
+        f"{quantity.name}({', '.join(f'{name}={shown(value)}' for name, value in given.items())})"
+    )
 
 
 def _summary(values: list[float]) -> str:

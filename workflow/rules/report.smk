@@ -1,0 +1,59 @@
+"""Report.
+
+In: published figures, claims, and the provenance of all products. Out:
+results/<scale>/pages/*.html, which stand in the report beside the figures, and
+results/<scale>/report.html, one file with everything.
+"""
+
+import json
+
+
+localrules:
+    write_pages,
+    report,
+
+
+rule write_pages:
+    input:
+        lambda w: layout.pages_inputs(),
+        claims=ancient(layout.claims_csv),
+    output:
+        report(
+            layout.pages[0],
+            category="What came out",
+            labels={"page": "claims", "scale": plan.scale},
+        ),
+        report(
+            layout.pages[1],
+            category="What came out",
+            labels={"page": "provenance", "scale": plan.scale},
+        ),
+    log:
+        f"{LOGS}/write_pages/{plan.scale}.log",
+    conda:
+        CONDA
+    params:
+        options=PLAN_OPTIONS,
+        out=subpath(output[0], parent=True),
+    message:
+        "write_pages"
+    shell:
+        "python workflow/scripts/write_pages.py {params.options} --claims {input.claims:q}"
+        " --out {params.out:q} --log {log:q}"
+
+
+rule report:
+    input:
+        layout.everything(),
+    log:
+        f"{LOGS}/report/{plan.scale}.log",
+    params:
+        settings=lambda w: [
+            f"{key}={json.dumps(value)}" for key, value in settings.items()
+        ],
+        report=layout.report,
+    message:
+        "report {params.report}"
+    shell:
+        "snakemake everything --nolock --report {params.report:q} --config {params.settings:q}"
+        " > {log:q} 2>&1 && echo 'The report is {params.report}.'"

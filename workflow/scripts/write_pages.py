@@ -1,0 +1,42 @@
+"""Write the pages of the report that stand beside the figures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from perigee.cli import LogFile, Papers, Results, Scale, program
+from perigee.plan import plan_of_options
+from perigee.reporting.pages import claims_page, provenance_page
+from perigee.reporting.version import PAGES, pages_version
+from perigee.store.publishing import Publication
+from perigee.store.writing import written_atomically
+
+
+@program
+def main(
+    claims: Annotated[Path, typer.Option(help="The table, e.g. results/laptop/claims.csv.")],
+    out: Annotated[Path, typer.Option(help="Folder that gets claims.html, provenance.html.")],
+    scale: Scale = None,
+    papers: Papers = None,
+    results: Results = None,
+    log: LogFile = None,
+) -> None:
+    """Write the pages of the report that stand beside the figures.
+
+    Options that are not given are taken from config/config.yaml.
+    """
+    plan, store = plan_of_options(scale, papers, results)
+    judged = pd.read_csv(claims, dtype=str, keep_default_na=False)
+    texts = (claims_page(judged, plan.scale), provenance_page(plan, store))
+    publication = Publication(out, "pages", PAGES)
+    publication.withdraw()
+    for path, text in zip(publication.paths, texts, strict=True):
+        with written_atomically(path) as aside:
+            aside.write_text(text, encoding="utf-8")
+    publication.confirm(pages_version(plan, store) or "")
+
+
+if __name__ == "__main__":
+    main()
