@@ -2,7 +2,7 @@
 
 Needs nothing but Python 3.11 or newer:
 
-    python3 quickstart.py figures    the figures at laptop scale, from bundled real data
+    python3 quickstart.py figures    figures and report at laptop scale, from bundled real data
     python3 quickstart.py test       all tests and checks
 
 The environment is .venv in this folder, with the exact versions of envs/perigee.lock.txt. It is
@@ -63,7 +63,7 @@ def main() -> int:
         "PATH": os.pathsep.join([str(Path(executable("python")).parent), os.environ["PATH"]])
     }
     command = {
-        "figures": [executable("snakemake"), "all_figures"],
+        "figures": [executable("snakemake"), "report"],
         "test": [executable("python"), "-m", "pytest"],
     }[arguments.what]
     status = subprocess.run([*command, *passed_on], cwd=ROOT, env=environment).returncode

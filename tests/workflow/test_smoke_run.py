@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import nbformat
@@ -14,6 +15,8 @@ from matplotlib import image
 from workspace import EPOCHS, LEARNING_RATES, Workspace, sweep_of
 
 KEYS = ("periodic_fig2", "periodic_fig3", "periodic_fig4", "periodic_appF1", "regimes_fig2")
+TABLES = 2 + 1 + 1 + 1 + 4
+"""Of these figures, in their order."""
 
 
 def figures(workspace: Workspace) -> Path:
@@ -57,7 +60,14 @@ def test_the_csv_holds_the_plotted_runs(finished: Workspace) -> None:
 
 def test_provenance_stands_beside_every_product(finished: Workspace) -> None:
     products = list((finished.root / "results/store").glob("*/*-*"))
-    assert len(products) == 1 + len(LEARNING_RATES) + 2 * len(KEYS)
+    kinds = Counter(product.parent.name for product in products)
+    assert kinds == {
+        "dataset": 1,
+        "run": len(LEARNING_RATES),
+        "table": TABLES,
+        "figure": len(KEYS),
+        "claims": len(KEYS),
+    }
     for product in products:
         (path,) = product.rglob("provenance.json")
         provenance = json.loads(path.read_text())
@@ -180,7 +190,17 @@ def test_a_program_refuses_a_path_that_its_code_would_not_make(
 
 
 @pytest.mark.parametrize(
-    "name", ["build_dataset", "train", "read_off_run", "make_table", "draw_figure"]
+    "name",
+    [
+        "build_dataset",
+        "train",
+        "read_off_run",
+        "make_table",
+        "draw_figure",
+        "judge_claims",
+        "gather_claims",
+        "write_pages",
+    ],
 )
 def test_help_tells_every_option(finished: Workspace, name: str) -> None:
     result = finished.run("python", f"workflow/scripts/{name}.py", "--help")

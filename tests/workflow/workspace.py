@@ -58,9 +58,9 @@ class Workspace:
             check=False,
         )
 
-    def by_hand(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def by_hand(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """A command run as if this workspace's library were the installed one."""
-        return self.run(*command, PYTHONPATH=str(self.root / "workflow"))
+        return self.run(*command, PYTHONPATH=str(self.root / "workflow"), **environment)
 
     def snakemake(
         self, *targets: str, scale: str = "smoke", options: tuple[str, ...] = ()

@@ -237,11 +237,14 @@ class Layout:
 
     def gathering_inputs(self) -> list[str]:
         """What gather_claims needs: nothing if these verdicts are published, unchanged."""
-        published = Path(self.claims_csv)
-        publication = Publication(published.parent, published.stem, [published.name])
-        if publication.is_current(self.claims_version()):
+        if self._claims_are_published():
             return []
         return [*self._claims_to_judge(), outdated_notice()]
+
+    def _claims_are_published(self) -> bool:
+        published = Path(self.claims_csv)
+        publication = Publication(published.parent, published.stem, [published.name])
+        return publication.is_current(self.claims_version())
 
     def _claims_to_judge(self) -> list[str]:
         folders = self.plan.claims
@@ -250,12 +253,13 @@ class Layout:
     # Report
 
     def pages_inputs(self) -> list[str]:
-        """What write_pages needs besides claims.csv: nothing if the pages are up to date."""
+        """What write_pages needs: nothing if the pages are up to date."""
         publication = Publication(Path(self.pages[0]).parent, "pages", PAGES)
         version = pages_version(self.plan, Path(self.store))
         if version is not None and publication.is_current(version):
             return []
-        return [*self._figures_to_draw(), *self._claims_to_judge(), outdated_notice()]
+        claims = [] if self._claims_are_published() else [self.claims_csv]
+        return [*self._figures_to_draw(), *self._claims_to_judge(), *claims, outdated_notice()]
 
     def everything(self) -> list[str]:
         """What the default target asks for: figures, claims and the pages of the report."""

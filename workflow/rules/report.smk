@@ -16,7 +16,6 @@ localrules:
 rule write_pages:
     input:
         lambda w: layout.pages_inputs(),
-        claims=ancient(layout.claims_csv),
     output:
         report(
             layout.pages[0],
@@ -34,11 +33,12 @@ rule write_pages:
         CONDA
     params:
         options=PLAN_OPTIONS,
+        claims=layout.claims_csv,
         out=subpath(output[0], parent=True),
     message:
         "write_pages"
     shell:
-        "python workflow/scripts/write_pages.py {params.options} --claims {input.claims:q}"
+        "python workflow/scripts/write_pages.py {params.options} --claims {params.claims:q}"
         " --out {params.out:q} --log {log:q}"
 
 

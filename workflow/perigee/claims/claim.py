@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from perigee.errors import PerigeeError
 from perigee.spec import Component
 
 RELATIONS = {
@@ -18,6 +19,10 @@ RELATIONS = {
     "equal_to": (operator.eq, "="),
 }
 """How a measured value may relate to the expected one. NaN fulfils none."""
+
+
+class NotMeasurableError(PerigeeError):
+    """The table has no runs of the setting that a quantity asks for; the message says which."""
 
 
 @dataclass(frozen=True)

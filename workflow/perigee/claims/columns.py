@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from perigee.claims.claim import NotMeasurableError
+
 STATISTICS: dict[str, Callable[[pd.Series], Any]] = {
     "first": lambda values: values.iloc[0],
     "last": lambda values: values.iloc[-1],
@@ -32,13 +34,17 @@ def column_statistic(
         table: any.
         column: holds numbers, or true and false, which count as 1 and 0.
         statistic: a key of `STATISTICS`.
-        where: only rows with these values in these columns count.
+        where: only rows with these values in these columns count. A number names a setting, such
+            as a learning rate, that some row has to have; a text, such as a phase, need not occur.
         last_fraction: only the last part of those rows counts, e.g. 0.5 for the second half.
 
     Raises:
         KeyError: the table lacks a column.
+        NotMeasurableError: it lacks a setting.
     """
     for name, value in where.items():
         table = table[table[name] == value]
+        if table.empty and not isinstance(value, str):
+            raise NotMeasurableError(f"no rows with {name} {value:g}")
     values = table[column].iloc[len(table) - math.ceil(last_fraction * len(table)) :]
     return float(STATISTICS[statistic](values)) if len(values) else math.nan

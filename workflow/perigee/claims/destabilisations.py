@@ -1,7 +1,7 @@
 """Quantities of the periods of runs that differ in learning rate, from a row an epoch.
 
 Destabilisations, warm-up and consistent stage are those of `perigee.analysis.periods`. Each run is
-given by its learning rate; a rate that no run has is an error, not a missing value.
+given by its learning rate; a rate that no run has raises a `NotMeasurableError`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from perigee.analysis.periods import Destabilisation, consistent_from, find_destabilisations
-from perigee.errors import PerigeeError
+from perigee.claims.claim import NotMeasurableError
 
 RATE = "optimiser.learning_rate"
 
@@ -75,8 +75,7 @@ def warm_up_test_error_ratio(table: pd.DataFrame, *, learning_rates: Sequence[fl
 def _run(table: pd.DataFrame, rate: float) -> pd.DataFrame:
     rows = table[table[RATE] == rate]
     if rows.empty:
-        known = ", ".join(f"{value:g}" for value in sorted(table[RATE].unique()))
-        raise PerigeeError(f"no run has the learning rate {rate:g}; the table's are {known}")
+        raise NotMeasurableError(f"no run with learning rate {rate:g}")
     return rows
 
 

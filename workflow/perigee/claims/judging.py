@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from perigee import registry
-from perigee.claims.claim import Claim, shown
+from perigee.claims.claim import Claim, NotMeasurableError, shown
 from perigee.errors import PerigeeError
 from perigee.spec import Component
 
@@ -35,7 +35,8 @@ def measure(claim: Claim, table: pd.DataFrame) -> dict[str, float]:
     """The claim's quantity by seed, or by "" where the table has no seeds.
 
     Raises:
-        PerigeeError: the table does not hold what the quantity is computed from.
+        PerigeeError: the table lacks a column that the quantity is computed from.
+        NotMeasurableError: it lacks runs of a setting.
     """
     quantity = registry.load("quantity", claim.quantity)
     parts = (
@@ -49,10 +50,6 @@ def measure(claim: Claim, table: pd.DataFrame) -> dict[str, float]:
         raise PerigeeError(
             f"Claim '{claim.name}': quantity '{claim.quantity.name}' needs the column {error}, "
             f"which table '{claim.table}' lacks; name another table or column."
-        ) from error
-    except PerigeeError as error:
-        raise PerigeeError(
-            f"Claim '{claim.name}': {error}; change the claim's quantity or the table's runs."
         ) from error
 
 
@@ -74,17 +71,23 @@ def judgements(
 ) -> pd.DataFrame:
     """A row a claim, columns `COLUMNS`.
 
+    A claim on runs that the configuration no longer asks for is not testable.
+
     Args:
         paper, figure: that the claims are of.
         claims: any number.
         tables: the figure's, by name.
 
     Raises:
-        PerigeeError: a table does not hold what a quantity is computed from.
+        PerigeeError: a table lacks a column that a quantity is computed from.
     """
     rows = []
     for claim in claims:
-        values = measure(claim, tables[claim.table])
+        values, missing = {}, ""
+        try:
+            values = measure(claim, tables[claim.table])
+        except NotMeasurableError as error:
+            missing = str(error)
         rows.append(
             (
                 paper,
@@ -92,9 +95,9 @@ def judgements(
                 claim.says,
                 _described(claim.quantity),
                 claim.expected,
-                _summary(list(values.values())),
+                missing or _summary(list(values.values())),
                 "; ".join(f"{seed}: {shown(value)}" for seed, value in values.items() if seed),
-                verdict(claim, values),
+                NOT_TESTABLE if missing else verdict(claim, values),
                 claim.source,
             )
         )
