@@ -11,7 +11,7 @@ import pytest
 
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
-from perigee.store.figures import FILES, is_published, publish
+from perigee.store.figures import FILES, publish, published_figure
 from perigee.store.housekeeping import leftovers
 from perigee.store.provenance import PROVENANCE, read_product
 from perigee.store.runs import (
@@ -124,13 +124,14 @@ def test_published_copies_are_known_to_be_current(tmp_path: Path) -> None:
         for name in FILES:
             (product.aside / name).write_text(name)
     published = tmp_path / "published"
-    assert not is_published(published, "periodic_fig3", figure.digest)
+    copies = published_figure(published, "periodic_fig3")
+    assert not copies.is_current(figure.digest)
     publish(folder, published, "periodic_fig3")
     assert (published / "periodic_fig3.csv").read_text() == "figure.csv"
-    assert is_published(published, "periodic_fig3", figure.digest)
-    assert not is_published(published, "periodic_fig3", "0" * 16)
+    assert copies.is_current(figure.digest)
+    assert not copies.is_current("0" * 16)
     (published / "periodic_fig3.csv").write_text("changed")
-    assert not is_published(published, "periodic_fig3", figure.digest)
+    assert not copies.is_current(figure.digest)
 
 
 class Version:

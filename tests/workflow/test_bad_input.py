@@ -58,7 +58,7 @@ def set_learning_rates(value: Any) -> Edit:
         ),
         pytest.param(
             set_in("figures", "fig3", "epochs", value=3),
-            ["unknown key 'epochs'", "figures.fig3", "known are tables, title"],
+            ["unknown key 'epochs'", "figures.fig3", "known are claims, tables, title"],
             id="unknown key of a figure",
         ),
         pytest.param(

@@ -73,3 +73,37 @@ class RunSpec:
         """The plain form: nested dictionaries of JSON values."""
         plain = asdict(self)
         return plain | {key: getattr(self, key).to_dict() for key in COMPONENT_FIELDS}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a paper says of a figure, as a rule.
+
+    Attributes:
+        name: unique in its figure.
+        says: what the paper says, in our words.
+        source: the place in the paper.
+        table: name of the figure's table that the quantity is measured on.
+        quantity: what is measured.
+        relation: "at_least", "at_most", "greater_than", "less_than" or "equal_to".
+        bound: what the measured value has to be at least, at most, ...
+        testable: whether the claim can be tested at the scale at hand.
+    """
+
+    name: str
+    says: str
+    source: str
+    table: str
+    quantity: Component
+    relation: str
+    bound: float
+    testable: bool
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Claim:
+        """The inverse of `to_dict`."""
+        return cls(**{**values, "quantity": Component.from_dict(values["quantity"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**vars(self), "quantity": self.quantity.to_dict()}

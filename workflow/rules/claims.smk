@@ -57,9 +57,13 @@ rule gather_claims:
 rule claims:
     input:
         layout.gathered_claims(),
+    log:
+        f"{LOGS}/claims/{plan.scale}.log",
     conda:
         CONDA
+    params:
+        claims=layout.claims_csv,
     message:
         "What the papers claim, and what came out"
     shell:
-        "python workflow/scripts/show_claims.py --claims {input[0]:q}"
+        "python workflow/scripts/show_claims.py --claims {params.claims:q} --copy {log:q}"

@@ -47,7 +47,11 @@ rule report:
         layout.everything(),
     log:
         f"{LOGS}/report/{plan.scale}.log",
+    conda:
+        CONDA
     params:
+        # This Python's, since the programs' own environments need none.
+        snakemake=f"{shlex.quote(sys.executable)} -m snakemake",
         settings=lambda w: [
             f"{key}={json.dumps(value)}" for key, value in settings.items()
         ],
@@ -55,5 +59,5 @@ rule report:
     message:
         "report {params.report}"
     shell:
-        "snakemake everything --nolock --report {params.report:q} --config {params.settings:q}"
+        "{params.snakemake} everything --nolock --report {params.report:q} --config {params.settings:q}"
         " > {log:q} 2>&1 && echo 'The report is {params.report}.'"

@@ -6,10 +6,10 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from perigee.claims.claim import Claim
 from perigee.claims.judging import judgements
 from perigee.cli import Digest, LogFile, program, read_spec, require_digest
 from perigee.identity.products import claims_identity
+from perigee.spec import Claim
 from perigee.store.claims import CLAIMS
 from perigee.store.provenance import read_product
 from perigee.store.tables import TABLE

@@ -13,6 +13,7 @@ from rich.table import Table
 from perigee.claims.judging import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
 from perigee.cli import program
 from perigee.errors import PerigeeError
+from perigee.store.writing import written_atomically
 
 COLOURS = {REPRODUCED: "green", NOT_REPRODUCED: "red", NOT_TESTABLE: "yellow"}
 WIDTH_OF_A_FILE = 200
@@ -21,14 +22,21 @@ WIDTH_OF_A_FILE = 200
 @program
 def main(
     claims: Annotated[Path, typer.Option(help="The table, e.g. results/laptop/claims.csv.")],
+    copy: Annotated[Path | None, typer.Option(help="Also write what is printed here.")] = None,
 ) -> None:
     """Print the verdicts on the papers' claims, in colour where the terminal shows it."""
     if not claims.is_file():
         raise PerigeeError(f"{claims} does not exist; make it with 'snakemake claims'.")
     judged = pd.read_csv(claims, dtype=str, keep_default_na=False)
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_OF_A_FILE)
+    _print(judged, console if console.is_terminal else Console(width=WIDTH_OF_A_FILE))
+    console.print(f"Quantities and sources are in {claims}.")
+    if copy is not None:
+        with written_atomically(copy) as aside, aside.open("w", encoding="utf-8") as file:
+            _print(judged, Console(file=file, width=WIDTH_OF_A_FILE))
+
+
+def _print(judged: pd.DataFrame, console: Console) -> None:
     table = Table(title="What the papers claim, and what came out", show_lines=True)
     for column in ("figure", "claim", "expected", "measured", "by seed", "verdict"):
         table.add_column(column, overflow="fold")
@@ -45,7 +53,6 @@ def main(
     console.print(table)
     counts = Counter(judged["verdict"])
     console.print(", ".join(f"{counts[v]} {v}" for v in COLOURS if counts[v]) or "No claims.")
-    console.print(f"Quantities and sources are in {claims}.")
 
 
 if __name__ == "__main__":

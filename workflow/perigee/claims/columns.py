@@ -6,17 +6,21 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from perigee.claims.claim import NotMeasurableError
+from perigee.claims.rows import NotMeasurableError
 
-STATISTICS: dict[str, Callable[[pd.Series], Any]] = {
-    "first": lambda values: values.iloc[0],
-    "last": lambda values: values.iloc[-1],
-    "minimum": pd.Series.min,
-    "maximum": pd.Series.max,
-    "mean": pd.Series.mean,
-    "median": pd.Series.median,
+Floats = NDArray[np.float64]
+
+STATISTICS: dict[str, Callable[[Floats], Any]] = {
+    "first": lambda values: values[0],
+    "last": lambda values: values[-1],
+    "minimum": np.min,
+    "maximum": np.max,
+    "mean": np.mean,
+    "median": np.median,
 }
 
 
@@ -28,7 +32,7 @@ def column_statistic(
     where: Mapping[str, Any],
     last_fraction: float,
 ) -> float:
-    """A statistic of a column, over some of the rows.
+    """A statistic of a column, over some of the rows; NaN if one of its values is not finite.
 
     Args:
         table: any.
@@ -42,9 +46,12 @@ def column_statistic(
         KeyError: the table lacks a column.
         NotMeasurableError: it lacks a setting.
     """
-    for name, value in where.items():
+    settings = {name: value for name, value in where.items() if not isinstance(value, str)}
+    for name, value in {**settings, **where}.items():
         table = table[table[name] == value]
-        if table.empty and not isinstance(value, str):
+        if table.empty and name in settings:
             raise NotMeasurableError(f"no rows with {name} {value:g}")
-    values = table[column].iloc[len(table) - math.ceil(last_fraction * len(table)) :]
-    return float(STATISTICS[statistic](values)) if len(values) else math.nan
+    values = table[column].to_numpy(dtype=float)
+    values = values[len(values) - math.ceil(last_fraction * len(values)) :]
+    measurable = len(values) > 0 and np.isfinite(values).all()
+    return float(STATISTICS[statistic](values)) if measurable else math.nan

@@ -1,7 +1,8 @@
 """Quantities of the periods of runs that differ in learning rate, from a row an epoch.
 
-Destabilisations, warm-up and consistent stage are those of `perigee.analysis.periods`. Each run is
-given by its learning rate; a rate that no run has raises a `NotMeasurableError`.
+Destabilisations, warm-up and consistent stage are those of `perigee.analysis.periods`. Each run
+is given by its learning rate; a rate that no run has raises a `NotMeasurableError`. A run whose
+loss or norm stopped being finite has nothing to measure: NaN.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from perigee.analysis.periods import Destabilisation, consistent_from, find_destabilisations
-from perigee.claims.claim import NotMeasurableError
+from perigee.claims.rows import NotMeasurableError, of_one_run
 
 RATE = "optimiser.learning_rate"
 
@@ -26,13 +27,13 @@ def count(table: pd.DataFrame, *, learning_rates: Sequence[float], statistic: st
         learning_rates: of the runs that count.
         statistic: "minimum" or "maximum".
     """
-    counts = [len(_destabilisations(_run(table, rate))) for rate in learning_rates]
-    return float({"minimum": min, "maximum": max}[statistic](counts))
+    counts = [_count(_run(table, rate)) for rate in learning_rates]
+    return float({"minimum": np.min, "maximum": np.max}[statistic](counts))
 
 
 def count_ratio(table: pd.DataFrame, *, higher: float, lower: float) -> float:
     """Destabilisations at the higher rate for one at the lower; NaN if that has none."""
-    at_higher, at_lower = (len(_destabilisations(_run(table, r))) for r in (higher, lower))
+    at_higher, at_lower = (_count(_run(table, rate)) for rate in (higher, lower))
     return at_higher / at_lower if at_lower else math.nan
 
 
@@ -57,26 +58,32 @@ def warm_up_ratio(table: pd.DataFrame, *, higher: float, lower: float) -> float:
 def warm_up_test_error_ratio(table: pd.DataFrame, *, learning_rates: Sequence[float]) -> float:
     """How far the worst of the warm-up destabilisations is from lowering the test error.
 
-    For each, the lowest test error between it and the next is divided by the lowest between it and
-    the one before; the largest of these ratios, over all runs. NaN if no run has any.
+    For each, the lowest test error between it and the next is divided by the lowest between the
+    one before (or the start) and it; the largest of these ratios, over all runs. NaN without any.
     """
     ratios = []
     for rate in learning_rates:
         run = _run(table, rate)
         found = _destabilisations(run)
         error = run["test_error"].to_numpy(dtype=float)
-        edges = [0, *(d.norm_onset for d in found), len(run)]
+        edges = [-1, *(d.norm_onset for d in found), len(run) - 1]
         for position in range(_warm_up_count(run)):
             before, here, after = edges[position : position + 3]
-            ratios.append(float(error[here + 1 : after].min() / error[before : here + 1].min()))
-    return max(ratios, default=math.nan)
+            stretches = error[before + 1 : here + 1], error[here + 1 : after + 1]
+            ratios.append(float(stretches[1].min() / stretches[0].min()))
+    return float(np.max(ratios)) if ratios else math.nan
 
 
 def _run(table: pd.DataFrame, rate: float) -> pd.DataFrame:
     rows = table[table[RATE] == rate]
     if rows.empty:
         raise NotMeasurableError(f"no run with learning rate {rate:g}")
-    return rows
+    return of_one_run(rows)
+
+
+def _count(run: pd.DataFrame) -> float:
+    finite = np.isfinite(run[["train_loss", "weight_norm"]].to_numpy(dtype=float)).all()
+    return float(len(_destabilisations(run))) if finite else math.nan
 
 
 def _destabilisations(run: pd.DataFrame) -> list[Destabilisation]:
@@ -97,4 +104,4 @@ def _warm_up_epochs(run: pd.DataFrame) -> float:
     found = _destabilisations(run)
     if not found:
         return math.nan
-    return float(run["epoch"].iloc[found[_warm_up_count(run)].norm_onset])
+    return float(run["epoch"].iloc[found[_warm_up_count(run)].norm_onset]) or math.nan

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import math
+import operator
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from perigee import registry
-from perigee.claims.claim import Claim, NotMeasurableError, shown
+from perigee.claims.rows import NotMeasurableError
 from perigee.errors import PerigeeError
-from perigee.spec import Component
+from perigee.spec import Claim, Component
 
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
 NOT_TESTABLE = "not testable at this scale"
+
+RELATIONS = {
+    "at_least": (operator.ge, "≥"),
+    "at_most": (operator.le, "≤"),
+    "greater_than": (operator.gt, ">"),
+    "less_than": (operator.lt, "<"),
+    "equal_to": (operator.eq, "="),
+}
+"""How a measured value may relate to the expected one. NaN fulfils none."""
+
 
 COLUMNS = (
     "paper",
@@ -35,10 +47,16 @@ def measure(claim: Claim, table: pd.DataFrame) -> dict[str, float]:
     """The claim's quantity by seed, or by "" where the table has no seeds.
 
     Raises:
-        PerigeeError: the table lacks a column that the quantity is computed from.
+        PerigeeError: the table lacks a column that the quantity is computed from, or has runs with
+            and without a swept seed.
         NotMeasurableError: it lacks runs of a setting.
     """
     quantity = registry.load("quantity", claim.quantity)
+    if "seed" in table and table["seed"].isna().any():
+        raise PerigeeError(
+            f"Claim '{claim.name}': table '{claim.table}' has runs with and without a swept seed; "
+            "sweep the seed in all of its runs or in none."
+        )
     parts = (
         {str(seed): rows for seed, rows in table.groupby("seed")}
         if "seed" in table
@@ -53,6 +71,11 @@ def measure(claim: Claim, table: pd.DataFrame) -> dict[str, float]:
         ) from error
 
 
+def fulfilled(claim: Claim, value: float) -> bool:
+    """Whether a measured value stands in the expected relation."""
+    return bool(RELATIONS[claim.relation][0](value, claim.bound))
+
+
 def verdict(claim: Claim, values: Mapping[str, float]) -> str:
     """Reproduced if every seed's value stands in the expected relation, and there is one.
 
@@ -62,8 +85,8 @@ def verdict(claim: Claim, values: Mapping[str, float]) -> str:
     """
     if not claim.testable:
         return NOT_TESTABLE
-    fulfilled = bool(values) and all(claim.fulfilled_by(value) for value in values.values())
-    return REPRODUCED if fulfilled else NOT_REPRODUCED
+    every = bool(values) and all(fulfilled(claim, value) for value in values.values())
+    return REPRODUCED if every else NOT_REPRODUCED
 
 
 def judgements(
@@ -94,9 +117,9 @@ def judgements(
                 figure,
                 claim.says,
                 _described(claim.quantity),
-                claim.expected,
+                f"{RELATIONS[claim.relation][1]} {_shown(claim.bound)}",
                 missing or _summary(list(values.values())),
-                "; ".join(f"{seed}: {shown(value)}" for seed, value in values.items() if seed),
+                "; ".join(f"{seed}: {_shown(value)}" for seed, value in values.items() if seed),
                 NOT_TESTABLE if missing else verdict(claim, values),
                 claim.source,
             )
@@ -113,7 +136,7 @@ def _described(quantity: Component) -> str:
         if value != schemas[name].get("default")
     }
     return (
-        f"{quantity.name}({', '.join(f'{name}={shown(value)}' for name, value in given.items())})"
+        f"{quantity.name}({', '.join(f'{name}={_shown(value)}' for name, value in given.items())})"
     )
 
 
@@ -123,5 +146,16 @@ def _summary(values: list[float]) -> str:
         missing = sum(math.isnan(value) for value in values)
         return "nothing to measure" + (f" in {missing} of {len(values)}" if len(values) > 1 else "")
     if len(values) == 1:
-        return shown(values[0])
-    return f"{shown(statistics.median(values))} ({shown(min(values))} to {shown(max(values))})"
+        return _shown(values[0])
+    return f"{_shown(statistics.median(values))} ({_shown(min(values))} to {_shown(max(values))})"
+
+
+def _shown(value: Any) -> str:
+    """A value of a claim as text: four digits of a number, "nothing" for NaN."""
+    if isinstance(value, Mapping):
+        return " and ".join(f"{name} {_shown(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_shown, value)) + "]"
+    if isinstance(value, float):
+        return "nothing" if math.isnan(value) else f"{value:.4g}"
+    return str(value)

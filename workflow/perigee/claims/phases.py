@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pandas as pd
 
+from perigee.claims.rows import of_one_run
+
 
 def norm_onset_after_loss_onset(table: pd.DataFrame) -> float:
     """How many steps after the loss rho starts to rise, at the end of phase B.
@@ -14,6 +16,7 @@ def norm_onset_after_loss_onset(table: pd.DataFrame) -> float:
     The loss starts to rise with the first step of phase C; rho where it is lowest in B and C. A
     number below 0 says that rho started first. NaN without phases.
     """
+    table = of_one_run(table)
     phase_c = table[table["phase"] == "C"]
     falling = table[table["phase"].isin(["B", "C"])]
     if phase_c.empty:
@@ -27,6 +30,7 @@ def growth_late_in_phase_b(table: pd.DataFrame, *, column: str) -> float:
 
     That of a straight line fitted to the logarithm by least squares; NaN without phases.
     """
+    table = of_one_run(table)
     phase_b = table.loc[table["phase"] == "B", column].to_numpy(dtype=float)
     second_half = phase_b[len(phase_b) // 2 :]
     if len(second_half) < 2 or not (second_half > 0).all():

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from perigee.claims.claim import Claim
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import at_scale
 from perigee.configuration.validation import read_schema, validated, validated_component
@@ -17,7 +16,7 @@ from perigee.errors import PerigeeError
 from perigee.identity.canonical import canonical_json
 from perigee.paths import shown
 from perigee.registry import registration
-from perigee.spec import COMPONENT_FIELDS, Component, RunSpec
+from perigee.spec import COMPONENT_FIELDS, Claim, Component, RunSpec
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,8 @@ def _sentence(error: jsonschema.ValidationError, key: str) -> str:
         if not value:
             return f"key '{key}' is empty; give at least one entry."
         return f"key '{key}' is {shown}, which has {len(value)} entries; it must have {limit}."
+    if kind == "maxProperties":
+        return f"key '{key}' is {shown}, which has {len(value)} keys; give no more than {limit}."
     return f"key '{key}' is {shown}: {error.message}; change it."
 
 

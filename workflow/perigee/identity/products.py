@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from perigee.claims.claim import Claim
 from perigee.identity.canonical import digest
 from perigee.identity.code import code_digest
 from perigee.paths import NOTEBOOKS, SCRIPTS
 from perigee.registry import registration
-from perigee.spec import COMPONENT_FIELDS, Component, RunSpec
+from perigee.spec import COMPONENT_FIELDS, Claim, Component, RunSpec
 
 
 @dataclass(frozen=True)

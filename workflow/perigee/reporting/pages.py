@@ -58,7 +58,7 @@ def mixed_versions(products: Sequence[Provenance]) -> list[str]:
     """Packages that the products were made with several versions of, in words.
 
     Returns:
-        Such as "torch 2.11.0 (3 products), 2.12.1 (9)".
+        Such as "torch 2.11.0 (3), 2.12.1 (9)", with the numbers of products.
     """
     used: dict[str, Counter[str]] = {}
     for product in products:

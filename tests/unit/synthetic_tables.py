@@ -1,0 +1,121 @@
+"""Tables of the form that claims are judged on, with properties known by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from test_periods import sawtooth
+
+RATE = "optimiser.learning_rate"
+NORM_ONSET = 2
+"""How many samples after the loss a `sawtooth`'s norm starts to rise."""
+
+
+@dataclass(frozen=True)
+class Periodic:
+    """A run with destabilisations.
+
+    Attributes:
+        levels: a number a destabilisation: rho where it begins.
+        length: epochs of each phase B.
+        tail: epochs after the last destabilisation.
+        test_errors: a number a stretch between destabilisations, one more than those.
+    """
+
+    levels: Sequence[float]
+    length: int = 60
+    tail: int = 40
+    test_errors: Sequence[float] = ()
+
+    def rows(self, seed: int) -> pd.DataFrame:
+        count = len(self.levels)
+        signal = sawtooth([self.length] * count, self.tail, 2.0, 0.02, seed)
+        epochs = np.arange(len(signal.loss))
+        onsets = np.array(signal.onsets, dtype=int) + NORM_ONSET
+        # The signal has rho = 1 at every onset; in between, its level changes steadily.
+        level = np.exp(np.interp(epochs, onsets, np.log(self.levels))) if count else 1.0
+        test_errors = self.test_errors or np.linspace(0.1, 0.05, count + 1)
+        # A stretch's lowest error stands in its middle: noise and destabilisations raise it.
+        noise = 0.2 * np.abs(np.random.default_rng((seed, 1)).standard_normal(len(epochs)))
+        noise[(onsets[:, None] + np.arange(-1, 6)).ravel()] = 3
+        stretch = np.searchsorted(onsets, epochs)
+        noise[[int(np.flatnonzero(stretch == s).mean()) for s in range(count + 1)]] = 0
+        return pd.DataFrame(
+            {
+                "epoch": epochs,
+                "train_loss": signal.loss,
+                "test_error": np.asarray(test_errors)[stretch] * (1 + noise),
+                "weight_norm": level * signal.norm,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """A run whose train loss wobbles around a level and whose norm goes nowhere."""
+
+    loss: float = 1.5
+    epochs: int = 300
+
+    def rows(self, seed: int) -> pd.DataFrame:
+        rng = np.random.default_rng(seed)
+        wobble = np.exp(0.2 * rng.standard_normal((3, self.epochs)))
+        columns = {
+            "train_loss": self.loss * wobble[0],
+            "test_error": 0.6 * wobble[1],
+            "weight_norm": 13 * wobble[2],
+        }
+        return pd.DataFrame({"epoch": np.arange(self.epochs), **columns})
+
+
+def table_of_runs(
+    runs: Mapping[float, Periodic | Stuck], seeds: Sequence[int] = (0,)
+) -> pd.DataFrame:
+    """As `perigee.analysis.run_metrics` makes it of runs with these learning rates and seeds."""
+    parts = [
+        run.rows(seed).assign(**{RATE: rate, "seed": seed}, stopped=False)
+        for rate, run in runs.items()
+        for seed in seeds
+    ]
+    return pd.concat([part.assign(run=i) for i, part in enumerate(parts)], ignore_index=True)
+
+
+def table_of_period(
+    *,
+    norm_lag: int = 3,
+    train_error: float = 0.0,
+    growth: Mapping[str, float] | None = None,
+    seeds: Sequence[int] = (0,),
+) -> pd.DataFrame:
+    """As `perigee.analysis.one_period` makes it, with the columns that claims are measured on.
+
+    Args:
+        norm_lag: steps from the first of phase C to rho's minimum.
+        train_error: where phase B begins; before it is higher, after it lower.
+        growth: by which factor each of these columns grows over the second half of phase B; over
+            the first half it falls by 10, and where it is not given it grows by 2.
+        seeds: of the runs.
+    """
+    phases = np.repeat(["before", "A", "B", "C", "after"], [5, 20, 200, 20, 5])
+    steps = np.arange(len(phases))
+    b_from, c_from = 25, 225
+    lowest = c_from + norm_lag
+    fall, rise = np.linspace(2, 1, lowest - b_from + 1), np.geomspace(1, 2, len(steps) - lowest)
+    norm = np.concatenate((np.linspace(1.2, 2, b_from), fall, rise[1:]))
+    error = np.where(steps < b_from, 0.3, train_error * np.where(steps < b_from + 60, 1, 0.5))
+    parts = []
+    for number, seed in enumerate(seeds):
+        part = pd.DataFrame({"run": number, "seed": seed, "step": 1000 + steps, "phase": phases})
+        part = part.assign(weight_norm=norm, train_error=np.where(steps >= c_from, 0.5, error))
+        middle = b_from + 100
+        for column in ("cosine_distance_trend", "lower_bound", "upper_bound"):
+            # The line through the logarithms is fitted from the second half's first step to last.
+            factor = (growth or {}).get(column, 2.0)
+            late = (steps - middle) / (c_from - 1 - middle)
+            early = (middle - steps) / (middle - b_from)
+            part[column] = 1e-4 * np.where(steps < middle, 10.0**early, factor**late)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,354 @@
+"""Every configured claim can come out either way.
+from perigee.spec import Claim
+
+For each there is a table of the right form that shows what the claim says, and one from which just
+that is absent. Without the second, a claim might be one that no run can refute.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from synthetic_tables import RATE, Periodic, Stuck, table_of_period, table_of_runs
+from test_one_period import write_run
+
+from perigee import registry
+from perigee.analysis.inputs import RunInput
+from perigee.claims.judging import NOT_REPRODUCED, REPRODUCED, fulfilled, measure, verdict
+from perigee.configuration.scales import SCALES
+from perigee.configuration.studies import FigureRequest, TableRequest, read_study
+from perigee.paths import STUDIES
+from perigee.spec import Claim
+from perigee.training.record import METRICS_COLUMNS
+
+Floats = NDArray[np.float64]
+Make = Callable[..., pd.DataFrame]
+SEEDS = (0, 1, 2)
+
+
+def figures_at(scale: str) -> list[FigureRequest]:
+    studies = [read_study(path, scale) for path in sorted(STUDIES.glob("*.yaml"))]
+    return [figure for figures in studies for figure in figures]
+
+
+Place = tuple[str, str]
+"""A figure's key and a claim's name."""
+
+AT: dict[str, dict[Place, tuple[Claim, TableRequest]]] = {
+    scale: {
+        (figure.key, claim.name): (claim, table)
+        for figure in figures_at(scale)
+        for claim in figure.claims
+        for table in figure.tables
+        if table.name == claim.table
+    }
+    for scale in SCALES
+}
+LAPTOP = AT["laptop"]
+
+
+# periodic_fig2
+
+
+def gradient_identities(function_offset: float) -> pd.DataFrame:
+    """Of x^2 / (x^2 + y^2 + offset), which is scale-invariant without the offset."""
+
+    def gradient(x: Floats, y: Floats) -> Floats:
+        squares = x * x + y * y + function_offset
+        return np.array([2 * x * (squares - x * x), -2 * x * x * y]) / squares**2
+
+    x, y = np.random.default_rng(0).standard_normal((2, 50))
+    here = gradient(x, y)
+    size = np.hypot(*here)
+    parts = [
+        pd.DataFrame(
+            {
+                "x": x,
+                "y": y,
+                "factor": factor,
+                "orthogonality_error": abs(here[0] * x + here[1] * y) / size / np.hypot(x, y),
+                "scaling_error": np.hypot(*(factor * gradient(factor * x, factor * y) - here))
+                / size,
+            }
+        )
+        for factor in (0.01, 3.0)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+# periodic_fig3
+
+STEADY = Periodic([], tail=300)
+SLOWER = Periodic([2.0, *[1.0] * 4], length=80)
+FASTER = Periodic([2.6, *[1.3] * 7], length=50)
+RUNS: dict[float, Periodic | Stuck] = {0.03: STEADY, 0.1: SLOWER, 0.3: FASTER, 3.0: Stuck()}
+
+
+def learning_rates(changed: Mapping[float, Periodic | Stuck], seeds: Sequence[int]) -> pd.DataFrame:
+    """`RUNS`, some of them exchanged."""
+    return table_of_runs({**RUNS, **changed}, seeds)
+
+
+# regimes_fig2
+
+
+def convergence(shares: Mapping[float, float]) -> pd.DataFrame:
+    """From which share of ten starts each rate converges."""
+    rows = [
+        (rate, start, 200, 1e-7, True) if start < 10 * share else (rate, start, 5000, 0.3, False)
+        for rate, share in shares.items()
+        for start in range(10)
+    ]
+    columns = ["effective_learning_rate", "start", "iterations", "value", "converged"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def stabilisation(ends_above_the_threshold: Callable[[float, float], float]) -> pd.DataFrame:
+    """Of functions that end, above their threshold, at this value of alpha and alpha * ELR."""
+    rows = []
+    for alpha, product in itertools.product([1.0, 2.0, 4.0], [0.5, 0.9, 1.1, 2.0, 20.0]):
+        predicted = max(0.0, (alpha - alpha / product) / 2)
+        value = ends_above_the_threshold(alpha, product) if product > 1 else 1e-12
+        rows.append((alpha, product / alpha, value, predicted, abs(value - predicted) / alpha))
+    columns = ["coefficient", "effective_learning_rate", "value", "predicted", "error"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def group_identities(stride: int) -> pd.DataFrame:
+    """Projected descent on the sum of alpha_i f(x_i, y_i), each pair ``stride`` from the next.
+
+    With a stride of 2 the pairs are groups as in the paper; with 1 every pair shares a parameter
+    with the next, so that only all together are scale-invariant.
+    """
+    alpha = (1.0, 2.0, 4.0)
+    pairs = [slice(stride * i, stride * i + 2) for i in range(3)]
+    rows = []
+    for rate in (0.1, 0.5):
+        point = np.random.default_rng(1).standard_normal(2 * stride + 2)
+        point /= np.linalg.norm(point)
+        for iteration in range(30):
+            gradient = np.zeros_like(point)
+            for coefficient, pair in zip(alpha, pairs, strict=True):
+                x, y = point[pair]
+                slope = 2 * coefficient * x * y / (x * x + y * y) ** 2
+                gradient[pair] += slope * y, -slope * x
+            squares = np.array([point[pair] @ point[pair] for pair in pairs])
+            slopes = np.array([gradient[pair] @ gradient[pair] for pair in pairs])
+            total_step = rate**2 * gradient @ gradient
+            steps = rate**2 * slopes / squares
+            combined = (squares * steps).sum() / squares.sum()
+            point = point - rate * gradient
+            point /= np.linalg.norm(point)
+            found = rate / np.array([point[pair] @ point[pair] for pair in pairs])
+            expected = rate / squares * (1 + combined) / (1 + steps)
+            rows.append(
+                (
+                    rate,
+                    iteration,
+                    abs(1 / squares.sum() - 1),
+                    abs(combined / total_step - 1),
+                    np.abs(expected / found - 1).max(),
+                )
+            )
+    errors = [f"equation_{number}_error" for number in (3, 4, 5)]
+    return pd.DataFrame(rows, columns=["effective_learning_rate", "iteration", *errors])
+
+
+def values(at_middle_rate: Floats) -> pd.DataFrame:
+    """The first regime, and this trajectory, and chaos."""
+    chaos = np.random.default_rng(0).uniform(0.5, 6, len(at_middle_rate))
+    courses = {0.1: 3 * 0.8 ** np.arange(len(chaos)), 0.2: at_middle_rate, 0.5: chaos}
+    parts = [
+        pd.DataFrame({"effective_learning_rate": rate, "iteration": range(len(v)), "value": v})
+        for rate, v in courses.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+ITERATIONS = np.arange(101)
+
+# Each with what shows the phenomenon, and what is as realistic and lacks it.
+
+OF_IDENTITIES = (partial(gradient_identities, 0.0), partial(gradient_identities, 1.0))
+OF_GROUPS = (partial(group_identities, 2), partial(group_identities, 1))
+
+
+def of_rates(changed: Mapping[float, Periodic | Stuck]) -> tuple[Make, Make]:
+    return partial(learning_rates, {}), partial(learning_rates, changed)
+
+
+def of_period(**changed: Any) -> tuple[Make, Make]:
+    return table_of_period, partial(table_of_period, **changed)
+
+
+def of_starts(shares: Mapping[float, float]) -> tuple[Make, Make]:
+    usual = {0.1: 1.0, 0.1425: 0.9, 0.1435: 0.0}
+    return partial(convergence, usual), partial(convergence, {**usual, **shares})
+
+
+TABLES: dict[Place, tuple[Make, Make]] = {
+    ("periodic_fig2", "gradient_is_tangential"): OF_IDENTITIES,
+    ("periodic_fig2", "gradient_grows_at_smaller_norms"): OF_IDENTITIES,
+    # One destabilisation makes no period.
+    ("periodic_fig3", "periods_at_middle_rates"): of_rates({0.1: replace(SLOWER, levels=[1.0])}),
+    ("periodic_fig3", "more_periods_at_a_higher_rate"): of_rates(
+        {0.3: replace(FASTER, levels=FASTER.levels[: len(SLOWER.levels)])}
+    ),
+    ("periodic_fig3", "no_period_at_the_lowest_rate"): of_rates({0.03: Periodic([1.0], 200)}),
+    # It learns the training set as the lowest rate does.
+    ("periodic_fig3", "stuck_at_the_highest_rate"): of_rates({3.0: STEADY}),
+    ("periodic_fig3", "no_period_at_the_highest_rate"): of_rates({3.0: Periodic([1.0] * 3)}),
+    ("periodic_fig3", "larger_norm_at_a_higher_rate"): of_rates(
+        {0.3: replace(FASTER, levels=[1.6, *[0.9] * 7])}
+    ),
+    ("periodic_fig3", "longer_warm_up_at_a_lower_rate"): of_rates(
+        {0.3: replace(FASTER, levels=[5.0, 4.0, 3.0, *FASTER.levels])}
+    ),
+    # The first destabilisation does harm.
+    ("periodic_fig3", "warm_up_lowers_the_test_error"): of_rates(
+        {0.3: replace(FASTER, test_errors=[0.08, 0.1, *[0.05] * 7])}
+    ),
+    ("periodic_fig4", "near_zero_error_where_phase_b_begins"): of_period(train_error=0.04),
+    ("periodic_fig4", "loss_rises_before_the_norm"): of_period(norm_lag=-3),
+    **{
+        ("periodic_fig4", f"{name}_grows"): of_period(growth={column: 0.9})
+        for name, column in (
+            ("cosine_distance", "cosine_distance_trend"),
+            ("lower_bound", "lower_bound"),
+            ("upper_bound", "upper_bound"),
+        )
+    },
+    ("regimes_fig2", "converges_below_the_threshold"): of_starts({0.1: 0.6}),
+    ("regimes_fig2", "can_converge_just_below_the_threshold"): of_starts({0.1425: 0.2}),
+    ("regimes_fig2", "never_converges_above_the_threshold"): of_starts({0.1435: 0.1}),
+    # It converges to the minimum whatever the rate is.
+    ("regimes_fig2", "single_function_stabilises_at_the_predicted_value"): (
+        partial(stabilisation, lambda alpha, product: (alpha - alpha / product) / 2 + 1e-9),
+        partial(stabilisation, lambda alpha, product: 1e-12),
+    ),
+    ("regimes_fig2", "total_rate_from_individual_rates"): OF_GROUPS,
+    ("regimes_fig2", "total_step_is_a_convex_combination"): OF_GROUPS,
+    ("regimes_fig2", "negative_feedback_of_individual_rates"): OF_GROUPS,
+    # It goes round for a while and then converges.
+    ("regimes_fig2", "second_regime_stays_off_the_minimum"): (
+        partial(values, 0.9 + 0.5 * np.sin(ITERATIONS)),
+        partial(values, np.minimum(1, 0.8 ** (ITERATIONS - 60.0))),
+    ),
+}
+
+
+def each(places: Iterable[Place]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "place", [pytest.param(place, id="-".join(place)) for place in places]
+    )
+
+
+every_claim = each(LAPTOP)
+claims_on_runs = each(place for place, (_, table) in LAPTOP.items() if table.runs)
+
+
+def made(place: Place, *, shows_it: bool) -> pd.DataFrame:
+    """On several seeds, if the table is one of runs."""
+    example, counterexample = TABLES[place]
+    make = example if shows_it else counterexample
+    return make(seeds=SEEDS) if LAPTOP[place][1].runs else make()
+
+
+def test_every_claim_has_its_tables() -> None:
+    assert set(TABLES) == set(LAPTOP)
+
+
+@every_claim
+def test_it_is_reproduced_where_the_phenomenon_is(place: Place) -> None:
+    claim, _ = LAPTOP[place]
+    measured = measure(claim, made(place, shows_it=True))
+    assert verdict(claim, measured) == REPRODUCED, measured
+
+
+@every_claim
+def test_it_is_not_reproduced_where_the_phenomenon_is_absent(place: Place) -> None:
+    claim, _ = LAPTOP[place]
+    measured = measure(claim, made(place, shows_it=False))
+    assert verdict(claim, measured) == NOT_REPRODUCED, measured
+    # On every seed, and not for want of anything to measure.
+    assert all(math.isfinite(value) for value in measured.values())
+    assert not any(fulfilled(claim, value) for value in measured.values())
+
+
+@claims_on_runs
+def test_one_seed_without_the_phenomenon_suffices(place: Place) -> None:
+    claim, _ = LAPTOP[place]
+    example, other = made(place, shows_it=True), made(place, shows_it=False)
+    mixed = pd.concat((example[example["seed"] != 1], other[other["seed"] == 1]))
+    assert verdict(claim, measure(claim, mixed)) == NOT_REPRODUCED
+
+
+@every_claim
+def test_its_tables_have_the_columns_that_the_analysis_makes(place: Place, tmp_path: Path) -> None:
+    _, request = LAPTOP[place]
+    runs = []
+    if request.runs:
+        folder = write_run(tmp_path / "run", [90, 110]).folder
+        if request.analysis.name == "run_metrics":
+            row = dict.fromkeys(METRICS_COLUMNS, 0.0)
+            pd.DataFrame([row]).to_parquet(folder / "metrics.parquet")
+        runs.append(RunInput(folder, request.runs[0].swept, stopped=False))
+    small = {"iterations": 2, "starts": 2, "points": 2}
+    given = request.analysis.parameters
+    parameters = {name: small.get(name, value) for name, value in given.items()}
+    real = registry.load("analysis", request.analysis)(runs, **parameters)
+    for shows_it in (True, False):
+        table = made(place, shows_it=shows_it)
+        if runs:
+            assert set(table) <= set(real)
+        else:
+            assert list(table) == list(real)
+
+
+# The other scales
+
+RATIO = ("higher", "lower")
+
+
+def settings_named(claim: Claim) -> set[tuple[str, Any]]:
+    """Columns and values, such as a learning rate, that the claim's quantity asks for."""
+    given = claim.quantity.parameters
+    rates = [*given.get("learning_rates", []), *(given[k] for k in RATIO if k in given)]
+    where = {(k, v) for k, v in given.get("where", {}).items() if not isinstance(v, str)}
+    return {(RATE, rate) for rate in rates} | where
+
+
+@every_claim
+def test_its_rule_is_the_same_at_paper_scale(place: Place) -> None:
+    def rule(claim: Claim) -> dict[str, Any]:
+        plain = claim.to_dict()
+        quantity = plain["quantity"]
+        for name in {*RATIO, "learning_rates"} & set(quantity):
+            quantity[name] = "differs"
+        if RATE in quantity.get("where", {}):
+            quantity["where"] = {**quantity["where"], RATE: "differs"}
+        return plain
+
+    (here, _), (there, _) = LAPTOP[place], AT["paper"][place]
+    assert here.testable
+    assert rule(here) == rule(there)
+
+
+@every_claim
+@pytest.mark.parametrize("scale", SCALES)
+def test_its_table_has_the_settings_it_names(scale: str, place: Place) -> None:
+    claim, table = AT[scale][place]
+    of_formula = table.analysis.parameters.get("effective_learning_rates", [])
+    settings = {("effective_learning_rate", rate) for rate in of_formula}
+    settings |= {item for run in table.runs for item in run.swept.items()}
+    assert settings_named(claim) <= settings
