@@ -45,11 +45,11 @@ def test_every_claim_of_every_figure_has_a_row(finished: Workspace) -> None:
     assert stuck["measured"].tolist() == [f"{sorted(losses[-3:])[1]:.4g}"]
 
 
-def test_the_target_prints_the_table(finished: Workspace) -> None:
-    result = finished.snakemake("claims")
+def test_the_target_prints_the_table(workspace: Workspace) -> None:
+    result = workspace.snakemake("claims")
     assert result.returncode == 0, result.stdout
     printed = " ".join(re.sub(r"[│┃]", " ", result.stdout).split())
-    for row in claims_of(finished).itertuples():
+    for row in claims_of(workspace).itertuples():
         assert " ".join(row.claim.split()[:5]) in printed
     assert "10 reproduced, 21 not testable at this scale" in printed
 

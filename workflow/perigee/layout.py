@@ -231,22 +231,19 @@ class Layout:
         """Digest of the verdicts of all figures together."""
         return digest([claims.identity.digest for claims in self.plan.claims.values()])
 
-    def gathered_claims(self) -> list[str]:
-        """What a target asks for: claims.csv, and the verdicts that are still to be found."""
-        return [self.claims_csv, *self._claims_to_judge()]
-
     def gathering_inputs(self) -> list[str]:
         """What gather_claims needs: nothing if these verdicts are published, unchanged."""
         if self._claims_are_published():
             return []
-        return [*self._claims_to_judge(), outdated_notice()]
+        return [*self.claims_to_judge(), outdated_notice()]
 
     def _claims_are_published(self) -> bool:
         published = Path(self.claims_csv)
         publication = Publication(published.parent, published.stem, [published.name])
         return publication.is_current(self.claims_version())
 
-    def _claims_to_judge(self) -> list[str]:
+    def claims_to_judge(self) -> list[str]:
+        """Files of the verdicts that are still to be found, asked for beside claims.csv."""
         folders = self.plan.claims
         return [path for folder in folders for path in self.still_to_make(folder, CLAIMS_FILES)]
 
@@ -259,11 +256,12 @@ class Layout:
         if version is not None and publication.is_current(version):
             return []
         claims = [] if self._claims_are_published() else [self.claims_csv]
-        return [*self._figures_to_draw(), *self._claims_to_judge(), *claims, outdated_notice()]
+        return [*self._figures_to_draw(), *self.claims_to_judge(), *claims, outdated_notice()]
 
     def everything(self) -> list[str]:
         """What the default target asks for: figures, claims and the pages of the report."""
-        return [*self.published(self.plan.figures), *self.gathered_claims(), *self.pages]
+        figures = self.published(self.plan.figures)
+        return [*figures, self.claims_csv, *self.claims_to_judge(), *self.pages]
 
     def _figures_to_draw(self) -> list[str]:
         folders = [figure.identity.folder for figure in self.plan.figures.values()]

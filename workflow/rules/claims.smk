@@ -56,14 +56,13 @@ rule gather_claims:
 
 rule claims:
     input:
-        layout.gathered_claims(),
+        layout.claims_to_judge(),
+        claims=layout.claims_csv,
     log:
         f"{LOGS}/claims/{plan.scale}.log",
     conda:
         CONDA
-    params:
-        claims=layout.claims_csv,
     message:
         "What the papers claim, and what came out"
     shell:
-        "python workflow/scripts/show_claims.py --claims {params.claims:q} --copy {log:q}"
+        "python workflow/scripts/show_claims.py --claims {input.claims:q} --copy {log:q}"
