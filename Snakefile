@@ -24,9 +24,9 @@ report: "workflow/report/workflow.rst"
 rule everything:
     default_target: True
     input:
-        layout.everything(),
+        lambda w: [] if is_planning() else layout.everything(),
 
 
 rule all_figures:
     input:
-        layout.published(plan.figures),
+        published("all_figures"),

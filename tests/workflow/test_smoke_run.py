@@ -287,6 +287,15 @@ def test_the_plan_tells_what_would_be_trained_and_what_it_costs(workspace: Works
     assert "as measured on" in printed
     assert workspace.jobs() != set(), "planning makes nothing"
 
+    of_one_figure = workspace.make("plan", "periodic_fig3")
+    assert "periodic_appF1" not in of_one_figure.partition("To be trained")[2]
+    assert row(of_one_figure, "all, shared runs once")[:3] == ["2", "8", "96"]
+    assert "periodic_appF1" in workspace.make("plan", "periodic").partition("To be trained")[2]
+    assert "train_run" not in of_one_figure, "what is named beside the plan is not made"
+    refused = workspace.snakemake("plan", "results/smoke/claims.csv")
+    assert refused.returncode != 0
+    assert "'plan' cannot plan 'results/smoke/claims.csv'" in refused.stdout
+
     at_paper_scale = workspace.make("plan", scale="paper")
     assert row(at_paper_scale, "periodic_fig3")[:4] == ["12", "12,000", "4,692,000", "?"]
     assert "No finished run tells the time" in at_paper_scale

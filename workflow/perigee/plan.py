@@ -5,7 +5,7 @@ This is what the Snakemake rules look things up in; it needs neither torch nor a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -129,6 +129,19 @@ class Plan:
     def referenced_folders(self) -> set[str]:
         """Folders below the store of all products of the plan."""
         return {folder for figure in self.figures.values() for folder in figure.folders}
+
+    def of_figures(self, keys: Iterable[str]) -> Plan:
+        """The part of the plan that some of its figures need.
+
+        Raises:
+            PerigeeError: one of them is not planned.
+        """
+        wanted = set(keys)
+        unknown = sorted(wanted - set(self.figures))
+        if unknown:
+            known = ", ".join(self.figures)
+            raise PerigeeError(f"'{unknown[0]}' is no figure of the plan; known are {known}.")
+        return Plan(self.scale, {k: f for k, f in self.figures.items() if k in wanted})
 
     def paper(self, name: str) -> list[PlannedFigure]:
         """The figures of one paper."""

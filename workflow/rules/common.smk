@@ -59,6 +59,35 @@ PLAN_OPTIONS = " ".join(
 )
 layout = Layout(plan, RESULTS)
 
+NAMED = {
+    "everything": list(plan.figures),
+    "all_figures": list(plan.figures),
+    **{p: [f.request.key for f in plan.paper(p)] for p in settings["papers"]},
+    **{key: [key] for key in plan.figures},
+}
+"""Targets by name, and the figures they stand for."""
+
+
+def is_planning():
+    """Whether `plan` is asked for: the targets beside it are then planned and not made."""
+    return workflow.is_main_process and "plan" in workflow.dag_settings.targets
+
+
+def published(name):
+    """What a named target needs: the published figures it stands for."""
+    return lambda w: [] if is_planning() else layout.published(NAMED[name])
+
+
+def figures_to_plan():
+    """Of the targets named beside `plan`; all figures if there is none."""
+    beside = sorted(set(workflow.dag_settings.targets) - {"plan"})
+    unknown = [name for name in beside if name not in NAMED]
+    if unknown:
+        sys.exit(
+            f"Error: 'plan' cannot plan '{unknown[0]}'; name figures or papers beside it."
+        )
+    return [key for name in beside for key in NAMED[name]]
+
 
 wildcard_constraints:
     name="|".join(map(re.escape, layout.names)),

@@ -69,7 +69,7 @@ for figure_key in plan.figures:
         name:
             figure_key
         input:
-            layout.published([figure_key]),
+            published(figure_key),
 
 
 for paper in settings["papers"]:
@@ -78,4 +78,4 @@ for paper in settings["papers"]:
         name:
             paper
         input:
-            layout.published(figure.request.key for figure in plan.paper(paper)),
+            published(paper),

@@ -1,7 +1,7 @@
 """The plan: what would be trained, and what it would cost.
 
 In: the configuration and the provenance of finished runs. Out: a table in the terminal and in the
-log; nothing is made.
+log, of all figures or of those named beside `plan`; nothing is made.
 """
 
 
@@ -16,7 +16,8 @@ rule plan:
         CONDA
     params:
         options=PLAN_OPTIONS,
+        figures=lambda w: [f"--figure={key}" for key in figures_to_plan()],
     message:
         "What would be trained, and what it would cost"
     shell:
-        "python workflow/scripts/show_plan.py {params.options} 2>&1 | tee {log:q}"
+        "python workflow/scripts/show_plan.py {params.options} {params.figures} 2>&1 | tee {log:q}"

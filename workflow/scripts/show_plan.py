@@ -3,7 +3,9 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -19,6 +21,9 @@ def main(
     scale: Scale = None,
     papers: Papers = None,
     results: Results = None,
+    figures: Annotated[
+        list[str] | None, typer.Option("--figure", help="Plan only this figure; may be repeated.")
+    ] = None,
 ) -> None:
     """Show what would be trained, and what that would cost; nothing is made.
 
@@ -26,6 +31,7 @@ def main(
     from the provenance of finished runs of the same network, data and batch size in the store.
     """
     plan, store = plan_of_options(scale, papers, results)
+    plan = plan.of_figures(figures or list(plan.figures))
     costs = _costs(plan, store)
     table = Table(title=f"To be trained at {plan.scale} scale")
     for column in ("figure", "runs", "epochs", "steps", "device hours", "disk, MB"):
