@@ -13,7 +13,7 @@ from typing import Any
 
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import SCALES
-from perigee.configuration.studies import FigureRequest, TableRequest, read_study
+from perigee.configuration.studies import FigureRequest, TableRequest, study_at
 from perigee.configuration.validation import read_schema, validated
 from perigee.errors import PerigeeError
 from perigee.identity.products import (
@@ -199,8 +199,9 @@ def make_plan(papers: Sequence[str], scale: str) -> Plan:
                 f"config/config.yaml: key 'papers' names '{paper}', but there is no "
                 f"config/studies/{paper}.yaml; known are {known}."
             )
+        document = read_yaml(path)
         for name in SCALES:
-            requests[name] |= {figure.key: figure for figure in read_study(path, name)}
+            requests[name] |= {figure.key: figure for figure in study_at(document, path, name)}
     planner = _Planner()
     return Plan(
         scale,

@@ -7,7 +7,7 @@ goes on and what is kept of it are not part of it (design: identity of a run).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 Scalar = bool | int | float | str | None
@@ -71,8 +71,7 @@ class RunSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """The plain form: nested dictionaries of JSON values."""
-        plain = asdict(self)
-        return plain | {key: getattr(self, key).to_dict() for key in COMPONENT_FIELDS}
+        return {**vars(self), **{key: getattr(self, key).to_dict() for key in COMPONENT_FIELDS}}
 
 
 @dataclass(frozen=True)

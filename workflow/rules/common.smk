@@ -27,9 +27,11 @@ from perigee.layout import (
     CLAIMS_FILES,
     DATASET_FILES,
     FIGURE_FILES,
+    NAME,
     RUN_FILES,
     TABLE_FILES,
     TRAINED_RUN_FILES,
+    VERSION,
     Layout,
 )
 from perigee.plan import checked_configuration, make_plan
@@ -90,6 +92,6 @@ def figures_to_plan():
 
 
 wildcard_constraints:
-    name="|".join(map(re.escape, layout.names)),
-    version="|".join(map(re.escape, layout.versions)),
+    name=NAME,
+    version=VERSION,
     key="|".join(plan.figures),
