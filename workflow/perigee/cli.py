@@ -9,12 +9,13 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 import perigee
 from perigee.errors import PerigeeError
+from perigee.failures import reason
 from perigee.identity.products import Identity
 
 logger = logging.getLogger("perigee")
@@ -36,25 +37,26 @@ Results = Annotated[str | None, typer.Option(help="The results folder.")]
 def program(main: Callable[..., None]) -> Callable[[], None]:
     """Make a command-line program of a function whose parameters are its options.
 
-    A `PerigeeError` ends it with one sentence and exit status 1. Any other exception does so too;
-    its traceback goes to the file given as ``--log``, or to the terminal if there is none.
+    An exception ends it with exit status 1 and one last line: the program, what it was to write,
+    why it failed, and the log. The traceback of one that is no `PerigeeError` goes to the file
+    given as ``--log``, or to the terminal if there is none.
     """
 
     @functools.wraps(main)
     def logged(**options: Any) -> None:
         log: Path | None = options.get("log")
-        _set_up_logging(log)
-        name = Path(sys.argv[0]).name
         try:
+            _set_up_logging(log)
             _require_own_library(Path(inspect.getfile(main)))
             main(**options)
-        except (PerigeeError, OSError) as error:
-            _fail(f"{name}: {error}")
         except Exception as error:
-            if log is None:
+            foreseen = isinstance(error, PerigeeError | OSError)
+            if log is None and not foreseen:
                 raise
-            logging.getLogger("perigee.traceback").exception("%s failed", name)
-            _fail(f"{name} failed: {type(error).__name__}: {error} (traceback in {log})")
+            if not foreseen:
+                logging.getLogger("perigee.traceback").exception("failed")
+            logger.error(_last_word(error, options.get("out"), log))
+            raise typer.Exit(1) from None
 
     def run() -> None:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -70,6 +72,7 @@ def _set_up_logging(log: Path | None) -> None:
     terminal.setFormatter(logging.Formatter("%(message)s"))
     terminal.addFilter(lambda record: record.name != "perigee.traceback")
     logger.handlers = [terminal]
+    logging.raiseExceptions = False  # a full disk is told once, by the program
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
         file = logging.FileHandler(log, mode="w", encoding="utf-8")
@@ -77,9 +80,10 @@ def _set_up_logging(log: Path | None) -> None:
         logger.handlers.append(file)
 
 
-def _fail(sentence: str) -> NoReturn:
-    logger.error(sentence)
-    raise typer.Exit(1)
+def _last_word(error: Exception, out: Path | None, log: Path | None) -> str:
+    """One line: program, what it was to write, reason, log."""
+    words = f"{Path(sys.argv[0]).name}: {f'{out}: ' if out else ''}{reason(error, out)}"
+    return f"{words} (log: {log})" if log else words
 
 
 def _require_own_library(script: Path) -> None:

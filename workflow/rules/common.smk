@@ -23,6 +23,7 @@ for variable, folder in (
 
 from perigee.configuration.reading import read_yaml
 from perigee.errors import PerigeeError
+from perigee.failures import failed_jobs
 from perigee.layout import (
     CLAIMS_FILES,
     DATASET_FILES,
@@ -89,6 +90,10 @@ def figures_to_plan():
             f"Error: 'plan' cannot plan '{unknown[0]}'; name figures or papers beside it."
         )
     return [key for name in beside for key in NAMED[name]]
+
+
+onerror:
+    print(*failed_jobs("".join(Path(path).read_text() for path in log)), sep="\n")
 
 
 wildcard_constraints:
