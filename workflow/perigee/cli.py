@@ -32,6 +32,12 @@ Papers = Annotated[
     list[str] | None, typer.Option("--paper", help="A paper to include; may be repeated.")
 ]
 Results = Annotated[str | None, typer.Option(help="The results folder.")]
+Configuration = Annotated[
+    Path, typer.Option("--config", help="The configuration whose figures count.")
+]
+ResultsFolder = Annotated[
+    Path | None, typer.Option("--results", help="The results folder, if not the configuration's.")
+]
 
 
 def program(main: Callable[..., None]) -> Callable[[], None]:

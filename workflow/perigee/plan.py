@@ -212,6 +212,35 @@ def make_plan(papers: Sequence[str], scale: str) -> Plan:
     )
 
 
+def plans_at_all_scales(configuration: Path, results: Path | None) -> tuple[list[Plan], Path]:
+    """The plan at every scale, and the store, for a program that keeps house.
+
+    Args:
+        configuration: a file such as config/config.yaml.
+        results: the results folder; None for the configuration's.
+
+    Raises:
+        PerigeeError: anything in the files is wrong.
+    """
+    settings = checked_configuration(read_yaml(configuration))
+    plans = [make_plan(settings["papers"], scale) for scale in SCALES]
+    return plans, (results or Path(settings["results"])) / "store"
+
+
+def references(plans: Iterable[Plan]) -> dict[str, set[str]]:
+    """Which products some plans need.
+
+    Returns:
+        Folder below the store -> keys of the figures that are made of it, itself included.
+    """
+    found: dict[str, set[str]] = {}
+    for plan in plans:
+        for key, figure in plan.figures.items():
+            for folder in figure.folders:
+                found.setdefault(folder, set()).add(key)
+    return found
+
+
 class _Planner:
     """Names products; equal runs are named once."""
 
