@@ -62,7 +62,7 @@ def _table(shown: list[Stored], store: Path, frame: box.Box | None) -> Table:
 
 
 def _megabytes(items: list[Stored]) -> str:
-    return f"{sum(item.bytes for item in items) / 1e6:.1f}"
+    return f"{sum(item.bytes for item in items) / 1e6:.2f}"
 
 
 if __name__ == "__main__":
