@@ -28,6 +28,7 @@ HARMLESS = (
     "perigee.data.downloading",
     "perigee.errors",
     "perigee.identity",
+    "perigee.interruption",
     "perigee.paths",
     "perigee.plan",
     "perigee.progress",
