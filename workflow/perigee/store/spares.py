@@ -8,11 +8,9 @@ rule; the next start puts them back instead of training again.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
-from perigee.errors import PerigeeError
-from perigee.store.provenance import PROVENANCE, read_product, read_provenance
+from perigee.store.provenance import PROVENANCE, read_provenance
 from perigee.store.writing import link_or_copy
 
 
@@ -30,19 +28,3 @@ def restore_spare(spare: Path, product: Path) -> None:
     (product / PROVENANCE).unlink(missing_ok=True)
     for name in (*read_provenance(spare).files, PROVENANCE):
         link_or_copy(spare / name, product / name)
-
-
-def is_complete(folder: Path, digest: str, files: Iterable[str] = ()) -> bool:
-    """Whether a folder holds a product, all its files as they were made.
-
-    Args:
-        folder: of the product or its spare.
-        digest: of the product.
-        files: that have to be among its files.
-    """
-    try:
-        provenance = read_provenance(folder)
-        read_product(folder, provenance.files)
-    except PerigeeError:
-        return False
-    return provenance.digest == digest and set(files) <= set(provenance.files)

@@ -6,11 +6,13 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
@@ -19,6 +21,7 @@ from perigee.store.provenance import (
     Provenance,
     checksum,
     hardware,
+    is_complete,
     read_provenance,
     versions,
 )
@@ -46,7 +49,8 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
 
     The provenance with the files' checksums is renamed last, so that a product with provenance
     is complete. If the block raises, nothing appears in ``folder``. Files of an earlier product
-    there that the new one lacks are removed; files that were never a product's are left alone.
+    there that the new one lacks are removed; files that were never a product's are left alone. If
+    another process has made the same product in the meantime, its files are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=WRITING, dir=folder))
@@ -72,13 +76,10 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
         provenance.save(aside / PROVENANCE)
         for path in aside.iterdir():
             force_to_disk(path)
-        earlier = _files_of(folder)
-        (folder / PROVENANCE).unlink(missing_ok=True)
-        for name in earlier - files.keys():
-            (folder / name).unlink(missing_ok=True)
-        for name, path in (*files.items(), (PROVENANCE, aside / PROVENANCE)):
-            path.replace(folder / name)
-        force_to_disk(folder)
+        with FileLock(folder.parent / f".{folder.name}.lock"):
+            made_meanwhile = _changed_since(folder / PROVENANCE, started)
+            if not (made_meanwhile and is_complete(folder, identity.digest, files)):
+                _move_into(folder, aside, files)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -90,6 +91,20 @@ def remove_abandoned(folder: Path) -> None:
     """
     for path in folder.glob(f"{WRITING}*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _move_into(folder: Path, aside: Path, names: Iterable[str]) -> None:
+    earlier = _files_of(folder)
+    (folder / PROVENANCE).unlink(missing_ok=True)
+    for name in earlier - set(names):
+        (folder / name).unlink(missing_ok=True)
+    for name in (*names, PROVENANCE):
+        (aside / name).replace(folder / name)
+    force_to_disk(folder)
+
+
+def _changed_since(path: Path, moment: float) -> bool:
+    return path.exists() and path.stat().st_mtime >= moment
 
 
 def _files_of(folder: Path) -> set[str]:

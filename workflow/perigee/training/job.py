@@ -15,9 +15,9 @@ from perigee.interruption import StopRequest
 from perigee.progress import RunProgress
 from perigee.spec import RunSpec
 from perigee.store.datasets import DATA
-from perigee.store.provenance import folder_digest, hardware, versions
+from perigee.store.provenance import folder_digest, hardware, is_complete, versions
 from perigee.store.runs import run_details, spare_folder, unfinished_folder, write_tables
-from perigee.store.spares import is_complete, keep_spare, restore_spare
+from perigee.store.spares import keep_spare, restore_spare
 from perigee.store.writing import product_writer
 from perigee.training.execution import prepare
 from perigee.training.resuming import resume, save_final_state
