@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
@@ -22,7 +21,9 @@ from perigee.store.housekeeping import (
     remove,
     stored,
 )
+from perigee.store.locks import locked
 from perigee.store.provenance import PROVENANCE
+from perigee.store.spares import keep_spare
 from perigee.store.writing import product_writer
 
 TABLE = Identity("table", "squares", {"n": 3}, "code", {})
@@ -38,12 +39,12 @@ def make(store: Path, identity: Identity, version: str = "", content: str = "123
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """The folder of a run that is trained on: a finished version, a kept state, a lock."""
-    make(tmp_path, RUN, "e10")
+    """The folder of a run as training leaves it: a version, its spare, a saved state, a lock."""
+    version = make(tmp_path, RUN, "e10")
     folder = tmp_path / RUN.folder
-    for kept in ("unfinished", "spare"):
-        (folder / kept).mkdir()
-        (folder / kept / "state").write_text("1234567")
+    keep_spare(version, folder / "spare/e10")
+    (folder / "unfinished/e20").mkdir(parents=True)
+    (folder / "unfinished/e20/state").write_text("1234567")
     (folder / ".lock").touch()
     return folder
 
@@ -53,25 +54,32 @@ def named(store: Path, *referenced: str) -> dict[str, str]:
     return {str(item.path.relative_to(store)): item.reason for item in leftovers(store, referenced)}
 
 
-def test_what_a_finished_run_keeps_for_its_training_may_go(tmp_path: Path, run: Path) -> None:
-    assert named(tmp_path, f"{RUN.folder}/e10") == {
-        f"{RUN.folder}/spare": FINISHED,
-        f"{RUN.folder}/unfinished": FINISHED,
-    }
+def test_the_state_of_a_run_that_is_finished_may_go(tmp_path: Path, run: Path) -> None:
+    assert named(tmp_path, f"{RUN.folder}/e10") == {f"{RUN.folder}/unfinished": FINISHED}
 
 
 def test_what_a_run_needs_to_get_longer_stays(tmp_path: Path, run: Path) -> None:
     assert named(tmp_path, f"{RUN.folder}/e10", f"{RUN.folder}/e20") == {}
+    assert named(tmp_path, f"{RUN.folder}/e20") == {
+        f"{RUN.folder}/e10": NO_FIGURE,
+        f"{RUN.folder}/spare/e10": NO_FIGURE,
+    }
+
+
+def test_a_spare_stays_while_its_version_is_needed_and_lost(tmp_path: Path, run: Path) -> None:
+    for path in (run / "e10").iterdir():
+        path.unlink()
+    assert named(tmp_path, f"{RUN.folder}/e10") == {}
 
 
 def test_a_run_that_nothing_refers_to_goes_with_all_that_it_keeps(
     tmp_path: Path, run: Path
 ) -> None:
     found = leftovers(tmp_path, set())
-    assert {item.path.name: item.reason for item in found} == {
+    assert {str(item.path.relative_to(run)): item.reason for item in found} == {
         "e10": NO_FIGURE,
         "unfinished": NO_FIGURE,
-        "spare": NO_FIGURE,
+        "spare/e10": NO_FIGURE,
     }
     assert all(remove(item, tmp_path) for item in found)
     assert not run.exists()
@@ -80,13 +88,14 @@ def test_a_run_that_nothing_refers_to_goes_with_all_that_it_keeps(
 def test_nothing_of_a_run_goes_while_its_lock_is_held(tmp_path: Path, run: Path) -> None:
     table = make(tmp_path, TABLE)
     found = leftovers(tmp_path, set())
-    with FileLock(run / ".lock"):
+    with locked(run):
         assert [item.path for item in leftovers(tmp_path, set())] == [table]
         # A job takes the run up between the listing and the removal.
         gone = {item.path.name for item in found if remove(item, tmp_path)}
     assert gone == {table.name}
-    assert {path.name for path in run.iterdir()} == {"e10", "unfinished", "spare", ".lock"}
-    assert (run / "unfinished/state").read_text() == "1234567"
+    left = {path.name for path in run.iterdir() if not path.name.startswith(".")}
+    assert left == {"e10", "unfinished", "spare"}
+    assert (run / "unfinished/e20/state").read_text() == "1234567"
     assert len(leftovers(tmp_path, set())) == 3, "the lock is free again"
 
 
@@ -95,7 +104,7 @@ def test_long_training_is_not_taken_for_abandoned(tmp_path: Path, run: Path) -> 
     writing = run / "e20" / ".writing-x"
     writing.mkdir(parents=True)
     os.utime(writing, (0, 0))
-    with FileLock(run / ".lock"):
+    with locked(run):
         assert named(tmp_path, f"{RUN.folder}/e20") == {}
     assert f"{RUN.folder}/e20/.writing-x" in named(tmp_path, f"{RUN.folder}/e20")
 
@@ -106,7 +115,7 @@ def test_files_that_are_no_products_are_never_listed(tmp_path: Path, run: Path) 
     (tmp_path / "table").mkdir()
     (tmp_path / "table" / "thesis.tex").touch()
     assert set(named(tmp_path)) == {
-        f"{RUN.folder}/{name}" for name in ("e10", "unfinished", "spare")
+        f"{RUN.folder}/{name}" for name in ("e10", "unfinished", "spare/e10")
     }
     for item in leftovers(tmp_path, set()):
         remove(item, tmp_path)
@@ -127,12 +136,15 @@ def test_all_that_is_stored_is_listed_with_size_and_figures(tmp_path: Path, run:
     found = {item.path: item for item in stored(tmp_path, references)}
     assert {path: item.figures for path, item in found.items()} == {
         run / "e10": ("a", "b"),
-        run / "spare": ("a", "b", "c"),
+        run / "spare/e10": ("a", "b"),
         run / "unfinished": ("a", "b", "c"),
         table: (),
     }
     assert {item.kind for item in found.values()} == {"run", "table"}
-    assert found[run / "spare"].bytes == 7
+    assert found[run / "unfinished"].bytes == 7
+    # The spare is a second name of the same files.
+    both = found[run / "e10"].bytes + found[run / "spare/e10"].bytes
+    assert both == pytest.approx(5 + (run / "e10" / PROVENANCE).stat().st_size, abs=2)
     assert found[table].bytes == 5 + (table / PROVENANCE).stat().st_size
 
 

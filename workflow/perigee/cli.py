@@ -43,9 +43,9 @@ ResultsFolder = Annotated[
 def program(main: Callable[..., None]) -> Callable[[], None]:
     """Make a command-line program of a function whose parameters are its options.
 
-    An exception ends it with exit status 1 and one last line: the program, what it was to write,
-    why it failed, and the log. The traceback of one that is no `PerigeeError` goes to the file
-    given as ``--log``, or to the terminal if there is none.
+    An exception ends it with exit status 1 (or its own) and one last line: the program, what it was
+    to write, why it failed, and the log. The traceback of one that is no `PerigeeError` goes to the
+    file given as ``--log``, or to the terminal if there is none.
     """
 
     @functools.wraps(main)
@@ -62,7 +62,7 @@ def program(main: Callable[..., None]) -> Callable[[], None]:
             if not foreseen:
                 logging.getLogger("perigee.traceback").exception("failed")
             logger.error(_last_word(error, options.get("out"), log))
-            raise typer.Exit(1) from None
+            raise typer.Exit(getattr(error, "exit_status", 1)) from None
 
     def run() -> None:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -29,6 +29,7 @@ HARMLESS = (
     "perigee.errors",
     "perigee.failures",
     "perigee.identity",
+    "perigee.interruption",
     "perigee.paths",
     "perigee.plan",
     "perigee.progress",

@@ -6,25 +6,20 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
+from perigee.store.locks import locked_if_free
 from perigee.store.provenance import PROVENANCE, read_product, read_provenance
+from perigee.store.runs import SPARE, UNFINISHED
+from perigee.store.writing import WRITING
 
 ABANDONED_AFTER_S = 24 * 3600
 """Files being written that were not touched for a day belong to a job that was killed."""
-
-LOCK = ".lock"
-"""In a run's folder; held by the job that trains the run."""
-
-KEPT_FOR_TRAINING = ("unfinished", "spare")
-"""Folders of a run, beside its versions: what a killed job goes on from."""
 
 NO_FIGURE = "no figure refers to it"
 FINISHED = "kept for a run that is finished"
@@ -36,9 +31,9 @@ class Stored:
     """A folder of the store that can go by itself.
 
     Attributes:
-        path: of a product, of a version of a run, or of what a run keeps for its training.
+        path: of a product, of a version of a run, or of what is kept beside a run's versions.
         kind: of product.
-        bytes: of all files in it.
+        bytes: on the disk, of all files in it; one of two names of a file counts for half of it.
         last_used: when a file in it was last changed or, as far as the file system notes it,
             read; seconds since 1970.
         figures: keys of the configured figures that need it at some scale.
@@ -57,7 +52,7 @@ class Leftover:
 
     Attributes:
         path: of the folder.
-        bytes: of all files in it.
+        bytes: as in `Stored`.
         days: since its newest file was last changed.
         reason: why it may go, in words.
     """
@@ -78,15 +73,16 @@ def stored(store: Path, references: Mapping[str, Collection[str]]) -> list[Store
     """
     found = []
     for path in _parts(store):
+        served = _serves(path, store, references)
         files = _stats(path)
         used = (max(file.st_mtime, file.st_atime) for file in files)
         found.append(
             Stored(
                 path=path,
                 kind=path.relative_to(store).parts[0],
-                bytes=sum(file.st_size for file in files),
+                bytes=_bytes(files),
                 last_used=max(used, default=path.stat().st_mtime),
-                figures=tuple(sorted(_figures_needing(path, store, references))),
+                figures=tuple(sorted({key for folder in served for key in references[folder]})),
             )
         )
     return found
@@ -101,8 +97,8 @@ def leftovers(store: Path, referenced: Collection[str]) -> list[Leftover]:
             versions, "run/<name>-<digest>/e<epochs>".
 
     Returns:
-        Products, versions of runs, what runs keep for their training, and what killed jobs were
-        writing, in the order of their paths.
+        Products, versions of runs with their spares, states of unfinished runs, and what killed
+        jobs were writing, in the order of their paths.
     """
     found = []
     for path in _parts(store):
@@ -110,7 +106,7 @@ def leftovers(store: Path, referenced: Collection[str]) -> list[Leftover]:
         if reason and not _is_in_use(path, store):
             found.append(_leftover(path, reason))
     unused = {leftover.path for leftover in found}
-    for path in store.rglob(".writing-*"):
+    for path in store.rglob(f"{WRITING}*"):
         leftover = _leftover(path, KILLED)
         abandoned = leftover.days * 86400 > ABANDONED_AFTER_S and not _is_in_use(path, store)
         if abandoned and not unused & set(path.parents):
@@ -124,22 +120,25 @@ def remove(leftover: Leftover, store: Path) -> bool:
     Returns:
         Whether it is gone.
     """
-    run = _run_folder(leftover.path, store)
-    with _locked(run) as free:
-        if not free or _is_being_written(leftover.path):
+    path = leftover.path
+    with _locked(path, store) as free:
+        if not free or _is_being_written(path):
             return False
-        shutil.rmtree(leftover.path)
-    if run is not None and not any(path.name != LOCK for path in run.iterdir()):
-        shutil.rmtree(run)
+        shutil.rmtree(path)
+    path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
+    for folder in path.parents[: len(path.relative_to(store).parts) - 2]:
+        # What is left of a run but locks are versions, or files that are no product's.
+        if all(left.name.startswith(".") for left in folder.iterdir()):
+            shutil.rmtree(folder)
     return True
 
 
 def products(store: Path) -> list[Path]:
-    """Folders of all products that are not being made: whatever holds files, in order."""
+    """Folders of all products that are not being made, without spares: whatever holds files."""
     return [
         path
         for path in _parts(store)
-        if path.name not in KEPT_FOR_TRAINING
+        if path.name != UNFINISHED and path.parent.name != SPARE
         if any(file.is_file() for file in path.iterdir()) and not _is_in_use(path, store)
     ]
 
@@ -167,79 +166,62 @@ def check_product(folder: Path, store: Path) -> int:
 
 def _parts(store: Path) -> list[Path]:
     """Folders that can go by themselves: products, and of a run each of its own folders."""
-    whole = [path for path in store.glob("*/*") if path.parent.name != "run"]
-    of_runs = [
+    products = [path for path in store.glob("*/*") if path.parent.name != "run"]
+    versions = [
         path
-        for path in store.glob("run/*/*")
-        if re.fullmatch(r"e\d+", path.name) or path.name in KEPT_FOR_TRAINING
+        for pattern in ("run/*/e*", f"run/*/{SPARE}/e*")
+        for path in store.glob(pattern)
+        if re.fullmatch(r"e\d+", path.name)
     ]
-    return sorted(path for path in (*whole, *of_runs) if path.is_dir())
+    unfinished = store.glob(f"run/*/{UNFINISHED}")
+    return sorted(path for path in (*products, *versions, *unfinished) if path.is_dir())
 
 
-def _figures_needing(
-    path: Path, store: Path, references: Mapping[str, Collection[str]]
-) -> set[str]:
-    if path.name not in KEPT_FOR_TRAINING:
-        return set(references.get(str(path.relative_to(store)), ()))
-    versions = _versions_of(path.parent, store, references)
-    return {figure for version in versions for figure in references[version]}
-
-
-def _versions_of(run: Path, store: Path, referenced: Collection[str]) -> list[str]:
-    """Those folders of versions of a run that something refers to."""
-    folder = f"{run.relative_to(store)}/"
-    return [version for version in referenced if version.startswith(folder)]
+def _serves(path: Path, store: Path, needed: Collection[str]) -> list[str]:
+    """Which needed products a folder serves: itself; a spare its version; a state all of a run."""
+    if path.name == UNFINISHED:
+        run = f"{path.parent.relative_to(store)}/"
+        return [folder for folder in needed if folder.startswith(run)]
+    product = path.parents[1] / path.name if path.parent.name == SPARE else path
+    return [folder for folder in (str(product.relative_to(store)),) if folder in needed]
 
 
 def _reason_to_go(path: Path, store: Path, referenced: Collection[str]) -> str | None:
-    if path.name not in KEPT_FOR_TRAINING:
-        return None if str(path.relative_to(store)) in referenced else NO_FIGURE
-    wanted = _versions_of(path.parent, store, referenced)
-    if not wanted:
+    served = _serves(path, store, referenced)
+    if not served:
         return NO_FIGURE
-    return FINISHED if all((store / v / PROVENANCE).is_file() for v in wanted) else None
+    finished = path.name == UNFINISHED and all(
+        (store / version / PROVENANCE).is_file() for version in served
+    )
+    return FINISHED if finished else None
 
 
 def _is_in_use(path: Path, store: Path) -> bool:
     """Whether a job is at work in a folder or on its run."""
-    with _locked(_run_folder(path, store)) as free:
+    with _locked(path, store) as free:
         return not free or _is_being_written(path)
+
+
+def _locked(path: Path, store: Path) -> AbstractContextManager[bool]:
+    """The lock of the run that a folder belongs to, if it does."""
+    kind, name, *_ = path.relative_to(store).parts
+    return locked_if_free(store / kind / name) if kind == "run" else nullcontext(True)
 
 
 def _is_being_written(folder: Path) -> bool:
     """Whether a job is writing into a folder, or was within the last day."""
-    ages = (_leftover(path, "").days for path in folder.glob(".writing-*"))
+    ages = (_leftover(path, "").days for path in folder.glob(f"{WRITING}*"))
     return any(days * 86400 <= ABANDONED_AFTER_S for days in ages)
-
-
-def _run_folder(path: Path, store: Path) -> Path | None:
-    kind, name, *_ = path.relative_to(store).parts
-    return store / kind / name if kind == "run" else None
-
-
-@contextmanager
-def _locked(run: Path | None) -> Iterator[bool]:
-    """Within, a run's lock is held; yields False if a job holds it."""
-    if run is None or not (run / LOCK).exists():
-        yield True
-        return
-    lock = FileLock(run / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
 
 
 def _leftover(path: Path, reason: str) -> Leftover:
     files = _stats(path)
     newest = max(file.st_mtime for file in (path.stat(), *files))
-    size = sum(file.st_size for file in files)
-    return Leftover(path, size, (time.time() - newest) / 86400, reason)
+    return Leftover(path, _bytes(files), (time.time() - newest) / 86400, reason)
+
+
+def _bytes(files: Iterable[os.stat_result]) -> int:
+    return sum(file.st_size // file.st_nlink for file in files)
 
 
 def _stats(folder: Path) -> list[os.stat_result]:

@@ -1,0 +1,134 @@
+"""Snakemake killed in mid-training, or running twice: `snakemake` again just continues."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "workflow"))
+
+from workspace import Workspace, sweep_of
+
+EPOCHS = 120
+RUN = "convnet-digits-lr0.5-wd0.01-seed0"
+SECONDS = 180
+
+
+def one_long_run(study: dict[str, Any]) -> None:
+    """Figure 3 shows a single run of some seconds; the other figures of the paper are left out."""
+    study["figures"] = {"fig3": study["figures"]["fig3"] | {"claims": {}}}
+    sweep_of(study)["sweep"]["optimiser.learning_rate"]["smoke"] = [0.5]
+    sweep_of(study)["epochs"]["smoke"] = EPOCHS
+
+
+def command(*options: str) -> list[str]:
+    target = ("periodic_fig3", "--config", "scale=smoke", "save_interval=0.2")
+    return [str(Path(sys.executable).with_name("snakemake")), *target, *options]
+
+
+def start(workspace: Workspace, *options: str) -> subprocess.Popen[str]:
+    """A Snakemake whose signals do not reach this process."""
+    return subprocess.Popen(
+        command(*options),
+        cwd=workspace.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_state(results: Path) -> None:
+    end = time.monotonic() + SECONDS
+    while not list(results.glob(f"store/run/{RUN}-*/unfinished/e{EPOCHS}/latest.safetensors")):
+        assert time.monotonic() < end, "no state was saved"
+        time.sleep(0.02)
+
+
+def training_logs(workspace: Workspace) -> str:
+    logs = workspace.root.glob(f"results/logs/train_run/{RUN}-*/e{EPOCHS}.log")
+    return "\n".join(path.read_text() for path in logs)
+
+
+def result(results: Path) -> dict[str, bytes]:
+    (folder,) = results.glob(f"store/run/{RUN}-*/e{EPOCHS}")
+    names = ("metrics.parquet", "steps.parquet", "state.safetensors")
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = Workspace.clone(tmp_path_factory.mktemp("killed") / "prepared")
+    workspace.edit_study(one_long_run)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    prepared: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
+    whole = prepared.copy(tmp_path_factory.mktemp("killed") / "whole")
+    whole.make("periodic_fig3")
+    return result(whole.root / "results")
+
+
+@pytest.mark.parametrize(
+    ("number", "whom"),
+    [
+        (signal.SIGINT, "all its processes"),
+        (signal.SIGTERM, "Snakemake alone"),
+        (signal.SIGKILL, "Snakemake alone"),
+        (signal.SIGKILL, "all its processes"),
+    ],
+)
+def test_snakemake_again_just_continues(
+    number: signal.Signals,
+    whom: str,
+    prepared: Workspace,
+    uninterrupted: dict[str, bytes],
+    tmp_path: Path,
+) -> None:
+    workspace = prepared.copy(tmp_path / "workspace")
+    killed = start(workspace)
+    try:
+        wait_for_state(workspace.root / "results")
+        if whom == "Snakemake alone":
+            killed.send_signal(number)
+        else:  # as Ctrl-C does, and the end of a session
+            os.killpg(killed.pid, number)
+        again = start(workspace)
+        printed, _ = again.communicate(timeout=SECONDS)
+        assert again.returncode == 0, printed
+        assert "LockException" not in printed
+        killed.communicate(timeout=SECONDS)
+    finally:
+        killed.kill()
+    assert result(workspace.root / "results") == uninterrupted
+    log = training_logs(workspace)
+    # Either the killed job's state was gone on from, or the job itself lived on and was waited for.
+    assert "continuing after epoch" in log or "nothing to train" in log
+    assert (workspace.root / "results/smoke/figures/periodic_fig3.pdf").exists()
+
+
+def test_two_clones_on_one_store_work_at_once(
+    prepared: Workspace, uninterrupted: dict[str, bytes], tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    clones = [prepared.copy(tmp_path / name) for name in ("one", "two")]
+    jobs = [start(clone, f"results={shared}") for clone in clones]
+    printed = [job.communicate(timeout=SECONDS)[0] for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0], "\n".join(printed)
+    assert result(shared) == uninterrupted
+    assert not list(shared.rglob(".writing-*"))
+    for clone in clones:
+        left = start(clone, f"results={shared}", "-n")
+        printed_again, _ = left.communicate(timeout=SECONDS)
+        assert left.returncode == 0
+        assert "Nothing to be done" in printed_again or "train_run" not in printed_again
