@@ -38,7 +38,9 @@ def before_destabilisation(metrics: pd.DataFrame, *, epochs: int, number: int) -
     Raises:
         PerigeeError: the parent has too few destabilisations, or none so late.
     """
-    found = find_destabilisations(metrics["train_loss"], metrics["weight_norm"])
+    found = find_destabilisations(
+        metrics["train_loss"].to_numpy(dtype=float), metrics["weight_norm"].to_numpy(dtype=float)
+    )
     onsets = [int(metrics["epoch"].iloc[one.norm_onset]) for one in found]
     course = (
         f"its {len(onsets)} destabilisations begin at epochs {', '.join(map(str, onsets))}"
