@@ -1,9 +1,9 @@
 """What saving a run's state costs, as a share of training time at the default interval.
 
 The state is saved every `save_interval` seconds (config/config.yaml) in the training process. Two
-states are saved: that of a run of periodic_fig3 at laptop scale at its end, and one of the size of a
-ResNet-18 of width 64 with momentum (11 million weights) with the steps of 1,000 epochs of CIFAR. And
-the watch that looks after every step whether it is time to save is timed against none.
+states are saved: that of a run of periodic_fig3 at laptop scale at its end, and one of the size of
+a ResNet-18 of width 64 with momentum (11 million weights) with the steps of 1,000 epochs of CIFAR.
+And the watch that looks after every step whether it is time to save is timed against none.
 
     python benchmarks/saving.py
 """

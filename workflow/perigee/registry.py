@@ -193,6 +193,14 @@ REGISTRY: dict[str, dict[str, Registration]] = {
             seed=integer(minimum=0),
         ),
     },
+    "fork": {
+        "at_epoch": _block("analysis.forks:at_epoch", epoch=integer(minimum=0)),
+        "before_destabilisation": _block(
+            "analysis.forks:before_destabilisation",
+            epochs=integer(minimum=0),
+            number=integer(1, minimum=1),
+        ),
+    },
     "quantity": {
         "column_statistic": _block(
             "claims.columns:column_statistic",

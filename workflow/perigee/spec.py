@@ -47,6 +47,7 @@ class RunSpec:
         batch_size: images in a mini-batch; the last, smaller one of an epoch is kept.
         seed: of the initialisation and of the order of the data.
         precision: "float32" (strict), "tf32" (float32 with TF32 matrix units) or "float64".
+        parent: the run whose checkpoint this one starts from; None starts at the initialisation.
     """
 
     dataset: Component
@@ -57,6 +58,7 @@ class RunSpec:
     batch_size: int
     seed: int
     precision: str
+    parent: Parent | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
@@ -67,11 +69,40 @@ class RunSpec:
             batch_size=values["batch_size"],
             seed=values["seed"],
             precision=values["precision"],
+            parent=Parent.from_dict(values["parent"]) if values.get("parent") else None,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """The plain form: nested dictionaries of JSON values."""
-        return {**vars(self), **{key: getattr(self, key).to_dict() for key in COMPONENT_FIELDS}}
+        plain = {key: value for key, value in vars(self).items() if key != "parent"}
+        parent = {} if self.parent is None else {"parent": self.parent.to_dict()}
+        return plain | {key: getattr(self, key).to_dict() for key in COMPONENT_FIELDS} | parent
+
+
+@dataclass(frozen=True)
+class Parent:
+    """Where a forked run starts from.
+
+    Attributes:
+        run: the parent.
+        epochs: how many of its epochs are trained before the fork is resolved.
+        at: the rule that finds the epoch of the checkpoint, on the parent's measured course.
+    """
+
+    run: RunSpec
+    epochs: int
+    at: Component
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Parent:
+        """The inverse of `to_dict`."""
+        return cls(
+            RunSpec.from_dict(values["run"]), values["epochs"], Component.from_dict(values["at"])
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plain form."""
+        return {"run": self.run.to_dict(), "epochs": self.epochs, "at": self.at.to_dict()}
 
 
 @dataclass(frozen=True)

@@ -58,15 +58,26 @@ def dataset_identity(dataset: Component) -> Identity:
 
 
 def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
-    """A training run, whatever its number of epochs."""
+    """A training run, whatever its number of epochs.
+
+    Args:
+        spec: of the run; a parent is trained on the same data set.
+        dataset_digest: of the data set.
+    """
     components = {kind: getattr(spec, kind) for kind in COMPONENT_FIELDS if kind != "dataset"}
+    inputs = {"dataset": dataset_digest}
+    if spec.parent is not None:
+        components["fork"] = spec.parent.at
+        inputs["parent"] = run_identity(spec.parent.run, dataset_digest).digest
     code = _code("train.py", components)
     rule = spec.optimiser.parameters
     name = (
         f"{spec.model.name}-{spec.dataset.name}-lr{_short(rule['learning_rate'])}"
         f"-wd{_short(rule['weight_decay'])}-seed{spec.seed}"
     )
-    return Identity("run", name, spec.to_dict(), code, {"dataset": dataset_digest})
+    if spec.parent is not None:
+        name += f"-fork-{spec.parent.at.name}"
+    return Identity("run", name, spec.to_dict(), code, inputs)
 
 
 def table_identity(name: str, analysis: Component, runs: Sequence[Mapping[str, Any]]) -> Identity:

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from perigee import registry
 from perigee.data.arrays import ArrayDataset
+from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
 from perigee.interruption import StopRequest
 from perigee.progress import RunProgress
 from perigee.spec import RunSpec
 from perigee.store.datasets import DATA
-from perigee.store.provenance import folder_digest, hardware, is_complete, versions
-from perigee.store.runs import run_details, spare_folder, unfinished_folder, write_tables
+from perigee.store.provenance import (
+    folder_digest,
+    hardware,
+    is_complete,
+    read_product,
+    versions,
+)
+from perigee.store.runs import (
+    read_tables,
+    run_details,
+    spare_folder,
+    unfinished_folder,
+    write_tables,
+)
 from perigee.store.spares import keep_spare, restore_spare
+from perigee.store.trajectories import read_checkpoint, trajectory_name
 from perigee.store.writing import product_writer
 from perigee.training.execution import prepare
 from perigee.training.resuming import resume, save_final_state
 from perigee.training.trainer import Trainer, train
-from perigee.training.trajectory import TrajectoryWriter, trajectory_name
+from perigee.training.trajectory import TrajectoryWriter
 from perigee.training.watching import RunWatch
 
 logger = logging.getLogger("perigee")
@@ -42,6 +58,7 @@ class TrainingJob:
         keep_every: keep a checkpoint every so many epochs; None keeps none.
         progress_interval: seconds between progress lines.
         save_interval: seconds between saves of the state.
+        parent: folder of the parent's version that the run forks from; None for a run without.
     """
 
     identity: Identity
@@ -53,6 +70,7 @@ class TrainingJob:
     keep_every: int | None
     progress_interval: float
     save_interval: float
+    parent: Path | None = None
 
     @property
     def run_folder(self) -> Path:
@@ -86,9 +104,9 @@ class TrainingJob:
             OSError: a file cannot be written.
         """
         data = ArrayDataset.load(self.dataset / DATA)
-        trainer = Trainer(
-            self.spec, data, prepare(self.device, self.spec.precision, data.image_shape)
-        )
+        execution = prepare(self.device, self.spec.precision, data.image_shape)
+        fork_epoch, start = self._fork()
+        trainer = Trainer(self.spec, data, execution, start)
         unfinished = unfinished_folder(self.run_folder, self.epochs)
         trajectory = (
             None
@@ -116,6 +134,8 @@ class TrainingJob:
             seconds=watch.seconds,
             sessions=watch.sessions,
         )
+        if fork_epoch is not None:
+            details["fork_epoch"] = fork_epoch
         with product_writer(self.out, self.identity, **details) as product:
             write_tables(product.aside, record.metrics_table(), record.steps_table())
             save_final_state(product.aside, trainer)
@@ -123,6 +143,25 @@ class TrainingJob:
                 trajectory.finish(product.aside)
         keep_spare(self.out, spare_folder(self.run_folder, self.epochs))
         shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _fork(self) -> tuple[int | None, dict[str, Any] | None]:
+        """The parent's epoch that the run starts from, and the checkpoint."""
+        parent = self.spec.parent
+        if parent is None:
+            return None, None
+        if self.parent is None:
+            raise PerigeeError(f"{self.identity.name} forks from another run; give its folder.")
+        metrics, _, provenance = read_tables(self.parent)
+        if provenance.digest != self.identity.inputs["parent"]:
+            raise PerigeeError(
+                f"{self.parent} holds the run {provenance.digest}, but "
+                f"{self.identity.inputs['parent']} is forked from; give that one's folder."
+            )
+        epoch = registry.load("fork", parent.at)(metrics, **parent.at.parameters)
+        (name,) = [n for n in provenance.files if re.fullmatch(r"trajectory-every\d+\.npy", n)]
+        read_product(self.parent, [name, Path(name).with_suffix(".json").name])
+        logger.info("starting from epoch %d of %s", epoch, self.parent)
+        return epoch, read_checkpoint(self.parent / name, epoch)
 
 
 def _session() -> dict[str, Any]:

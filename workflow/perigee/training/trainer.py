@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -31,9 +31,17 @@ class Trainer:
         spec: the run.
         dataset: the data set that the spec names.
         execution: where and how to compute.
+        start: parameters and BatchNorm statistics by name that the run starts with instead of the
+            initialisation's; the optimiser starts afresh (our choice).
     """
 
-    def __init__(self, spec: RunSpec, dataset: ArrayDataset, execution: Execution) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        dataset: ArrayDataset,
+        execution: Execution,
+        start: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         self.spec = spec
         self.execution = execution
         self.data = DeviceDataset.load(
@@ -43,6 +51,9 @@ class Trainer:
         model = build_model(
             dataset.image_shape, dataset.classes, spec.seed, **spec.model.parameters
         )
+        if start is not None:
+            given = {name: torch.from_numpy(value) for name, value in start.items()}
+            model.load_state_dict(model.state_dict() | given)
         self.model = model.to(device=execution.device, dtype=execution.dtype)
         self.parameters = FlatParameters(self.model)
         rule = dict(spec.optimiser.parameters)

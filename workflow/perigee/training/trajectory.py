@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
+from perigee.store.trajectories import trajectory_name
 from perigee.store.writing import link_or_copy
 from perigee.training.record import RunRecord
 from perigee.training.trainer import Trainer
@@ -21,11 +22,6 @@ STATISTICS = ("running_mean", "running_var")
 def kept_at(epochs: int, every: int) -> list[int]:
     """Epochs whose checkpoints are kept: 0 (the initialisation), every ``every``-th, the last."""
     return sorted({*range(0, epochs + 1, every), epochs})
-
-
-def trajectory_name(every: int) -> str:
-    """Of the file that holds a checkpoint every so many epochs."""
-    return f"trajectory-every{every}.npy"
 
 
 class TrajectoryWriter:
