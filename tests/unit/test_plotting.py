@@ -175,21 +175,22 @@ def test_the_stamp_fits_the_width_of_the_figure(deviations: int, tmp_path: Path)
 
 
 def metrics_table() -> pd.DataFrame:
-    """Two rates, two seeds; the higher rate's first seed stops after its second epoch."""
+    """Two rates, two seeds; the higher rate's first seed stops in its second epoch."""
     rows = []
     for rate in (0.1, 3.0):
         for seed in (4, 5):
             stopped = rate == 3.0 and seed == 4
-            for epoch in range(2 if stopped else 4):
+            for epoch in range(3 if stopped else 4):
+                lost = stopped and epoch == 2
                 rows.append(
                     {
                         "optimiser.learning_rate": rate,
                         "seed": seed,
                         "stopped": stopped,
                         "epoch": epoch,
-                        "train_loss": rate + seed + epoch,
+                        "train_loss": np.nan if lost else rate + seed + epoch,
                         "effective_learning_rate": rate * (epoch + 1),
-                        "effective_gradient_norm": seed + epoch + 1.0,
+                        "effective_gradient_norm": np.inf if lost else seed + epoch + 1.0,
                     }
                 )
     return pd.DataFrame(rows)
@@ -203,17 +204,20 @@ def test_a_line_for_each_rate_of_the_first_seed() -> None:
     draw_over_epochs(axes, metrics_table(), "train_loss", COLOURS)
     curves = {line.get_color(): line for line in axes.lines if line.get_marker() != "x"}
     assert curves["#000000"].get_xydata().tolist() == [[e, 0.1 + 4 + e] for e in range(4)]
-    assert curves["#ff0000"].get_xydata().tolist() == [[e, 3.0 + 4 + e] for e in range(2)]
+    assert curves["#ff0000"].get_xydata()[:2].tolist() == [[e, 3.0 + 4 + e] for e in range(2)]
     assert len(axes.lines) == 3  # and the cross
     handles, labels = axes.get_legend_handles_labels()
     assert {label: handle.get_color() for handle, label in zip(handles, labels, strict=True)} == {
         "0.1": "#000000",
-        "3": "#ff0000",
+        "3 (× stopped)": "#ff0000",
     }
 
 
-def test_a_cross_ends_the_line_of_a_stopped_run_and_of_no_other() -> None:
-    _, axes = plt.subplots()
+def test_a_cross_marks_the_last_finite_point_of_a_stopped_run_and_of_no_other() -> None:
+    _, (phases, axes) = plt.subplots(1, 2)
+    draw_phase_diagram(phases, metrics_table(), COLOURS)
+    (cross,) = [line for line in phases.lines if line.get_marker() == "x"]
+    assert cross.get_xydata().tolist() == [[6, 6]]
     draw_over_epochs(axes, metrics_table(), "train_loss", COLOURS)
     (cross,) = [line for line in axes.lines if line.get_marker() == "x"]
     assert (*cross.get_xdata(), *cross.get_ydata()) == (1, 3.0 + 4 + 1)
@@ -224,11 +228,11 @@ def test_the_phase_diagram_shows_the_first_seed_from_a_star_on() -> None:
     _, axes = plt.subplots()
     draw_phase_diagram(axes, metrics_table(), COLOURS)
     assert axes.get_xscale() == axes.get_yscale() == "log"
-    curves = {line.get_color(): line for line in axes.lines if line.get_marker() != "*"}
+    curves = {line.get_color(): line for line in axes.lines if line.get_marker() == "None"}
     stars = {line.get_color(): line for line in axes.lines if line.get_marker() == "*"}
     assert curves["#000000"].get_xdata().tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert curves["#000000"].get_ydata().tolist() == [5, 6, 7, 8]
-    assert curves["#ff0000"].get_xydata().tolist() == [[3, 5], [6, 6]]
+    assert curves["#ff0000"].get_xydata()[:2].tolist() == [[3, 5], [6, 6]]
     assert stars.keys() == curves.keys()
     for colour, star in stars.items():
         assert star.get_xydata().tolist() == [curves[colour].get_xydata()[0].tolist()]

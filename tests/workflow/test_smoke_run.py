@@ -235,7 +235,7 @@ def test_what_nothing_refers_to_is_listed_and_removed_when_told(workspace: Works
     for rate in LEARNING_RATES:
         assert (f"-lr{rate:g}-" in listed.stdout) == (rate != 0.1)
     assert len(list(runs.iterdir())) == len(LEARNING_RATES)
-    removed = workspace.by_hand(*clean, "--remove")
+    removed = workspace.by_hand(*clean, "--remove", "--yes")
     assert removed.returncode == 0, removed.stdout
     assert [path.name.split("-")[2] for path in runs.iterdir()] == ["lr0.1"]
     assert "0 folders" in workspace.by_hand(*clean).stdout

@@ -9,12 +9,13 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 import perigee
 from perigee.errors import PerigeeError
+from perigee.failures import reason
 from perigee.identity.products import Identity
 
 logger = logging.getLogger("perigee")
@@ -31,31 +32,37 @@ Papers = Annotated[
     list[str] | None, typer.Option("--paper", help="A paper to include; may be repeated.")
 ]
 Results = Annotated[str | None, typer.Option(help="The results folder.")]
+Configuration = Annotated[
+    Path, typer.Option("--config", help="The configuration whose figures count.")
+]
+ResultsFolder = Annotated[
+    Path | None, typer.Option("--results", help="The results folder, if not the configuration's.")
+]
 
 
 def program(main: Callable[..., None]) -> Callable[[], None]:
     """Make a command-line program of a function whose parameters are its options.
 
-    A `PerigeeError` ends it with one sentence and exit status 1 (or its own). Any other exception
-    does so too; its traceback goes to the file given as ``--log``, or to the terminal if there is
-    none.
+    An exception ends it with exit status 1 (or its own) and one last line: the program, what it was
+    to write, why it failed, and the log. The traceback of one that is no `PerigeeError` goes to the
+    file given as ``--log``, or to the terminal if there is none.
     """
 
     @functools.wraps(main)
     def logged(**options: Any) -> None:
         log: Path | None = options.get("log")
-        _set_up_logging(log)
-        name = Path(sys.argv[0]).name
         try:
+            _set_up_logging(log)
             _require_own_library(Path(inspect.getfile(main)))
             main(**options)
-        except (PerigeeError, OSError) as error:
-            _fail(f"{name}: {error}", getattr(error, "exit_status", 1))
         except Exception as error:
-            if log is None:
+            foreseen = isinstance(error, PerigeeError | OSError)
+            if log is None and not foreseen:
                 raise
-            logging.getLogger("perigee.traceback").exception("%s failed", name)
-            _fail(f"{name} failed: {type(error).__name__}: {error} (traceback in {log})")
+            if not foreseen:
+                logging.getLogger("perigee.traceback").exception("failed")
+            logger.error(_last_word(error, options.get("out"), log))
+            raise typer.Exit(getattr(error, "exit_status", 1)) from None
 
     def run() -> None:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -71,6 +78,7 @@ def _set_up_logging(log: Path | None) -> None:
     terminal.setFormatter(logging.Formatter("%(message)s"))
     terminal.addFilter(lambda record: record.name != "perigee.traceback")
     logger.handlers = [terminal]
+    logging.raiseExceptions = False  # a full disk is told once, by the program
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
         file = logging.FileHandler(log, mode="w", encoding="utf-8")
@@ -78,9 +86,10 @@ def _set_up_logging(log: Path | None) -> None:
         logger.handlers.append(file)
 
 
-def _fail(sentence: str, exit_status: int = 1) -> NoReturn:
-    logger.error(sentence)
-    raise typer.Exit(exit_status)
+def _last_word(error: Exception, out: Path | None, log: Path | None) -> str:
+    """One line: program, what it was to write, reason, log."""
+    words = f"{Path(sys.argv[0]).name}: {f'{out}: ' if out else ''}{reason(error, out)}"
+    return f"{words} (log: {log})" if log else words
 
 
 def _require_own_library(script: Path) -> None:

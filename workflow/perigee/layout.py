@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from perigee.identity.canonical import canonical_json, digest
+from perigee.errors import PerigeeError
+from perigee.identity.canonical import DIGEST_LENGTH, canonical_json, digest
 from perigee.identity.products import Identity
 from perigee.paths import CAPTIONS
-from perigee.plan import Plan, PlannedFigure, PlannedRun
+from perigee.plan import Plan, PlannedClaims, PlannedFigure, PlannedRun, PlannedTable
 from perigee.reporting.version import PAGES, pages_version
 from perigee.store.claims import CLAIMS
 from perigee.store.datasets import DATA
@@ -24,6 +25,7 @@ from perigee.store.provenance import PROVENANCE
 from perigee.store.publishing import Publication, outdated_notice
 from perigee.store.runs import STATE, TABLES, longer_versions, planned_epochs, planned_predecessor
 from perigee.store.tables import TABLE
+from perigee.store.writing import written_atomically
 
 DATASET_FILES = (DATA, PROVENANCE)
 RUN_FILES = (*TABLES, PROVENANCE)
@@ -32,6 +34,16 @@ TABLE_FILES = (TABLE, PROVENANCE)
 FIGURE_FILES = (*FILES, PROVENANCE)
 CLAIMS_FILES = (CLAIMS, PROVENANCE)
 """Of a product of each kind; the provenance is written last."""
+
+NAME = rf"[^/]+-[0-9a-f]{{{DIGEST_LENGTH}}}"
+VERSION = rf"{NAME}/e[0-9]+"
+"""What the rules' wildcards may be. Not the planned products, one by one: Snakemake would search
+through all their names for each of its jobs."""
+
+LONG_SPEC = 10_000
+"""Characters from which a spec is told as a file; an argument ends at 128 KiB on Linux."""
+
+SPECS = Path(".snakemake/perigee/specs")
 
 
 class Layout:
@@ -57,19 +69,15 @@ class Layout:
             for run, longer in longer_versions(Path(self.store), plan.runs).items()
         }
         """Runs to be read off a longer version of themselves -> that version's folder."""
+        self._figures = {figure.identity.folder: figure for figure in plan.figures.values()}
+        self._products: dict[str, Any] = {
+            **plan.datasets,
+            **plan.runs,
+            **plan.tables,
+            **self._figures,
+            **plan.claims,
+        }
         self._planned_epochs = planned_epochs(plan.runs.values())
-
-    @property
-    def names(self) -> list[str]:
-        """Of all planned products but runs; what a rule's wildcard ``name`` may be."""
-        figures = [figure.identity.folder for figure in self.plan.figures.values()]
-        folders = [*self.plan.datasets, *self.plan.tables, *self.plan.claims, *figures]
-        return [folder.partition("/")[2] for folder in folders] or ["-"]
-
-    @property
-    def versions(self) -> list[str]:
-        """Of all planned runs; what a rule's wildcard ``version`` may be."""
-        return [folder.partition("/")[2] for folder in self.plan.runs] or ["-"]
 
     def files(self, folder: str, names: Iterable[str]) -> list[str]:
         """Paths of files of a product."""
@@ -82,15 +90,31 @@ class Layout:
 
     def identity(self, kind: str, name: str) -> Identity:
         """Of a planned product."""
-        products: dict[str, Mapping[str, Any]] = {
-            "dataset": self.plan.datasets,
-            "run": self.plan.runs,
-            "table": self.plan.tables,
-            "figure": {f.identity.folder: f for f in self.plan.figures.values()},
-            "claims": self.plan.claims,
-        }
-        identity: Identity = products[kind][f"{kind}/{name}"].identity
+        identity: Identity = self._planned(f"{kind}/{name}").identity
         return identity
+
+    def _planned(self, folder: str) -> Any:
+        """A planned product by its folder below the store.
+
+        Raises:
+            PerigeeError: it is not planned.
+        """
+        if folder not in self._products:
+            raise PerigeeError(
+                f"'{self.store}/{folder}' is no product of the configuration at "
+                f"{self.plan.scale} scale; 'snakemake -n' names those that are to be made."
+            )
+        return self._products[folder]
+
+    def _argument(self, folder: str, spec: Mapping[str, Any]) -> str:
+        """A spec as a program is told it: as JSON, or if that is long as the path of a file."""
+        text = canonical_json(spec)
+        if len(text) < LONG_SPEC:
+            return text
+        path = SPECS / f"{folder}.json"
+        with written_atomically(path) as aside:
+            aside.write_text(text, encoding="utf-8")
+        return str(path)
 
     # Data sets
 
@@ -100,13 +124,14 @@ class Layout:
 
     def dataset_spec(self, name: str) -> str:
         """What build_dataset.py is told."""
-        return canonical_json(self.plan.datasets[f"dataset/{name}"].dataset.to_dict())
+        return canonical_json(self._planned(f"dataset/{name}").dataset.to_dict())
 
     # Runs
 
     def run(self, version: str) -> PlannedRun:
         """A planned run."""
-        return self.plan.runs[f"run/{version}"]
+        run: PlannedRun = self._planned(f"run/{version}")
+        return run
 
     def run_spec(self, version: str) -> str:
         """What train.py is told."""
@@ -137,32 +162,32 @@ class Layout:
 
     def table_spec(self, name: str) -> str:
         """What make_table.py is told."""
-        table = self.plan.tables[f"table/{name}"]
+        table: PlannedTable = self._planned(f"table/{name}")
         runs = [
             {"folder": f"{self.store}/{run.folder}", "swept": dict(swept)}
             for run, swept in zip(table.runs, table.swept, strict=True)
         ]
         spec = {"name": table.identity.name, "analysis": table.analysis.to_dict(), "runs": runs}
-        return canonical_json(spec)
+        return self._argument(table.identity.folder, spec)
 
     def table_inputs(self, name: str) -> list[str]:
         """What make_table needs."""
-        runs = self.plan.tables[f"table/{name}"].runs
-        return [path for run in runs for path in self.still_to_make(run.folder, RUN_FILES)]
+        table: PlannedTable = self._planned(f"table/{name}")
+        return [path for run in table.runs for path in self.still_to_make(run.folder, RUN_FILES)]
 
     # Figures
 
     def figure(self, name: str) -> PlannedFigure:
         """A planned figure, by its folder."""
-        folder = f"figure/{name}"
-        return next(f for f in self.plan.figures.values() if f.identity.folder == folder)
+        figure: PlannedFigure = self._planned(f"figure/{name}")
+        return figure
 
     def figure_spec(self, name: str) -> str:
         """What draw_figure.py is told."""
         figure = self.figure(name)
         tables = {n: f"{self.store}/{t.identity.folder}" for n, t in figure.tables.items()}
         spec = {"key": figure.request.key, "stamp": dict(figure.stamp), "tables": tables}
-        return canonical_json(spec)
+        return self._argument(figure.identity.folder, spec)
 
     def figure_inputs(self, name: str) -> list[str]:
         """What draw_figure needs."""
@@ -208,7 +233,7 @@ class Layout:
 
     def claims_spec(self, name: str) -> str:
         """What judge_claims.py is told."""
-        claims = self.plan.claims[f"claims/{name}"]
+        claims: PlannedClaims = self._planned(f"claims/{name}")
         tables = {n: f"{self.store}/{t.identity.folder}" for n, t in claims.tables.items()}
         spec = {
             "paper": claims.request.paper,
@@ -216,12 +241,16 @@ class Layout:
             "claims": [claim.to_dict() for claim in claims.request.claims],
             "tables": tables,
         }
-        return canonical_json(spec)
+        return self._argument(claims.identity.folder, spec)
 
     def claims_inputs(self, name: str) -> list[str]:
         """What judge_claims needs."""
-        tables = self.plan.claims[f"claims/{name}"].tables.values()
-        return [p for t in tables for p in self.still_to_make(t.identity.folder, TABLE_FILES)]
+        claims: PlannedClaims = self._planned(f"claims/{name}")
+        return [
+            p
+            for t in claims.tables.values()
+            for p in self.still_to_make(t.identity.folder, TABLE_FILES)
+        ]
 
     def claims_folders(self) -> list[str]:
         """Of the verdicts of all figures, in their order."""
@@ -264,5 +293,4 @@ class Layout:
         return [*figures, self.claims_csv, *self.claims_to_judge(), *self.pages]
 
     def _figures_to_draw(self) -> list[str]:
-        folders = [figure.identity.folder for figure in self.plan.figures.values()]
-        return [path for folder in folders for path in self.still_to_make(folder, FIGURE_FILES)]
+        return [p for folder in self._figures for p in self.still_to_make(folder, FIGURE_FILES)]

@@ -13,7 +13,7 @@ from typing import Any
 
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import SCALES
-from perigee.configuration.studies import FigureRequest, TableRequest, read_study
+from perigee.configuration.studies import FigureRequest, TableRequest, study_at
 from perigee.configuration.validation import read_schema, validated
 from perigee.errors import PerigeeError
 from perigee.identity.products import (
@@ -199,8 +199,9 @@ def make_plan(papers: Sequence[str], scale: str) -> Plan:
                 f"config/config.yaml: key 'papers' names '{paper}', but there is no "
                 f"config/studies/{paper}.yaml; known are {known}."
             )
+        document = read_yaml(path)
         for name in SCALES:
-            requests[name] |= {figure.key: figure for figure in read_study(path, name)}
+            requests[name] |= {figure.key: figure for figure in study_at(document, path, name)}
     planner = _Planner()
     return Plan(
         scale,
@@ -209,6 +210,35 @@ def make_plan(papers: Sequence[str], scale: str) -> Plan:
             for key, request in requests[scale].items()
         },
     )
+
+
+def plans_at_all_scales(configuration: Path, results: Path | None) -> tuple[list[Plan], Path]:
+    """The plan at every scale, and the store, for a program that keeps house.
+
+    Args:
+        configuration: a file such as config/config.yaml.
+        results: the results folder; None for the configuration's.
+
+    Raises:
+        PerigeeError: anything in the files is wrong.
+    """
+    settings = checked_configuration(read_yaml(configuration))
+    plans = [make_plan(settings["papers"], scale) for scale in SCALES]
+    return plans, (results or Path(settings["results"])) / "store"
+
+
+def references(plans: Iterable[Plan]) -> dict[str, set[str]]:
+    """Which products some plans need.
+
+    Returns:
+        Folder below the store -> keys of the figures that are made of it, itself included.
+    """
+    found: dict[str, set[str]] = {}
+    for plan in plans:
+        for key, figure in plan.figures.items():
+            for folder in figure.folders:
+                found.setdefault(folder, set()).add(key)
+    return found
 
 
 class _Planner:

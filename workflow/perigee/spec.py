@@ -7,7 +7,7 @@ goes on and what is kept of it are not part of it (design: identity of a run).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 Scalar = bool | int | float | str | None
@@ -74,10 +74,9 @@ class RunSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """The plain form: nested dictionaries of JSON values."""
-        plain = asdict(self)
+        plain = {**vars(self), **{key: getattr(self, key).to_dict() for key in COMPONENT_FIELDS}}
         del plain["parent"]
-        parent = {} if self.parent is None else {"parent": self.parent.to_dict()}
-        return plain | {key: getattr(self, key).to_dict() for key in COMPONENT_FIELDS} | parent
+        return plain if self.parent is None else plain | {"parent": self.parent.to_dict()}
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,16 @@ for variable, folder in (
 
 from perigee.configuration.reading import read_yaml
 from perigee.errors import PerigeeError
+from perigee.failures import failed_jobs
 from perigee.layout import (
     CLAIMS_FILES,
     DATASET_FILES,
     FIGURE_FILES,
+    NAME,
     RUN_FILES,
     TABLE_FILES,
     TRAINED_RUN_FILES,
+    VERSION,
     Layout,
 )
 from perigee.plan import checked_configuration, make_plan
@@ -89,7 +92,11 @@ def figures_to_plan():
     return [key for name in beside for key in NAMED[name]]
 
 
+onerror:
+    print(*failed_jobs("".join(Path(path).read_text() for path in log)), sep="\n")
+
+
 wildcard_constraints:
-    name="|".join(map(re.escape, layout.names)),
-    version="|".join(map(re.escape, layout.versions)),
+    name=NAME,
+    version=VERSION,
     key="|".join(plan.figures),

@@ -1,56 +1,60 @@
-"""List what the store holds that no configured figure refers to, and remove it if told to."""
+"""List what the store holds that nothing needs any more, and remove it if told to."""
 
-import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from perigee.cli import program
-from perigee.configuration.reading import read_yaml
-from perigee.configuration.scales import SCALES
-from perigee.plan import checked_configuration, make_plan
-from perigee.store.housekeeping import leftovers
+from perigee.cli import Configuration, ResultsFolder, program
+from perigee.errors import PerigeeError
+from perigee.plan import plans_at_all_scales, references
+from perigee.store.housekeeping import leftovers, remove
 from perigee.store.runs import METRICS, longer_versions
 
 
 @program
 def main(
-    configuration: Annotated[
-        Path, typer.Option("--config", help="The configuration whose figures count.")
-    ] = Path("config/config.yaml"),
-    results: Annotated[
-        Path | None, typer.Option(help="The results folder, if not the configuration's.")
-    ] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Remove what is listed.")] = False,
+    configuration: Configuration = Path("config/config.yaml"),
+    results: ResultsFolder = None,
+    remove_listed: Annotated[
+        bool, typer.Option("--remove", help="Remove what is listed, once you have agreed.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree beforehand, as scripts must.")] = False,
 ) -> None:
-    """List what the store holds that no configured figure refers to, and remove it if told to.
+    """List what the store holds that nothing needs any more, and remove it if told to.
 
     Figures of all three scales count as configured. Without --remove nothing is touched.
     """
-    settings = checked_configuration(read_yaml(configuration))
-    store = (results or Path(settings["results"])) / "store"
-    referenced: set[str] = set()
-    for scale in SCALES:
-        plan = make_plan(settings["papers"], scale)
+    plans, store = plans_at_all_scales(configuration, results)
+    referenced = set(references(plans))
+    for plan in plans:
         # A longer version is needed for as long as the planned one is to be read off it.
         missing = {f: run for f, run in plan.runs.items() if not (store / f / METRICS).exists()}
-        referenced |= plan.referenced_folders | set(longer_versions(store, missing).values())
+        referenced |= set(longer_versions(store, missing).values())
     found = leftovers(store, referenced)
     for leftover in found:
         megabytes = leftover.bytes / 1e6
         typer.echo(
             f"{megabytes:10.1f} MB  {leftover.days:6.1f} days  {leftover.path}  {leftover.reason}"
         )
-    total = sum(leftover.bytes for leftover in found) / 1e6
-    if not remove:
-        typer.echo(f"{len(found)} folders, {total:.1f} MB; --remove removes them.")
+    total = f"{len(found)} folders, {sum(leftover.bytes for leftover in found) / 1e6:.1f} MB"
+    if not remove_listed or not found:
+        typer.echo(f"{total}; --remove removes them." if found else total)
         return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise PerigeeError(
+                "--remove asks before it removes, and there is no terminal to ask in; give --yes "
+                "too."
+            )
+        typer.confirm(f"Remove these {total}?", abort=True)
+    gone = [leftover for leftover in found if remove(leftover, store)]
     for leftover in found:
-        shutil.rmtree(leftover.path)
-        if leftover.path.parent.parent.name == "run" and not any(leftover.path.parent.iterdir()):
-            leftover.path.parent.rmdir()
-    typer.echo(f"{len(found)} folders, {total:.1f} MB removed.")
+        if leftover not in gone:
+            typer.echo(f"{leftover.path} was left: a job is at work on it.")
+    freed = sum(leftover.bytes for leftover in gone) / 1e6
+    typer.echo(f"{len(gone)} folders, {freed:.1f} MB removed.")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,13 @@ def read_study(path: Path, scale: str) -> list[FigureRequest]:
     Raises:
         PerigeeError: anything in the file is wrong.
     """
+    return study_at(read_yaml(path), path, scale)
+
+
+def study_at(document: Mapping[str, Any], path: Path, scale: str) -> list[FigureRequest]:
+    """All figures of a study file that was read, at one scale; see `read_study`."""
     file = shown(path)
-    document = at_scale(read_yaml(path), scale, file)
-    study = validated(document, read_schema("study"), file)
+    study = validated(at_scale(document, scale, file), read_schema("study"), file)
     if study["study"] != path.stem:
         raise PerigeeError(
             f"{file}: key 'study' is '{study['study']}', but the file is named '{path.stem}'; "
@@ -221,14 +226,18 @@ def resolved_run(run: Mapping[str, Any], where: str, file: str) -> RunSpec:
     Raises:
         PerigeeError: a key or value is wrong.
     """
-    schema = read_schema("study")
-    run_schema = {**schema["$defs"]["run"], "$defs": schema["$defs"]}
-    checked = validated(dict(run), run_schema, file, where)
+    checked = validated(dict(run), _run_schema(), file, where)
     components = {
         kind: validated_component(kind, checked[kind], file, f"{where}.{kind}").to_dict()
         for kind in COMPONENT_FIELDS
     }
     return RunSpec.from_dict(checked | components)
+
+
+@cache
+def _run_schema() -> dict[str, Any]:
+    schema = read_schema("study")
+    return {**schema["$defs"]["run"], "$defs": schema["$defs"]}
 
 
 def _set(run: dict[str, Any], dotted: str, value: Any, where: str, file: str) -> None:

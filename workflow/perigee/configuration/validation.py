@@ -48,8 +48,9 @@ def validated(document: Any, schema: Mapping[str, Any], file: str, key: str = ""
     """
     completed = _complete(document, schema, schema)
     _refuse_not_finite(completed, file, key)
-    validator = jsonschema.Draft202012Validator(dict(schema))
-    error = jsonschema.exceptions.best_match(validator.iter_errors(completed))
+    error = jsonschema.exceptions.best_match(
+        jsonschema.Draft202012Validator(schema).iter_errors(completed)
+    )
     if error is not None:
         path = key + "".join(
             f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
@@ -61,9 +62,22 @@ def validated(document: Any, schema: Mapping[str, Any], file: str, key: str = ""
 def validated_component(kind: str, value: Mapping[str, Any], file: str, key: str) -> Component:
     """A building block with all its parameters, checked against its line in the registry.
 
+    The runs of a sweep have most blocks in common; each is checked once.
+
     Raises:
         PerigeeError: no such block, or its parameters are wrong.
     """
+    spelling = (kind, repr(value))  # tells 1 from 1.0 from "1"
+    if spelling not in _CHECKED:
+        _CHECKED[spelling] = _checked_component(kind, value, file, key)
+    return _CHECKED[spelling]
+
+
+_CHECKED: dict[tuple[str, str], Component] = {}
+"""Blocks by kind and spelling."""
+
+
+def _checked_component(kind: str, value: Mapping[str, Any], file: str, key: str) -> Component:
     known = REGISTRY[kind]
     name = value.get("name")
     if name not in known:

@@ -27,6 +27,7 @@ HARMLESS = (
     "perigee.configuration",
     "perigee.data.downloading",
     "perigee.errors",
+    "perigee.failures",
     "perigee.identity",
     "perigee.interruption",
     "perigee.paths",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -15,28 +16,30 @@ def draw_over_epochs(
 ) -> None:
     """One line for each learning rate, of the first seed.
 
-    A cross ends the line of a run that stopped because its loss was not finite.
+    A cross marks the last finite point of a run that stopped because its loss was not finite.
 
     Args:
-        axes: gets the lines, labelled with the learning rate.
+        axes: gets the lines, labelled with the learning rate and whether the run stopped.
         metrics: a table of `perigee.analysis.run_metrics`.
         quantity: the column on the vertical axis.
         colours: a colour for each learning rate.
     """
     for rate, run in _first_seed_runs(metrics):
-        axes.plot(run["epoch"], run[quantity], color=colours[rate], label=f"{rate:g}")
-        if run["stopped"].any():
-            end = run.iloc[-1]
-            axes.plot(end["epoch"], end[quantity], "x", color=colours[rate])
+        stopped = " (× stopped)" if run["stopped"].any() else ""
+        axes.plot(run["epoch"], run[quantity], color=colours[rate], label=f"{rate:g}{stopped}")
+        if stopped:
+            _draw_cross(axes, run, "epoch", quantity, colours[rate])
 
 
 def draw_phase_diagram(axes: Axes, metrics: pd.DataFrame, colours: Mapping[Hashable, str]) -> None:
     """Effective learning rate against effective gradient norm, both logarithmic; first seed.
 
-    A star marks the start (Lobacheva et al. 2021, Figure 3).
+    A star marks the start (Lobacheva et al. 2021, Figure 3), a cross the last finite point of a
+    run that stopped.
     """
+    horizontal, vertical = "effective_learning_rate", "effective_gradient_norm"
     for rate, run in _first_seed_runs(metrics):
-        x, y = run["effective_learning_rate"], run["effective_gradient_norm"]
+        x, y = run[horizontal], run[vertical]
         axes.plot(x, y, color=colours[rate], label=f"{rate:g}", linewidth=0.7)
         axes.plot(
             x.iloc[0],
@@ -48,7 +51,15 @@ def draw_phase_diagram(axes: Axes, metrics: pd.DataFrame, colours: Mapping[Hasha
             markeredgewidth=0.6,
             zorder=4,
         )
+        if run["stopped"].any():
+            _draw_cross(axes, run, horizontal, vertical, colours[rate])
     axes.set(xscale="log", yscale="log")
+
+
+def _draw_cross(axes: Axes, run: pd.DataFrame, x: str, y: str, colour: str) -> None:
+    # Above the star: a run that stopped in its first epoch has both on one point.
+    end = run[np.isfinite(run[[x, y]]).all(axis=1)].tail(1)
+    axes.plot(end[x], end[y], "x", color=colour, markeredgewidth=1.5, zorder=5)
 
 
 def _first_seed_runs(metrics: pd.DataFrame) -> Iterator[tuple[float, pd.DataFrame]]:

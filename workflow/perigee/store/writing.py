@@ -76,12 +76,17 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
         provenance.save(aside / PROVENANCE)
         for path in aside.iterdir():
             force_to_disk(path)
-        with FileLock(folder.parent / f".{folder.name}.lock"):
+        with FileLock(writers_lock(folder)):
             made_meanwhile = _changed_since(folder / PROVENANCE, started)
             if not (made_meanwhile and is_complete(folder, identity.digest, files)):
                 _move_into(folder, aside, files)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def writers_lock(folder: Path) -> Path:
+    """Held while a product's files are moved into its folder."""
+    return folder.parent / f".{folder.name}.lock"
 
 
 def remove_abandoned(folder: Path) -> None:

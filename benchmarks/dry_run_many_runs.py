@@ -1,0 +1,117 @@
+"""Time that a dry run takes longer for a figure of 1,000 runs than for one of 10.
+
+Each study has one figure, periodic_fig3, with 10 learning rates and 1 or 100 seeds at every scale,
+in a temporary copy of the repository's files. Once all runs are still to be trained, once all
+products lie in the store (small files in the place of real ones: a dry run looks whether they are
+there). `--quiet all` leaves out what Snakemake prints of each job.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from unittest import mock
+
+import yaml
+from common import Report, Summary, Target, main, timed_alternately
+from dry_run import NOTHING_TO_DO, copy_repository, snakemake
+
+from perigee.identity.products import Identity
+from perigee.layout import CLAIMS_FILES, DATASET_FILES, FIGURE_FILES, TABLE_FILES, TRAINED_RUN_FILES
+from perigee.plan import Plan, make_plan
+from perigee.store.figures import publish
+from perigee.store.provenance import PROVENANCE
+from perigee.store.writing import product_writer
+
+MANY, FEW = 1000, 10
+RATES = [0.01 * (i + 1) for i in range(FEW)]
+FIGURE, SCALE = "periodic_fig3", "smoke"
+ARGUMENTS = ("-n", FIGURE, "--config", f"scale={SCALE}", "papers=[periodic]")
+FILES = {
+    "claims": CLAIMS_FILES,
+    "dataset": DATASET_FILES,
+    "figure": FIGURE_FILES,
+    "run": TRAINED_RUN_FILES,
+    "table": TABLE_FILES,
+}
+TO_TRAIN, STORED, QUIET = "to be trained", "all in the store", "to be trained, --quiet all"
+
+
+def set_runs(folder: Path, runs: int) -> None:
+    """Leave one figure in the study, with that many runs."""
+    path = folder / "config/studies/periodic.yaml"
+    study = yaml.safe_load(path.read_text())
+    figure = study["figures"]["fig3"] | {"claims": {}}
+    figure["tables"]["runs"]["runs"][0]["sweep"] = {
+        "optimiser.learning_rate": RATES,
+        "seed": list(range(runs // len(RATES))),
+    }
+    path.write_text(yaml.safe_dump(study | {"figures": {"fig3": figure}}, sort_keys=False))
+
+
+def fill_store(folder: Path) -> None:
+    """Put small files in the place of every product, and publish the figure."""
+    with mock.patch("perigee.plan.STUDIES", folder / "config/studies"):
+        plan = make_plan(["periodic"], SCALE)
+    store = folder / "results/store"
+    for product, identity in planned_products(plan).items():
+        with product_writer(store / product, identity, epochs=1, seed=0) as writer:
+            for name in set(FILES[identity.kind]) - {PROVENANCE}:
+                (writer.aside / name).write_text(name)
+    figure = plan.figures[FIGURE].identity.folder
+    publish(store / figure, folder / "results" / SCALE / "figures", FIGURE)
+
+
+def planned_products(plan: Plan) -> dict[str, Identity]:
+    """Identities of all products by their folders."""
+    figures = {figure.identity.folder: figure for figure in plan.figures.values()}
+    products = {**plan.datasets, **plan.runs, **plan.tables, **plan.claims, **figures}
+    return {folder: product.identity for folder, product in products.items()}
+
+
+def dry_run(folder: Path, expected: str, *options: str) -> Callable[[int], None]:
+    """A way to be timed; what is expected must stand in what it says, spaces apart."""
+
+    def way(repetition: int) -> None:
+        said = snakemake(folder, [*ARGUMENTS, *options])
+        if expected not in " ".join(said.split()):
+            sys.exit(f"The dry run did not say '{expected}':\n{said}")
+
+    return way
+
+
+def measure(repetitions: int) -> Report:
+    with tempfile.TemporaryDirectory() as name:
+        ways = {}
+        for runs in (FEW, MANY):
+            untrained, stored = (Path(name) / f"{runs} {state}" for state in (TO_TRAIN, STORED))
+            copy_repository(untrained)
+            set_runs(untrained, runs)
+            shutil.copytree(untrained, stored)
+            fill_store(stored)
+            expected = f"train_run {runs}"
+            ways[f"{runs} runs, {TO_TRAIN}"] = dry_run(untrained, expected)
+            ways[f"{runs} runs, {QUIET}"] = dry_run(untrained, "", "--quiet", "all")
+            ways[f"{runs} runs, {STORED}"] = dry_run(stored, NOTHING_TO_DO)
+        seconds = timed_alternately(ways, repetitions, warm_up=1)
+    differences = {}
+    for state in (TO_TRAIN, QUIET, STORED):
+        many, few = seconds[f"{MANY} runs, {state}"], seconds[f"{FEW} runs, {state}"]
+        longer = [a - b for a, b in zip(many, few, strict=True)]
+        differences[f"{MANY} - {FEW} runs, {state}: s"] = Summary.of(longer)
+    return Report(
+        figures={
+            **{f"{way}: s": Summary.of(found) for way, found in seconds.items()},
+            **differences,
+        },
+        target=Target(f"{MANY} - {FEW} runs, {TO_TRAIN}: s", "<=", 3),
+        conditions={"scale": SCALE, "snakemake": metadata.version("snakemake")},
+    )
+
+
+if __name__ == "__main__":
+    main(__doc__ or "", repetitions=5, measure=measure)

@@ -1,0 +1,134 @@
+"""What a failed program and a failed workflow tell in their last lines."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from perigee.cli import LogFile, program
+from perigee.errors import PerigeeError
+from perigee.failures import failed_jobs, reason
+
+FULL = Path("/dev/full")
+
+
+def raised(action: Callable[[], object]) -> Exception:
+    try:
+        action()
+    except Exception as error:
+        return error
+    pytest.fail("nothing was raised")
+
+
+def write_table() -> None:
+    # Through an open file: libraries remove or replace a path that they fail to write, and a
+    # test that root runs must leave the device alone.
+    with FULL.open("wb") as stream:
+        pd.DataFrame({"x": np.arange(100_000.0)}).to_parquet(stream)
+
+
+def write_text() -> None:
+    with FULL.open("w") as stream:
+        stream.write("x")
+
+
+@pytest.mark.skipif(not FULL.is_char_device(), reason="needs /dev/full")
+@pytest.mark.parametrize("write", [write_table, write_text])
+def test_a_full_disk_is_told_with_folder_room_and_remedy(
+    write: Callable[[], None], tmp_path: Path
+) -> None:
+    told = reason(raised(write), tmp_path / "store/run/r-0123/e4")
+    assert f"no room left on the disk of {tmp_path} (" in told
+    assert "MB free now" in told
+    assert "clean_store.py" in told
+
+
+def test_a_full_disk_that_a_library_tells_in_words_only(tmp_path: Path) -> None:
+    # As safetensors does.
+    words = "Error while serializing: I/O error: No space left on device (os error 28)"
+    assert "no room left" in reason(RuntimeError(words), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 4 TB"),
+        type("OutOfMemoryError", (RuntimeError,), {})(
+            "CUDA out of memory. Tried to allocate 2 GiB"
+        ),
+    ],
+)
+def test_want_of_memory_is_told_with_a_remedy(error: Exception) -> None:
+    told = reason(error, None)
+    assert told.startswith("not enough memory (")
+    assert "mem_mb" in told
+    assert str(error) in told
+
+
+def test_torchs_own_words_for_want_of_memory_are_known() -> None:
+    torch = pytest.importorskip("torch")
+    error = raised(lambda: torch.empty(2**60))
+    assert reason(error, None).startswith("not enough memory (")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (PerigeeError("Key 'x' is wrong; mend it."), "Key 'x' is wrong; mend it."),
+        (ValueError("odd\n  value"), "ValueError: odd value"),
+        (FileNotFoundError(2, "No such file", "x"), "[Errno 2] No such file: 'x'"),
+    ],
+)
+def test_other_reasons_are_one_line(error: Exception, told: str) -> None:
+    assert reason(error, None) == told
+
+
+@pytest.mark.parametrize("error", [PerigeeError("Mend it."), ValueError("odd\nvalue")])
+def test_the_last_line_names_program_product_reason_and_log(
+    error: Exception,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    log, out = tmp_path / "logs/e4.log", tmp_path / "run/r-0123/e4"
+
+    def main(out: Path, log: LogFile = None) -> None:
+        raise error
+
+    monkeypatch.setattr("perigee.cli._require_own_library", lambda script: None)
+    monkeypatch.setattr(sys, "argv", ["scripts/train.py", str(out), "--log", str(log)])
+    monkeypatch.setattr(logging.getLogger("perigee"), "handlers", [])
+    with pytest.raises(SystemExit) as ended:
+        program(main)()
+    assert ended.value.code == 1
+    last = f"train.py: {out}: {reason(error, out)} (log: {log})"
+    terminal = capfd.readouterr().err.splitlines()
+    assert terminal == [last]
+    logged = log.read_text()
+    assert logged.splitlines()[-1].endswith(last)
+    assert ("Traceback" in logged) == isinstance(error, ValueError)
+    # And Snakemake's run ends with it, however often it names the log.
+    block = f"Error in rule train_run:\n    log: {log} (check log file(s) for error details)\n"
+    assert failed_jobs(block + block) == [f"failed: {last}"]
+
+
+@pytest.mark.parametrize("text", [None, "", "2026-11-20 13:00:00 r: epoch 3/4, train loss 0.1\n"])
+def test_a_job_that_was_killed_is_named_too(text: str | None, tmp_path: Path) -> None:
+    log = tmp_path / "a folder" / "e4.log"
+    log.parent.mkdir()
+    if text is not None:
+        log.write_text(text)
+    (told,) = failed_jobs(f"    log: {log} (check log file(s) for error details)")
+    assert told.startswith(f"failed: {log}: ")
+    assert "killed" in told
+
+
+def test_nothing_failed() -> None:
+    assert failed_jobs("4 of 4 steps (100%) done\n    log: x\n") == []

@@ -1,0 +1,82 @@
+"""What a user is told of a job that failed: which product, why, and where more stands."""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+from pathlib import Path
+
+from perigee.errors import PerigeeError
+
+_LOG_OF_A_FAILED_JOB = re.compile(r"^\s+log: (.+) \(check log file\(s\) for error details\)$", re.M)
+_PROGRAMS_LAST_WORD = re.compile(r"^[\d-]+ [\d:]+ (\w+\.py: .+)$")
+
+
+def reason(error: BaseException, out: Path | None) -> str:
+    """Why a program failed, in one line.
+
+    Args:
+        error: that ended it.
+        out: what it was to write, if anything.
+    """
+    text = " ".join(str(error).split())
+    if _is_full_disk(error):
+        folder = _existing(Path(getattr(error, "filename", None) or out or "."))
+        free = shutil.disk_usage(folder).free / 1e6
+        return (
+            f"no room left on the disk of {folder} ({free:.1f} MB free now; {text}); remove what "
+            "may go ('python workflow/scripts/clean_store.py' lists it) or set another folder "
+            "'results' in config/config.yaml, and run again."
+        )
+    if _is_want_of_memory(error):
+        return (
+            f"not enough memory ({text}); run fewer jobs at a time (--cores), give the rule more "
+            "memory (--set-resources RULE:mem_mb=...), or make the network smaller."
+        )
+    if isinstance(error, PerigeeError | OSError):
+        return text
+    return f"{type(error).__name__}: {text}"
+
+
+def failed_jobs(snakemake_log: str) -> list[str]:
+    """Of each job that failed, once, "failed: " and the last word of its program.
+
+    Args:
+        snakemake_log: what Snakemake wrote to its own log.
+    """
+    paths = dict.fromkeys(_LOG_OF_A_FAILED_JOB.findall(snakemake_log))
+    return [f"failed: {_last_word(Path(path))}" for path in paths]
+
+
+def _last_word(log: Path) -> str:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    found = _PROGRAMS_LAST_WORD.match(lines[-1]) if lines else None
+    if found:
+        return found[1]
+    return (
+        f"{log}: its job ended without a word, as one does that was killed: by the system for want "
+        "of memory, at a time limit, or by hand."
+    )
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    # Not every library passes the number on.
+    return full or "No space left on device" in str(error) or "StorageFull" in str(error)
+
+
+def _is_want_of_memory(error: BaseException) -> bool:
+    # PyTorch has a class of its own for GPUs, and for main memory none.
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "DefaultCPUAllocator" in str(error)
+    )
+
+
+def _existing(path: Path) -> Path:
+    return path if path.is_dir() or path == path.parent else _existing(path.parent)
