@@ -18,6 +18,7 @@ from perigee.store.provenance import (
     PROVENANCE,
     Provenance,
     checksum,
+    git_state,
     hardware,
     read_provenance,
     versions,
@@ -48,6 +49,7 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
     folder.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
     started = time.time()
+    git = git_state()
     try:
         writer = ProductWriter(aside, dict(details))
         yield writer
@@ -65,6 +67,9 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
             hardware=hardware(),
             started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             wall_time_s=round(time.time() - started, 3),
+            code_at_hand=identity.code_at_hand,
+            modules=dict(identity.modules),
+            git=git,
         )
         provenance.save(aside / PROVENANCE)
         earlier = _files_of(folder)
