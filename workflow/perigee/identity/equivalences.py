@@ -95,7 +95,7 @@ def read_equivalences(path: Path = EQUIVALENCES) -> list[Equivalence]:
         ) from error
     if entries == []:
         return []
-    checked = validated(entries, SCHEMA, shown(path))
+    checked = validated(entries, SCHEMA, shown(path), "entries")
     found = [Equivalence(**{**entry, "compared": tuple(entry["compared"])}) for entry in checked]
     oldest(found, shown(path))
     return found
