@@ -11,7 +11,7 @@ from perigee.cli import program
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import SCALES
 from perigee.equivalence.golden import run_kinds
-from perigee.equivalence.proving import Bench, changes, prove_dataset, prove_runs
+from perigee.equivalence.proving import Bench, Proof, changes, prove_dataset, prove_runs
 from perigee.equivalence.trees import Tree, unpacked
 from perigee.identity.equivalences import Equivalence, read_equivalences, write_equivalences
 from perigee.paths import EQUIVALENCES, ROOT, shown
@@ -55,14 +55,14 @@ def main(
             downloads=downloads or Path(settings["data"]),
             device=device,
         )
-        proven = {}
+        proven: list[Proof] = []
         for change in [change for change in found if change.kind == "dataset"]:
             failure = prove_dataset(bench, change)
             if failure:
                 typer.echo(f"{change}: not recorded, it cannot be built here. {failure}")
             else:
-                proven[change] = ("all arrays",)
-        proven |= prove_runs(bench, [change for change in found if change.kind == "run"])
+                proven.append((change, ("all arrays",)))
+        proven += prove_runs(bench, [change for change in found if change.kind == "run"])
     recorded = [
         Equivalence(
             kind=change.kind,
@@ -72,15 +72,15 @@ def main(
             commit=commit,
             date=time.strftime("%Y-%m-%d", time.gmtime()),
             versions=versions(),
-            compared=(f"on {device}", *compared),
+            compared=(*compared, f"on {device}"),
         )
-        for change, compared in proven.items()
+        for change, compared in proven
     ]
     if not recorded:
         return
     with written_atomically(EQUIVALENCES) as aside:
         write_equivalences(aside, [*read_equivalences(), *recorded])
-    for change, compared in proven.items():
+    for change, compared in proven:
         runs = f", {len(compared)} golden runs" if change.kind == "run" else ""
         typer.echo(f"{change}: {change.new} counts as {change.old}{runs}; every bit is the same.")
     typer.echo(f"Recorded in {shown(EQUIVALENCES)}; commit it together with the change.")

@@ -74,14 +74,16 @@ def _in_arrays(
         position = _first_unequal(one, other)
         if position is not None and (first is None or position < first[0]):
             place = f"{file}, {name}, row {position}"
-            first = position, Difference(place, one.flat[position], other.flat[position])
+            first = position, Difference(place, _plain(one, position), _plain(other, position))
     return first[1] if first else None
 
 
 def _first_unequal(one: np.ndarray, other: np.ndarray) -> int | None:
     """Position in the flattened arrays; NaN equals NaN of the same bits, 0 does not equal -0."""
     if one.dtype == object:
-        unequal = np.array([a != b for a, b in zip(one.flat, other.flat, strict=True)], dtype=bool)
+        unequal: Any = np.array(
+            [a != b for a, b in zip(one.flat, other.flat, strict=True)], dtype=bool
+        )
     else:
         width = one.dtype.itemsize
         bits = (
@@ -90,6 +92,11 @@ def _first_unequal(one: np.ndarray, other: np.ndarray) -> int | None:
         )
         unequal = np.not_equal(*bits).any(axis=1)
     return int(np.argmax(unequal)) if unequal.any() else None
+
+
+def _plain(array: np.ndarray, position: int) -> Any:
+    value = array.flat[position]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _columns(path: Path) -> dict[str, np.ndarray]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from perigee.equivalence import enlarged
 from perigee.equivalence.comparing import first_difference
-from perigee.equivalence.golden import DATASET, EPOCHS, RunKind, golden_runs
+from perigee.equivalence.golden import DATASET, ENLARGED, EPOCHS, RunKind, golden_runs
 from perigee.equivalence.trees import Tree
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity, dataset_identity, run_identity
@@ -37,6 +38,10 @@ class Change:
     def __str__(self) -> str:
         kind = "data set" if self.kind == "dataset" else self.kind
         return f"{kind} {', '.join(self.components.values())}"
+
+
+Proof = tuple[Change, tuple[str, ...]]
+"""A change that is proven harmless, and what was compared, in words."""
 
 
 @dataclass(frozen=True)
@@ -149,25 +154,25 @@ def prove_dataset(bench: Bench, change: Change) -> str | None:
     if all(failures):
         return failures[1]
     _require_success(failures)
-    bench.require_same(change, str(change), name)
+    bench.require_same(change, f"the {change}", name)
     return None
 
 
-def prove_runs(bench: Bench, changed: Sequence[Change]) -> dict[Change, tuple[str, ...]]:
+def prove_runs(bench: Bench, changed: Sequence[Change]) -> list[Proof]:
     """Train all golden runs of some kinds with both codes, and compare everything.
 
     Returns:
-        The golden runs of each kind, in words.
+        Each change with its golden runs, in words.
 
     Raises:
         PerigeeError: something differs, or one of the codes fails.
     """
     if not changed:
-        return {}
-    runs = {change: golden_runs(RunKind(**change.components)) for change in changed}
+        return []
+    runs = [(change, golden_runs(RunKind(**change.components))) for change in changed]
     named = {
-        f"{number}-{position}": (change, words, spec)
-        for number, (change, golden) in enumerate(runs.items())
+        f"run{number}-{position}": (change, words, spec)
+        for number, (change, golden) in enumerate(runs)
         for position, (words, spec) in enumerate(golden.items())
     }
 
@@ -177,14 +182,16 @@ def prove_runs(bench: Bench, changed: Sequence[Change]) -> dict[Change, tuple[st
             for name, (_, _, spec) in named.items()
             for epochs in EPOCHS
         )
-        return [_build(bench, tree, DATASET), *trained]
+        digits, larger = (str(bench.out(tree, name)) for name in (DATASET, ENLARGED))
+        enlarge = [str(Path(enlarged.__file__)), digits, larger]
+        return [_build(bench, tree, DATASET), enlarge, *trained]
 
     _require_success(bench.make(programs))
     for name, (change, words, _) in named.items():
         for epochs in EPOCHS:
             product = f"the golden run '{words}' of {epochs} epochs"
             bench.require_same(change, product, f"{name}/e{epochs}")
-    return {change: tuple(golden) for change, golden in runs.items()}
+    return [(change, tuple(golden)) for change, golden in runs]
 
 
 def _require_success(failures: Iterable[str | None]) -> None:
@@ -208,7 +215,7 @@ def _train(bench: Bench, tree: Tree, name: str, spec: Any, epochs: int) -> list[
     return tree.program(
         "train.py",
         f"--spec={json.dumps(spec)}",
-        f"--dataset={bench.out(tree, DATASET)}",
+        f"--dataset={bench.out(tree, spec['dataset']['name'])}",
         f"--epochs={epochs}",
         f"--out={bench.out(tree, name)}/e{epochs}",
         f"--device={bench.device}",
