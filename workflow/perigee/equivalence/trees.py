@@ -95,8 +95,9 @@ class Tree:
             check=False,
         )
         if process.returncode:
-            last = process.stderr.strip().splitlines()[-1:] or ["it gave no message"]
-            raise PerigeeError(f"The {self.name} fails: {last[0]}")
+            told_last = reversed(process.stderr.splitlines())
+            words = (line for line in told_last if any(map(str.isalnum, line)))
+            raise PerigeeError(f"The {self.name} fails: {next(words, 'it gave no message')}")
         return process.stdout
 
 
