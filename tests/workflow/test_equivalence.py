@@ -1,4 +1,4 @@
-"""A refactoring that changes no number keeps all results, once that is proven; others are refused."""
+"""A refactoring that is proven to change no number keeps all results; a change of numbers fails."""
 
 from __future__ import annotations
 
