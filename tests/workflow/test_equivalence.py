@@ -85,7 +85,7 @@ def test_a_warning_comes_before_runs_are_trained_again(workspace: Workspace) -> 
     rename_a_private_function(workspace)
     told = warning(workspace, hours=0)
     assert told is not None
-    assert told.startswith(f"{len(LEARNING_RATES)} of the planned runs")
-    assert "Changed since then: perigee.training.metrics." in told
+    assert told.startswith(f"Since code was changed, {len(LEARNING_RATES)} runs that the store")
+    assert "Changed: perigee.training.metrics." in told
     assert "python workflow/scripts/record_equivalence.py" in told
     assert warning(workspace, hours=10) is None

@@ -86,15 +86,22 @@ def retraining_warning(plan: Plan, store: Path, hours: float) -> str | None:
     changed = sorted(
         {name for folder, made in earlier.items() for name in _changed(store, again[folder], made)}
     )
-    took = "an unknown time" if seconds is None else f"about {seconds / 3600:.2g} hours"
+    runs = "1 run" if len(again) == 1 else f"{len(again)} runs"
     commit = _common_commit(list(earlier.values()))
     return (
-        f"{len(again)} of the planned runs are in the store as older code made them and would be "
-        f"trained again, for {took} on one device. Changed since then: "
+        f"Since code was changed, {runs} that the store holds would be trained again, for "
+        f"{_in_hours(seconds)} on one device. Changed: "
         f"{', '.join(changed) or 'modules that were not recorded then'}. If the change alters no "
         "number, 'python workflow/scripts/record_equivalence.py"
         f"{f' --old {commit}' if commit else ''}' proves it, and the finished runs stay valid."
     )
+
+
+def _in_hours(seconds: float | None) -> str:
+    if seconds is None:
+        return "an unknown time"
+    hours = seconds / 3600
+    return f"about {hours:,.1f} hours" if hours >= 1 else f"about {hours:.2g} hours"
 
 
 def _made_by_other_code(store: Path, runs: Mapping[str, PlannedRun]) -> dict[str, Provenance]:
