@@ -205,6 +205,17 @@ def test_a_new_version_with_fewer_files_replaces_the_old_one(product: Path) -> N
     assert sorted(path.name for path in product.iterdir()) == [PROVENANCE, "squares.txt"]
 
 
+def test_of_two_writers_at_a_time_the_first_to_end_wins(product: Path) -> None:
+    """So that files of the two are never mixed, and readers are not disturbed."""
+    with product_writer(product, TABLE) as slow:
+        (slow.aside / "squares.txt").write_text("slow")
+        make(product, content="quick")
+    assert (product / "squares.txt").read_text() == "quick"
+    read_product(product, ["squares.txt"])
+    make(product, content="later")
+    assert (product / "squares.txt").read_text() == "later"
+
+
 def test_files_that_are_no_products_are_left_alone(product: Path) -> None:
     """A program that is run by hand may be told to write into a folder with a user's own files."""
     (product / "thesis.tex").write_text("mine")

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,12 +26,19 @@ from torch import nn
 from perigee.dynamics.norm import next_squared_norm
 from perigee.training import record as record_module
 from perigee.training.record import METRICS_COLUMNS, RunRecord
-from perigee.training.trainer import Trainer, train
+from perigee.training.trainer import Trainer, Watch, train
 
 MakeTrainer = Callable[..., Trainer]
 
 NEGLIGIBLE = 1e-300
 """An epsilon that vanishes beside any variance; PyTorch refuses 0."""
+
+
+class Calls(Watch):
+    """Calls a function after every epoch."""
+
+    def __init__(self, after_epoch: Callable[[RunRecord], None]) -> None:
+        self.after_epoch = after_epoch  # type: ignore[method-assign]
 
 
 def trained(trainer: Trainer, epochs: int) -> RunRecord:
@@ -202,7 +210,7 @@ def test_a_diverging_run_stops_with_a_record(
     trainer = make_trainer(run, precision="float32")
     calls: list[int] = []
     record = RunRecord()
-    train(trainer, 50, record, lambda record: calls.append(record.epochs))
+    train(trainer, 50, record, Calls(lambda record: calls.append(record.epochs)))
     assert record.stopped_at_step is not None
     assert record.epochs < 50
     assert calls == list(range(record.epochs + 1))
@@ -233,7 +241,7 @@ def test_a_divergence_in_the_very_last_step_is_recorded(make_trainer: MakeTraine
     steps = trainer.train_epoch
     last_step_diverges = np.array([[1.0, 1.0, 1.0, 0.0]])
 
-    def train_epoch(epoch: int) -> np.ndarray:
+    def train_epoch(epoch: int, *others: Any) -> np.ndarray:
         steps(epoch)
         trainer.parameters.values[0] = math.nan
         return last_step_diverges
@@ -260,11 +268,11 @@ def test_a_callback_follows_the_initial_metrics_and_every_epoch(make_trainer: Ma
     seen: list[tuple[int, int]] = []
     record = RunRecord()
     trainer = make_trainer(Settings())
-    train(trainer, 3, record, lambda r: seen.append((r.epochs, len(r.metrics))))
+    train(trainer, 3, record, Calls(lambda r: seen.append((r.epochs, len(r.metrics)))))
     assert seen == [(0, 1), (1, 2), (2, 3), (3, 4)]
-    train(trainer, 3, record, lambda r: seen.append((r.epochs, len(r.metrics))))
+    train(trainer, 3, record, Calls(lambda r: seen.append((r.epochs, len(r.metrics)))))
     assert len(seen) == 4
-    train(trainer, 4, record, lambda r: seen.append((r.epochs, len(r.metrics))))
+    train(trainer, 4, record, Calls(lambda r: seen.append((r.epochs, len(r.metrics)))))
     assert seen[4:] == [(4, 5)]
 
 

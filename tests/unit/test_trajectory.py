@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from reference_training import Settings
 from torch import Tensor
 
 from perigee.training.record import RunRecord
-from perigee.training.trainer import Trainer, train
+from perigee.training.trainer import Trainer, Watch, train
 from perigee.training.trajectory import TrajectoryWriter, kept_at
 
 MakeTrainer = Callable[..., Trainer]
@@ -35,18 +36,20 @@ def run(
 
     After the epoch ``poisoned_after`` the weights are made NaN, so that the next one ends the run.
     """
-    writer = TrajectoryWriter(folder, trainer, epochs, every)
+    writer = TrajectoryWriter(folder / "unfinished", trainer, epochs, every)
     states: dict[int, dict[str, Tensor]] = {}
 
-    def after_epoch(record: RunRecord) -> None:
-        writer.after_epoch(record)
-        states[record.epochs] = {n: v.clone() for n, v in trainer.model.state_dict().items()}
-        if record.epochs == poisoned_after:
-            trainer.parameters.values.fill_(math.nan)
+    class Keeping(Watch):
+        def after_epoch(self, record: RunRecord) -> None:
+            writer.after_epoch(record)
+            states[record.epochs] = {n: v.clone() for n, v in trainer.model.state_dict().items()}
+            if record.epochs == poisoned_after:
+                trainer.parameters.values.fill_(math.nan)
 
     record = RunRecord()
-    train(trainer, epochs, record, after_epoch)
-    writer.close()
+    train(trainer, epochs, record, Keeping())
+    writer.finish(folder)
+    shutil.rmtree(folder / "unfinished")
     assert sorted(path.name for path in folder.iterdir()) == [
         f"trajectory-every{every}.json",
         f"trajectory-every{every}.npy",

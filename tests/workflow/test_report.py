@@ -10,6 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 from workspace import Workspace
@@ -24,6 +30,12 @@ PAPERS = {
     "Kodryan et al., NeurIPS 2022": ("regimes_fig2",),
 }
 SECONDS = 20
+NOT_YET = (
+    NoSuchElementException,
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+)
 MEGABYTE = 10**6
 
 
@@ -61,7 +73,13 @@ def opened(browser: webdriver.Chrome, report: Path) -> webdriver.Chrome:
 
 
 def click(browser: webdriver.Chrome, path: str) -> None:
-    WebDriverWait(browser, SECONDS).until(lambda b: b.find_element(By.XPATH, path)).click()
+    """Click what may still be moving, or be drawn anew, under an animation."""
+
+    def clicked(browser: webdriver.Chrome) -> bool:
+        browser.find_element(By.XPATH, path).click()
+        return True
+
+    WebDriverWait(browser, SECONDS, ignored_exceptions=NOT_YET).until(clicked)
 
 
 def show(browser: webdriver.Chrome, category: str, entry: str, icon: str = "eye") -> None:

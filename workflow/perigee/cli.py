@@ -36,8 +36,9 @@ Results = Annotated[str | None, typer.Option(help="The results folder.")]
 def program(main: Callable[..., None]) -> Callable[[], None]:
     """Make a command-line program of a function whose parameters are its options.
 
-    A `PerigeeError` ends it with one sentence and exit status 1. Any other exception does so too;
-    its traceback goes to the file given as ``--log``, or to the terminal if there is none.
+    A `PerigeeError` ends it with one sentence and exit status 1 (or its own). Any other exception
+    does so too; its traceback goes to the file given as ``--log``, or to the terminal if there is
+    none.
     """
 
     @functools.wraps(main)
@@ -49,7 +50,7 @@ def program(main: Callable[..., None]) -> Callable[[], None]:
             _require_own_library(Path(inspect.getfile(main)))
             main(**options)
         except (PerigeeError, OSError) as error:
-            _fail(f"{name}: {error}")
+            _fail(f"{name}: {error}", getattr(error, "exit_status", 1))
         except Exception as error:
             if log is None:
                 raise
@@ -77,9 +78,9 @@ def _set_up_logging(log: Path | None) -> None:
         logger.handlers.append(file)
 
 
-def _fail(sentence: str) -> NoReturn:
+def _fail(sentence: str, exit_status: int = 1) -> NoReturn:
     logger.error(sentence)
-    raise typer.Exit(1)
+    raise typer.Exit(exit_status)
 
 
 def _require_own_library(script: Path) -> None:

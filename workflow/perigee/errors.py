@@ -1,4 +1,8 @@
-"""The one exception that a user is meant to read."""
+"""The exceptions that a user is meant to read."""
+
+from __future__ import annotations
+
+import signal
 
 
 class PerigeeError(Exception):
@@ -7,3 +11,16 @@ class PerigeeError(Exception):
     The message is one sentence that names the file, the key and the value concerned and
     says what to do; programs print it without a traceback and exit with status 1.
     """
+
+
+class StoppedBySignalError(PerigeeError):
+    """A program ends because it was told to by a signal, nothing lost.
+
+    Args:
+        message: one sentence: what was interrupted, and how it goes on.
+        received: the signal.
+    """
+
+    def __init__(self, message: str, received: signal.Signals) -> None:
+        super().__init__(message)
+        self.exit_status = 128 + received

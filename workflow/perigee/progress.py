@@ -29,6 +29,11 @@ class RunProgress:
         self._epochs_before = 0
         self._last_line = -math.inf
 
+    def begin(self, record: RunRecord) -> None:
+        """To be called where training begins: what is in the record counts as done before."""
+        self._started = time.monotonic()
+        self._steps_before, self._epochs_before = record.steps_done, record.epochs
+
     def after_epoch(self, record: RunRecord) -> None:
         """To be called after the initial metrics and after every epoch."""
         now = time.monotonic()

@@ -29,12 +29,14 @@ rule train_run:
         out=subpath(output[0], parent=True),
         device=settings["device"],
         progress_interval=settings["progress_interval"],
+        save_interval=settings["save_interval"],
     message:
         "train_run {wildcards.version}"
     shell:
         "python workflow/scripts/train.py --spec {params.spec:q} --dataset {params.dataset:q}"
         " --epochs {params.epochs} --out {params.out:q} --device {params.device}"
-        " --progress-interval {params.progress_interval} --digest {params.digest} --log {log:q}"
+        " --progress-interval {params.progress_interval} --save-interval {params.save_interval}"
+        " --digest {params.digest} --log {log:q}"
 
 
 if layout.longer:

@@ -7,18 +7,14 @@ import typer
 
 from perigee.cli import Digest, LogFile, program, read_spec, require_digest
 from perigee.configuration.studies import resolved_run
-from perigee.data.arrays import ArrayDataset
+from perigee.errors import StoppedBySignalError
 from perigee.identity.products import run_identity
-from perigee.progress import RunProgress
+from perigee.interruption import stop_request
 from perigee.store.datasets import DATA
+from perigee.store.locks import locked
 from perigee.store.provenance import read_product
-from perigee.store.runs import run_details, write_tables
-from perigee.store.writing import product_writer
-from perigee.training.continuation import continue_longest, save_state
-from perigee.training.execution import prepare
-from perigee.training.record import RunRecord
-from perigee.training.trainer import Trainer, train
-from perigee.training.trajectory import TrajectoryWriter
+from perigee.store.writing import remove_abandoned
+from perigee.training.job import TrainingJob
 
 
 @program
@@ -34,45 +30,46 @@ def main(
     progress_interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between progress lines.")
     ] = 10.0,
+    save_interval: Annotated[
+        float, typer.Option(min=0, help="Seconds between saves of the state.")
+    ] = 60.0,
     digest: Digest = None,
     log: LogFile = None,
 ) -> None:
     """Train one run: write its tables, its final state and, if wanted, its trajectory.
 
-    If beside OUT there is a shorter version of the same run (e100 beside e400), training goes on
-    from its final state.
+    Told to stop by SIGTERM or SIGINT, it saves its state and exits with 128 plus the signal's
+    number. Started again, after that or any other end, it goes on from the state saved last, to the
+    same bits. If beside OUT there is a shorter version of the same run (e100 beside e400), training
+    goes on from its end.
     """
     run = resolved_run(read_spec(spec), "run", "--spec")
     identity = run_identity(run, read_product(dataset, [DATA]).digest)
     require_digest(identity, digest)
-    data = ArrayDataset.load(dataset / DATA)
-    trainer = Trainer(run, data, prepare(device, run.precision, data.image_shape))
-    progress = RunProgress(identity.name, epochs, progress_interval)
-    with product_writer(out, identity) as product:
-        # A trajectory has to be seen from its first epoch on.
-        record = (
-            RunRecord()
-            if keep_every
-            else continue_longest(trainer, out.parent, epochs, identity.digest)
-        )
-        trajectory = (
-            TrajectoryWriter(product.aside, trainer, epochs, keep_every) if keep_every else None
-        )
+    job = TrainingJob(
+        identity=identity,
+        spec=run,
+        epochs=epochs,
+        dataset=dataset,
+        out=out,
+        device=device,
+        keep_every=keep_every,
+        progress_interval=progress_interval,
+        save_interval=save_interval,
+    )
+    with stop_request() as stop:
 
-        def after_epoch(record: RunRecord) -> None:
-            progress.after_epoch(record)
-            if trajectory:
-                trajectory.after_epoch(record)
+        def end_waiting_if_told() -> None:
+            if stop.received is not None:
+                raise StoppedBySignalError(
+                    f"{identity.name}: stopped by {stop.received.name} while waiting.",
+                    stop.received,
+                )
 
-        done_before = record.epochs
-        train(trainer, epochs, record, after_epoch)
-        if trajectory:
-            trajectory.close()
-        write_tables(product.aside, record.metrics_table(), record.steps_table())
-        save_state(product.aside, trainer)
-        product.details |= run_details(
-            epochs, run.seed, record.stopped_at_step, record.epochs - done_before
-        )
+        with locked(job.run_folder, end_waiting_if_told):
+            remove_abandoned(out)
+            if not job.is_done():
+                job.run(stop)
 
 
 if __name__ == "__main__":

@@ -33,11 +33,14 @@ class DeviceSplit:
         yield from zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True)
 
     def shuffled_batches(
-        self, batch_size: int, seed: int, epoch: int
+        self, batch_size: int, seed: int, epoch: int, skipped: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Mini-batches in the order of `epoch_order`; the last, smaller one is kept."""
+        """Mini-batches in the order of `epoch_order`; the last, smaller one is kept.
+
+        The first ``skipped`` are left out, the others are as they would be.
+        """
         order = torch.from_numpy(epoch_order(len(self), seed, epoch)).to(self.labels.device)
-        for indices in order.split(batch_size):
+        for indices in order.split(batch_size)[skipped:]:
             yield self.images[indices], self.labels[indices]
 
 

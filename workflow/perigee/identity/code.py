@@ -29,6 +29,7 @@ HARMLESS = (
     "perigee.data.downloading",
     "perigee.errors",
     "perigee.identity",
+    "perigee.interruption",
     "perigee.paths",
     "perigee.plan",
     "perigee.progress",

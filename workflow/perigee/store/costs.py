@@ -72,7 +72,7 @@ def read_records(store: Path) -> list[Record]:
             records.append(
                 Record(
                     shape=shape_of(provenance.spec),
-                    seconds_per_epoch=provenance.wall_time_s / trained,
+                    seconds_per_epoch=provenance.details["seconds"] / trained,
                     bytes_per_epoch=size / provenance.details["epochs"],
                     hardware=_in_words(provenance.hardware),
                 )

@@ -128,6 +128,22 @@ def read_provenance(folder: Path) -> Provenance:
         ) from error
 
 
+def is_complete(folder: Path, digest: str, files: Iterable[str] = ()) -> bool:
+    """Whether a folder holds a product, all its files as they were made.
+
+    Args:
+        folder: of the product, or another that its files stand in.
+        digest: of the product.
+        files: that have to be among its files.
+    """
+    try:
+        provenance = read_provenance(folder)
+        read_product(folder, provenance.files)
+    except PerigeeError:
+        return False
+    return provenance.digest == digest and set(files) <= set(provenance.files)
+
+
 def folder_digest(folder: Path) -> str | None:
     """The digest in a product's path: of its folder, or of the one above for a run's e<epochs>.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -41,6 +41,21 @@ def kept_epochs(run_folder: Path) -> list[int]:
     )
 
 
+def unfinished_folder(run_folder: Path, epochs: int) -> Path:
+    """Where a job that trains that many epochs saves its state; no output of any rule."""
+    return run_folder / "unfinished" / f"e{epochs}"
+
+
+def spare_folder(run_folder: Path, epochs: int) -> Path:
+    """Where the files of a finished version have a second name; no output of any rule."""
+    return run_folder / "spare" / f"e{epochs}"
+
+
+def unfinished_folders(run_folder: Path) -> list[Path]:
+    """Those of all interrupted jobs of a run."""
+    return sorted(path for path in run_folder.glob("unfinished/e*") if path.is_dir())
+
+
 def epochs_folder(run_folder: Path, epochs: int) -> Path:
     """Where the version of that many epochs stands."""
     return run_folder / f"e{epochs}"
@@ -64,21 +79,31 @@ def write_tables(folder: Path, metrics: pd.DataFrame, steps: pd.DataFrame) -> No
 
 
 def run_details(
-    epochs: int, seed: int, stopped_at_step: int | None, trained_epochs: int
-) -> dict[str, int | None]:
+    epochs: int,
+    seed: int,
+    stopped_at_step: int | None,
+    trained_epochs: int,
+    seconds: float = 0.0,
+    sessions: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
     """What the provenance of a run tells beyond its identity.
 
     Args:
         epochs: asked for.
         seed: of the run.
         stopped_at_step: see `perigee.training.record.RunRecord`.
-        trained_epochs: how many this job trained, those that it went on from not counted.
+        trained_epochs: how many this job trained, its interrupted starts included, those that it
+            went on from not counted.
+        seconds: of wall time that took.
+        sessions: hardware and versions of each start.
     """
     return {
         "epochs": epochs,
         "seed": seed,
         "stopped_at_step": stopped_at_step,
         "trained_epochs": trained_epochs,
+        "seconds": round(seconds, 3),
+        "sessions": list(sessions),
     }
 
 

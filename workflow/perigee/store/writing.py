@@ -6,11 +6,13 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
@@ -20,9 +22,13 @@ from perigee.store.provenance import (
     checksum,
     git_state,
     hardware,
+    is_complete,
     read_provenance,
     versions,
 )
+
+WRITING = ".writing-"
+"""How the names of folders begin in which files are made."""
 
 
 @dataclass
@@ -44,10 +50,11 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
 
     The provenance with the files' checksums is renamed last, so that a product with provenance
     is complete. If the block raises, nothing appears in ``folder``. Files of an earlier product
-    there that the new one lacks are removed; files that were never a product's are left alone.
+    there that the new one lacks are removed; files that were never a product's are left alone. If
+    another process has made the same product in the meantime, its files are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    aside = Path(tempfile.mkdtemp(prefix=WRITING, dir=folder))
     started = time.time()
     git = git_state()
     try:
@@ -72,14 +79,37 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
             git=git,
         )
         provenance.save(aside / PROVENANCE)
-        earlier = _files_of(folder)
-        (folder / PROVENANCE).unlink(missing_ok=True)
-        for name in earlier - files.keys():
-            (folder / name).unlink(missing_ok=True)
-        for name, path in (*files.items(), (PROVENANCE, aside / PROVENANCE)):
-            path.replace(folder / name)
+        for path in aside.iterdir():
+            force_to_disk(path)
+        with FileLock(folder.parent / f".{folder.name}.lock"):
+            made_meanwhile = _changed_since(folder / PROVENANCE, started)
+            if not (made_meanwhile and is_complete(folder, identity.digest, files)):
+                _move_into(folder, aside, files)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what killed writers of a product left behind.
+
+    Only for one who has made sure that nobody else is writing it.
+    """
+    for path in folder.glob(f"{WRITING}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _move_into(folder: Path, aside: Path, names: Iterable[str]) -> None:
+    earlier = _files_of(folder)
+    (folder / PROVENANCE).unlink(missing_ok=True)
+    for name in earlier - set(names):
+        (folder / name).unlink(missing_ok=True)
+    for name in (*names, PROVENANCE):
+        (aside / name).replace(folder / name)
+    force_to_disk(folder)
+
+
+def _changed_since(path: Path, moment: float) -> bool:
+    return path.exists() and path.stat().st_mtime >= moment
 
 
 def _files_of(folder: Path) -> set[str]:
@@ -92,8 +122,13 @@ def _files_of(folder: Path) -> set[str]:
 
 
 @contextmanager
-def written_atomically(target: Path) -> Iterator[Path]:
-    """Within, write to the path given; at the end that file appears as ``target``, complete."""
+def written_atomically(target: Path, keep_as: Path | None = None) -> Iterator[Path]:
+    """Within, write to the path given; at the end that file appears as ``target``, complete.
+
+    Args:
+        target: replaced if it exists.
+        keep_as: what the present target is renamed to.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
     os.close(descriptor)
@@ -101,13 +136,35 @@ def written_atomically(target: Path) -> Iterator[Path]:
     try:
         yield aside
         aside.chmod(0o644)
+        force_to_disk(aside)
+        if keep_as is not None and target.exists():
+            target.replace(keep_as)
         aside.replace(target)
+        force_to_disk(target.parent)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+def force_to_disk(path: Path) -> None:
+    """Have a file's content, or a folder's entries, survive the machine's sudden end."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def copy_atomically(source: Path, target: Path) -> None:
     """A copy that appears under its name only when it is complete."""
     with written_atomically(target) as aside:
         shutil.copyfile(source, aside)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Another name for the same file, or a copy where the file system knows no links."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

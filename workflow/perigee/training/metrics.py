@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -57,12 +57,23 @@ def running_statistics_left_alone(model: nn.Module) -> Iterator[None]:
 
 
 def train_metrics(
-    model: nn.Module, parameters: FlatParameters, split: DeviceSplit, batch_size: int
+    model: nn.Module,
+    parameters: FlatParameters,
+    split: DeviceSplit,
+    batch_size: int,
+    between_batches: Callable[[], None] = lambda: None,
 ) -> TrainMetrics:
     """Loss, error and gradient norm in one pass over the training set at fixed weights.
 
     Mini-batches are taken in stored order (our choice), so they are the same after every epoch
     and in every run. BatchNorm uses batch statistics, as in training.
+
+    Args:
+        model: whose weights are measured; nothing of its state changes.
+        parameters: of the model; the gradient is overwritten.
+        split: the training set.
+        batch_size: images in a mini-batch.
+        between_batches: called after every mini-batch; what it raises ends the pass.
     """
     loss_sum, errors, norm_sum = torch.zeros(3, device=split.images.device, dtype=torch.float64)
     batches = 0
@@ -77,6 +88,7 @@ def train_metrics(
             errors += _errors(logits, labels)
             norm_sum += torch.linalg.vector_norm(parameters.weights_gradient)
             batches += 1
+            between_batches()
     totals = torch.stack((loss_sum / len(split), errors / len(split), norm_sum / batches)).tolist()
     return TrainMetrics(*totals)
 

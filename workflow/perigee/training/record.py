@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,11 +37,14 @@ class RunRecord:
         stopped_at_step: the first step whose loss was not finite, counted from 0; training ends
             with the epoch it belongs to. If the loss is found not finite by the metrics after an
             epoch, it is the step that would have come next. None for a run without one.
+        unfinished: rows of the epoch in progress, (steps taken, `STEP_QUANTITIES`); None between
+            epochs.
     """
 
     metrics: list[dict[str, float]] = field(default_factory=list)
     steps: list[np.ndarray] = field(default_factory=list)
     stopped_at_step: int | None = None
+    unfinished: np.ndarray | None = None
 
     @property
     def epochs(self) -> int:
@@ -51,6 +55,24 @@ class RunRecord:
     def steps_done(self) -> int:
         """Steps trained so far."""
         return sum(map(len, self.steps))
+
+    def finish_epoch(self, metrics: dict[str, float]) -> None:
+        """Add the unfinished epoch, all steps of which have been taken.
+
+        Args:
+            metrics: at the weights it ended with.
+        """
+        steps, self.unfinished = self.unfinished, None
+        assert steps is not None
+        finite = np.isfinite(steps[:, 0])
+        if not finite.all():
+            first = int(np.argmin(finite))
+            self.stopped_at_step = self.steps_done + first
+            steps = steps[: first + 1]
+        self.steps.append(steps)
+        self.metrics.append(metrics)
+        if self.stopped_at_step is None and not math.isfinite(metrics["train_loss"]):
+            self.stopped_at_step = self.steps_done
 
     def metrics_table(self) -> pd.DataFrame:
         """Columns `METRICS_COLUMNS`."""

@@ -63,11 +63,18 @@ class Trainer:
         factor = self.schedule(epoch, **self.spec.schedule.parameters)
         return float(self.base_learning_rate * factor)
 
-    def train_epoch(self, epoch: int) -> np.ndarray:
-        """One pass over the shuffled training set.
+    def train_epoch(
+        self,
+        epoch: int,
+        done: np.ndarray | None = None,
+        after_step: Callable[[Tensor], None] = lambda rows: None,
+    ) -> np.ndarray:
+        """One pass over the shuffled training set, or the rest of one.
 
         Args:
             epoch: counted from 0; settles the order of the data and the learning rate.
+            done: rows of the epoch's first steps, if those were taken already.
+            after_step: called after every step with the rows so far; what it raises ends the pass.
 
         Returns:
             A row a step, columns `STEP_QUANTITIES`, (steps, 4).
@@ -79,9 +86,15 @@ class Trainer:
             device=self.execution.device,
             dtype=self.execution.dtype,
         )
-        batches = self.data.train.shuffled_batches(self.spec.batch_size, self.spec.seed, epoch)
+        first = 0 if done is None else len(done)
+        if done is not None:
+            logged[:first] = torch.from_numpy(done)
+        batches = self.data.train.shuffled_batches(
+            self.spec.batch_size, self.spec.seed, epoch, skipped=first
+        )
         self.model.train()
-        for row, (images, labels) in zip(logged, batches, strict=True):
+        for step, (images, labels) in enumerate(batches, start=first):
+            row = logged[step]
             parameters.gradient.zero_()
             loss = functional.cross_entropy(self.model(images), labels)
             loss.backward()
@@ -92,11 +105,21 @@ class Trainer:
             row[1] = torch.linalg.vector_norm(parameters.weights_gradient)
             row[2] = torch.linalg.vector_norm(before)
             row[3] = sphere.cosine_distance(before, parameters.weights)
+            after_step(logged[: step + 1])
         return logged.cpu().numpy()
 
-    def metrics(self, epochs_done: int) -> dict[str, float]:
-        """A row of metrics.parquet at the present weights, which stay fixed."""
-        train = train_metrics(self.model, self.parameters, self.data.train, self.spec.batch_size)
+    def metrics(
+        self, epochs_done: int, between_batches: Callable[[], None] = lambda: None
+    ) -> dict[str, float]:
+        """A row of metrics.parquet at the present weights, which stay fixed.
+
+        Args:
+            epochs_done: the row's epoch.
+            between_batches: called after every mini-batch; what it raises ends the measuring.
+        """
+        train = train_metrics(
+            self.model, self.parameters, self.data.train, self.spec.batch_size, between_batches
+        )
         test = test_metrics(self.model, self.data.test)
         # NumPy's float, for which a division by a norm of 0 is a result and not an error.
         weight_norm = np.float64(torch.linalg.vector_norm(self.parameters.weights).item())
@@ -142,32 +165,36 @@ class Trainer:
             value.copy_(state[OPTIMISER_STATE + name])
 
 
-def train(
-    trainer: Trainer,
-    epochs: int,
-    record: RunRecord,
-    after_epoch: Callable[[RunRecord], None] = lambda record: None,
-) -> None:
+class Watch:
+    """What is told of a run's course; this one looks on. What a method raises ends the training."""
+
+    def after_step(self, record: RunRecord, rows: Tensor) -> None:
+        """A step was taken; ``rows`` are those of the epoch so far, of which record has none."""
+
+    def while_measuring(self, record: RunRecord) -> None:
+        """In the middle of measuring; the rows of a finished epoch are in ``record.unfinished``."""
+
+    def after_epoch(self, record: RunRecord) -> None:
+        """The initial metrics, or an epoch with its metrics, have been added to the record."""
+
+
+def train(trainer: Trainer, epochs: int, record: RunRecord, watch: Watch | None = None) -> None:
     """Train until ``record`` holds ``epochs`` epochs or the loss stops being finite.
 
     Args:
-        trainer: at the state that ``record`` ends with.
+        trainer: at the state that ``record`` ends with, the steps of an unfinished epoch included.
         epochs: in all, those already in the record included.
         record: grows in place.
-        after_epoch: called after the initial metrics and after every epoch.
+        watch: is told of every step and epoch.
     """
+    watch = watch or Watch()
     if not record.metrics:
-        record.metrics.append(trainer.metrics(0))
-        after_epoch(record)
+        record.metrics.append(trainer.metrics(0, lambda: watch.while_measuring(record)))
+        watch.after_epoch(record)
     while record.epochs < epochs and record.stopped_at_step is None:
-        steps = trainer.train_epoch(record.epochs)
-        finite = np.isfinite(steps[:, 0])
-        if not finite.all():
-            first = int(np.argmin(finite))
-            record.stopped_at_step = record.steps_done + first
-            steps = steps[: first + 1]
-        record.steps.append(steps)
-        record.metrics.append(trainer.metrics(record.epochs))
-        if record.stopped_at_step is None and not math.isfinite(record.metrics[-1]["train_loss"]):
-            record.stopped_at_step = record.steps_done
-        after_epoch(record)
+        record.unfinished = trainer.train_epoch(
+            record.epochs, record.unfinished, lambda rows: watch.after_step(record, rows)
+        )
+        metrics = trainer.metrics(record.epochs + 1, lambda: watch.while_measuring(record))
+        record.finish_epoch(metrics)
+        watch.after_epoch(record)

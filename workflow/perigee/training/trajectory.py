@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
+from perigee.store.writing import link_or_copy
 from perigee.training.record import RunRecord
 from perigee.training.trainer import Trainer
 
@@ -21,6 +23,11 @@ def kept_at(epochs: int, every: int) -> list[int]:
     return sorted({*range(0, epochs + 1, every), epochs})
 
 
+def trajectory_name(every: int) -> str:
+    """Of the file that holds a checkpoint every so many epochs."""
+    return f"trajectory-every{every}.npy"
+
+
 class TrajectoryWriter:
     """Writes a row for every kept checkpoint: trained parameters, then BatchNorm's statistics.
 
@@ -28,24 +35,68 @@ class TrajectoryWriter:
     ``trajectory-every<K>.json`` tells their epochs and, in order, the parts of a row: name, shape.
 
     Args:
-        folder: where the two files go.
+        folder: where the rows are written; those of an interrupted job may lie there.
         trainer: the run.
         epochs: how many the run will have.
         every: K, at least 1.
+
+    Raises:
+        OSError: there is no room for all rows.
     """
 
     def __init__(self, folder: Path, trainer: Trainer, epochs: int, every: int) -> None:
-        self._path = folder / f"trajectory-every{every}.npy"
+        self._path = folder / trajectory_name(every)
+        self._every = every
         self._planned = kept_at(epochs, every)
         self._written: list[int] = []
         self._parts = _parts(trainer)
         width = sum(part.numel() for _, part in self._parts)
-        self._rows = open_memmap(
-            self._path,
-            mode="w+",
-            dtype=self._parts[0][1].detach().cpu().numpy().dtype,
-            shape=(len(self._planned), width),
-        )
+        shape = (len(self._planned), width)
+        self._rows = self._opened(shape, self._parts[0][1].detach().cpu().numpy().dtype)
+
+    def _opened(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
+        try:
+            rows = open_memmap(self._path, mode="r+")
+            if rows.shape == shape and rows.dtype == dtype:
+                return rows
+        except (OSError, ValueError):
+            pass  # there is none, or none that was begun for this
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        rows = open_memmap(self._path, mode="w+", dtype=dtype, shape=shape)
+        # Writing to a page that the disk has no room for would kill the process.
+        descriptor = os.open(self._path, os.O_RDWR)
+        try:
+            os.posix_fallocate(descriptor, 0, self._path.stat().st_size)
+        finally:
+            os.close(descriptor)
+        return rows
+
+    def take_over(self, folder: Path, epochs: int) -> bool:
+        """Begin with the checkpoints that another job of the run has kept up to an epoch.
+
+        Args:
+            folder: of a finished shorter version, or of an interrupted job, perhaps this one.
+            epochs: the last one that job has measured; -1 if it has not even epoch 0.
+
+        Returns:
+            Whether all of them are there; if not, nothing is taken over.
+        """
+        wanted = [epoch for epoch in self._planned if epoch <= epochs]
+        path = folder / self._path.name
+        if path != self._path:
+            try:
+                rows = np.load(path, mmap_mode="r", allow_pickle=False)
+                described = path.with_suffix(".json")
+                kept = (
+                    json.loads(described.read_text())["epochs"]
+                    if described.exists()
+                    else list(range(0, epochs + 1, self._every))
+                )
+                self._rows[: len(wanted)] = rows[[kept.index(epoch) for epoch in wanted]]
+            except (OSError, ValueError, IndexError):
+                return False
+        self._written = wanted
+        return True
 
     def after_epoch(self, record: RunRecord) -> None:
         """Keep the present weights if this epoch is to be kept, or is the last of a stopped run."""
@@ -54,18 +105,23 @@ class TrajectoryWriter:
             self._rows[len(self._written)] = row
             self._written.append(record.epochs)
 
-    def close(self) -> None:
-        """Write the description; a run that stopped early gets as many rows as it has."""
+    def flush(self) -> None:
+        """Have the rows so far on the disk."""
+        self._rows.flush()
+
+    def finish(self, folder: Path) -> None:
+        """Put rows and description into a folder; a run that stopped early gets the rows it has."""
+        target = folder / self._path.name
+        self.flush()
         if len(self._written) < len(self._planned):
-            rows = np.array(self._rows[: len(self._written)])
-            np.save(self._path, rows)
+            np.save(target, np.array(self._rows[: len(self._written)]))
         else:
-            self._rows.flush()
+            link_or_copy(self._path, target)
         layout: list[dict[str, Any]] = [
             {"name": name, "shape": list(part.shape)} for name, part in self._parts
         ]
         described = {"epochs": self._written, "parts": layout}
-        self._path.with_suffix(".json").write_text(json.dumps(described, indent=1) + "\n")
+        target.with_suffix(".json").write_text(json.dumps(described, indent=1) + "\n")
 
 
 def _parts(trainer: Trainer) -> list[tuple[str, Tensor]]:

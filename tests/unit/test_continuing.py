@@ -1,4 +1,4 @@
-"""perigee.training.continuation on a store of its own."""
+"""perigee.training.resuming: more epochs go on from the end of a shorter version."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from reference_training import Settings
 from perigee.identity.products import Identity
 from perigee.store.runs import STATE, STEPS, run_details, write_tables
 from perigee.store.writing import product_writer
-from perigee.training.continuation import continue_longest, save_state
 from perigee.training.record import RunRecord
+from perigee.training.resuming import resume, save_final_state
 from perigee.training.trainer import Trainer, train
 
 RUN = Identity("run", "few-digits", {"seed": 0}, "code", {"dataset": "digits"})
@@ -38,11 +38,15 @@ def run_folder(tmp_path: Path) -> Path:
     return tmp_path / RUN.folder
 
 
+def continue_longest(trainer: Trainer, run_folder: Path, epochs: int, digest: str) -> RunRecord:
+    return resume(trainer, run_folder, epochs, digest).record
+
+
 def write(run_folder: Path, trainer: Trainer, record: RunRecord, epochs: int) -> None:
     """As train.py does."""
     with product_writer(run_folder / f"e{epochs}", RUN) as product:
         write_tables(product.aside, record.metrics_table(), record.steps_table())
-        save_state(product.aside, trainer)
+        save_final_state(product.aside, trainer)
         product.details |= run_details(epochs, 0, record.stopped_at_step, record.epochs)
 
 

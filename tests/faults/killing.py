@@ -1,0 +1,134 @@
+"""Real training jobs that are killed, and started again, until their run is finished."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from perigee.store.provenance import checksum
+
+ROOT = Path(__file__).parents[2]
+TRAIN = ROOT / "workflow/scripts/train.py"
+EPOCHS = 40
+STEPS = 12 * EPOCHS
+"""1,437 digits are 12 mini-batches."""
+
+SPEC: dict[str, Any] = {
+    "dataset": {"name": "digits"},
+    "model": {"name": "convnet", "scale_invariant": False, "width": 2},
+    "optimiser": {"name": "sgd", "learning_rate": 0.1, "weight_decay": 0.01, "momentum": 0.9},
+    "batch_size": 128,
+    "seed": 0,
+}
+VOLATILE = ("started", "wall_time_s")
+VOLATILE_DETAILS = ("seconds", "sessions")
+"""What provenance says of times; everything else has to be equal."""
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Starts the same training job again and again.
+
+    Attributes:
+        dataset: folder of the built data set.
+        out: folder for the run's files.
+        spec: of the run.
+        epochs: of the run.
+    """
+
+    dataset: Path
+    out: Path
+    spec: dict[str, Any] = field(default_factory=lambda: SPEC)
+    epochs: int = EPOCHS
+
+    @property
+    def state(self) -> Path:
+        run = self.out.parent if self.out.name == f"e{self.epochs}" else self.out
+        return run / f"unfinished/e{self.epochs}/latest.safetensors"
+
+    def start(self, save_interval: float = 0.05) -> subprocess.Popen[str]:
+        command = [
+            *(sys.executable, str(TRAIN), "--spec", json.dumps(self.spec)),
+            *("--dataset", str(self.dataset), "--out", str(self.out)),
+            *("--epochs", str(self.epochs), "--keep-every", "7", "--device", "cpu"),
+            *("--save-interval", str(save_interval), "--progress-interval", "0.1"),
+        ]
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def finish(self) -> str:
+        """Run to the end; what it printed."""
+        job = self.start()
+        printed, _ = job.communicate(timeout=120)
+        assert job.returncode == 0, printed
+        return printed
+
+    def kill(self, number: signal.Signals, dice: random.Random) -> tuple[int, str]:
+        """Start, and kill at a random moment in mid-training; the exit status, what it printed."""
+        before = _stamp(self.state)
+        job = self.start()
+        while _stamp(self.state) == before and job.poll() is None:
+            time.sleep(0.002)
+        time.sleep(dice.uniform(0, 0.4))
+        job.send_signal(number)
+        printed, _ = job.communicate(timeout=120)
+        return job.returncode, printed
+
+    def files(self) -> dict[str, Any]:
+        """Checksums of the run's files; of the provenance what is not about times."""
+        found: dict[str, Any] = {
+            path.name: checksum(path) for path in self.out.iterdir() if path.is_file()
+        }
+        found = {name: value for name, value in found.items() if not name.startswith(".")}
+        provenance = json.loads((self.out / "provenance.json").read_text())
+        for key in VOLATILE:
+            del provenance[key]
+        for key in VOLATILE_DETAILS:
+            del provenance["details"][key]
+        return {**found, "provenance.json": provenance}
+
+
+def resumed_after(printed: str) -> int:
+    """How many steps the job says it found done; 0 if it began anew."""
+    found = re.search(r"continuing after epoch (\d+)(?: and (\d+) steps)? of", printed)
+    return 12 * int(found[1]) + int(found[2] or 0) if found else 0
+
+
+def trial(jobs: Jobs, seed: int, kills: int, number: signal.Signals = signal.SIGKILL) -> int:
+    """Kill a run some times, finish it, and return how often a job went on from a state.
+
+    Asserts that every kill landed in mid-training and that every start skipped the steps done.
+    """
+    dice = random.Random(seed)
+    shutil.rmtree(jobs.out, ignore_errors=True)
+    done, resumed = 0, 0
+    for _ in range(kills):
+        status, printed = jobs.kill(number, dice)
+        assert status == (-number if number == signal.SIGKILL else 128 + number), printed
+        assert not (jobs.out / "provenance.json").exists(), "killed too late"
+        found = resumed_after(printed)
+        assert found >= done, "steps were taken again"
+        assert f"epoch {EPOCHS}/{EPOCHS}" not in printed
+        resumed += found > 0
+        done = max(done, found)
+    printed = jobs.finish()
+    assert 0 < resumed_after(printed) < STEPS
+    assert resumed_after(printed) >= done
+    return resumed + 1
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

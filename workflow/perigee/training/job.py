@@ -1,0 +1,130 @@
+"""A training job from beginning to end: begin where an earlier one stopped, train, write."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perigee.data.arrays import ArrayDataset
+from perigee.identity.products import Identity
+from perigee.interruption import StopRequest
+from perigee.progress import RunProgress
+from perigee.spec import RunSpec
+from perigee.store.datasets import DATA
+from perigee.store.provenance import folder_digest, hardware, is_complete, versions
+from perigee.store.runs import run_details, spare_folder, unfinished_folder, write_tables
+from perigee.store.spares import keep_spare, restore_spare
+from perigee.store.writing import product_writer
+from perigee.training.execution import prepare
+from perigee.training.resuming import resume, save_final_state
+from perigee.training.trainer import Trainer, train
+from perigee.training.trajectory import TrajectoryWriter, trajectory_name
+from perigee.training.watching import RunWatch
+
+logger = logging.getLogger("perigee")
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What is to be trained, and where.
+
+    Attributes:
+        identity: of the run.
+        spec: of the run.
+        epochs: in all.
+        dataset: folder of the data set, which has been verified.
+        out: folder for the run's files.
+        device: see `perigee.training.execution.prepare`.
+        keep_every: keep a checkpoint every so many epochs; None keeps none.
+        progress_interval: seconds between progress lines.
+        save_interval: seconds between saves of the state.
+    """
+
+    identity: Identity
+    spec: RunSpec
+    epochs: int
+    dataset: Path
+    out: Path
+    device: str
+    keep_every: int | None
+    progress_interval: float
+    save_interval: float
+
+    @property
+    def run_folder(self) -> Path:
+        """Shared by all versions of the run: what is locked, and where states are saved."""
+        in_store = folder_digest(self.out.parent) is not None
+        return self.out.parent if in_store else self.out
+
+    def is_done(self) -> bool:
+        """Whether there is nothing to train: the files are there, or can be put back."""
+        files = () if self.keep_every is None else (trajectory_name(self.keep_every),)
+        digest = self.identity.digest
+        if is_complete(self.out, digest, files):
+            logger.info("%s is there: nothing to train", self.out)
+            return True
+        spare = spare_folder(self.run_folder, self.epochs)
+        if is_complete(spare, digest, files):
+            restore_spare(spare, self.out)
+            logger.info("%s is put back from %s: nothing to train", self.out, spare)
+            return True
+        return False
+
+    def run(self, stop: StopRequest) -> None:
+        """Train, and write the files.
+
+        Args:
+            stop: is looked at after every step.
+
+        Raises:
+            StoppedBySignalError: told to stop; the state is saved.
+            PerigeeError: the device or the model cannot be had.
+            OSError: a file cannot be written.
+        """
+        data = ArrayDataset.load(self.dataset / DATA)
+        trainer = Trainer(
+            self.spec, data, prepare(self.device, self.spec.precision, data.image_shape)
+        )
+        unfinished = unfinished_folder(self.run_folder, self.epochs)
+        trajectory = (
+            None
+            if self.keep_every is None
+            else TrajectoryWriter(unfinished, trainer, self.epochs, self.keep_every)
+        )
+        began_with = resume(trainer, self.run_folder, self.epochs, self.identity.digest, trajectory)
+        watch = RunWatch(
+            trainer=trainer,
+            began_with=began_with,
+            folder=unfinished,
+            save_interval=self.save_interval,
+            progress=RunProgress(self.identity.name, self.epochs, self.progress_interval),
+            stop=stop,
+            trajectory=trajectory,
+            session=_session(),
+        )
+        record = began_with.record
+        train(trainer, self.epochs, record, watch)
+        details = run_details(
+            epochs=self.epochs,
+            seed=self.spec.seed,
+            stopped_at_step=record.stopped_at_step,
+            trained_epochs=record.epochs - began_with.first_epoch,
+            seconds=watch.seconds,
+            sessions=watch.sessions,
+        )
+        with product_writer(self.out, self.identity, **details) as product:
+            write_tables(product.aside, record.metrics_table(), record.steps_table())
+            save_final_state(product.aside, trainer)
+            if trajectory is not None:
+                trajectory.finish(product.aside)
+        keep_spare(self.out, spare_folder(self.run_folder, self.epochs))
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _session() -> dict[str, Any]:
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {"started": started, "hardware": hardware(), "versions": versions()}
