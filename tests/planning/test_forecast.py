@@ -31,8 +31,9 @@ def by_other_code(identity: Identity, changed: str, **replaced: Any) -> Identity
 
 
 def make(store: Path, identity: Identity, run: PlannedRun | None = None) -> None:
-    details: Mapping[str, Any] = run_details(run.epochs, 0, None, run.epochs) if run else {}
-    folder = store / identity.folder / (f"e{run.epochs}" if run else "")
+    epochs = run.epochs if run else 0
+    details: Mapping[str, Any] = run_details(epochs, 0, None, epochs, 60.0) if run else {}
+    folder = store / identity.folder / (f"e{epochs}" if run else "")
     with product_writer(folder, identity, **details) as product:
         for name in TABLES:
             (product.aside / name).write_text("")
