@@ -45,8 +45,8 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def base_run(seed: int = 0) -> RunSpec:
-    (spec, *_) = golden_runs(RunKind(**BASE)).values()
-    return resolved_run(spec | {"seed": seed}, "run", "test")
+    spec = golden_runs(RunKind(**BASE))[0].spec
+    return resolved_run({**spec, "seed": seed}, "run", "test")
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -111,18 +111,21 @@ def test_every_registered_block_has_golden_runs(kind: str) -> None:
     for name in REGISTRY[kind]:
         found = RunKind(**BASE | {kind: name})
         assert found in run_kinds([])
-        specs = [resolved_run(spec, "run", "test") for spec in golden_runs(found).values()]
+        specs = [resolved_run(run.spec, "run", "test") for run in golden_runs(found)]
         codes = {run_identity(spec, A).code for spec in specs}
         assert codes == {run_identity(RunSpec.from_dict(found.any_spec), A).code}
 
 
 def test_golden_runs_reach_what_the_papers_use() -> None:
-    specs = list(golden_runs(RunKind(**BASE)).values())
+    runs = golden_runs(RunKind(**BASE))
+    specs = [run.spec for run in runs]
     assert {spec["optimiser"]["momentum"] for spec in specs} == {0, 0.9}
     assert {spec["model"]["scale_invariant"] for spec in specs} == {True, False}
     for key, value in (("momentum", 0), ("momentum", 0.9)):
         chosen = [spec for spec in specs if spec["optimiser"][key] == value]
         assert {spec["precision"] for spec in chosen} == {"float64", "float32"}
+    (continued,) = [run for run in runs if len(run.epochs) > 1]
+    assert continued.spec["optimiser"]["momentum"] == 0.9
 
 
 def product(folder: Path, **columns: Any) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 from workspace import EPOCHS, LEARNING_RATES, Workspace
 
@@ -55,7 +56,7 @@ def test_a_refactoring_that_changes_no_number_reruns_nothing(workspace: Workspac
     made_before = json.loads((folder / f"e{EPOCHS}/provenance.json").read_text())
     assert made_before["code"] == digest
     assert made_before["code_at_hand"] is None
-    (folder / f"e{EPOCHS}/metrics.parquet").unlink()
+    shutil.rmtree(folder)
     asked = f"results/store/run/{folder.name}/e{EPOCHS}/metrics.parquet"
     workspace.make(asked)
     made_now = json.loads((folder / f"e{EPOCHS}/provenance.json").read_text())
@@ -72,7 +73,7 @@ def test_a_change_of_numbers_is_refused(workspace: Workspace) -> None:
     result = workspace.by_hand("python", "workflow/scripts/record_equivalence.py")
     assert result.returncode == 1
     assert re.search(
-        r"Nothing is recorded.+golden run 'digits, convnet .+momentum=0, .+metrics\.parquet, "
+        r"Nothing is recorded.+golden run 'digits enlarged .+momentum=0, .+metrics\.parquet, "
         r"column train_loss, row 1: (\S+) by the old code, (?!\1)\S+ by the new\.$",
         result.stdout.strip(),
     ), result.stdout

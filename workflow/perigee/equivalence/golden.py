@@ -18,8 +18,8 @@ from perigee.spec import COMPONENT_FIELDS, RunSpec
 RUN_BLOCKS = tuple(kind for kind in COMPONENT_FIELDS if kind != "dataset")
 """The kinds of block that the code of a run depends on; its data set has its own identity."""
 
-EPOCHS = (1, 3)
-"""Trained from the beginning, keeping checkpoints, and then gone on with."""
+AT_ONCE, CONTINUED = (2,), (1, 3)
+"""Epochs of a golden run; one of each kind of run keeps checkpoints and is then gone on with."""
 
 DATASET, ENLARGED = "digits", "cifar10"
 """The bundled data set; the one that digits enlarged to the size of its images stand in for."""
@@ -101,32 +101,53 @@ def run_kinds(planned: Iterable[RunSpec]) -> list[RunKind]:
     return list(dict.fromkeys(every))
 
 
-def golden_runs(kind: RunKind) -> dict[str, dict[str, Any]]:
-    """Specs by a name that says what is special of each; defaults are not filled in.
+@dataclass(frozen=True)
+class GoldenRun:
+    """A short run.
+
+    Attributes:
+        words: what is special of it.
+        spec: as in a study file; defaults are not filled in.
+        epochs: trained one after the other.
+    """
+
+    words: str
+    spec: Mapping[str, Any]
+    epochs: Sequence[int]
+
+
+def golden_runs(kind: RunKind) -> list[GoldenRun]:
+    """All combinations of the settings of a kind's blocks.
+
+    The last is the one that is gone on with: of `BASE` one with momentum, whose state counts.
 
     Raises:
         PerigeeError: `SETTINGS` lack a block.
     """
     settings = [_settings(block, name) for block, name in kind.components.items()]
-    found: dict[str, dict[str, Any]] = {}
-    for positions in itertools.product(*(range(len(choices)) for choices in settings)):
+    combinations = list(itertools.product(*(range(len(choices)) for choices in settings)))
+    # What is special of large images does not depend on the settings: one run with them is enough.
+    wanted = [(ENLARGED, combinations[0])] + [(DATASET, positions) for positions in combinations]
+    found = []
+    for seed, (dataset, positions) in enumerate(wanted):
         blocks = {
             block: {"name": name, **choices[position]}
             for (block, name), choices, position in zip(
                 kind.components.items(), settings, positions, strict=True
             )
         }
-        for number, dataset in enumerate(DATASETS):
-            if number and any(positions):
-                continue  # what is special of large images does not depend on the settings
-            precision = PRECISIONS[(sum(positions) + number) % len(PRECISIONS)]
-            found[f"{DATASETS[dataset]}, {_in_words(blocks)}, {precision}"] = {
-                "dataset": {"name": dataset},
-                **blocks,
-                "batch_size": BATCH_SIZE,
-                "seed": len(found),
-                "precision": precision,
-            }
+        enlarged = dataset == ENLARGED
+        precision = PRECISIONS[(sum(positions) + enlarged) % len(PRECISIONS)]
+        spec = {
+            "dataset": {"name": dataset},
+            **blocks,
+            "batch_size": BATCH_SIZE,
+            "seed": seed,
+            "precision": precision,
+        }
+        words = f"{DATASETS[dataset]}, {_in_words(blocks)}, {precision}"
+        is_last = seed == len(wanted) - 1
+        found.append(GoldenRun(words, spec, CONTINUED if is_last else AT_ONCE))
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from perigee.equivalence import enlarged
 from perigee.equivalence.comparing import first_difference
-from perigee.equivalence.golden import DATASET, ENLARGED, EPOCHS, RunKind, golden_runs
+from perigee.equivalence.golden import DATASET, ENLARGED, GoldenRun, RunKind, golden_runs
 from perigee.equivalence.trees import Tree
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity, dataset_identity, run_identity
@@ -171,27 +171,27 @@ def prove_runs(bench: Bench, changed: Sequence[Change]) -> list[Proof]:
         return []
     runs = [(change, golden_runs(RunKind(**change.components))) for change in changed]
     named = {
-        f"run{number}-{position}": (change, words, spec)
+        f"run{number}-{position}": (change, run)
         for number, (change, golden) in enumerate(runs)
-        for position, (words, spec) in enumerate(golden.items())
+        for position, run in enumerate(golden)
     }
 
     def programs(tree: Tree) -> list[list[str]]:
         trained = (
-            _train(bench, tree, name, spec, epochs)
-            for name, (_, _, spec) in named.items()
-            for epochs in EPOCHS
+            _train(bench, tree, name, run, epochs)
+            for name, (_, run) in named.items()
+            for epochs in run.epochs
         )
         digits, larger = (str(bench.out(tree, name)) for name in (DATASET, ENLARGED))
         enlarge = [str(Path(enlarged.__file__)), digits, larger]
         return [_build(bench, tree, DATASET), enlarge, *trained]
 
     _require_success(bench.make(programs))
-    for name, (change, words, _) in named.items():
-        for epochs in EPOCHS:
-            product = f"the golden run '{words}' of {epochs} epochs"
+    for name, (change, run) in named.items():
+        for epochs in run.epochs:
+            product = f"the golden run '{run.words}' after {epochs} epochs"
             bench.require_same(change, product, f"{name}/e{epochs}")
-    return [(change, tuple(golden)) for change, golden in runs]
+    return [(change, tuple(run.words for run in golden)) for change, golden in runs]
 
 
 def _require_success(failures: Iterable[str | None]) -> None:
@@ -210,14 +210,14 @@ def _build(bench: Bench, tree: Tree, name: str) -> list[str]:
     )
 
 
-def _train(bench: Bench, tree: Tree, name: str, spec: Any, epochs: int) -> list[str]:
-    kept = ["--keep-every=1"] if epochs == EPOCHS[0] else []
+def _train(bench: Bench, tree: Tree, name: str, run: GoldenRun, epochs: int) -> list[str]:
+    goes_on = epochs < run.epochs[-1]
     return tree.program(
         "train.py",
-        f"--spec={json.dumps(spec)}",
-        f"--dataset={bench.out(tree, spec['dataset']['name'])}",
+        f"--spec={json.dumps(run.spec)}",
+        f"--dataset={bench.out(tree, run.spec['dataset']['name'])}",
         f"--epochs={epochs}",
         f"--out={bench.out(tree, name)}/e{epochs}",
         f"--device={bench.device}",
-        *kept,
+        *(["--keep-every=1"] if goes_on else []),
     )
