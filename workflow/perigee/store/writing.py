@@ -20,6 +20,7 @@ from perigee.store.provenance import (
     PROVENANCE,
     Provenance,
     checksum,
+    git_state,
     hardware,
     is_complete,
     read_provenance,
@@ -55,6 +56,7 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
     folder.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=WRITING, dir=folder))
     started = time.time()
+    git = git_state()
     try:
         writer = ProductWriter(aside, dict(details))
         yield writer
@@ -72,6 +74,9 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
             hardware=hardware(),
             started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             wall_time_s=round(time.time() - started, 3),
+            code_at_hand=identity.code_at_hand,
+            modules=dict(identity.modules),
+            git=git,
         )
         provenance.save(aside / PROVENANCE)
         for path in aside.iterdir():
