@@ -15,7 +15,7 @@ from perigee.plan import Plan, PlannedRun
 from perigee.registry import registration
 from perigee.store.costs import Cost, Record, estimate, read_records, total
 from perigee.store.provenance import PROVENANCE, Provenance, read_provenance
-from perigee.store.runs import METRICS, kept_epochs, longer_versions, planned_epochs
+from perigee.store.runs import METRICS, kept_versions, longer_versions, planned_epochs
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def trainings(
     for folder, run in runs.items():
         images = registration("dataset", run.spec.dataset).train_images
         steps_per_epoch = math.ceil(images / run.spec.batch_size)
-        done = kept_epochs(store / run.identity.folder) + planned[run.identity.folder]
+        done = [*kept_versions(store / run.identity.folder), *planned[run.identity.folder]]
         epochs = run.epochs - max((e for e in done if e < run.epochs), default=0)
         cost = estimate(run.spec.to_dict(), epochs, steps_per_epoch, records)
         found[folder] = Training(epochs, epochs * steps_per_epoch, cost)
@@ -114,7 +114,7 @@ def _made_by_other_code(store: Path, runs: Mapping[str, PlannedRun]) -> dict[str
         kept.setdefault(name, []).append(store / "run" / f"{name}-{digest}")
     found = {}
     for folder, run in runs.items():
-        if kept_epochs(store / run.identity.folder):
+        if kept_versions(store / run.identity.folder):
             continue  # begun with the present code
         spec = canonical_json(run.identity.spec)
         made = [

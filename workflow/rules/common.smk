@@ -29,6 +29,8 @@ from perigee.layout import (
     CLAIMS_FILES,
     DATASET_FILES,
     FIGURE_FILES,
+    PARENT_RUN_FILES,
+    PARENT_VERSION,
     NAME,
     RUN_FILES,
     TABLE_FILES,
