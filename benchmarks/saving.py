@@ -23,13 +23,13 @@ from common import Report, Summary, Target, laptop_run, main, ratios, timed_alte
 from perigee import registry
 from perigee.configuration.reading import read_yaml
 from perigee.interruption import StopRequest
+from perigee.jobs.watching import RunWatch
 from perigee.paths import ROOT
 from perigee.progress import RunProgress
 from perigee.training.execution import prepare
 from perigee.training.record import METRICS_COLUMNS, RunRecord
 from perigee.training.saved_state import SavedState
 from perigee.training.trainer import Trainer
-from perigee.training.watching import RunWatch
 
 LAPTOP_EPOCHS, LAPTOP_STEPS = 300, 12
 RESNET_WEIGHTS, CIFAR_EPOCHS, CIFAR_STEPS = 11_000_000, 1000, 391

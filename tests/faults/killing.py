@@ -52,8 +52,9 @@ class Jobs:
 
     @property
     def state(self) -> Path:
-        run = self.out.parent if self.out.name == f"e{self.epochs}" else self.out
-        return run / f"unfinished/e{self.epochs}/latest.safetensors"
+        version = f"e{self.epochs}-every7"
+        run = self.out.parent if self.out.name == version else self.out
+        return run / "unfinished" / version / "latest.safetensors"
 
     def start(self, save_interval: float = 0.05) -> subprocess.Popen[str]:
         command = [

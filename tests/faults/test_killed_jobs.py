@@ -175,8 +175,8 @@ def test_more_epochs_compute_only_the_new_ones(
     """From the end of a shorter version, its trajectory too; killed on the way."""
     digest = json.loads((dataset / "provenance.json").read_text())["digest"]
     run = tmp_path / f"few-{run_identity(resolved_run(SPEC, 'run', ''), digest).digest}"
-    assert resumed_after(Jobs(dataset, run / "e14", epochs=14).finish()) == 0
-    longer = Jobs(dataset, run / f"e{EPOCHS}")
+    assert resumed_after(Jobs(dataset, run / "e14-every7", epochs=14).finish()) == 0
+    longer = Jobs(dataset, run / f"e{EPOCHS}-every7")
     status, printed = longer.kill(signal.SIGKILL, random.Random(0))
     assert status == -signal.SIGKILL
     assert resumed_after(printed) == 12 * 14

@@ -12,7 +12,7 @@ from perigee.identity.products import Identity
 from perigee.registry import REGISTRY
 from perigee.store import costs
 from perigee.store.costs import Cost, Record, estimate, read_records, shape_of, total
-from perigee.store.provenance import PROVENANCE
+from perigee.store.provenance import PROVENANCE, read_provenance
 from perigee.store.runs import run_details
 from perigee.store.writing import product_writer
 
@@ -80,3 +80,16 @@ def test_the_registry_knows_how_many_training_images_there_are(name: str, images
     line = REGISTRY["dataset"][name]
     built = importlib.import_module(line.module).build(Path("unused"), download=False)
     assert line.train_images == images == len(built.train_labels)
+
+
+def test_runs_made_before_interrupted_starts_were_counted_tell_the_time_of_their_job(
+    tmp_path: Path,
+) -> None:
+    run = Identity("run", "r", spec(), "code", {})
+    details = run_details(4, 0, None, 4)
+    del details["seconds"]
+    with product_writer(tmp_path / run.folder / "e4", run, **details):
+        pass
+    provenance = read_provenance(tmp_path / run.folder / "e4")
+    (found,) = read_records(tmp_path)
+    assert found.seconds_per_epoch == provenance.wall_time_s / 4

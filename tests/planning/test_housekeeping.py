@@ -49,6 +49,11 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
+def shown(folder: Path) -> set[str]:
+    """Names in a folder but those of locks."""
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
 def named(store: Path, *referenced: str) -> dict[str, str]:
     """Reasons of what may go, by path below the store."""
     return {str(item.path.relative_to(store)): item.reason for item in leftovers(store, referenced)}
@@ -93,8 +98,7 @@ def test_nothing_of_a_run_goes_while_its_lock_is_held(tmp_path: Path, run: Path)
         # A job takes the run up between the listing and the removal.
         gone = {item.path.name for item in found if remove(item, tmp_path)}
     assert gone == {table.name}
-    left = {path.name for path in run.iterdir() if not path.name.startswith(".")}
-    assert left == {"e10", "unfinished", "spare"}
+    assert shown(run) == {"e10", "unfinished", "spare"}
     assert (run / "unfinished/e20/state").read_text() == "1234567"
     assert len(leftovers(tmp_path, set())) == 3, "the lock is free again"
 
@@ -109,6 +113,17 @@ def test_long_training_is_not_taken_for_abandoned(tmp_path: Path, run: Path) -> 
     assert f"{RUN.folder}/e20/.writing-x" in named(tmp_path, f"{RUN.folder}/e20")
 
 
+def test_a_version_that_keeps_checkpoints_is_one_of_its_own(tmp_path: Path, run: Path) -> None:
+    keeping = make(tmp_path, RUN, "e10-every5")
+    keep_spare(keeping, run / "spare/e10-every5")
+    assert named(tmp_path, f"{RUN.folder}/e10") == {
+        f"{RUN.folder}/e10-every5": NO_FIGURE,
+        f"{RUN.folder}/spare/e10-every5": NO_FIGURE,
+        f"{RUN.folder}/unfinished": FINISHED,
+    }
+    assert products(tmp_path) == [run / "e10", keeping]
+
+
 def test_files_that_are_no_products_are_never_listed(tmp_path: Path, run: Path) -> None:
     (run / "notes").mkdir()
     (run / "e10.txt").touch()
@@ -119,7 +134,7 @@ def test_files_that_are_no_products_are_never_listed(tmp_path: Path, run: Path) 
     }
     for item in leftovers(tmp_path, set()):
         remove(item, tmp_path)
-    assert {path.name for path in run.iterdir()} == {"notes", "e10.txt", ".lock"}
+    assert shown(run) == {"notes", "e10.txt"}
 
 
 def test_a_product_taken_up_again_since_it_was_listed_is_left(tmp_path: Path) -> None:

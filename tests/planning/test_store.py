@@ -16,7 +16,7 @@ from perigee.store.housekeeping import leftovers
 from perigee.store.provenance import PROVENANCE, read_product
 from perigee.store.runs import (
     TABLES,
-    kept_epochs,
+    kept_versions,
     longer_versions,
     planned_epochs,
     planned_predecessor,
@@ -138,6 +138,7 @@ class Version:
     def __init__(self, identity: Identity, epochs: int) -> None:
         self.identity = identity
         self.epochs = epochs
+        self.keep_every: int | None = None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_what_is_read_off_which_longer_version(
     run = Identity("run", "r", {}, "code", {})
     for epochs in kept:
         make(tmp_path / run.folder / f"e{epochs}", run)
-    assert kept_epochs(tmp_path / run.folder) == sorted(kept)
+    assert list(kept_versions(tmp_path / run.folder)) == sorted(kept)
     versions = {f"{run.folder}/e{epochs}": Version(run, epochs) for epochs in planned}
     found = longer_versions(tmp_path, versions)
     assert found == {
@@ -194,7 +195,7 @@ def test_a_version_that_lost_a_file_is_not_complete(tmp_path: Path) -> None:
     run = Identity("run", "r", {}, "code", {})
     folder = make(tmp_path / run.folder / "e4", run)
     (folder / TABLES[0]).unlink()
-    assert kept_epochs(tmp_path / run.folder) == []
+    assert kept_versions(tmp_path / run.folder) == {}
 
 
 def test_a_new_version_with_fewer_files_replaces_the_old_one(product: Path) -> None:

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from perigee.errors import StoppedBySignalError
 from perigee.interruption import StopRequest, stop_request
+from perigee.jobs.watching import RunWatch
 from perigee.progress import RunProgress
-from perigee.store.runs import unfinished_folder
+from perigee.store.runs import unfinished_folder, version_name
 from perigee.training import saved_state
 from perigee.training.record import RunRecord
 from perigee.training.resuming import resume
@@ -31,7 +32,6 @@ from perigee.training.saved_state import GENERATIONS, SavedState, read_states
 from perigee.training.trainer import Trainer
 from perigee.training.trainer import train as train_on
 from perigee.training.trajectory import TrajectoryWriter, trajectory_name
-from perigee.training.watching import RunWatch
 
 DIGEST = "0123456789abcdef"
 EPOCHS, STEPS = 3, 4
@@ -83,8 +83,8 @@ def job(
     epochs: int = EPOCHS,
     every: int | None = 1,
 ) -> tuple[SavedState, StopsAt]:
-    """As perigee.training.job does, but for the files of a finished run."""
-    unfinished = unfinished_folder(folder, epochs)
+    """As perigee.jobs.training does, but for the files of a finished run."""
+    unfinished = unfinished_folder(folder, version_name(epochs, every))
     trajectory = every and TrajectoryWriter(unfinished, trainer, epochs, every)
     state = resume(trainer, folder, epochs, DIGEST, trajectory or None)
     progress = RunProgress("run", epochs, 1e9)
@@ -186,9 +186,9 @@ def test_a_shorter_job_leaves_the_state_of_a_longer_one_alone(make: Make, tmp_pa
     folder = tmp_path / "run"
     with pytest.raises(StoppedBySignalError):
         job(make(PLAIN), folder, stop_at=25, epochs=4)
-    kept = {p: p.read_bytes() for p in unfinished_folder(folder, 4).iterdir()}
+    kept = {p: p.read_bytes() for p in unfinished_folder(folder, "e4-every1").iterdir()}
     job(make(PLAIN), folder, epochs=1)
-    assert {p: p.read_bytes() for p in unfinished_folder(folder, 4).iterdir()} == kept
+    assert {p: p.read_bytes() for p in unfinished_folder(folder, "e4-every1").iterdir()} == kept
 
 
 def test_without_its_trajectory_a_state_is_of_no_use_to_one_who_keeps_it(
@@ -208,7 +208,7 @@ def saved(make: Make, tmp_path: Path) -> Path:
     """A folder with two generations."""
     with pytest.raises(StoppedBySignalError):
         job(make(MOMENTUM), tmp_path, stop_at=17, save_interval=0, every=None)
-    folder = unfinished_folder(tmp_path, EPOCHS)
+    folder = unfinished_folder(tmp_path, f"e{EPOCHS}")
     assert {path.name for path in folder.iterdir()} == set(GENERATIONS)
     return folder
 
@@ -296,8 +296,8 @@ def test_an_exception_in_the_middle_of_a_save_loses_nothing(
     assert next(saves) > 6
     assert "could not be saved" in caplog.text
     monkeypatch.undo()
-    assert 1 <= len(steps_of(unfinished_folder(tmp_path, EPOCHS))) <= 2
-    assert not list(unfinished_folder(tmp_path, EPOCHS).glob(".latest*"))
+    assert 1 <= len(steps_of(unfinished_folder(tmp_path, f"e{EPOCHS}-every1"))) <= 2
+    assert not list(unfinished_folder(tmp_path, f"e{EPOCHS}-every1").glob(".latest*"))
     trainer, whole = make(STANDARD), make(STANDARD)
     resumed, _ = job(trainer, tmp_path)
     uninterrupted, _ = job(whole, tmp_path / "whole")
@@ -325,7 +325,7 @@ def test_a_full_disk_while_saving_loses_nothing(
 ) -> None:
     with pytest.raises(StoppedBySignalError):
         job(make(STANDARD), small_disk, stop_at=12, save_interval=0, every=None)
-    before = steps_of(unfinished_folder(small_disk, EPOCHS))
+    before = steps_of(unfinished_folder(small_disk, f"e{EPOCHS}"))
     filler = small_disk / "filler"
     free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
     filler.write_bytes(b"0" * free)
@@ -335,7 +335,7 @@ def test_a_full_disk_while_saving_loses_nothing(
     ):
         job(make(STANDARD), small_disk, stop_at=8, save_interval=0, every=None)
     assert "No space left" in caplog.text
-    assert steps_of(unfinished_folder(small_disk, EPOCHS)) == before
+    assert steps_of(unfinished_folder(small_disk, f"e{EPOCHS}")) == before
     filler.unlink()
     resumed, _ = job(make(STANDARD), small_disk, every=None)
     whole, _ = job(make(STANDARD), tmp_path / "whole", every=None)

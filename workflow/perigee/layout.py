@@ -16,7 +16,14 @@ from perigee.errors import PerigeeError
 from perigee.identity.canonical import DIGEST_LENGTH, canonical_json, digest
 from perigee.identity.products import Identity
 from perigee.paths import CAPTIONS
-from perigee.plan import Plan, PlannedClaims, PlannedFigure, PlannedRun, PlannedTable
+from perigee.plan import (
+    PARENT_KEEPS_EVERY,
+    Plan,
+    PlannedClaims,
+    PlannedFigure,
+    PlannedRun,
+    PlannedTable,
+)
 from perigee.reporting.version import PAGES, pages_version
 from perigee.store.claims import CLAIMS
 from perigee.store.datasets import DATA
@@ -25,18 +32,26 @@ from perigee.store.provenance import PROVENANCE
 from perigee.store.publishing import Publication, outdated_notice
 from perigee.store.runs import STATE, TABLES, longer_versions, planned_epochs, planned_predecessor
 from perigee.store.tables import TABLE
+from perigee.store.trajectories import trajectory_description, trajectory_name
 from perigee.store.writing import written_atomically
 
 DATASET_FILES = (DATA, PROVENANCE)
 RUN_FILES = (*TABLES, PROVENANCE)
 TRAINED_RUN_FILES = (*TABLES, STATE, PROVENANCE)
+PARENT_RUN_FILES = (
+    *TRAINED_RUN_FILES[:-1],
+    trajectory_name(PARENT_KEEPS_EVERY),
+    trajectory_description(PARENT_KEEPS_EVERY),
+    PROVENANCE,
+)
 TABLE_FILES = (TABLE, PROVENANCE)
 FIGURE_FILES = (*FILES, PROVENANCE)
 CLAIMS_FILES = (CLAIMS, PROVENANCE)
 """Of a product of each kind; the provenance is written last."""
 
 NAME = rf"[^/]+-[0-9a-f]{{{DIGEST_LENGTH}}}"
-VERSION = rf"{NAME}/e[0-9]+"
+VERSION = rf"{NAME}/e[0-9]+(?:-every[0-9]+)?"
+PARENT_VERSION = rf"{VERSION}-every{PARENT_KEEPS_EVERY}"
 """What the rules' wildcards may be. Not the planned products, one by one: Snakemake would search
 through all their names for each of its jobs."""
 
@@ -142,21 +157,38 @@ class Layout:
         return f"{self.store}/{self.run(version).dataset.identity.folder}"
 
     def run_inputs(self, version: str) -> list[str]:
-        """What train_run needs: the data set, and a shorter version that is planned too.
+        """What train_run needs: the data set, the run it forks from, a shorter version of itself.
 
         Training goes on from the shorter one, so that its epochs are not trained twice.
         """
         run = self.run(version)
         inputs = self.still_to_make(run.dataset.identity.folder, DATASET_FILES)
+        if run.parent is not None:
+            inputs += self.still_to_make(run.parent.folder, PARENT_RUN_FILES)
         planned = self._planned_epochs[run.identity.folder]
         shorter = planned_predecessor(Path(self.store), planned, run)
         if shorter:
             inputs += self.still_to_make(shorter, RUN_FILES)
         return inputs
 
+    def run_options(self, version: str) -> str:
+        """Further options of train.py: whether checkpoints are kept, and what is forked from."""
+        run = self.run(version)
+        keep = [] if run.keep_every is None else [f"--keep-every {run.keep_every}"]
+        fork = [] if run.parent is None else [f"--parent {self.store}/{run.parent.folder}"]
+        return " ".join([*keep, *fork])
+
     def longer_run(self, version: str) -> str:
-        """Folder of the version that a shorter run is read off."""
+        """Folder of the version that a run is read off."""
         return f"{self.store}/{self.longer[version]}"
+
+    def reading_off_inputs(self, version: str) -> list[str]:
+        """What read_off_run needs: that version, where it is planned and still to be made."""
+        longer = self.longer[version]
+        if longer not in self.plan.runs:
+            return []
+        files = RUN_FILES if self.plan.runs[longer].keep_every is None else PARENT_RUN_FILES
+        return self.still_to_make(longer, files)
 
     # Tables
 

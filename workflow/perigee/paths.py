@@ -9,6 +9,7 @@ ROOT = WORKFLOW.parent
 SCRIPTS = WORKFLOW / "scripts"
 NOTEBOOKS = WORKFLOW / "notebooks"
 CAPTIONS = WORKFLOW / "report"
+EQUIVALENCES = WORKFLOW / "equivalences.json"
 STUDIES = ROOT / "config" / "studies"
 SCHEMAS = ROOT / "config" / "schemas"
 

@@ -27,6 +27,10 @@ from perigee.identity.products import (
 from perigee.paths import CAPTIONS, NOTEBOOKS, ROOT, STUDIES
 from perigee.spec import Component, RunSpec
 from perigee.stamp import deviations
+from perigee.store.runs import version_name
+
+PARENT_KEEPS_EVERY = 1
+"""Of how many epochs a run that others fork from keeps a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,18 @@ class PlannedRun:
     spec: RunSpec
     dataset: PlannedDataset
     epochs: int
+    keep_every: int | None = None
+    parent: PlannedRun | None = None
 
     @property
     def folder(self) -> str:
         """<kind>/<name>-<digest>/e<epochs>, below the store."""
-        return f"{self.identity.folder}/e{self.epochs}"
+        return f"{self.identity.folder}/{version_name(self.epochs, self.keep_every)}"
+
+    @property
+    def lineage(self) -> list[PlannedRun]:
+        """The run and all that it descends from."""
+        return [self, *(self.parent.lineage if self.parent else [])]
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,8 @@ class PlannedFigure:
         """Folders below the store of all products it is made of, itself and claims included."""
         claims = [self.claims.identity.folder] if self.claims else []
         tables = [table.identity.folder for table in self.tables.values()]
-        runs = [run for table in self.tables.values() for run in table.runs]
+        asked = [run for table in self.tables.values() for run in table.runs]
+        runs = [run for one in asked for run in one.lineage]
         made_from = [*(r.folder for r in runs), *(r.dataset.identity.folder for r in runs)]
         return list(dict.fromkeys([self.identity.folder, *claims, *tables, *made_from]))
 
@@ -112,7 +124,8 @@ class Plan:
     @cached_property
     def runs(self) -> dict[str, PlannedRun]:
         """Equal runs of several figures and papers appear once."""
-        return {run.folder: run for table in self.tables.values() for run in table.runs}
+        asked = [run for table in self.tables.values() for run in table.runs]
+        return {run.folder: run for one in asked for run in one.lineage}
 
     @cached_property
     def datasets(self) -> dict[str, PlannedDataset]:
@@ -288,9 +301,14 @@ class _Planner:
         identity = table_identity(f"{key}-{request.name}", request.analysis, read)
         return PlannedTable(identity, request.analysis, runs, swept)
 
-    def run(self, spec: RunSpec, epochs: int) -> PlannedRun:
+    def run(self, spec: RunSpec, epochs: int, keep_every: int | None = None) -> PlannedRun:
         dataset = self.dataset(spec.dataset)
-        return PlannedRun(run_identity(spec, dataset.identity.digest), spec, dataset, epochs)
+        identity = run_identity(spec, dataset.identity.digest)
+        # Where a fork starts is known only when its parent has been trained: every epoch is kept.
+        parent = None
+        if spec.parent is not None:
+            parent = self.run(spec.parent.run, spec.parent.epochs, PARENT_KEEPS_EVERY)
+        return PlannedRun(identity, spec, dataset, epochs, keep_every, parent)
 
     def dataset(self, dataset: Component) -> PlannedDataset:
         identity = dataset_identity(dataset)

@@ -74,9 +74,9 @@ class RunSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """The plain form: nested dictionaries of JSON values."""
-        plain = {key: value for key, value in vars(self).items() if key != "parent"}
-        parent = {} if self.parent is None else {"parent": self.parent.to_dict()}
-        return plain | {key: getattr(self, key).to_dict() for key in COMPONENT_FIELDS} | parent
+        plain = {**vars(self), **{key: getattr(self, key).to_dict() for key in COMPONENT_FIELDS}}
+        del plain["parent"]
+        return plain if self.parent is None else plain | {"parent": self.parent.to_dict()}
 
 
 @dataclass(frozen=True)

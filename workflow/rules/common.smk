@@ -24,10 +24,13 @@ for variable, folder in (
 from perigee.configuration.reading import read_yaml
 from perigee.errors import PerigeeError
 from perigee.failures import failed_jobs
+from perigee.forecast import retraining_warning
 from perigee.layout import (
     CLAIMS_FILES,
     DATASET_FILES,
     FIGURE_FILES,
+    PARENT_RUN_FILES,
+    PARENT_VERSION,
     NAME,
     RUN_FILES,
     TABLE_FILES,
@@ -61,6 +64,13 @@ PLAN_OPTIONS = " ".join(
     ]
 )
 layout = Layout(plan, RESULTS)
+
+if workflow.is_main_process:
+    warning = retraining_warning(
+        plan, Path(layout.store), settings["warn_retraining_hours"]
+    )
+    if warning:
+        print(f"Warning: {warning}", file=sys.stderr)
 
 NAMED = {
     "everything": list(plan.figures),

@@ -2,7 +2,7 @@
 
 In: a data set. Out: results/store/run/<name>-<digest>/e<epochs>/ with metrics.parquet,
 steps.parquet, provenance.json and, where the run was trained and not read off a longer version,
-state.safetensors.
+state.safetensors; of runs that others fork from in e<epochs>-every1/, with all checkpoints.
 """
 
 
@@ -30,13 +30,22 @@ rule train_run:
         device=settings["device"],
         progress_interval=settings["progress_interval"],
         save_interval=settings["save_interval"],
+        options=lambda w: layout.run_options(w.version),
     message:
         "train_run {wildcards.version}"
     shell:
         "python workflow/scripts/train.py --spec {params.spec:q} --dataset {params.dataset:q}"
         " --epochs {params.epochs} --out {params.out:q} --device {params.device}"
         " --progress-interval {params.progress_interval} --save-interval {params.save_interval}"
-        " --digest {params.digest} --log {log:q}"
+        " {params.options} --digest {params.digest} --log {log:q}"
+
+
+# A version that keeps its checkpoints, for the runs that fork from it.
+use rule train_run as train_parent_run with:
+    output:
+        layout.files("run/{version}", PARENT_RUN_FILES),
+    wildcard_constraints:
+        version=PARENT_VERSION,
 
 
 if layout.longer:
@@ -44,6 +53,8 @@ if layout.longer:
     ruleorder: read_off_run > train_run
 
     rule read_off_run:
+        input:
+            lambda w: layout.reading_off_inputs(w.version),
         output:
             layout.files("run/{version}", RUN_FILES),
         log:

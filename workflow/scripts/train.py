@@ -10,11 +10,11 @@ from perigee.configuration.studies import resolved_run
 from perigee.errors import StoppedBySignalError
 from perigee.identity.products import run_identity
 from perigee.interruption import stop_request
+from perigee.jobs.training import TrainingJob
 from perigee.store.datasets import DATA
 from perigee.store.locks import locked
 from perigee.store.provenance import read_product
 from perigee.store.writing import remove_abandoned
-from perigee.training.job import TrainingJob
 
 
 @program
@@ -33,6 +33,10 @@ def main(
     save_interval: Annotated[
         float, typer.Option(min=0, help="Seconds between saves of the state.")
     ] = 60.0,
+    parent: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run to fork from, where the spec has a parent."),
+    ] = None,
     digest: Digest = None,
     log: LogFile = None,
 ) -> None:
@@ -56,6 +60,7 @@ def main(
         keep_every=keep_every,
         progress_interval=progress_interval,
         save_interval=save_interval,
+        parent=parent,
     )
     with stop_request() as stop:
 

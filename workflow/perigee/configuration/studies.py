@@ -89,13 +89,40 @@ def read_study(path: Path, scale: str) -> list[FigureRequest]:
 def study_at(document: Mapping[str, Any], path: Path, scale: str) -> list[FigureRequest]:
     """All figures of a study file that was read, at one scale; see `read_study`."""
     file = shown(path)
-    study = validated(at_scale(document, scale, file), read_schema("study"), file)
+    whole = _with_parents(at_scale(document, scale, file), file)
+    study = validated(whole, read_schema("study"), file)
     if study["study"] != path.stem:
         raise PerigeeError(
             f"{file}: key 'study' is '{study['study']}', but the file is named '{path.stem}'; "
             "make the two agree."
         )
     return [_figure(study, name, scale, file) for name in study["figures"]]
+
+
+def _with_parents(document: dict[str, Any], file: str) -> dict[str, Any]:
+    """The document with the parents of forked runs written out.
+
+    A run with the key ``parent`` names another entry of ``runs`` there, and has all values of that
+    one that it does not give itself.
+    """
+    runs = document.get("runs")
+    if not isinstance(runs, dict):
+        return document
+    written: dict[str, Any] = {}
+    for name, run in runs.items():
+        parent = run.get("parent") if isinstance(run, dict) else None
+        if not isinstance(parent, dict) or "run" not in parent:
+            written[name] = run
+            continue
+        if parent["run"] not in written:
+            earlier = ", ".join(written) or "none"
+            raise PerigeeError(
+                f"{file}: key 'runs.{name}.parent.run' is '{parent['run']}', which is no entry of "
+                f"'runs' before it; those are {earlier}."
+            )
+        inherited = copy.deepcopy(written[parent["run"]])
+        written[name] = {**inherited, **run, "parent": {**parent, "run": inherited}}
+    return {**document, "runs": written}
 
 
 def _figure(study: Mapping[str, Any], name: str, scale: str, file: str) -> FigureRequest:
@@ -226,12 +253,31 @@ def resolved_run(run: Mapping[str, Any], where: str, file: str) -> RunSpec:
     Raises:
         PerigeeError: a key or value is wrong.
     """
-    checked = validated(dict(run), _run_schema(), file, where)
+    run = dict(run)
+    parent = run.pop("parent", None)
+    checked = validated(run, _run_schema(), file, where)
     components = {
         kind: validated_component(kind, checked[kind], file, f"{where}.{kind}").to_dict()
         for kind in COMPONENT_FIELDS
     }
-    return RunSpec.from_dict(checked | components)
+    return RunSpec.from_dict(checked | components | _resolved_parent(parent, run, where, file))
+
+
+def _resolved_parent(
+    parent: Mapping[str, Any] | None, run: Mapping[str, Any], where: str, file: str
+) -> dict[str, Any]:
+    """The key ``parent`` of a forked run, checked; nothing for one that is not forked.
+
+    A checkpoint fits only a network of the same shape with the same frozen head on the same data,
+    so a sweep over those sweeps the parent too.
+    """
+    if parent is None:
+        return {}
+    key = f"{where}.parent"
+    shared = {name: run[name] for name in ("dataset", "model", "seed")}
+    resolved = resolved_run({**parent["run"], **shared}, f"{key}.run", file)
+    at = validated_component("fork", parent["at"], file, f"{key}.at")
+    return {"parent": {"run": resolved.to_dict(), "epochs": parent["epochs"], "at": at.to_dict()}}
 
 
 @cache

@@ -19,6 +19,7 @@ from perigee.spec import Component
 KINDS = {
     "dataset": "data set",
     "norm_control": "norm control",
+    "fork": "rule for a fork",
 }
 
 LIMITS = {

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import grimp
 
@@ -53,7 +54,18 @@ def code_digest(program: Path, components: Iterable[str] = ()) -> str:
             does nothing but read arguments and call the library, so its own text does not count.
         components: further modules that the product's spec names.
     """
-    return _closure_digest(_imported_modules(program) | frozenset(components))
+    modules = module_digests(program, components)
+    lines = (f"{module} {found}" for module, found in modules.items())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def module_digests(program: Path, components: Iterable[str] = ()) -> Mapping[str, str]:
+    """The digest of each module of a program's import closure, in the alphabet's order.
+
+    Args:
+        program, components: as for `code_digest`.
+    """
+    return _closure_digests(_imported_modules(program) | frozenset(components))
 
 
 def source_digest(source: str) -> str:
@@ -80,9 +92,8 @@ def closure(roots: frozenset[str]) -> tuple[str, ...]:
 
 
 @cache
-def _closure_digest(roots: frozenset[str]) -> str:
-    lines = (f"{module} {_module_digest(module)}" for module in closure(roots))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def _closure_digests(roots: frozenset[str]) -> Mapping[str, str]:
+    return MappingProxyType({module: _module_digest(module) for module in closure(roots)})
 
 
 @cache

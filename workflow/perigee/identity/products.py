@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from perigee.identity.canonical import digest
-from perigee.identity.code import code_digest
+from perigee.identity.code import code_digest, module_digests
+from perigee.identity.equivalences import counting_code
 from perigee.paths import NOTEBOOKS, SCRIPTS
-from perigee.registry import registration
+from perigee.registry import Registration, registration
 from perigee.spec import COMPONENT_FIELDS, Claim, Component, RunSpec
 
 
@@ -28,8 +29,10 @@ class Identity:
         kind: "dataset", "run", "table", "figure" or "claims".
         name: for readers; says nothing that spec and inputs do not.
         spec: canonical plain data.
-        code: digest of the code that makes it.
+        code: digest of the code that makes it, or of older code that is proven to make the same.
         inputs: digests of the products it is made from, by role.
+        code_at_hand: digest of the code that makes it now, if that is not `code`.
+        modules: digest of each module of the code at hand.
     """
 
     kind: str
@@ -37,10 +40,12 @@ class Identity:
     spec: Any
     code: str
     inputs: Mapping[str, Any]
+    code_at_hand: str | None = None
+    modules: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
-        """Over everything but the name."""
+        """Over kind, spec, code and inputs."""
         return digest(
             {"kind": self.kind, "spec": self.spec, "code": self.code, "inputs": self.inputs}
         )
@@ -54,7 +59,7 @@ class Identity:
 def dataset_identity(dataset: Component) -> Identity:
     """A data set's array file."""
     code = _code("build_dataset.py", {"dataset": dataset})
-    return Identity("dataset", dataset.name, dataset.to_dict(), code, {})
+    return _identity("dataset", dataset.name, dataset.to_dict(), code, {})
 
 
 def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
@@ -77,7 +82,7 @@ def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
     )
     if spec.parent is not None:
         name += f"-fork-{spec.parent.at.name}"
-    return Identity("run", name, spec.to_dict(), code, inputs)
+    return _identity("run", name, spec.to_dict(), code, inputs)
 
 
 def table_identity(name: str, analysis: Component, runs: Sequence[Mapping[str, Any]]) -> Identity:
@@ -89,7 +94,7 @@ def table_identity(name: str, analysis: Component, runs: Sequence[Mapping[str, A
         runs: of each run it reads the digest, the epochs and the swept values, in order.
     """
     code = _code("make_table.py", {"analysis": analysis})
-    return Identity("table", name, analysis.to_dict(), code, {"runs": list(runs)})
+    return _identity("table", name, analysis.to_dict(), code, {"runs": list(runs)})
 
 
 def figure_identity(key: str, stamp: Mapping[str, Any], tables: Mapping[str, str]) -> Identity:
@@ -102,8 +107,12 @@ def figure_identity(key: str, stamp: Mapping[str, Any], tables: Mapping[str, str
     """
     notebook = NOTEBOOKS / f"{key}.py"
     text = hashlib.sha256(notebook.read_bytes()).hexdigest()  # its prose is part of the product
-    code = digest([code_digest(notebook), text, code_digest(SCRIPTS / "draw_figure.py")])
-    return Identity("figure", key, {"key": key, "stamp": dict(stamp)}, code, {"tables": tables})
+    program = SCRIPTS / "draw_figure.py"
+    code = _Code(
+        digest([code_digest(notebook), text, code_digest(program)]),
+        {**module_digests(notebook), **module_digests(program)},
+    )
+    return _identity("figure", key, {"key": key, "stamp": dict(stamp)}, code, {"tables": tables})
 
 
 def claims_identity(key: str, claims: Sequence[Claim], tables: Mapping[str, str]) -> Identity:
@@ -115,17 +124,37 @@ def claims_identity(key: str, claims: Sequence[Claim], tables: Mapping[str, str]
         tables: digests of the tables that they are measured on, by name.
     """
     quantities = [registration("quantity", claim.quantity) for claim in claims]
-    closure = code_digest(SCRIPTS / "judge_claims.py", {found.module for found in quantities})
-    code = digest([closure, *(found.target for found in quantities)])
+    code = _code_of("judge_claims.py", quantities)
     spec = {"key": key, "claims": [claim.to_dict() for claim in claims]}
-    return Identity("claims", key, spec, code, {"tables": tables})
+    return _identity("claims", key, spec, code, {"tables": tables})
 
 
-def _code(script: str, components: Mapping[str, Component]) -> str:
-    """Digest of a program's code, and of the blocks that a spec names."""
-    registrations = [registration(kind, component) for kind, component in components.items()]
-    closure = code_digest(SCRIPTS / script, [found.module for found in registrations])
-    return digest([closure, *(found.target for found in registrations)])
+@dataclass(frozen=True)
+class _Code:
+    """The digest of some code, and that of each of its modules."""
+
+    digest: str
+    modules: Mapping[str, str]
+
+
+def _identity(kind: str, name: str, spec: Any, code: _Code, inputs: Mapping[str, Any]) -> Identity:
+    counting = counting_code(kind, code.digest)
+    at_hand = None if counting == code.digest else code.digest
+    return Identity(kind, name, spec, counting, inputs, at_hand, code.modules)
+
+
+def _code(script: str, components: Mapping[str, Component]) -> _Code:
+    return _code_of(script, [registration(kind, block) for kind, block in components.items()])
+
+
+def _code_of(script: str, blocks: Sequence[Registration]) -> _Code:
+    """A program's code, with that of the blocks that a spec names."""
+    modules = [block.module for block in blocks]
+    closure = code_digest(SCRIPTS / script, modules)
+    return _Code(
+        digest([closure, *(block.target for block in blocks)]),
+        module_digests(SCRIPTS / script, modules),
+    )
 
 
 def _short(number: float) -> str:

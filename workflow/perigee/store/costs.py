@@ -68,11 +68,13 @@ def read_records(store: Path) -> list[Record]:
             continue
         trained = provenance.details.get("trained_epochs", 0)
         if trained:
+            # Runs made before interrupted starts were counted have only the time of their job.
+            seconds = provenance.details.get("seconds", provenance.wall_time_s)
             size = sum(file["bytes"] for file in provenance.files.values())
             records.append(
                 Record(
                     shape=shape_of(provenance.spec),
-                    seconds_per_epoch=provenance.details["seconds"] / trained,
+                    seconds_per_epoch=seconds / trained,
                     bytes_per_epoch=size / provenance.details["epochs"],
                     hardware=_in_words(provenance.hardware),
                 )

@@ -15,8 +15,8 @@ from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
 from perigee.store.locks import locked_if_free
 from perigee.store.provenance import PROVENANCE, read_product, read_provenance
-from perigee.store.runs import SPARE, UNFINISHED
-from perigee.store.writing import WRITING
+from perigee.store.runs import SPARE, UNFINISHED, VERSION_NAME
+from perigee.store.writing import WRITING, writers_lock
 
 ABANDONED_AFTER_S = 24 * 3600
 """Files being written that were not touched for a day belong to a job that was killed."""
@@ -125,7 +125,7 @@ def remove(leftover: Leftover, store: Path) -> bool:
         if not free or _is_being_written(path):
             return False
         shutil.rmtree(path)
-    path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
+    writers_lock(path).unlink(missing_ok=True)
     for folder in path.parents[: len(path.relative_to(store).parts) - 2]:
         # What is left of a run but locks are versions, or files that are no product's.
         if all(left.name.startswith(".") for left in folder.iterdir()):
@@ -171,7 +171,7 @@ def _parts(store: Path) -> list[Path]:
         path
         for pattern in ("run/*/e*", f"run/*/{SPARE}/e*")
         for path in store.glob(pattern)
-        if re.fullmatch(r"e\d+", path.name)
+        if re.fullmatch(VERSION_NAME, path.name)
     ]
     unfinished = store.glob(f"run/*/{UNFINISHED}")
     return sorted(path for path in (*products, *versions, *unfinished) if path.is_dir())

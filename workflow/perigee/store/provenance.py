@@ -7,17 +7,22 @@ import json
 import os
 import platform
 import re
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import DIGEST_LENGTH
+from perigee.paths import ROOT
 
 PROVENANCE = "provenance.json"
+GIT_PATIENCE_S = 10
+"""A product is not kept waiting for longer by a file system on which git is slow."""
 RECORDED_PACKAGES = (
     "matplotlib",
     "numpy",
@@ -43,6 +48,12 @@ class Provenance:
         hardware: processor, and GPU if one was used by this process.
         started: UTC.
         wall_time_s: seconds from start to end of making it.
+        code_at_hand: digest of the code that really ran, if `code` is older code that is proven to
+            give the same.
+        modules: digest of each module of the code that really ran; empty if made before these were
+            recorded.
+        git: commit of the checkout that ran, and whether its files differed from it ("dirty"); None
+            if it is no git repository.
     """
 
     kind: str
@@ -57,6 +68,9 @@ class Provenance:
     hardware: Mapping[str, str]
     started: str
     wall_time_s: float
+    code_at_hand: str | None = None
+    modules: Mapping[str, str] = field(default_factory=dict)
+    git: Mapping[str, Any] | None = None
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
@@ -104,7 +118,9 @@ def read_provenance(folder: Path) -> Provenance:
     """
     path = folder / PROVENANCE
     try:
-        return Provenance(**json.loads(path.read_text()))
+        document = dict(json.loads(path.read_text()))
+        known = {field.name for field in fields(Provenance)}
+        return Provenance(**{key: value for key, value in document.items() if key in known})
     except (OSError, TypeError, ValueError) as error:
         raise PerigeeError(
             f"{path} is missing or damaged, so {folder} is no complete product; delete the "
@@ -164,6 +180,31 @@ def hardware() -> dict[str, str]:
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         found["gpu"] = torch.cuda.get_device_name()
     return found
+
+
+@cache
+def git_state() -> dict[str, Any] | None:
+    """Commit of this checkout, and whether its tracked files differ from it.
+
+    Returns:
+        {"commit": ..., "dirty": ...}; None if this is no git repository or there is no git.
+    """
+    if not (ROOT / ".git").exists():
+        return None  # git would look for a repository above
+    command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        told = subprocess.run(
+            [*command, "--exclude=*"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=GIT_PATIENCE_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    commit, _, dirty = told.stdout.strip().partition("-")
+    return {"commit": commit, "dirty": bool(dirty)}
 
 
 def _processor() -> str:

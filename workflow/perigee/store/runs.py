@@ -15,6 +15,7 @@ from perigee.store.provenance import PROVENANCE, Provenance, read_product
 METRICS, STEPS, STATE = "metrics.parquet", "steps.parquet", "state.safetensors"
 TABLES = (METRICS, STEPS)
 UNFINISHED, SPARE = "unfinished", "spare"
+VERSION_NAME = r"e(\d+)(-every\d+)?"
 
 
 class PlannedVersion(Protocol):
@@ -28,38 +29,44 @@ class PlannedVersion(Protocol):
     def epochs(self) -> int:
         """Of this version."""
 
+    @property
+    def keep_every(self) -> int | None:
+        """Whether this version keeps checkpoints, and of how many epochs one."""
 
-def kept_epochs(run_folder: Path) -> list[int]:
-    """For how many epochs the store holds a complete version of a run, ascending."""
+
+def version_name(epochs: int, keep_every: int | None = None) -> str:
+    """Of the folder of a run up to a number of epochs; one that keeps checkpoints says so."""
+    return f"e{epochs}" if keep_every is None else f"e{epochs}-every{keep_every}"
+
+
+def kept_versions(run_folder: Path) -> dict[int, Path]:
+    """Folders of the complete versions of a run in the store, by their epochs, ascending.
+
+    Where one keeps checkpoints and another does not, the latter stands for that number of epochs.
+    """
     if not run_folder.is_dir():
-        return []
-    named = ((re.fullmatch(r"e(\d+)", path.name), path) for path in run_folder.iterdir())
-    complete = (*TABLES, PROVENANCE)
-    return sorted(
-        int(match[1])
-        for match, path in named
-        if match and all((path / name).is_file() for name in complete)
-    )
+        return {}
+    found: dict[int, Path] = {}
+    for path in sorted(run_folder.iterdir(), key=lambda path: len(path.name), reverse=True):
+        match = re.fullmatch(VERSION_NAME, path.name)
+        if match and all((path / name).is_file() for name in (*TABLES, PROVENANCE)):
+            found[int(match[1])] = path
+    return dict(sorted(found.items()))
 
 
-def unfinished_folder(run_folder: Path, epochs: int) -> Path:
-    """Where a job that trains that many epochs saves its state; no output of any rule."""
-    return run_folder / UNFINISHED / f"e{epochs}"
+def unfinished_folder(run_folder: Path, version: str) -> Path:
+    """Where the job that trains a version saves its state; no output of any rule."""
+    return run_folder / UNFINISHED / version
 
 
-def spare_folder(run_folder: Path, epochs: int) -> Path:
+def spare_folder(run_folder: Path, version: str) -> Path:
     """Where the files of a finished version have a second name; no output of any rule."""
-    return run_folder / SPARE / f"e{epochs}"
+    return run_folder / SPARE / version
 
 
 def unfinished_folders(run_folder: Path) -> list[Path]:
     """Those of all interrupted jobs of a run."""
     return sorted(path for path in run_folder.glob(f"{UNFINISHED}/e*") if path.is_dir())
-
-
-def epochs_folder(run_folder: Path, epochs: int) -> Path:
-    """Where the version of that many epochs stands."""
-    return run_folder / f"e{epochs}"
 
 
 def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, Provenance]:
@@ -109,29 +116,48 @@ def run_details(
 
 
 def longer_versions(store: Path, runs: Mapping[str, PlannedVersion]) -> dict[str, str]:
-    """Which planned runs can be read off a longer version that the store holds, and off which.
+    """Which planned runs are to be read off another version of themselves, and off which.
 
     Args:
         store: the store's folder.
         runs: planned runs by folder below the store.
 
     Returns:
-        Folder of the run -> folder of the shortest longer version. What is in the store already may
-        be among them; it is not made again.
+        Folder of the run -> folder of the shortest longer version that the store holds, or of one
+        of the same length that keeps checkpoints, there or planned. What is in the store already
+        may be among them; it is not made again. Those that keep checkpoints are none of them.
     """
+    keeping = {
+        (run.identity.folder, run.epochs): folder
+        for folder, run in runs.items()
+        if run.keep_every is not None
+    }
     found: dict[str, str] = {}
     for folder, run in runs.items():
-        longer = [e for e in kept_epochs(store / run.identity.folder) if e > run.epochs]
-        if longer:
-            found[folder] = str(epochs_folder(Path(run.identity.folder), longer[0]))
+        if run.keep_every is not None:
+            continue
+        kept = kept_versions(store / run.identity.folder)
+        longer = [path for epochs, path in kept.items() if epochs > run.epochs]
+        same = kept.get(run.epochs)
+        if same is not None and same.name != version_name(run.epochs):
+            longer.insert(0, same)
+        if (run.identity.folder, run.epochs) in keeping:
+            found[folder] = keeping[run.identity.folder, run.epochs]
+        elif longer:
+            found[folder] = f"{run.identity.folder}/{longer[0].name}"
     return found
 
 
 def planned_epochs(runs: Iterable[PlannedVersion]) -> dict[str, list[int]]:
-    """Of every planned run, by the folder of its digest, the numbers of epochs asked for."""
+    """Of every planned run, by the folder of its digest, the numbers of epochs asked for.
+
+    Versions that keep checkpoints are left out: they can only go on from one that does too.
+    """
     planned: dict[str, list[int]] = {}
     for run in runs:
-        planned.setdefault(run.identity.folder, []).append(run.epochs)
+        numbers = planned.setdefault(run.identity.folder, [])
+        if run.keep_every is None:
+            numbers.append(run.epochs)
     return planned
 
 
@@ -144,13 +170,13 @@ def planned_predecessor(store: Path, planned: Sequence[int], run: PlannedVersion
         run: up to one of these.
 
     Returns:
-        Folder of the longest shorter version; None without one, or if the store holds a version
-        at least as long to go on from.
+        Folder of the longest shorter version; None without one, if the store holds a version at
+        least as long to go on from, or if the run keeps checkpoints.
     """
     shorter = [epochs for epochs in planned if epochs < run.epochs]
-    if not shorter:
+    if not shorter or run.keep_every is not None:
         return None
-    kept = kept_epochs(store / run.identity.folder)
+    kept = kept_versions(store / run.identity.folder)
     if any(max(shorter) <= epochs < run.epochs for epochs in kept):
         return None
-    return str(epochs_folder(Path(run.identity.folder), max(shorter)))
+    return f"{run.identity.folder}/{version_name(max(shorter))}"

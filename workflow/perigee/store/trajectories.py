@@ -17,6 +17,11 @@ def trajectory_name(every: int) -> str:
     return f"trajectory-every{every}.npy"
 
 
+def trajectory_description(every: int) -> str:
+    """Of the file beside it that tells the rows' epochs and parts."""
+    return f"trajectory-every{every}.json"
+
+
 def read_checkpoint(path: Path, epoch: int) -> dict[str, NDArray[np.floating]]:
     """One checkpoint: trained parameters and BatchNorm's statistics by name.
 

@@ -20,6 +20,7 @@ from perigee.store.provenance import (
     PROVENANCE,
     Provenance,
     checksum,
+    git_state,
     hardware,
     is_complete,
     read_provenance,
@@ -55,6 +56,7 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
     folder.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=WRITING, dir=folder))
     started = time.time()
+    git = git_state()
     try:
         writer = ProductWriter(aside, dict(details))
         yield writer
@@ -72,16 +74,24 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
             hardware=hardware(),
             started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             wall_time_s=round(time.time() - started, 3),
+            code_at_hand=identity.code_at_hand,
+            modules=dict(identity.modules),
+            git=git,
         )
         provenance.save(aside / PROVENANCE)
         for path in aside.iterdir():
             force_to_disk(path)
-        with FileLock(folder.parent / f".{folder.name}.lock"):
+        with FileLock(writers_lock(folder)):
             made_meanwhile = _changed_since(folder / PROVENANCE, started)
             if not (made_meanwhile and is_complete(folder, identity.digest, files)):
                 _move_into(folder, aside, files)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def writers_lock(folder: Path) -> Path:
+    """Held while a product's files are moved into its folder."""
+    return folder.parent / f".{folder.name}.lock"
 
 
 def remove_abandoned(folder: Path) -> None:

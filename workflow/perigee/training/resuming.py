@@ -15,10 +15,8 @@ from perigee.errors import PerigeeError
 from perigee.store.provenance import read_product
 from perigee.store.runs import (
     STATE,
-    epochs_folder,
-    kept_epochs,
+    kept_versions,
     read_tables,
-    unfinished_folder,
     unfinished_folders,
 )
 from perigee.training.record import RunRecord
@@ -72,17 +70,18 @@ def resume(
 def _interrupted(run_folder: Path, epochs: int, digest: str) -> Iterator[tuple[SavedState, Path]]:
     """The latest usable state of every interrupted job, of this length or another."""
     for folder in unfinished_folders(run_folder):
-        own = folder == unfinished_folder(run_folder, epochs)
         for state in read_states(folder, digest):
-            if state.record.epochs < epochs or (own and state.record.unfinished is None):
+            done = state.record.epochs
+            if done < epochs or (done == epochs and state.record.unfinished is None):
                 yield state, folder
                 break
 
 
 def _finished(run_folder: Path, epochs: int, digest: str) -> Iterator[tuple[SavedState, Path]]:
     """The ends of shorter versions, but of those that were read off a longer one."""
-    for kept in (found for found in kept_epochs(run_folder) if found < epochs):
-        folder = epochs_folder(run_folder, kept)
+    for kept, folder in kept_versions(run_folder).items():
+        if kept >= epochs:
+            continue
         try:
             metrics, steps, provenance = read_tables(folder)
             if provenance.digest != digest:

@@ -15,6 +15,7 @@ from perigee.data.arrays import ArrayDataset
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
 from perigee.interruption import StopRequest
+from perigee.jobs.watching import RunWatch
 from perigee.progress import RunProgress
 from perigee.spec import RunSpec
 from perigee.store.datasets import DATA
@@ -30,6 +31,7 @@ from perigee.store.runs import (
     run_details,
     spare_folder,
     unfinished_folder,
+    version_name,
     write_tables,
 )
 from perigee.store.spares import keep_spare, restore_spare
@@ -39,7 +41,6 @@ from perigee.training.execution import prepare
 from perigee.training.resuming import resume, save_final_state
 from perigee.training.trainer import Trainer, train
 from perigee.training.trajectory import TrajectoryWriter
-from perigee.training.watching import RunWatch
 
 logger = logging.getLogger("perigee")
 
@@ -73,6 +74,11 @@ class TrainingJob:
     parent: Path | None = None
 
     @property
+    def version(self) -> str:
+        """Name of this version of the run."""
+        return version_name(self.epochs, self.keep_every)
+
+    @property
     def run_folder(self) -> Path:
         """Shared by all versions of the run: what is locked, and where states are saved."""
         in_store = folder_digest(self.out.parent) is not None
@@ -85,7 +91,7 @@ class TrainingJob:
         if is_complete(self.out, digest, files):
             logger.info("%s is there: nothing to train", self.out)
             return True
-        spare = spare_folder(self.run_folder, self.epochs)
+        spare = spare_folder(self.run_folder, self.version)
         if is_complete(spare, digest, files):
             restore_spare(spare, self.out)
             logger.info("%s is put back from %s: nothing to train", self.out, spare)
@@ -107,7 +113,7 @@ class TrainingJob:
         execution = prepare(self.device, self.spec.precision, data.image_shape)
         fork_epoch, start = self._fork()
         trainer = Trainer(self.spec, data, execution, start)
-        unfinished = unfinished_folder(self.run_folder, self.epochs)
+        unfinished = unfinished_folder(self.run_folder, self.version)
         trajectory = (
             None
             if self.keep_every is None
@@ -141,7 +147,7 @@ class TrainingJob:
             save_final_state(product.aside, trainer)
             if trajectory is not None:
                 trajectory.finish(product.aside)
-        keep_spare(self.out, spare_folder(self.run_folder, self.epochs))
+        keep_spare(self.out, spare_folder(self.run_folder, self.version))
         shutil.rmtree(unfinished, ignore_errors=True)
 
     def _fork(self) -> tuple[int | None, dict[str, Any] | None]:

@@ -1,0 +1,103 @@
+"""A warning comes if much would be trained again only because code was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perigee.forecast import retraining_warning, runs_to_train
+from perigee.identity.products import Identity
+from perigee.plan import Plan, PlannedRun, make_plan
+from perigee.store import writing
+from perigee.store.runs import TABLES, run_details
+from perigee.store.writing import product_writer
+
+OTHER = "0" * 16
+RULE, DIGITS = "perigee.training.optimisers.sgd", "perigee.data.digits"
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return make_plan(["periodic"], "smoke")
+
+
+def by_other_code(identity: Identity, changed: str, **replaced: Any) -> Identity:
+    modules = {**identity.modules, changed: OTHER, "perigee.gone": OTHER}
+    return replace(identity, code=OTHER, modules=modules, **replaced)
+
+
+def make(store: Path, identity: Identity, run: PlannedRun | None = None) -> None:
+    epochs = run.epochs if run else 0
+    details: Mapping[str, Any] = run_details(epochs, 0, None, epochs, 60.0) if run else {}
+    folder = store / identity.folder / (f"e{epochs}" if run else "")
+    with product_writer(folder, identity, **details) as product:
+        for name in TABLES:
+            (product.aside / name).write_text("")
+
+
+def test_the_changed_modules_are_named(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = iter([{"commit": "a" * 40, "dirty": False}] * len(plan.runs))
+    monkeypatch.setattr(writing, "git_state", lambda: next(states))
+    for run in plan.runs.values():
+        make(tmp_path, by_other_code(run.identity, RULE), run)
+    told = retraining_warning(plan, tmp_path, hours=0)
+    assert told is not None
+    assert f"{len(plan.runs)} runs" in told
+    assert f"Changed: perigee.gone, {RULE}." in told
+    assert f"record_equivalence.py --old {'a' * 12}'" in told
+    assert retraining_warning(plan, tmp_path, hours=100) is None
+
+
+def test_a_changed_data_set_is_named(plan: Plan, tmp_path: Path) -> None:
+    (run, *_) = plan.runs.values()
+    dataset = by_other_code(run.dataset.identity, DIGITS)
+    make(tmp_path, dataset)
+    make(tmp_path, replace(run.identity, inputs={"dataset": dataset.digest}), run)
+    told = retraining_warning(plan, tmp_path, hours=0)
+    assert told is not None
+    assert "1 run that" in told
+    assert f"Changed: {DIGITS}, perigee.gone." in told
+
+
+def test_without_recorded_modules_none_is_named(plan: Plan, tmp_path: Path) -> None:
+    (run, *_) = plan.runs.values()
+    make(tmp_path, replace(run.identity, code=OTHER, modules={}), run)
+    told = retraining_warning(plan, tmp_path, hours=0)
+    assert told is not None
+    assert "modules that were not recorded then" in told
+
+
+def test_an_unknown_cost_is_warned_of(plan: Plan, tmp_path: Path) -> None:
+    (run, *_) = plan.runs.values()
+    with product_writer(
+        tmp_path / by_other_code(run.identity, RULE).folder / "e9",
+        by_other_code(run.identity, RULE),
+        **run_details(9, 0, None, 0),  # read off a longer version that is gone
+    ):
+        pass
+    told = retraining_warning(plan, tmp_path, hours=100)
+    assert told is not None
+    assert "an unknown time" in told
+
+
+@pytest.mark.parametrize("kept", ["nothing", "present code too", "other spec", "damaged"])
+def test_nothing_is_told_without_need(plan: Plan, tmp_path: Path, kept: str) -> None:
+    (run, *_) = plan.runs.values()
+    other = by_other_code(run.identity, RULE)
+    if kept == "present code too":
+        make(tmp_path, run.identity, run)
+        make(tmp_path, other, run)
+    if kept == "other spec":
+        make(tmp_path, replace(other, spec={**run.identity.spec, "batch_size": 3}), run)
+    if kept == "damaged":
+        make(tmp_path, other, run)
+        for path in tmp_path.rglob("provenance.json"):
+            path.write_text("{")
+    assert retraining_warning(plan, tmp_path, hours=0) is None
+    assert (run.folder in runs_to_train(plan, tmp_path)) == (kept != "present code too")

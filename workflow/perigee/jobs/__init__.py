@@ -1,0 +1,1 @@
+"""Training jobs: what happens around the training loop, from beginning to end."""
