@@ -50,7 +50,7 @@ CLAIMS_FILES = (CLAIMS, PROVENANCE)
 """Of a product of each kind; the provenance is written last."""
 
 NAME = rf"[^/]+-[0-9a-f]{{{DIGEST_LENGTH}}}"
-VERSION = rf"{NAME}/e[0-9]+(?:-every[0-9]+)?"
+VERSION = rf"{NAME}/e[0-9]+"
 PARENT_VERSION = rf"{VERSION}-every{PARENT_KEEPS_EVERY}"
 """What the rules' wildcards may be. Not the planned products, one by one: Snakemake would search
 through all their names for each of its jobs."""
