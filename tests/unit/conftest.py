@@ -59,11 +59,15 @@ def _spec(settings: Settings, precision: str = "float64") -> RunSpec:
             },
         ),
         optimiser=Component(
-            "sgd",
+            settings.optimiser,
             {
                 "learning_rate": settings.learning_rate,
                 "weight_decay": settings.weight_decay,
-                "momentum": settings.momentum,
+                **(
+                    {"momentum": settings.momentum}
+                    if settings.optimiser == "sgd"
+                    else {"beta_1": 0.9, "beta_2": 0.999}
+                ),
             },
         ),
         schedule=schedule,

@@ -44,6 +44,7 @@ class Settings:
     norm: float | None = None
     batch_size: int = 20
     seed: int = 0
+    optimiser: str = "sgd"
 
 
 GOLDEN_SETTINGS = {

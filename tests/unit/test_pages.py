@@ -120,6 +120,7 @@ def test_every_product_of_a_figure_is_told(plan: Plan, store: Path) -> None:
         details={"seed": 7, "epochs": 300, "stopped_at_step": 12, "other": 5},
         started="2026-01-02T03:04:05Z",
         wall_time_s=12.34,
+        git={"commit": "0123456789abcdef", "dirty": True},
     )
     rewrite(store / FIGURE.folder, hardware={"processor": "A CPU", "cores": "4"})
     page = provenance_page(plan, store)
@@ -135,7 +136,7 @@ def test_every_product_of_a_figure_is_told(plan: Plan, store: Path) -> None:
         "2026-01-02T03:04:05Z|12.3 s",
         "A GPU",
         "numpy 2.1.0, python 3.12.1",
-        "|code of the table|",
+        "|code of the table|||commit 0123456789 with changes|",
     ]
 
 

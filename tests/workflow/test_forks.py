@@ -25,7 +25,7 @@ def add_fork(study: dict[str, Any], at: dict[str, Any]) -> None:
     }
     sweep = sweep_of(study, "appF1")
     sweep["base"] = "fork"
-    sweep["sweep"] = {"seed": [0]}
+    sweep["sweep"] = {"optimiser.learning_rate": [0.3], "seed": [0]}
     study["figures"]["appF1"]["claims"] = {}
 
 

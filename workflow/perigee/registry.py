@@ -124,6 +124,13 @@ REGISTRY: dict[str, dict[str, Registration]] = {
         ),
     },
     "optimiser": {
+        "adam": _block(
+            "training.optimisers.adam:Adam",
+            learning_rate=number(**POSITIVE),
+            weight_decay=number(0.0, **NOT_NEGATIVE),
+            beta_1=number(0.9, minimum=0, exclusiveMaximum=1),
+            beta_2=number(0.999, minimum=0, exclusiveMaximum=1),
+        ),
         "sgd": _block(
             "training.optimisers.sgd:SGD",
             learning_rate=number(**POSITIVE),

@@ -34,7 +34,7 @@ def main(
     for column in ("figure", "runs", "epochs", "steps", "device hours", "disk, MB"):
         table.add_column(column, justify="left" if column == "figure" else "right")
     for key, figure in plan.figures.items():
-        folders = {run.folder for t in figure.tables.values() for run in t.runs} & costs.keys()
+        folders = set(figure.folders) & costs.keys()
         table.add_row(key, *_cells(costs[folder] for folder in folders))
     table.add_section()
     table.add_row("all, shared runs once", *_cells(costs.values()))

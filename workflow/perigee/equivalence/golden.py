@@ -35,6 +35,7 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
         ),
     },
     "optimiser": {
+        "adam": ({"learning_rate": 0.01, "weight_decay": 0.01, "beta_1": 0.9, "beta_2": 0.999},),
         "sgd": (
             {"learning_rate": 0.1, "weight_decay": 0.01, "momentum": 0},
             {"learning_rate": 0.1, "weight_decay": 0.01, "momentum": 0.9},

@@ -86,8 +86,17 @@ def _row(product: Provenance) -> dict[str, str]:
         "wall_time": f"{product.wall_time_s:.1f} s",
         "hardware": hardware.get("gpu") or f"{hardware['processor']}, {hardware['cores']} cores",
         "versions": ", ".join(f"{name} {v}" for name, v in sorted(product.versions.items())),
-        "code": product.code,
+        "code": product.code_at_hand or product.code,
+        "commit": _commit(product),
     }
+
+
+def _commit(product: Provenance) -> str:
+    """Of the checkout that made it, shortly."""
+    if not product.git:
+        return ""
+    changed = " with changes" if product.git["dirty"] else ""
+    return f"commit {product.git['commit'][:10]}{changed}"
 
 
 def _render(name: str, **values: Any) -> str:
