@@ -282,8 +282,16 @@ def _resolved_parent(
 
 @cache
 def _run_schema() -> dict[str, Any]:
+    """Of a run by itself, its blocks' references filled in: following them takes long."""
     schema = read_schema("study")
-    return {**schema["$defs"]["run"], "$defs": schema["$defs"]}
+    run, block = schema["$defs"]["run"], schema["$defs"]["component"]
+    properties = {
+        key: block | {k: v for k, v in value.items() if k != "$ref"}
+        if value.get("$ref") == "#/$defs/component"
+        else value
+        for key, value in run["properties"].items()
+    }
+    return {**run, "properties": properties, "$defs": schema["$defs"]}
 
 
 def _set(run: dict[str, Any], dotted: str, value: Any, where: str, file: str) -> None:
