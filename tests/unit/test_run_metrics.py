@@ -52,3 +52,14 @@ def test_runs_that_differ_in_nothing_are_numbered(tmp_path: Path) -> None:
     found = tabulate([run, run])
     assert list(found.columns) == ["run", "stopped", "epoch", "train_loss"]
     assert found["run"].tolist() == [0, 1]
+
+
+def test_a_learning_rate_beyond_64_bits_can_be_written(tmp_path: Path) -> None:
+    """1e30 is a whole number in a spec's canonical form."""
+    run = RunInput(
+        write_run(tmp_path / "run", [1.0]), {"optimiser.learning_rate": 10**30, "seed": 3}, False
+    )
+    table = tabulate([run])
+    table.to_parquet(tmp_path / "table.parquet")
+    assert table["optimiser.learning_rate"].tolist() == [1e30]
+    assert table["seed"].dtype == "int64"

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+LARGEST = 2**63 - 1
+"""Whole number that a column holds."""
+
 
 @dataclass(frozen=True)
 class RunInput:
@@ -21,3 +24,10 @@ class RunInput:
     folder: Path
     swept: Mapping[str, Any]
     stopped: bool
+
+    def labels(self) -> dict[str, Any]:
+        """The swept values as a table can hold them: whole numbers beyond 64 bits become floats."""
+        return {
+            key: float(value) if isinstance(value, int) and abs(value) > LARGEST else value
+            for key, value in self.swept.items()
+        }

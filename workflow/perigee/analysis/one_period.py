@@ -49,7 +49,7 @@ def tabulate(runs: Sequence[RunInput], *, smoothing_epochs: int) -> pd.DataFrame
     tables = []
     for position, run in enumerate(runs):
         table = _period_of(run, smoothing_epochs)
-        for column, value in reversed({"run": position, **run.swept}.items()):
+        for column, value in reversed({"run": position, **run.labels()}.items()):
             table.insert(0, column, value)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)

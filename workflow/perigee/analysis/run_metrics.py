@@ -19,7 +19,7 @@ def tabulate(runs: Sequence[RunInput]) -> pd.DataFrame:
     tables = []
     for position, run in enumerate(runs):
         table = pd.read_parquet(run.folder / "metrics.parquet")
-        labels = {"run": position, **run.swept, "stopped": run.stopped}
+        labels = {"run": position, **run.labels(), "stopped": run.stopped}
         for column, value in reversed(labels.items()):
             table.insert(0, column, value)
         tables.append(table)
