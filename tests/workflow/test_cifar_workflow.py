@@ -117,7 +117,7 @@ def test_from_the_download_to_the_figure(
     plotted = pd.read_csv(figures / "periodic_fig3.csv")
     assert list(plotted["epoch"]) == list(range(EPOCHS + 1))
 
-    (dataset,) = clone.root.glob("results/store/dataset/*")
+    (dataset,) = clone.root.glob("results/store/dataset/cifar10-*")
     images = load_file(dataset / "data.safetensors")
     assert images["train_images"].shape == (5 * IMAGES_IN_A_BATCH, 3, 32, 32)
     assert images["test_images"].shape == (IMAGES_IN_A_BATCH, 3, 32, 32)

@@ -166,7 +166,7 @@ def check_product(folder: Path, store: Path) -> int:
 
 def _parts(store: Path) -> list[Path]:
     """Folders that can go by themselves: products, and of a run each of its own folders."""
-    products = [path for path in store.glob("*/*") if path.parent.name != "run"]
+    products = [path for path in store.glob("*/[!.]*") if path.parent.name != "run"]
     versions = [
         path
         for pattern in ("run/*/e*", f"run/*/{SPARE}/e*")

@@ -81,7 +81,9 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
         provenance.save(aside / PROVENANCE)
         for path in aside.iterdir():
             force_to_disk(path)
-        with FileLock(writers_lock(folder)):
+        lock = writers_lock(folder)
+        lock.parent.mkdir(exist_ok=True)
+        with FileLock(lock):
             made_meanwhile = _changed_since(folder / PROVENANCE, started)
             if not (made_meanwhile and is_complete(folder, identity.digest, files)):
                 _move_into(folder, aside, files)
@@ -91,7 +93,7 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
 
 def writers_lock(folder: Path) -> Path:
     """Held while a product's files are moved into its folder."""
-    return folder.parent / f".{folder.name}.lock"
+    return folder.parent / ".locks" / folder.name
 
 
 def remove_abandoned(folder: Path) -> None:
