@@ -75,12 +75,18 @@ class Jobs:
         return printed
 
     def kill(self, number: signal.Signals, dice: random.Random) -> tuple[int, str]:
-        """Start, and kill at a random moment in mid-training; the exit status, what it printed."""
-        before = _stamp(self.state)
+        """Start, and kill at a random moment in mid-training; the exit status, what it printed.
+
+        The moment is some saves after the start, so that steps were taken, and a little later, so
+        that it falls anywhere between two saves or into one. Counted so, and not in seconds, it
+        lands in mid-training on a slow machine too.
+        """
         job = self.start()
-        while _stamp(self.state) == before and job.poll() is None:
-            time.sleep(0.002)
-        time.sleep(dice.uniform(0, 0.4))
+        for _ in range(dice.randint(2, 9)):
+            before = _stamp(self.state)
+            while _stamp(self.state) == before and job.poll() is None:
+                time.sleep(0.001)
+        time.sleep(dice.uniform(0, 0.06))
         job.send_signal(number)
         printed, _ = job.communicate(timeout=120)
         return job.returncode, printed
