@@ -81,7 +81,8 @@ def _set_up_logging(log: Path | None) -> None:
     logging.raiseExceptions = False  # a full disk is told once, by the program
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(log, mode="w", encoding="utf-8")
+        # Added to: an earlier start's log may tell why it ended, and its job may still be at work.
+        file = logging.FileHandler(log, mode="a", encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         logger.handlers.append(file)
 
