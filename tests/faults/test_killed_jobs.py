@@ -169,6 +169,15 @@ def test_a_damaged_spare_is_not_put_back(
     assert jobs.files() == uninterrupted
 
 
+def test_another_number_of_epochs_in_a_folder_named_by_hand_is_trained(
+    dataset: Path, tmp_path: Path
+) -> None:
+    for epochs in (3, 4):
+        jobs = Jobs(dataset, tmp_path / "run", epochs=epochs)
+        assert "nothing to train" not in jobs.finish()
+        assert jobs.files()["provenance.json"]["details"]["epochs"] == epochs
+
+
 def test_more_epochs_compute_only_the_new_ones(
     dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:

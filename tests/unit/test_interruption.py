@@ -202,6 +202,24 @@ def test_without_its_trajectory_a_state_is_of_no_use_to_one_who_keeps_it(
     assert int(1e9 - watch.countdown) == events(make, PLAIN, tmp_path / "counted")
 
 
+@pytest.mark.parametrize("damage", ["removed", "cut"])
+def test_a_state_whose_trajectory_is_lost_is_not_gone_on_from(
+    damage: str, make: Make, tmp_path: Path
+) -> None:
+    """Its checkpoints could not be had again; training anew gives them."""
+    with pytest.raises(StoppedBySignalError):
+        job(make(PLAIN), tmp_path / "run", stop_at=25)
+    rows = unfinished_folder(tmp_path / "run", f"e{EPOCHS}-every1") / trajectory_name(1)
+    rows.unlink() if damage == "removed" else os.truncate(rows, rows.stat().st_size // 2)
+    trainer, whole = make(PLAIN), make(PLAIN)
+    resumed, _ = job(trainer, tmp_path / "run")
+    uninterrupted, _ = job(whole, tmp_path / "whole")
+    assert_equal_runs(
+        (trainer, resumed.record, tmp_path / "run"),
+        (whole, uninterrupted.record, tmp_path / "whole"),
+    )
+
+
 # Saving
 
 

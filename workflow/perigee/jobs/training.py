@@ -24,6 +24,7 @@ from perigee.store.provenance import (
     hardware,
     is_complete,
     read_product,
+    read_provenance,
     versions,
 )
 from perigee.store.runs import (
@@ -88,15 +89,19 @@ class TrainingJob:
         """Whether there is nothing to train: the files are there, or can be put back."""
         files = () if self.keep_every is None else (trajectory_name(self.keep_every),)
         digest = self.identity.digest
-        if is_complete(self.out, digest, files):
+        if is_complete(self.out, digest, files) and self._is_of_this_length(self.out):
             logger.info("%s is there: nothing to train", self.out)
             return True
         spare = spare_folder(self.run_folder, self.version)
-        if is_complete(spare, digest, files):
+        if is_complete(spare, digest, files) and self._is_of_this_length(spare):
             restore_spare(spare, self.out)
             logger.info("%s is put back from %s: nothing to train", self.out, spare)
             return True
         return False
+
+    def _is_of_this_length(self, folder: Path) -> bool:
+        # A folder that was named by hand may hold the same run of another number of epochs.
+        return bool(read_provenance(folder).details["epochs"] == self.epochs)
 
     def run(self, stop: StopRequest) -> None:
         """Train, and write the files.

@@ -45,6 +45,7 @@ class TrajectoryWriter:
         self._every = every
         self._planned = kept_at(epochs, every)
         self._written: list[int] = []
+        self._begun_here = False
         self._parts = _parts(trainer)
         width = sum(part.numel() for _, part in self._parts)
         shape = (len(self._planned), width)
@@ -52,9 +53,11 @@ class TrajectoryWriter:
 
     def _opened(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
         try:
-            rows = open_memmap(self._path, mode="r+")
+            # Read-only first: opened for writing, a file that was cut off is filled with zeros.
+            rows = np.load(self._path, mmap_mode="r", allow_pickle=False)
             if rows.shape == shape and rows.dtype == dtype:
-                return rows
+                self._begun_here = True
+                return open_memmap(self._path, mode="r+")
         except (OSError, ValueError):
             pass  # there is none, or none that was begun for this
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +82,10 @@ class TrajectoryWriter:
         """
         wanted = [epoch for epoch in self._planned if epoch <= epochs]
         path = folder / self._path.name
-        if path != self._path:
+        if path == self._path:
+            if wanted and not self._begun_here:
+                return False
+        else:
             try:
                 rows = np.load(path, mmap_mode="r", allow_pickle=False)
                 described = path.with_suffix(".json")
