@@ -29,7 +29,7 @@ PAPERS = {
     ),
     "Kodryan et al., NeurIPS 2022": ("regimes_fig2",),
 }
-SECONDS = 20
+SECONDS = 60
 NOT_YET = (
     NoSuchElementException,
     ElementClickInterceptedException,
@@ -72,19 +72,26 @@ def opened(browser: webdriver.Chrome, report: Path) -> webdriver.Chrome:
     return browser
 
 
-def click(browser: webdriver.Chrome, path: str) -> None:
-    """Click what may still be moving, or be drawn anew, under an animation."""
-
-    def clicked(browser: webdriver.Chrome) -> bool:
+def clicked(browser: webdriver.Chrome, path: str) -> bool:
+    """Whether it could be clicked; not while it is moving, or drawn anew, under an animation."""
+    try:
         browser.find_element(By.XPATH, path).click()
-        return True
-
-    WebDriverWait(browser, SECONDS, ignored_exceptions=NOT_YET).until(clicked)
+    except NOT_YET:
+        return False
+    return True
 
 
 def show(browser: webdriver.Chrome, category: str, entry: str, icon: str = "eye") -> None:
-    click(browser, f"//*[text()='{category}']")
-    click(browser, f"//tr[td[text()='{entry}']]//a[@iconname='{icon}']")
+    """Open the entry; the category again as long as it is there, since a click may be lost."""
+    wanted = f"//tr[td[text()='{entry}']]//a[@iconname='{icon}']"
+
+    def opened(browser: webdriver.Chrome) -> bool:
+        if clicked(browser, wanted):
+            return True
+        clicked(browser, f"//*[text()='{category}']")
+        return False
+
+    WebDriverWait(browser, SECONDS).until(opened, f"no {entry} under {category}")
 
 
 def page_text(browser: webdriver.Chrome) -> str:
