@@ -28,6 +28,7 @@ def test_runs_are_stacked_with_what_tells_them_apart(tmp_path: Path) -> None:
             write_run(tmp_path / "second", [2.5, float("nan"), float("inf")]),
             {"optimiser.learning_rate": 3.0, "seed": 7},
             stopped=True,
+            fork_epoch=150,
         ),
     ]
     expected = pd.DataFrame(
@@ -36,6 +37,7 @@ def test_runs_are_stacked_with_what_tells_them_apart(tmp_path: Path) -> None:
             "optimiser.learning_rate": [0.1, 0.1, 3.0, 3.0, 3.0],
             "seed": [0, 0, 7, 7, 7],
             "stopped": [False, False, True, True, True],
+            "fork_epoch": [0, 0, 150, 150, 150],
             "epoch": [0, 1, 0, 1, 2],
             "train_loss": [2.0, 1.5, 2.5, float("nan"), float("inf")],
         }
@@ -50,7 +52,7 @@ def test_runs_are_stacked_with_what_tells_them_apart(tmp_path: Path) -> None:
 def test_runs_that_differ_in_nothing_are_numbered(tmp_path: Path) -> None:
     run = RunInput(write_run(tmp_path / "run", [1.0]), {}, stopped=False)
     found = tabulate([run, run])
-    assert list(found.columns) == ["run", "stopped", "epoch", "train_loss"]
+    assert list(found.columns) == ["run", "stopped", "fork_epoch", "epoch", "train_loss"]
     assert found["run"].tolist() == [0, 1]
 
 

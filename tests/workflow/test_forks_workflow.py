@@ -69,6 +69,22 @@ def test_a_fork_waits_for_its_parent_and_starts_from_its_checkpoint(forked: Work
     assert provenance["inputs"]["parent"] == digest
 
 
+def test_a_shorter_fork_read_off_knows_where_it_started(forked: Workspace) -> None:
+    forked.make()
+
+    def shorter(study: dict[str, Any]) -> None:
+        sweep_of(study, "appF1")["epochs"] = EPOCHS - 1
+
+    forked.edit_study(shorter)
+    assert f"read_off_run {CHILD.replace(f'e{EPOCHS}', f'e{EPOCHS - 1}')}" in forked.jobs()
+    forked.make()
+    (version,) = forked.root.glob(f"results/store/run/*-fork-at_epoch-*/e{EPOCHS - 1}")
+    details = json.loads((version / "provenance.json").read_text())["details"]
+    assert details["fork_epoch"] == FORK_AT
+    (table,) = forked.root.glob("results/store/table/periodic_appF1-runs-*/table.parquet")[-1:]
+    assert set(pd.read_parquet(table)["fork_epoch"]) == {FORK_AT}
+
+
 def test_a_plain_version_is_read_off_the_one_with_checkpoints(forked: Workspace) -> None:
     """Where both are asked for and neither is there, one is trained."""
     for folder in forked.root.glob("results/store/run/convnet-digits-lr0.3-*"):

@@ -155,6 +155,7 @@ REGISTRY: dict[str, dict[str, Registration]] = {
         "one_period": _reading_runs(
             "analysis.one_period:tabulate", smoothing_epochs=integer(minimum=1)
         ),
+        "period_statistics": _reading_runs("analysis.period_statistics:tabulate"),
         "run_metrics": _reading_runs("analysis.run_metrics:tabulate"),
         "scale_invariant_steps": _block(
             "analysis.scale_invariant_steps:tabulate",
@@ -209,6 +210,13 @@ REGISTRY: dict[str, dict[str, Registration]] = {
         ),
     },
     "quantity": {
+        "column_ratio": _block(
+            "claims.columns:column_ratio",
+            column=text(),
+            statistic=choice("first", "last", "minimum", "maximum", "mean", "median"),
+            over=mapping(),
+            under=mapping(),
+        ),
         "column_statistic": _block(
             "claims.columns:column_statistic",
             column=text(),

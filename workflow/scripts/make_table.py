@@ -37,7 +37,8 @@ def main(
         folder = Path(run["folder"])
         provenance = read_product(folder, TABLES)
         stopped = provenance.details["stopped_at_step"] is not None
-        inputs.append(RunInput(folder, run["swept"], stopped))
+        fork_epoch = provenance.details.get("fork_epoch", 0)
+        inputs.append(RunInput(folder, run["swept"], stopped, fork_epoch))
         epochs = provenance.details["epochs"]
         read.append({"digest": provenance.digest, "epochs": epochs, "swept": run["swept"]})
     identity = table_identity(given["name"], analysis, read)

@@ -25,7 +25,13 @@ def main(
     # A run stops at its end, so if anything was cut off, the shorter run did not stop.
     stopped = source.details["stopped_at_step"] if len(metrics) == len(all_metrics) else None
     identity = Identity(source.kind, source.name, source.spec, source.code, source.inputs)
-    details = run_details(epochs, source.details["seed"], stopped, trained_epochs=0)
+    details = run_details(
+        epochs=epochs,
+        seed=source.details["seed"],
+        stopped_at_step=stopped,
+        trained_epochs=0,
+        fork_epoch=source.details.get("fork_epoch"),
+    )
     with product_writer(out, identity, **details) as product:
         write_tables(product.aside, metrics, steps)
 

@@ -19,11 +19,13 @@ class RunInput:
         folder: holds metrics.parquet and steps.parquet.
         swept: the values that tell the run from the table's others, by dotted key.
         stopped: whether training ended early because the loss stopped being finite.
+        fork_epoch: of its parent, where the run starts; 0 for a run without a parent.
     """
 
     folder: Path
     swept: Mapping[str, Any]
     stopped: bool
+    fork_epoch: int = 0
 
     def labels(self) -> dict[str, Any]:
         """The swept values as a table can hold them: whole numbers beyond 64 bits become floats."""

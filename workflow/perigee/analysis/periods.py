@@ -32,6 +32,9 @@ RISE = 1.05
 LOW_LOSS = 0.05
 """Near zero: the largest median train loss of a falling phase that counts as B."""
 
+HIGH_LOSS = 2 * LOW_LOSS
+"""The least train loss that counts as a spike after one of at most `LOW_LOSS`."""
+
 ONSET = 3.0
 """The loss starts to rise where it is last at most this many times the lowest of phase B."""
 
@@ -120,6 +123,24 @@ def consistent_from(
         return 0
     settled = norms <= SETTLED * np.median(norms[len(norms) // 2 :])
     return int(np.argmax(settled))
+
+
+def count_loss_spikes(loss: Sequence[float] | Floats) -> int:
+    """How often the train loss, once near zero, rises to `HIGH_LOSS` or more.
+
+    Unlike `find_destabilisations` it needs no norm that moves, so it also serves where the norm is
+    fixed. It has to be near zero again before it can spike again.
+
+    Args:
+        loss: train loss, a value an epoch; one that is not finite counts as high.
+    """
+    spikes, low = 0, False
+    for value in loss:
+        if value <= LOW_LOSS:
+            low = True
+        elif low and not value < HIGH_LOSS:
+            spikes, low = spikes + 1, False
+    return spikes
 
 
 def running_median(values: Sequence[float] | Floats, window: int) -> Floats:

@@ -13,13 +13,18 @@ def tabulate(runs: Sequence[RunInput]) -> pd.DataFrame:
     """A row an epoch of a run.
 
     Columns: ``run`` (its place in the sweep, from 0), the swept values by their dotted keys,
-    ``stopped`` (whether the run's loss stopped being finite at the end of its rows), and those of
-    metrics.parquet.
+    ``stopped`` (whether the run's loss stopped being finite at the end of its rows), ``fork_epoch``
+    (of its parent, where it starts; 0 without one), and those of metrics.parquet.
     """
     tables = []
     for position, run in enumerate(runs):
         table = pd.read_parquet(run.folder / "metrics.parquet")
-        labels = {"run": position, **run.labels(), "stopped": run.stopped}
+        labels = {
+            "run": position,
+            **run.labels(),
+            "stopped": run.stopped,
+            "fork_epoch": run.fork_epoch,
+        }
         for column, value in reversed(labels.items()):
             table.insert(0, column, value)
         tables.append(table)

@@ -24,6 +24,31 @@ STATISTICS: dict[str, Callable[[Floats], Any]] = {
 }
 
 
+def column_ratio(
+    table: pd.DataFrame,
+    *,
+    column: str,
+    statistic: str,
+    over: Mapping[str, Any],
+    under: Mapping[str, Any],
+) -> float:
+    """A statistic of some rows of a column over that of others; NaN where it is not defined.
+
+    Args:
+        table, column, statistic: as of `column_statistic`.
+        over, under: the rows above and below the fraction's line, as its ``where``.
+
+    Raises:
+        KeyError: the table lacks a column.
+        NotMeasurableError: it lacks a setting.
+    """
+    above, below = (
+        column_statistic(table, column=column, statistic=statistic, where=where, last_fraction=1)
+        for where in (over, under)
+    )
+    return above / below if below else math.nan
+
+
 def column_statistic(
     table: pd.DataFrame,
     *,

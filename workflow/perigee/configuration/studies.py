@@ -27,8 +27,8 @@ class RunRequest:
     Attributes:
         spec: the run.
         epochs: how many of its epochs the table needs.
-        swept: the swept values by which the table tells its runs apart, e.g.
-            ``{"optimiser.learning_rate": 0.3, "seed": 0}``.
+        swept: the swept values by which the table tells its runs apart, and the sweep's label if
+            it has one, e.g. ``{"label": "wide", "optimiser.learning_rate": 0.3, "seed": 0}``.
     """
 
     spec: RunSpec
@@ -227,9 +227,11 @@ def _expanded(
 ) -> Iterator[RunRequest]:
     """One request for every combination of the swept values; equal ones are given once.
 
-    The first key in the alphabet varies slowest, in whichever order the file has them.
+    A sweep's label stands beside the swept values. The first key in the alphabet varies slowest, in
+    whichever order the file has them.
     """
     swept = dict(sorted(sweep.get("sweep", {}).items()))
+    label = {"label": sweep["label"]} if "label" in sweep else {}
     seen: set[str] = set()
     for values in itertools.product(*swept.values()):
         run = copy.deepcopy(base)
@@ -240,7 +242,8 @@ def _expanded(
         meaning = canonical_json(plain)
         if meaning not in seen:
             seen.add(meaning)
-            yield RunRequest(spec, sweep["epochs"], {key: _get(plain, key) for key in swept})
+            values_by_key = {key: _get(plain, key) for key in swept}
+            yield RunRequest(spec, sweep["epochs"], label | values_by_key)
 
 
 def resolved_run(run: Mapping[str, Any], where: str, file: str) -> RunSpec:

@@ -144,9 +144,8 @@ class TrainingJob:
             trained_epochs=record.epochs - began_with.first_epoch,
             seconds=watch.seconds,
             sessions=watch.sessions,
+            fork_epoch=fork_epoch,
         )
-        if fork_epoch is not None:
-            details["fork_epoch"] = fork_epoch
         with product_writer(self.out, self.identity, **details) as product:
             write_tables(product.aside, record.metrics_table(), record.steps_table())
             save_final_state(product.aside, trainer)

@@ -93,6 +93,7 @@ def run_details(
     trained_epochs: int,
     seconds: float = 0.0,
     sessions: Sequence[Mapping[str, Any]] = (),
+    fork_epoch: int | None = None,
 ) -> dict[str, Any]:
     """What the provenance of a run tells beyond its identity.
 
@@ -104,6 +105,7 @@ def run_details(
             went on from not counted.
         seconds: of wall time that took.
         sessions: hardware and versions of each start.
+        fork_epoch: the parent's epoch that the run starts from; None for a run without a parent.
     """
     return {
         "epochs": epochs,
@@ -112,6 +114,7 @@ def run_details(
         "trained_epochs": trained_epochs,
         "seconds": round(seconds, 3),
         "sessions": list(sessions),
+        **({} if fork_epoch is None else {"fork_epoch": fork_epoch}),
     }
 
 

@@ -1,0 +1,76 @@
+"""perigee.analysis.period_statistics on runs whose periods are known by construction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_tables import NORM_ONSET, Periodic, Stuck
+
+from perigee.analysis.inputs import RunInput
+from perigee.analysis.period_statistics import tabulate
+from perigee.analysis.periods import HIGH_LOSS, LOW_LOSS, count_loss_spikes
+
+
+def written(folder: Path, metrics: pd.DataFrame) -> Path:
+    folder.mkdir()
+    metrics.to_parquet(folder / "metrics.parquet", index=False)
+    return folder
+
+
+def test_a_row_a_run_with_what_tells_it_apart(tmp_path: Path) -> None:
+    periodic = Periodic([2.0, 1.0, 1.0], length=60, test_errors=(0.2, 0.1, 0.06, 0.05)).rows(0)
+    runs = [
+        RunInput(written(tmp_path / "a", periodic), {"label": "wide", "seed": 0}, stopped=False),
+        RunInput(
+            written(tmp_path / "b", Stuck().rows(0)), {"label": "narrow", "seed": 1}, stopped=True
+        ),
+    ]
+    table = tabulate(runs)
+    assert table["run"].tolist() == [0, 1]
+    assert table["label"].tolist() == ["wide", "narrow"]
+    assert table["seed"].tolist() == [0, 1]
+    assert table["stopped"].tolist() == [False, True]
+    first, stuck = (row for _, row in table.iterrows())
+    # The signal's destabilisations stand where its norm is lowest around each chosen level.
+    norm = periodic["weight_norm"].to_numpy()
+    assert first["destabilisations"] == 3
+    onset = int(first["first_destabilisation"])
+    assert norm[onset] == pytest.approx(2.0, rel=0.05)
+    assert norm[onset] == norm[max(0, onset - 30) : onset + 3].min()
+    # The first one happens at twice the norm of the others: a warm-up stage.
+    assert norm[int(first["warm_up_epochs"])] == pytest.approx(1.0, rel=0.05)
+    assert first["destabilisation_norm"] == pytest.approx(1.0, rel=0.05)
+    assert first["lowest_test_error"] == pytest.approx(0.05)
+    assert first["loss_spikes"] == 3
+    assert first["epochs"] == len(periodic) - 1
+    # Periods are all built alike: as long as the distance of the warm-up's end and the one before.
+    built = first["warm_up_epochs"] - first["first_destabilisation"]
+    assert first["period_epochs"] == pytest.approx(built, abs=NORM_ONSET + 3)
+    assert stuck["destabilisations"] == stuck["loss_spikes"] == 0
+    assert stuck[["first_destabilisation", "warm_up_epochs", "period_epochs"]].isna().all()
+    assert stuck["destabilisation_norm"] != stuck["destabilisation_norm"]
+    assert stuck["late_train_loss"] == pytest.approx(1.5, rel=0.2)
+
+
+LOW, MIDDLE, HIGH = LOW_LOSS / 2, (LOW_LOSS + HIGH_LOSS) / 2, HIGH_LOSS * 2
+
+
+@pytest.mark.parametrize(
+    ("loss", "spikes"),
+    [
+        pytest.param([HIGH] * 5 + [LOW] * 5, 0, id="learns and stays there"),
+        pytest.param([HIGH] * 10, 0, id="stuck"),
+        pytest.param([HIGH, LOW, HIGH, HIGH, LOW], 1, id="one, two epochs long"),
+        pytest.param([HIGH, LOW, HIGH, LOW, HIGH], 2, id="two"),
+        pytest.param([HIGH, LOW, MIDDLE, LOW, MIDDLE], 0, id="ripples"),
+        pytest.param([LOW, HIGH, MIDDLE, HIGH, LOW], 1, id="not near zero in between"),
+        pytest.param([LOW, np.nan, np.nan], 1, id="not finite"),
+        pytest.param([LOW_LOSS, HIGH_LOSS], 1, id="the borders belong to it"),
+        pytest.param([], 0, id="nothing"),
+    ],
+)
+def test_spikes_of_the_loss(loss: list[float], spikes: int) -> None:
+    assert count_loss_spikes(loss) == spikes

@@ -1,0 +1,70 @@
+"""What the periods of several runs amount to: a row a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from perigee.analysis.inputs import RunInput
+from perigee.analysis.periods import (
+    consistent_from,
+    count_loss_spikes,
+    find_destabilisations,
+    find_periods,
+)
+
+
+def tabulate(runs: Sequence[RunInput]) -> pd.DataFrame:
+    """A row a run; see `perigee.analysis.periods` for destabilisations, stages and spikes.
+
+    Columns: ``run`` (its place in the sweep, from 0), the swept values by their dotted keys,
+    ``stopped`` (whether its loss stopped being finite), ``epochs`` (trained), ``destabilisations``,
+    ``first_destabilisation`` (epoch where the norm is lowest before its first large rise),
+    ``warm_up_epochs`` (likewise of the first one of the consistent stage), ``period_epochs`` (mean
+    length of the periods of the consistent stage), ``destabilisation_norm`` (mean rho there),
+    ``loss_spikes``, ``lowest_train_loss``, ``late_train_loss`` (median of the last half),
+    ``lowest_test_error``, ``late_test_error`` (median of the last tenth). NaN where there is
+    nothing to measure.
+    """
+    return pd.DataFrame(
+        [
+            {"run": position, **run.labels(), "stopped": run.stopped, **_statistics(run)}
+            for position, run in enumerate(runs)
+        ]
+    )
+
+
+def _statistics(run: RunInput) -> dict[str, Any]:
+    metrics = pd.read_parquet(run.folder / "metrics.parquet")
+    epochs = metrics["epoch"].to_numpy()
+    loss, norm, error = (
+        metrics[name].to_numpy(dtype=float) for name in ("train_loss", "weight_norm", "test_error")
+    )
+    found = find_destabilisations(loss, norm)
+    onsets = np.array([one.norm_onset for one in found], dtype=int)
+    warm_up = consistent_from(found, norm)
+    lengths = [period.end - period.start for period in find_periods(found[warm_up:])]
+    return {
+        "epochs": int(epochs[-1]),
+        "destabilisations": len(found),
+        "first_destabilisation": _first(epochs[onsets]),
+        "warm_up_epochs": _first(epochs[onsets[warm_up:]]),
+        "period_epochs": _mean(lengths),
+        "destabilisation_norm": _mean(norm[onsets[warm_up:]]),
+        "loss_spikes": count_loss_spikes(loss),
+        "lowest_train_loss": float(np.min(loss)),
+        "late_train_loss": float(np.median(loss[len(loss) // 2 :])),
+        "lowest_test_error": float(np.min(error)),
+        "late_test_error": float(np.median(error[-max(1, len(error) // 10) :])),
+    }
+
+
+def _first(values: Sequence[float] | np.ndarray) -> float:
+    return float(values[0]) if len(values) else float("nan")
+
+
+def _mean(values: Sequence[float] | np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
