@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from test_periods import sawtooth
 
+from perigee.analysis.period_statistics import statistics_of
+
 RATE = "optimiser.learning_rate"
 NORM_ONSET = 2
 """How many samples after the loss a `sawtooth`'s norm starts to rise."""
@@ -69,6 +71,52 @@ class Stuck:
             "weight_norm": 13 * wobble[2],
         }
         return pd.DataFrame({"epoch": np.arange(self.epochs), **columns})
+
+
+@dataclass(frozen=True)
+class OnSphere:
+    """A run with a fixed norm that learns the training set and keeps it, but for spikes.
+
+    Attributes:
+        spikes: epochs at which the loss leaps up, to be near zero again five epochs later.
+        late_test_error: where the test error ends.
+        final_loss: where the train loss ends.
+    """
+
+    spikes: Sequence[int] = ()
+    late_test_error: float = 0.05
+    final_loss: float = 1e-3
+    epochs: int = 150
+
+    def rows(self, seed: int) -> pd.DataFrame:
+        epochs = np.arange(self.epochs)
+        wobble = np.exp(0.2 * np.random.default_rng(seed).standard_normal(self.epochs))
+        loss = (self.final_loss + 2.0 * np.exp(-epochs / 4)) * wobble
+        for spike in self.spikes:
+            loss[spike : spike + 5] = (1.2, 0.8, 0.4, 0.2, 0.08)
+        return pd.DataFrame(
+            {
+                "epoch": epochs,
+                "train_loss": loss,
+                "test_error": self.late_test_error * (1 + 10 * np.exp(-epochs / 4)),
+                "weight_norm": 4.0,
+            }
+        )
+
+
+Signal = Periodic | Stuck | OnSphere
+
+
+def table_of_statistics(
+    runs: Sequence[tuple[Mapping[str, float | str], Signal]], seeds: Sequence[int] = (0,)
+) -> pd.DataFrame:
+    """As `perigee.analysis.period_statistics` makes it of runs that these settings tell apart."""
+    rows = [
+        {**settings, "seed": seed, "stopped": False, **statistics_of(run.rows(seed))}
+        for settings, run in runs
+        for seed in seeds
+    ]
+    return pd.DataFrame([{"run": number, **row} for number, row in enumerate(rows)])
 
 
 def table_of_runs(

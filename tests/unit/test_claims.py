@@ -19,7 +19,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from synthetic_tables import RATE, Periodic, Stuck, table_of_period, table_of_runs
+from synthetic_tables import (
+    RATE,
+    OnSphere,
+    Periodic,
+    Signal,
+    Stuck,
+    table_of_period,
+    table_of_runs,
+    table_of_statistics,
+)
 from test_one_period import write_run
 
 from perigee import registry
@@ -97,6 +106,32 @@ RUNS: dict[float, Periodic | Stuck] = {0.03: STEADY, 0.1: SLOWER, 0.3: FASTER, 3
 def learning_rates(changed: Mapping[float, Periodic | Stuck], seeds: Sequence[int]) -> pd.DataFrame:
     """`RUNS`, some of them exchanged."""
     return table_of_runs({**RUNS, **changed}, seeds)
+
+
+# periodic_fig5
+
+ON_SPHERE: dict[float, Signal] = {1: Stuck(), 2: Stuck(0.8), 4: OnSphere(spikes=[6]), 8: OnSphere()}
+BEFORE: dict[str, Signal] = {
+    "free norm": Periodic([1.0] * 4, test_errors=[0.05, 0.04, 0.03, 0.03, 0.02]),
+    "fixed long before": OnSphere(),
+    "fixed shortly before": OnSphere(spikes=[40]),
+}
+
+
+def told_apart(by: str, usual: Mapping[Any, Signal], changed: Mapping[Any, Signal]) -> Make:
+    """Statistics of runs that one setting tells apart, some of them exchanged."""
+    runs = [({by: value}, run) for value, run in {**usual, **changed}.items()]
+    return partial(table_of_statistics, runs)
+
+
+def of_statistics(
+    by: str, usual: Mapping[Any, Signal], changed: Mapping[Any, Signal]
+) -> tuple[Make, Make]:
+    return told_apart(by, usual, {}), told_apart(by, usual, changed)
+
+
+of_norms = partial(of_statistics, "norm_control.norm", ON_SPHERE)
+of_forks = partial(of_statistics, "label", BEFORE)
 
 
 # regimes_fig2
@@ -228,6 +263,21 @@ TABLES: dict[Place, tuple[Make, Make]] = {
             ("upper_bound", "upper_bound"),
         )
     },
+    ("periodic_fig5", "converges_at_a_low_elr"): of_norms({8: OnSphere(final_loss=0.08)}),
+    ("periodic_fig5", "stuck_at_a_high_elr"): of_norms({1: OnSphere()}),
+    ("periodic_fig5", "no_periods_on_the_sphere"): of_norms({4: OnSphere(spikes=[30, 60])}),
+    ("periodic_fig5", "one_spike_near_destabilisation"): of_forks(
+        {"fixed shortly before": OnSphere(spikes=[40, 70])}
+    ),
+    ("periodic_fig5", "no_spike_far_from_destabilisation"): of_forks(
+        {"fixed long before": OnSphere(spikes=[70])}
+    ),
+    ("periodic_fig5", "periods_lower_the_test_error"): of_forks(
+        {"fixed shortly before": OnSphere(late_test_error=0.01)}
+    ),
+    ("periodic_fig5", "periods_lower_the_test_error_more"): of_forks(
+        {"fixed long before": OnSphere(late_test_error=0.01)}
+    ),
     ("regimes_fig2", "converges_below_the_threshold"): of_starts({0.1: 0.6}),
     ("regimes_fig2", "can_converge_just_below_the_threshold"): of_starts({0.1425: 0.2}),
     ("regimes_fig2", "never_converges_above_the_threshold"): of_starts({0.1435: 0.1}),
@@ -299,7 +349,7 @@ def test_its_tables_have_the_columns_that_the_analysis_makes(place: Place, tmp_p
     runs = []
     if request.runs:
         folder = write_run(tmp_path / "run", [90, 110]).folder
-        if request.analysis.name == "run_metrics":
+        if request.analysis.name in ("run_metrics", "period_statistics"):
             row = dict.fromkeys(METRICS_COLUMNS, 0.0)
             pd.DataFrame([row]).to_parquet(folder / "metrics.parquet")
         runs.append(RunInput(folder, request.runs[0].swept, stopped=False))
@@ -318,14 +368,18 @@ def test_its_tables_have_the_columns_that_the_analysis_makes(place: Place, tmp_p
 # The other scales
 
 RATIO = ("higher", "lower")
+WHERE = ("where", "over", "under")
+"""Parameters of quantities that name settings."""
 
 
 def settings_named(claim: Claim) -> set[tuple[str, Any]]:
     """Columns and values, such as a learning rate, that the claim's quantity asks for."""
     given = claim.quantity.parameters
     rates = [*given.get("learning_rates", []), *(given[k] for k in RATIO if k in given)]
-    where = {(k, v) for k, v in given.get("where", {}).items() if not isinstance(v, str)}
-    return {(RATE, rate) for rate in rates} | where
+    where = {item for name in WHERE for item in given.get(name, {}).items()}
+    return {(RATE, rate) for rate in rates} | {
+        (key, value) for key, value in where if key == "label" or not isinstance(value, str)
+    }
 
 
 @every_claim
@@ -335,8 +389,11 @@ def test_its_rule_is_the_same_at_paper_scale(place: Place) -> None:
         quantity = plain["quantity"]
         for name in {*RATIO, "learning_rates"} & set(quantity):
             quantity[name] = "differs"
-        if RATE in quantity.get("where", {}):
-            quantity["where"] = {**quantity["where"], RATE: "differs"}
+        for name in {*WHERE} & set(quantity):
+            quantity[name] = {
+                key: value if isinstance(value, str) else "differs"
+                for key, value in quantity[name].items()
+            }
         return plain
 
     (here, _), (there, _) = LAPTOP[place], AT["paper"][place]

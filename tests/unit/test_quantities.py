@@ -14,7 +14,7 @@ from synthetic_tables import Periodic, Stuck, table_of_period, table_of_runs
 
 from perigee.analysis.periods import find_destabilisations
 from perigee.claims import destabilisations
-from perigee.claims.columns import column_statistic
+from perigee.claims.columns import column_ratio, column_statistic
 from perigee.claims.phases import growth_late_in_phase_b, norm_onset_after_loss_onset
 from perigee.claims.rows import NotMeasurableError
 from perigee.errors import PerigeeError
@@ -100,6 +100,24 @@ def test_a_setting_that_no_row_has_is_an_error(where: dict[str, Any]) -> None:
 def test_a_column_that_is_not_there_is_named(given: dict[str, Any]) -> None:
     with pytest.raises(KeyError, match="y"):
         statistic_of(pd.DataFrame({"x": [1.0]}), **given)
+
+
+@pytest.mark.parametrize(
+    ("statistic", "expected"), [("minimum", 3 / 4), ("maximum", 12 / 8), ("mean", 7.5 / 6)]
+)
+def test_a_ratio_of_two_settings(statistic: str, expected: float) -> None:
+    table = pd.DataFrame({"label": ["a", "b", "b", "a", "c"], "x": [3.0, 4, 8, 12, 100]})
+    over, under = {"label": "a"}, {"label": "b"}
+    found = column_ratio(table, column="x", statistic=statistic, over=over, under=under)
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("bad", [0.0, math.nan, None])
+def test_a_ratio_to_nothing_is_nothing(bad: float | None) -> None:
+    rows = [("a", 1.0)] if bad is None else [("a", 1.0), ("b", bad)]
+    table = pd.DataFrame(rows, columns=["label", "x"])
+    over, under = {"label": "a"}, {"label": "b"}
+    assert math.isnan(column_ratio(table, column="x", statistic="mean", over=over, under=under))
 
 
 def test_nothing_is_measured_on_no_rows() -> None:

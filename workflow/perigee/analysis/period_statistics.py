@@ -29,16 +29,21 @@ def tabulate(runs: Sequence[RunInput]) -> pd.DataFrame:
     ``lowest_test_error``, ``late_test_error`` (median of the last tenth). NaN where there is
     nothing to measure.
     """
-    return pd.DataFrame(
-        [
-            {"run": position, **run.labels(), "stopped": run.stopped, **_statistics(run)}
-            for position, run in enumerate(runs)
-        ]
-    )
+    rows = []
+    for position, run in enumerate(runs):
+        metrics = pd.read_parquet(run.folder / "metrics.parquet")
+        labels = {"run": position, **run.labels(), "stopped": run.stopped}
+        rows.append(labels | statistics_of(metrics))
+    return pd.DataFrame(rows)
 
 
-def _statistics(run: RunInput) -> dict[str, Any]:
-    metrics = pd.read_parquet(run.folder / "metrics.parquet")
+def statistics_of(metrics: pd.DataFrame) -> dict[str, Any]:
+    """The statistics of one run, by their columns' names; see `tabulate`.
+
+    Args:
+        metrics: columns ``epoch``, ``train_loss``, ``test_error`` and ``weight_norm``, a row an
+            epoch.
+    """
     epochs = metrics["epoch"].to_numpy()
     loss, norm, error = (
         metrics[name].to_numpy(dtype=float) for name in ("train_loss", "weight_norm", "test_error")

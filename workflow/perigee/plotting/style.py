@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Iterable
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,6 +14,9 @@ from matplotlib.colors import to_hex
 LINE_WIDTH = 0.9
 PALEST = 0.85
 """How far up the colour map lines go: its end is too pale on white."""
+
+CATEGORIES = ("#0173b2", "#d55e00", "#029e73", "#cc78bc", "#000000", "#56b4e9")
+"""Of seaborn's colour-blind palette, and black, for values without an order; none too pale."""
 
 INK = "0.3"
 """Grey of annotations and stamps."""
@@ -51,3 +56,32 @@ def ordered_colours(values: Iterable[float]) -> dict[Hashable, str]:
     ascending = sorted(set(values))
     shades = mpl.colormaps["viridis"](np.linspace(0, PALEST, len(ascending)))
     return dict(zip(ascending, map(to_hex, shades), strict=True))
+
+
+def colours_of(values: Iterable[Any]) -> dict[Hashable, str]:
+    """A colour for each value: ordered ones for numbers, else those of `CATEGORIES` in turn."""
+    distinct = list(dict.fromkeys(values))
+    if all(map(_is_number, distinct)):
+        return ordered_colours(distinct)
+    return {v: CATEGORIES[i % len(CATEGORIES)] for i, v in enumerate(distinct)}
+
+
+def in_words(value: Any) -> str:
+    """A swept value for a legend: numbers shortly, blocks by name and parameters."""
+    if isinstance(value, str) and value.startswith("{"):
+        block = json.loads(value)
+        name = [str(block.pop("name"))] if "name" in block else []
+        return ", ".join([*name, *(f"{in_words(k)} {in_words(v)}" for k, v in block.items())])
+    if _is_number(value):
+        return f"{value:g}"
+    return str(value).replace("_", " ")
+
+
+def key_in_words(key: str) -> str:
+    """A swept key for a legend: "head norm" of "model.head_norm", "model" of "model.name"."""
+    *_, group, last = ["", *key.split(".")]
+    return in_words(group if last == "name" else last)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
