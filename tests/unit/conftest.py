@@ -51,7 +51,7 @@ def _spec(settings: Settings, precision: str = "float64") -> RunSpec:
     return RunSpec(
         dataset=Component("digits"),
         model=Component(
-            "convnet",
+            settings.model,
             {
                 "width": settings.width,
                 "scale_invariant": settings.scale_invariant,

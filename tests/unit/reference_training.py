@@ -45,6 +45,7 @@ class Settings:
     batch_size: int = 20
     seed: int = 0
     optimiser: str = "sgd"
+    model: str = "convnet"
 
 
 GOLDEN_SETTINGS = {
@@ -52,6 +53,10 @@ GOLDEN_SETTINGS = {
     "momentum": Settings(learning_rate=0.1, weight_decay=0.01, momentum=0.9, seed=1),
     "standard": Settings(scale_invariant=False, momentum=0.5, weight_decay=0.02, seed=2),
     "sphere": Settings(norm=3.0, weight_decay=0.0, cosine_horizon=4, width=3, seed=3),
+    "resnet18": Settings(model="resnet18", learning_rate=0.3, weight_decay=0.02, seed=4),
+    "standard_resnet18": Settings(
+        model="resnet18", scale_invariant=False, momentum=0.9, weight_decay=0.01, seed=5
+    ),
 }
 GOLDEN_EPOCHS = 3
 
@@ -94,6 +99,61 @@ def plain_network(
     return network
 
 
+class PlainResNet18(nn.Module):
+    """The pre-activation ResNet-18 as flat lists of layers; the last module is the head."""
+
+    def __init__(self, channels: int, classes: int, width: int, scale_invariant: bool) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        self.first, self.second = nn.ModuleList(), nn.ModuleList()
+        self.normal_1, self.normal_2 = nn.ModuleList(), nn.ModuleList()
+        self.shortcuts, self.normal_3 = nn.ModuleDict(), nn.ModuleDict()
+        inputs = width
+        for number, factor in enumerate((1, 1, 2, 2, 4, 4, 8, 8)):
+            outputs, stride = factor * width, 2 if number in (2, 4, 6) else 1
+            self.first.append(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False))
+            self.second.append(nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False))
+            self.normal_1.append(nn.BatchNorm2d(inputs, affine=not scale_invariant))
+            self.normal_2.append(nn.BatchNorm2d(outputs, affine=not scale_invariant))
+            if stride == 2:
+                key = str(number)
+                self.shortcuts[key] = nn.Conv2d(inputs, outputs, 1, 2, bias=False)
+                extra = nn.BatchNorm2d(inputs, affine=False) if scale_invariant else nn.Identity()
+                self.normal_3[key] = extra
+            inputs = outputs
+        self.last_normal = nn.BatchNorm2d(inputs, affine=not scale_invariant)
+        self.head = nn.Linear(inputs, classes, bias=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        stream = self.stem(images)
+        for number in range(8):
+            active = self.normal_1[number](stream).clamp(min=0)
+            inner = self.normal_2[number](self.first[number](active)).clamp(min=0)
+            if (key := str(number)) in self.shortcuts:
+                stream = self.shortcuts[key](self.normal_3[key](active))
+            stream = stream + self.second[number](inner)
+        return self.head(self.last_normal(stream).clamp(min=0).mean(dim=(2, 3)))
+
+
+def plain_resnet18(
+    channels: int, classes: int, width: int, scale_invariant: bool, seed: int
+) -> PlainResNet18:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = PlainResNet18(channels, classes, width, scale_invariant)
+    if scale_invariant:
+        head = network.head.weight
+        head.requires_grad_(False).mul_(HEAD_NORM / head.norm())
+    return network
+
+
+PLAIN_NETWORKS = {"convnet": plain_network, "resnet18": plain_resnet18}
+
+
+def convolutions(network: nn.Module) -> list[torch.Tensor]:
+    return [layer.weight for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+
+
 def normalised(images: np.ndarray) -> torch.Tensor:
     return torch.tensor((images.astype(np.float64) - MEAN) / STD)
 
@@ -104,11 +164,11 @@ def reference_curves(settings: Settings, epochs: int) -> Curves:
     train_images, test_images = normalised(arrays[0]), normalised(arrays[2])
     train_labels, test_labels = (torch.tensor(arrays[n].astype(np.int64)) for n in (1, 3))
 
-    network = plain_network(
+    network = PLAIN_NETWORKS[settings.model](
         train_images.shape[1], CLASSES, settings.width, settings.scale_invariant, settings.seed
     ).double()
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    weights = [layer.weight for layer in network if isinstance(layer, nn.Conv2d)]
+    weights = convolutions(network)
     optimiser = torch.optim.SGD(
         trained,
         lr=settings.learning_rate,
@@ -157,7 +217,7 @@ def flat(tensors: list[torch.Tensor]) -> np.ndarray:
 
 
 def metrics(
-    network: nn.Sequential,
+    network: nn.Module,
     train_images: torch.Tensor,
     train_labels: torch.Tensor,
     batch_size: int,
@@ -166,7 +226,7 @@ def metrics(
 ) -> dict[str, float]:
     """Of copies, so that BatchNorm's running statistics stay those of training."""
     in_eval_mode, network = copy.deepcopy(network).eval(), copy.deepcopy(network).train()
-    weights = [layer.weight for layer in network if isinstance(layer, nn.Conv2d)]
+    weights = convolutions(network)
     losses, wrong, norms = 0.0, 0, []
     for start in range(0, len(train_labels), batch_size):
         images = train_images[start : start + batch_size]

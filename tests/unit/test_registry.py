@@ -54,6 +54,8 @@ def test_schemas_are_schemas_and_their_defaults_pass(kind: str, name: str) -> No
     [
         ("model", "convnet", "width", 0),
         ("model", "convnet", "head_norm", 0),
+        ("model", "resnet18", "width", 0),
+        ("model", "resnet18", "head_norm", 0),
         ("optimiser", "sgd", "learning_rate", 0),
         ("optimiser", "sgd", "weight_decay", -1),
         ("optimiser", "sgd", "momentum", 1),

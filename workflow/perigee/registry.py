@@ -122,6 +122,12 @@ REGISTRY: dict[str, dict[str, Registration]] = {
             scale_invariant=boolean(),
             head_norm=number(10.0, **POSITIVE),
         ),
+        "resnet18": _block(
+            "models.resnet18:build",
+            width=integer(minimum=1),
+            scale_invariant=boolean(),
+            head_norm=number(10.0, **POSITIVE),
+        ),
     },
     "optimiser": {
         "adam": _block(

@@ -33,6 +33,10 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
             {"width": 1, "scale_invariant": True},
             {"width": 1, "scale_invariant": False},
         ),
+        "resnet18": (
+            {"width": 1, "scale_invariant": True},
+            {"width": 1, "scale_invariant": False},
+        ),
     },
     "optimiser": {
         "adam": ({"learning_rate": 0.01, "weight_decay": 0.01, "beta_1": 0.9, "beta_2": 0.999},),
