@@ -33,7 +33,10 @@ MEAN, STD = 4.75, 6.0
 
 @dataclass(frozen=True)
 class Settings:
-    """A run; ``norm`` is None in the whole space, a radius on the sphere."""
+    """A run; ``norm`` is None in the whole space, a radius on the sphere.
+
+    With a ``padding``, images are cropped and flipped at random.
+    """
 
     width: int = 2
     scale_invariant: bool = True
@@ -46,6 +49,8 @@ class Settings:
     seed: int = 0
     optimiser: str = "sgd"
     model: str = "convnet"
+    label_smoothing: float = 0.0
+    padding: int | None = None
 
 
 GOLDEN_SETTINGS = {
@@ -57,6 +62,8 @@ GOLDEN_SETTINGS = {
     "standard_resnet18": Settings(
         model="resnet18", scale_invariant=False, momentum=0.9, weight_decay=0.01, seed=5
     ),
+    "smoothed": Settings(label_smoothing=0.2, seed=6),
+    "augmented": Settings(padding=2, momentum=0.5, seed=7),
 }
 GOLDEN_EPOCHS = 3
 
@@ -158,6 +165,29 @@ def normalised(images: np.ndarray) -> torch.Tensor:
     return torch.tensor((images.astype(np.float64) - MEAN) / STD)
 
 
+def smoothed_cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, smoothing: float
+) -> torch.Tensor:
+    if not smoothing:
+        return functional.cross_entropy(logits, labels)
+    targets = (1 - smoothing) * functional.one_hot(labels, CLASSES).double() + smoothing / CLASSES
+    return -(targets * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+def cropped_and_flipped(images: np.ndarray, seed: int, epoch: int, padding: int) -> np.ndarray:
+    """Images (uint8) in the order of an epoch, one after the other; the border is black."""
+    draws = np.random.default_rng(np.random.SeedSequence((seed, epoch), spawn_key=(1,)))
+    tops, lefts = draws.integers(0, 2 * padding + 1, (2, len(images)))
+    mirrored = draws.integers(0, 2, len(images))
+    height, width = images.shape[2:]
+    found = []
+    for image, top, left, mirror in zip(images, tops, lefts, mirrored, strict=True):
+        padded = np.pad(image, ((0, 0), (padding, padding), (padding, padding)))
+        crop = padded[:, top : top + height, left : left + width]
+        found.append(crop[:, :, ::-1] if mirror else crop)
+    return np.stack(found)
+
+
 def reference_curves(settings: Settings, epochs: int) -> Curves:
     """Train on `few_digits` in float64, batch by batch."""
     arrays = few_digits()
@@ -177,19 +207,25 @@ def reference_curves(settings: Settings, epochs: int) -> Curves:
     )
     project(weights, settings.norm)
     curves = Curves()
-    batches = train_images, train_labels, settings.batch_size
-    curves.metrics.append(metrics(network, *batches, test_images, test_labels))
+    measured = train_images, train_labels, settings, test_images, test_labels
+    curves.metrics.append(metrics(network, *measured))
     for epoch in range(epochs):
         rate = settings.learning_rate
         if settings.cosine_horizon is not None:
             rate *= (1 + math.cos(math.pi * epoch / settings.cosine_horizon)) / 2
         optimiser.param_groups[0]["lr"] = rate
         order = np.random.default_rng((settings.seed, epoch)).permutation(len(train_labels))
+        images = train_images[order]
+        if settings.padding is not None:
+            drawn = settings.seed, epoch, settings.padding
+            images = normalised(cropped_and_flipped(arrays[0][order], *drawn))
         rows = []
         network.train()
         for start in range(0, len(order), settings.batch_size):
-            chosen = order[start : start + settings.batch_size]
-            loss = functional.cross_entropy(network(train_images[chosen]), train_labels[chosen])
+            batch = slice(start, start + settings.batch_size)
+            logits = network(images[batch])
+            labels = train_labels[order[batch]]
+            loss = smoothed_cross_entropy(logits, labels, settings.label_smoothing)
             optimiser.zero_grad()
             loss.backward()
             before, gradient = flat(weights), flat([weight.grad for weight in weights])
@@ -200,7 +236,7 @@ def reference_curves(settings: Settings, epochs: int) -> Curves:
             norms = np.linalg.norm(gradient), np.linalg.norm(before)
             rows.append((loss.item(), *norms, 1 - cosine))
         curves.steps.append(np.array(rows))
-        curves.metrics.append(metrics(network, *batches, test_images, test_labels))
+        curves.metrics.append(metrics(network, *measured))
     return curves
 
 
@@ -220,7 +256,7 @@ def metrics(
     network: nn.Module,
     train_images: torch.Tensor,
     train_labels: torch.Tensor,
-    batch_size: int,
+    settings: Settings,
     test_images: torch.Tensor,
     test_labels: torch.Tensor,
 ) -> dict[str, float]:
@@ -228,11 +264,11 @@ def metrics(
     in_eval_mode, network = copy.deepcopy(network).eval(), copy.deepcopy(network).train()
     weights = convolutions(network)
     losses, wrong, norms = 0.0, 0, []
-    for start in range(0, len(train_labels), batch_size):
-        images = train_images[start : start + batch_size]
-        labels = train_labels[start : start + batch_size]
+    for start in range(0, len(train_labels), settings.batch_size):
+        images = train_images[start : start + settings.batch_size]
+        labels = train_labels[start : start + settings.batch_size]
         logits = network(images)
-        loss = functional.cross_entropy(logits, labels)
+        loss = smoothed_cross_entropy(logits, labels, settings.label_smoothing)
         norms.append(np.linalg.norm(flat(list(torch.autograd.grad(loss, weights)))))
         losses += loss.item() * len(labels)
         wrong += int((logits.argmax(1) != labels).sum())
