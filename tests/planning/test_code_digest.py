@@ -28,6 +28,8 @@ SPEC = {
     "optimiser": {"name": "sgd", "learning_rate": 0.1, "weight_decay": 0.01, "momentum": 0},
     "schedule": {"name": "constant"},
     "norm_control": {"name": "free"},
+    "loss": {"name": "cross_entropy", "label_smoothing": 0},
+    "augmentation": {"name": "none"},
     "batch_size": 128,
     "seed": 0,
     "precision": "float32",
@@ -93,9 +95,15 @@ def test_the_closure_holds_every_module_that_training_loads(tmp_path: Path) -> N
 
     harmless = {name for name in built | trained if name == "perigee" or _is_below(name)}
     assert built - harmless <= counted("build_dataset.py", "perigee.data.digits")
-    named = ("models.convnet", "optimisers.sgd", "schedules.constant", "norm_control.free")
-    modules = [f"perigee.{n}" if n.startswith("models") else f"perigee.training.{n}" for n in named]
-    assert trained - harmless <= counted("train.py", *modules)
+    named = (
+        "data.augmentations.none",
+        "models.convnet",
+        "training.losses.cross_entropy",
+        "training.norm_control.free",
+        "training.optimisers.sgd",
+        "training.schedules.constant",
+    )
+    assert trained - harmless <= counted("train.py", *(f"perigee.{name}" for name in named))
     assert "perigee.training.trainer" in trained
     assert dataset_identity(dataset).kind == "dataset"
 

@@ -13,6 +13,7 @@ from perigee.configuration.scales import at_scale
 from perigee.configuration.studies import read_study, resolved_run
 from perigee.configuration.validation import validated, validated_component
 from perigee.errors import PerigeeError
+from perigee.spec import Component
 
 SGD = {"name": "sgd", "learning_rate": 0.1}
 RUN = {
@@ -28,6 +29,8 @@ def test_defaults_are_filled_in() -> None:
     run = resolved_run(RUN, "run", "file.yaml")
     assert run.schedule.name == "constant"
     assert run.norm_control.name == "free"
+    assert run.loss == Component("cross_entropy", {"label_smoothing": 0})
+    assert run.augmentation == Component("none")
     assert run.precision == "float32"
     assert run.optimiser.parameters == {"learning_rate": 0.1, "weight_decay": 0, "momentum": 0}
     assert run.model.parameters["head_norm"] == 10

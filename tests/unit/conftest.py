@@ -48,10 +48,14 @@ def _spec(settings: Settings, precision: str = "float64") -> RunSpec:
         norm_control = Component("free")
     else:
         norm_control = Component("fixed", {"norm": settings.norm})
+    if settings.padding is None:
+        augmentation = Component("none")
+    else:
+        augmentation = Component("crop_and_flip", {"padding": settings.padding, "flip": True})
     return RunSpec(
         dataset=Component("digits"),
         model=Component(
-            "convnet",
+            settings.model,
             {
                 "width": settings.width,
                 "scale_invariant": settings.scale_invariant,
@@ -72,6 +76,8 @@ def _spec(settings: Settings, precision: str = "float64") -> RunSpec:
         ),
         schedule=schedule,
         norm_control=norm_control,
+        loss=Component("cross_entropy", {"label_smoothing": settings.label_smoothing}),
+        augmentation=augmentation,
         batch_size=settings.batch_size,
         seed=settings.seed,
         precision=precision,

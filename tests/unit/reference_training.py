@@ -33,7 +33,10 @@ MEAN, STD = 4.75, 6.0
 
 @dataclass(frozen=True)
 class Settings:
-    """A run; ``norm`` is None in the whole space, a radius on the sphere."""
+    """A run; ``norm`` is None in the whole space, a radius on the sphere.
+
+    With a ``padding``, images are cropped and flipped at random.
+    """
 
     width: int = 2
     scale_invariant: bool = True
@@ -45,6 +48,9 @@ class Settings:
     batch_size: int = 20
     seed: int = 0
     optimiser: str = "sgd"
+    model: str = "convnet"
+    label_smoothing: float = 0.0
+    padding: int | None = None
 
 
 GOLDEN_SETTINGS = {
@@ -52,6 +58,12 @@ GOLDEN_SETTINGS = {
     "momentum": Settings(learning_rate=0.1, weight_decay=0.01, momentum=0.9, seed=1),
     "standard": Settings(scale_invariant=False, momentum=0.5, weight_decay=0.02, seed=2),
     "sphere": Settings(norm=3.0, weight_decay=0.0, cosine_horizon=4, width=3, seed=3),
+    "resnet18": Settings(model="resnet18", learning_rate=0.3, weight_decay=0.02, seed=4),
+    "standard_resnet18": Settings(
+        model="resnet18", scale_invariant=False, momentum=0.9, weight_decay=0.01, seed=5
+    ),
+    "smoothed": Settings(label_smoothing=0.2, seed=6),
+    "augmented": Settings(padding=2, momentum=0.5, seed=7),
 }
 GOLDEN_EPOCHS = 3
 
@@ -94,8 +106,86 @@ def plain_network(
     return network
 
 
+class PlainResNet18(nn.Module):
+    """The pre-activation ResNet-18 as flat lists of layers; the last module is the head."""
+
+    def __init__(self, channels: int, classes: int, width: int, scale_invariant: bool) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        self.first, self.second = nn.ModuleList(), nn.ModuleList()
+        self.normal_1, self.normal_2 = nn.ModuleList(), nn.ModuleList()
+        self.shortcuts, self.normal_3 = nn.ModuleDict(), nn.ModuleDict()
+        inputs = width
+        for number, factor in enumerate((1, 1, 2, 2, 4, 4, 8, 8)):
+            outputs, stride = factor * width, 2 if number in (2, 4, 6) else 1
+            self.first.append(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False))
+            self.second.append(nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False))
+            self.normal_1.append(nn.BatchNorm2d(inputs, affine=not scale_invariant))
+            self.normal_2.append(nn.BatchNorm2d(outputs, affine=not scale_invariant))
+            if stride == 2:
+                key = str(number)
+                self.shortcuts[key] = nn.Conv2d(inputs, outputs, 1, 2, bias=False)
+                extra = nn.BatchNorm2d(inputs, affine=False) if scale_invariant else nn.Identity()
+                self.normal_3[key] = extra
+            inputs = outputs
+        self.last_normal = nn.BatchNorm2d(inputs, affine=not scale_invariant)
+        self.head = nn.Linear(inputs, classes, bias=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        stream = self.stem(images)
+        for number in range(8):
+            active = self.normal_1[number](stream).clamp(min=0)
+            inner = self.normal_2[number](self.first[number](active)).clamp(min=0)
+            if (key := str(number)) in self.shortcuts:
+                stream = self.shortcuts[key](self.normal_3[key](active))
+            stream = stream + self.second[number](inner)
+        return self.head(self.last_normal(stream).clamp(min=0).mean(dim=(2, 3)))
+
+
+def plain_resnet18(
+    channels: int, classes: int, width: int, scale_invariant: bool, seed: int
+) -> PlainResNet18:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = PlainResNet18(channels, classes, width, scale_invariant)
+    if scale_invariant:
+        head = network.head.weight
+        head.requires_grad_(False).mul_(HEAD_NORM / head.norm())
+    return network
+
+
+PLAIN_NETWORKS = {"convnet": plain_network, "resnet18": plain_resnet18}
+
+
+def convolutions(network: nn.Module) -> list[torch.Tensor]:
+    return [layer.weight for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+
+
 def normalised(images: np.ndarray) -> torch.Tensor:
     return torch.tensor((images.astype(np.float64) - MEAN) / STD)
+
+
+def smoothed_cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, smoothing: float
+) -> torch.Tensor:
+    if not smoothing:
+        return functional.cross_entropy(logits, labels)
+    targets = (1 - smoothing) * functional.one_hot(labels, CLASSES).double() + smoothing / CLASSES
+    return -(targets * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+def cropped_and_flipped(images: np.ndarray, seed: int, epoch: int, padding: int) -> np.ndarray:
+    """Images (uint8) in the order of an epoch, one after the other; the border is black."""
+    draws = np.random.default_rng(np.random.SeedSequence((seed, epoch), spawn_key=(1,)))
+    tops, lefts = draws.integers(0, 2 * padding + 1, (2, len(images)))
+    mirrored = draws.integers(0, 2, len(images))
+    height, width = images.shape[2:]
+    found = []
+    for image, top, left, mirror in zip(images, tops, lefts, mirrored, strict=True):
+        padded = np.pad(image, ((0, 0), (padding, padding), (padding, padding)))
+        crop = padded[:, top : top + height, left : left + width]
+        found.append(crop[:, :, ::-1] if mirror else crop)
+    return np.stack(found)
 
 
 def reference_curves(settings: Settings, epochs: int) -> Curves:
@@ -104,11 +194,11 @@ def reference_curves(settings: Settings, epochs: int) -> Curves:
     train_images, test_images = normalised(arrays[0]), normalised(arrays[2])
     train_labels, test_labels = (torch.tensor(arrays[n].astype(np.int64)) for n in (1, 3))
 
-    network = plain_network(
+    network = PLAIN_NETWORKS[settings.model](
         train_images.shape[1], CLASSES, settings.width, settings.scale_invariant, settings.seed
     ).double()
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    weights = [layer.weight for layer in network if isinstance(layer, nn.Conv2d)]
+    weights = convolutions(network)
     optimiser = torch.optim.SGD(
         trained,
         lr=settings.learning_rate,
@@ -117,19 +207,25 @@ def reference_curves(settings: Settings, epochs: int) -> Curves:
     )
     project(weights, settings.norm)
     curves = Curves()
-    batches = train_images, train_labels, settings.batch_size
-    curves.metrics.append(metrics(network, *batches, test_images, test_labels))
+    measured = train_images, train_labels, settings, test_images, test_labels
+    curves.metrics.append(metrics(network, *measured))
     for epoch in range(epochs):
         rate = settings.learning_rate
         if settings.cosine_horizon is not None:
             rate *= (1 + math.cos(math.pi * epoch / settings.cosine_horizon)) / 2
         optimiser.param_groups[0]["lr"] = rate
         order = np.random.default_rng((settings.seed, epoch)).permutation(len(train_labels))
+        images = train_images[order]
+        if settings.padding is not None:
+            drawn = settings.seed, epoch, settings.padding
+            images = normalised(cropped_and_flipped(arrays[0][order], *drawn))
         rows = []
         network.train()
         for start in range(0, len(order), settings.batch_size):
-            chosen = order[start : start + settings.batch_size]
-            loss = functional.cross_entropy(network(train_images[chosen]), train_labels[chosen])
+            batch = slice(start, start + settings.batch_size)
+            logits = network(images[batch])
+            labels = train_labels[order[batch]]
+            loss = smoothed_cross_entropy(logits, labels, settings.label_smoothing)
             optimiser.zero_grad()
             loss.backward()
             before, gradient = flat(weights), flat([weight.grad for weight in weights])
@@ -140,7 +236,7 @@ def reference_curves(settings: Settings, epochs: int) -> Curves:
             norms = np.linalg.norm(gradient), np.linalg.norm(before)
             rows.append((loss.item(), *norms, 1 - cosine))
         curves.steps.append(np.array(rows))
-        curves.metrics.append(metrics(network, *batches, test_images, test_labels))
+        curves.metrics.append(metrics(network, *measured))
     return curves
 
 
@@ -157,22 +253,22 @@ def flat(tensors: list[torch.Tensor]) -> np.ndarray:
 
 
 def metrics(
-    network: nn.Sequential,
+    network: nn.Module,
     train_images: torch.Tensor,
     train_labels: torch.Tensor,
-    batch_size: int,
+    settings: Settings,
     test_images: torch.Tensor,
     test_labels: torch.Tensor,
 ) -> dict[str, float]:
     """Of copies, so that BatchNorm's running statistics stay those of training."""
     in_eval_mode, network = copy.deepcopy(network).eval(), copy.deepcopy(network).train()
-    weights = [layer.weight for layer in network if isinstance(layer, nn.Conv2d)]
+    weights = convolutions(network)
     losses, wrong, norms = 0.0, 0, []
-    for start in range(0, len(train_labels), batch_size):
-        images = train_images[start : start + batch_size]
-        labels = train_labels[start : start + batch_size]
+    for start in range(0, len(train_labels), settings.batch_size):
+        images = train_images[start : start + settings.batch_size]
+        labels = train_labels[start : start + settings.batch_size]
         logits = network(images)
-        loss = functional.cross_entropy(logits, labels)
+        loss = smoothed_cross_entropy(logits, labels, settings.label_smoothing)
         norms.append(np.linalg.norm(flat(list(torch.autograd.grad(loss, weights)))))
         losses += loss.item() * len(labels)
         wrong += int((logits.argmax(1) != labels).sum())

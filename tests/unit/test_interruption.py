@@ -41,6 +41,7 @@ SPHERE = Settings(width=1, norm=3.0, cosine_horizon=5)
 STANDARD = Settings(width=1, scale_invariant=False, momentum=0.9)
 DIVERGING = Settings(width=1, scale_invariant=False, learning_rate=1e30)
 
+AUGMENTED = Settings(width=1, momentum=0.9, padding=2, label_smoothing=0.1)
 ADAM = Settings(width=1, scale_invariant=False, learning_rate=0.01, optimiser="adam")
 
 Make = Callable[[Settings], Trainer]
@@ -120,7 +121,9 @@ def assert_equal_runs(
         assert (folder / name).read_bytes() == (folder_2 / name).read_bytes()
 
 
-@pytest.mark.parametrize("settings", [PLAIN, MOMENTUM, ADAM, SPHERE, STANDARD, DIVERGING])
+@pytest.mark.parametrize(
+    "settings", [PLAIN, MOMENTUM, ADAM, SPHERE, STANDARD, DIVERGING, AUGMENTED]
+)
 def test_stopped_at_any_event_and_resumed_equals_uninterrupted(
     settings: Settings, make: Make, tmp_path: Path
 ) -> None:

@@ -25,6 +25,12 @@ def trainer(request: pytest.FixtureRequest, make_trainer: Callable[..., Trainer]
     return trainer
 
 
+def measured(trainer: Trainer, batch_size: int) -> metrics.TrainMetrics:
+    return metrics.train_metrics(
+        trainer.model, trainer.parameters, trainer.loss, trainer.data.train, batch_size
+    )
+
+
 def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
@@ -50,7 +56,7 @@ def test_train_metrics_are_those_of_a_plain_loop(trainer: Trainer, batch_size: i
         losses += (-chosen).tolist()
         wrong += int((logits.argmax(dim=1) != labels[batch]).sum())
 
-    found = metrics.train_metrics(trainer.model, trainer.parameters, trainer.data.train, batch_size)
+    found = measured(trainer, batch_size)
     assert found.loss == pytest.approx(np.mean(losses), rel=1e-12)
     assert found.error == wrong / 70
     assert found.gradient_norm == pytest.approx(np.mean(norms), rel=1e-10)
@@ -58,7 +64,7 @@ def test_train_metrics_are_those_of_a_plain_loop(trainer: Trainer, batch_size: i
 
 def test_train_metrics_leave_the_network_as_it_is(trainer: Trainer) -> None:
     before = snapshot(trainer.model)
-    metrics.train_metrics(trainer.model, trainer.parameters, trainer.data.train, 20)
+    measured(trainer, 20)
     assert_unchanged(trainer.model, before)
     # And its BatchNorm keeps track again afterwards.
     trainer.model.train()

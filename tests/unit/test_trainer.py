@@ -92,6 +92,8 @@ def test_a_run_equals_an_independent_loop(name: str, make_trainer: MakeTrainer) 
         momentum=st.sampled_from([0.0, 0.9]),
         norm=st.sampled_from([None, 2.0, 10.0]),
         batch_size=st.sampled_from([16, 35, 70, 128]),
+        label_smoothing=st.sampled_from([0.0, 0.1, 0.9]),
+        padding=st.sampled_from([None, 0, 1, 4]),
         seed=st.integers(0, 10**6),
     )
 )

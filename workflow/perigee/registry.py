@@ -122,6 +122,12 @@ REGISTRY: dict[str, dict[str, Registration]] = {
             scale_invariant=boolean(),
             head_norm=number(10.0, **POSITIVE),
         ),
+        "resnet18": _block(
+            "models.resnet18:build",
+            width=integer(minimum=1),
+            scale_invariant=boolean(),
+            head_norm=number(10.0, **POSITIVE),
+        ),
     },
     "optimiser": {
         "adam": _block(
@@ -150,6 +156,20 @@ REGISTRY: dict[str, dict[str, Registration]] = {
     "norm_control": {
         "free": _block("training.norm_control.free:build"),
         "fixed": _block("training.norm_control.fixed:build", norm=optional(number(**POSITIVE))),
+    },
+    "loss": {
+        "cross_entropy": _block(
+            "training.losses.cross_entropy:cross_entropy",
+            label_smoothing=number(0.0, minimum=0, exclusiveMaximum=1),
+        ),
+    },
+    "augmentation": {
+        "crop_and_flip": _block(
+            "data.augmentations.crop_and_flip:of_epoch",
+            padding=integer(minimum=0),
+            flip=boolean(),
+        ),
+        "none": _block("data.augmentations.none:of_epoch"),
     },
     "analysis": {
         "one_period": _reading_runs(

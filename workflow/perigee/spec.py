@@ -30,7 +30,15 @@ class Component:
         return {"name": self.name, **self.parameters}
 
 
-COMPONENT_FIELDS = ("dataset", "model", "optimiser", "schedule", "norm_control")
+COMPONENT_FIELDS = (
+    "dataset",
+    "model",
+    "optimiser",
+    "schedule",
+    "norm_control",
+    "loss",
+    "augmentation",
+)
 """The fields of a `RunSpec` that name a registered component."""
 
 
@@ -44,6 +52,8 @@ class RunSpec:
         optimiser: the update rule with learning rate and weight decay.
         schedule: the learning rate's course over the epochs, with its horizon where it has one.
         norm_control: whether the norm of the scale-invariant weights is free or held.
+        loss: what training minimises, and what the train loss of a metric is.
+        augmentation: how training images are changed at random; metrics see them unchanged.
         batch_size: images in a mini-batch; the last, smaller one of an epoch is kept.
         seed: of the initialisation and of the order of the data.
         precision: "float32" (strict), "tf32" (float32 with TF32 matrix units) or "float64".
@@ -55,6 +65,8 @@ class RunSpec:
     optimiser: Component
     schedule: Component
     norm_control: Component
+    loss: Component
+    augmentation: Component
     batch_size: int
     seed: int
     precision: str

@@ -46,10 +46,18 @@ class DeviceSplit:
 
 @dataclass(frozen=True)
 class DeviceDataset:
-    """Both splits of a data set on one device."""
+    """Both splits of a data set on one device.
+
+    Attributes:
+        train, test: the splits.
+        black: the normalised value of a pixel 0, (1, channels, 1, 1).
+        classes: how many classes there are.
+        image_shape: (channels, height, width).
+    """
 
     train: DeviceSplit
     test: DeviceSplit
+    black: Tensor
     classes: int
     image_shape: tuple[int, int, int]
 
@@ -78,6 +86,7 @@ class DeviceDataset:
         return cls(
             train=split(dataset.train_images, dataset.train_labels),
             test=split(dataset.test_images, dataset.test_labels),
+            black=-means / stds,
             classes=dataset.classes,
             image_shape=dataset.image_shape,
         )

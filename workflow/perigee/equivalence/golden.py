@@ -33,6 +33,10 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
             {"width": 1, "scale_invariant": True},
             {"width": 1, "scale_invariant": False},
         ),
+        "resnet18": (
+            {"width": 1, "scale_invariant": True},
+            {"width": 1, "scale_invariant": False},
+        ),
     },
     "optimiser": {
         "adam": ({"learning_rate": 0.01, "weight_decay": 0.01, "beta_1": 0.9, "beta_2": 0.999},),
@@ -50,13 +54,27 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
         "free": ({},),
         "fixed": ({"norm": None}, {"norm": 3.0}),
     },
+    "loss": {
+        "cross_entropy": ({"label_smoothing": 0},),
+    },
+    "augmentation": {
+        "crop_and_flip": ({"padding": 1, "flip": True},),
+        "none": ({},),
+    },
 }
 """Of every registered block the parameters that reach each branch of its code."""
 
 BATCH_SIZE = 500
 """Leaves a smaller last mini-batch."""
 
-BASE = {"model": "convnet", "optimiser": "sgd", "schedule": "constant", "norm_control": "free"}
+BASE = {
+    "model": "convnet",
+    "optimiser": "sgd",
+    "schedule": "constant",
+    "norm_control": "free",
+    "loss": "cross_entropy",
+    "augmentation": "none",
+}
 
 PRECISIONS = ("float64", "float32")
 """Each setting comes with both."""
@@ -70,6 +88,8 @@ class RunKind:
     optimiser: str
     schedule: str
     norm_control: str
+    loss: str
+    augmentation: str
 
     @property
     def components(self) -> dict[str, str]:

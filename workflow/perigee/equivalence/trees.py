@@ -25,7 +25,7 @@ from perigee.spec import Component, RunSpec
 def code(kind, spec):
     blocks = {"dataset": spec} if kind == "dataset" else spec
     names = {b: v["name"] for b, v in blocks.items() if isinstance(v, dict)}
-    if any(name not in REGISTRY[block] for block, name in names.items()):
+    if any(name not in REGISTRY.get(block, {}) for block, name in names.items()):
         return None
     if kind == "dataset":
         return dataset_identity(Component.from_dict(spec)).code

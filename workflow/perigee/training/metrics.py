@@ -22,7 +22,8 @@ class TrainMetrics:
     """Over the whole training set.
 
     Attributes:
-        loss: mean cross-entropy over the images.
+        loss: mean over the images of what training minimises, label smoothing included (our
+            choice).
         error: fraction of images classified wrongly.
         gradient_norm: g, the norm of a mini-batch's gradient w.r.t. the scale-invariant weights,
             as the mean over mini-batches (each counts once, our choice for the last, smaller one).
@@ -35,7 +36,12 @@ class TrainMetrics:
 
 @dataclass(frozen=True)
 class TestMetrics:
-    """Over the whole test set: mean cross-entropy, and fraction of images classified wrongly."""
+    """Over the whole test set.
+
+    Attributes:
+        loss: mean cross-entropy, whatever training minimises (our choice).
+        error: fraction of images classified wrongly.
+    """
 
     loss: float
     error: float
@@ -59,6 +65,7 @@ def running_statistics_left_alone(model: nn.Module) -> Iterator[None]:
 def train_metrics(
     model: nn.Module,
     parameters: FlatParameters,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
     split: DeviceSplit,
     batch_size: int,
     between_batches: Callable[[], None] = lambda: None,
@@ -66,11 +73,13 @@ def train_metrics(
     """Loss, error and gradient norm in one pass over the training set at fixed weights.
 
     Mini-batches are taken in stored order (our choice), so they are the same after every epoch
-    and in every run. BatchNorm uses batch statistics, as in training.
+    and in every run, and without augmentation (our choice). BatchNorm uses batch statistics, as in
+    training.
 
     Args:
         model: whose weights are measured; nothing of its state changes.
         parameters: of the model; the gradient is overwritten.
+        loss_of: what training minimises, of logits and labels.
         split: the training set.
         batch_size: images in a mini-batch.
         between_batches: called after every mini-batch; what it raises ends the pass.
@@ -82,7 +91,7 @@ def train_metrics(
         for images, labels in split.batches(batch_size):
             parameters.gradient.zero_()
             logits = model(images)
-            loss = functional.cross_entropy(logits, labels)
+            loss = loss_of(logits, labels)
             loss.backward()
             loss_sum += loss.detach() * len(labels)
             errors += _errors(logits, labels)

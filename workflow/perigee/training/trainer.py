@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from perigee import registry
 from perigee.data.arrays import ArrayDataset
@@ -60,6 +60,12 @@ class Trainer:
         self.base_learning_rate = rule.pop("learning_rate")
         self.optimiser = registry.load("optimiser", spec.optimiser)(self.parameters.values, **rule)
         self.schedule = registry.load("schedule", spec.schedule)
+        self.loss: Callable[[Tensor, Tensor], Tensor] = partial(
+            registry.load("loss", spec.loss), **spec.loss.parameters
+        )
+        self.augmentation: Callable[..., Callable[[Tensor, int], Tensor]] = partial(
+            registry.load("augmentation", spec.augmentation), **spec.augmentation.parameters
+        )
         self.project: Callable[[Tensor], None] = registry.load("norm_control", spec.norm_control)(
             self.parameters.weights, **spec.norm_control.parameters
         )
@@ -100,14 +106,11 @@ class Trainer:
         first = 0 if done is None else len(done)
         if done is not None:
             logged[:first] = torch.from_numpy(done)
-        batches = self.data.train.shuffled_batches(
-            self.spec.batch_size, self.spec.seed, epoch, skipped=first
-        )
         self.model.train()
-        for step, (images, labels) in enumerate(batches, start=first):
+        for step, (images, labels) in enumerate(self._batches(epoch, first), start=first):
             row = logged[step]
             parameters.gradient.zero_()
-            loss = functional.cross_entropy(self.model(images), labels)
+            loss = self.loss(self.model(images), labels)
             loss.backward()
             before = parameters.weights.clone()
             self.optimiser.step(parameters.values, parameters.gradient, learning_rate)
@@ -119,6 +122,14 @@ class Trainer:
             after_step(logged[: step + 1])
         return logged.cpu().numpy()
 
+    def _batches(self, epoch: int, skipped: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """An epoch's mini-batches, augmented, without the first ``skipped``."""
+        train, size, seed = self.data.train, self.spec.batch_size, self.spec.seed
+        augment = self.augmentation(len(train), seed, epoch, self.data.black)
+        batches = train.shuffled_batches(size, seed, epoch, skipped)
+        for number, (images, labels) in enumerate(batches, start=skipped):
+            yield augment(images, number * size), labels
+
     def metrics(
         self, epochs_done: int, between_batches: Callable[[], None] = lambda: None
     ) -> dict[str, float]:
@@ -129,7 +140,12 @@ class Trainer:
             between_batches: called after every mini-batch; what it raises ends the measuring.
         """
         train = train_metrics(
-            self.model, self.parameters, self.data.train, self.spec.batch_size, between_batches
+            self.model,
+            self.parameters,
+            self.loss,
+            self.data.train,
+            self.spec.batch_size,
+            between_batches,
         )
         test = test_metrics(self.model, self.data.test)
         # NumPy's float, for which a division by a norm of 0 is a result and not an error.
