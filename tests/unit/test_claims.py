@@ -134,6 +134,26 @@ of_norms = partial(of_statistics, "norm_control.norm", ON_SPHERE)
 of_forks = partial(of_statistics, "label", BEFORE)
 
 
+# periodic_fig1 and periodic_fig7
+
+MODIFIED: dict[str, Signal] = {
+    "none": Periodic([1.0] * 3),
+    "all weights trained": Periodic([1.0] * 3, 50),
+    "momentum": Periodic([1.0] * 8, 20),
+    "augmentation": Periodic([1.0] * 2, 120),
+}
+of_modifications = partial(of_statistics, "label", MODIFIED)
+
+
+def each_rate(rates: Iterable[float], run: Signal) -> Make:
+    return partial(table_of_runs, dict.fromkeys(rates, run))
+
+
+def of_all_rates(*rates: float) -> tuple[Make, Make]:
+    """Periods, and one destabilisation at each rate, which is none."""
+    return each_rate(rates, Periodic([1.0] * 3)), each_rate(rates, Periodic([1.0], 100))
+
+
 # regimes_fig2
 
 
@@ -232,6 +252,8 @@ def of_starts(shares: Mapping[float, float]) -> tuple[Make, Make]:
 
 
 TABLES: dict[Place, tuple[Make, Make]] = {
+    ("periodic_fig1", "convnet_has_periods"): of_all_rates(0.1, 0.2, 0.3),
+    ("periodic_fig1", "resnet18_has_periods"): of_all_rates(0.3, 1.0),
     ("periodic_fig2", "gradient_is_tangential"): OF_IDENTITIES,
     ("periodic_fig2", "gradient_grows_at_smaller_norms"): OF_IDENTITIES,
     # One destabilisation makes no period.
@@ -278,6 +300,18 @@ TABLES: dict[Place, tuple[Make, Make]] = {
     ("periodic_fig5", "periods_lower_the_test_error_more"): of_forks(
         {"fixed long before": OnSphere(late_test_error=0.01)}
     ),
+    ("periodic_fig7", "periods_with_all_weights_trained"): of_modifications(
+        {"all weights trained": Periodic([1.0], 180)}
+    ),
+    ("periodic_fig7", "periods_with_momentum"): of_modifications({"momentum": Stuck()}),
+    ("periodic_fig7", "more_periods_with_momentum"): of_modifications(
+        {"momentum": MODIFIED["none"]}
+    ),
+    ("periodic_fig7", "periods_with_augmentation"): of_modifications({"augmentation": Stuck(0.2)}),
+    ("periodic_fig7", "later_with_augmentation"): of_modifications(
+        {"augmentation": MODIFIED["none"]}
+    ),
+    ("periodic_fig7", "periods_with_all_modifications"): of_all_rates(0.03, 0.1),
     ("regimes_fig2", "converges_below_the_threshold"): of_starts({0.1: 0.6}),
     ("regimes_fig2", "can_converge_just_below_the_threshold"): of_starts({0.1425: 0.2}),
     ("regimes_fig2", "never_converges_above_the_threshold"): of_starts({0.1435: 0.1}),
