@@ -30,6 +30,7 @@ from perigee.plotting.style import apply_style, colours_of
 from perigee.plotting.trajectories import draw_over_epochs
 
 apply_style()
+FREE = "free norm"
 
 
 def prepared(table):
@@ -42,31 +43,32 @@ def prepared(table):
         run: f"{row.weight_norm:.2g} / {row.effective_learning_rate:.1g}"
         for run, row in first.iterrows()
     }
-    return metrics.assign(norm_and_rate=metrics["run"].map(words))
+    return metrics.assign(legend=metrics["run"].map(words))
 
 
 initialisation, forks = prepared("initialisation"), prepared("forks")
-forks.loc[forks["label"] == "free norm", "norm_and_rate"] = "free"
+fixed = forks["label"] != FREE
+forks["legend"] = forks["label"].mask(fixed, forks["label"] + " at " + forks["legend"])
 
 # %%
 figure, axes = plt.subplots(1, 4, figsize=(14.5, 3.9))
 pairs = [
-    (axes[:2], initialisation, "ρ fixed at initialisation: ρ / ELR"),
-    (axes[2:], forks, "ρ fixed before destabilisation: ρ / ELR"),
+    (axes[:2], initialisation, "ρ fixed at initialisation, ρ / effective learning rate"),
+    (axes[2:], forks, "ρ fixed before destabilisation, ρ / effective learning rate"),
 ]
-for (loss, error), metrics, legend in pairs:
+for (loss, error), metrics, title in pairs:
     shown = metrics[metrics["seed"] == metrics["seed"].min()]
-    by_rate = shown.groupby("norm_and_rate", sort=False)["effective_learning_rate"].first()
+    by_rate = shown.groupby("legend", sort=False)["effective_learning_rate"].first()
     order = by_rate.sort_values(ascending=False).index
     colours = dict(zip(order, colours_of(range(len(order))).values(), strict=True))
-    if "free" in colours:
-        colours["free"] = "0.6"
-    draw_over_epochs(loss, shown, "train_loss", colours, by="norm_and_rate")
+    if FREE in colours:
+        colours[FREE] = "0.6"
+    draw_over_epochs(loss, shown, "train_loss", colours, by="legend")
     loss.set(title="Train loss", xlabel="epoch", yscale="log")
-    draw_over_epochs(error, shown, "test_error_percent", colours, by="norm_and_rate")
+    draw_over_epochs(error, shown, "test_error_percent", colours, by="legend")
     error.set(title="Test error, %", xlabel="epoch", yscale="log")
     handles, labels = loss.get_legend_handles_labels()
-    loss.legend(handles, labels, title=legend, loc="upper left", bbox_to_anchor=(0, -0.2), ncols=5)
+    loss.legend(handles, labels, title=title, loc="upper left", bbox_to_anchor=(0, -0.2), ncols=4)
 
 plotted = pd.concat([initialisation, forks], keys=["initialisation", "forks"], names=["panels"])
 save_figure(figure, plotted.reset_index("panels"), folder, stamp)
