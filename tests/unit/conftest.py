@@ -78,6 +78,7 @@ def _spec(settings: Settings, precision: str = "float64") -> RunSpec:
         norm_control=norm_control,
         loss=Component("cross_entropy", {"label_smoothing": settings.label_smoothing}),
         augmentation=augmentation,
+        gradient="full_batch" if settings.full_batch else "mini_batch",
         batch_size=settings.batch_size,
         seed=settings.seed,
         precision=precision,

@@ -42,6 +42,7 @@ STANDARD = Settings(width=1, scale_invariant=False, momentum=0.9)
 DIVERGING = Settings(width=1, scale_invariant=False, learning_rate=1e30)
 
 AUGMENTED = Settings(width=1, momentum=0.9, padding=2, label_smoothing=0.1)
+FULL_BATCH = Settings(width=1, momentum=0.9, padding=1, full_batch=True)
 ADAM = Settings(width=1, scale_invariant=False, learning_rate=0.01, optimiser="adam")
 
 Make = Callable[[Settings], Trainer]
@@ -122,7 +123,7 @@ def assert_equal_runs(
 
 
 @pytest.mark.parametrize(
-    "settings", [PLAIN, MOMENTUM, ADAM, SPHERE, STANDARD, DIVERGING, AUGMENTED]
+    "settings", [PLAIN, MOMENTUM, ADAM, SPHERE, STANDARD, DIVERGING, AUGMENTED, FULL_BATCH]
 )
 def test_stopped_at_any_event_and_resumed_equals_uninterrupted(
     settings: Settings, make: Make, tmp_path: Path

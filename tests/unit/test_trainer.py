@@ -94,6 +94,7 @@ def test_a_run_equals_an_independent_loop(name: str, make_trainer: MakeTrainer) 
         batch_size=st.sampled_from([16, 35, 70, 128]),
         label_smoothing=st.sampled_from([0.0, 0.1, 0.9]),
         padding=st.sampled_from([None, 0, 1, 4]),
+        full_batch=st.booleans(),
         seed=st.integers(0, 10**6),
     )
 )
@@ -279,12 +280,19 @@ def test_a_callback_follows_the_initial_metrics_and_every_epoch(make_trainer: Ma
 
 
 @pytest.mark.parametrize(("batch_size", "steps"), [(1, 70), (20, 4), (35, 2), (70, 1), (71, 1)])
-def test_an_epoch_has_a_step_for_every_batch(
-    batch_size: int, steps: int, make_trainer: MakeTrainer
+@pytest.mark.parametrize("full_batch", [False, True])
+def test_an_epoch_has_a_step_for_every_batch_or_one_for_all(
+    batch_size: int, steps: int, full_batch: bool, make_trainer: MakeTrainer
 ) -> None:
-    trainer = make_trainer(Settings(width=1, batch_size=batch_size))
+    trainer = make_trainer(Settings(width=1, batch_size=batch_size, full_batch=full_batch))
+    steps = 1 if full_batch else steps
     assert trainer.steps_per_epoch == steps
-    assert trainer.train_epoch(0).shape == (steps, 4)
+    rows = trainer.train_epoch(0)
+    assert rows.shape == (steps, 4)
+    # Nothing is left to be taken, and nothing is taken twice.
+    weights = trainer.parameters.values.clone()
+    assert np.array_equal(trainer.train_epoch(0, rows), rows)
+    assert torch.equal(trainer.parameters.values, weights)
 
 
 def test_measuring_does_not_change_the_run(make_trainer: MakeTrainer) -> None:

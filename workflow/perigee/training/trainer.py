@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from perigee import registry
+from perigee.data import order
 from perigee.data.arrays import ArrayDataset
 from perigee.data.device import DeviceDataset
 from perigee.dynamics import sphere
@@ -72,8 +72,8 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Mini-batches of an epoch, the last, smaller one included."""
-        return math.ceil(len(self.data.train) / self.spec.batch_size)
+        """Updates of the weights in an epoch."""
+        return order.steps_per_epoch(len(self.data.train), self.spec.batch_size, self.spec.gradient)
 
     def learning_rate(self, epoch: int) -> float:
         """Eta in an epoch counted from 0."""
@@ -86,7 +86,7 @@ class Trainer:
         done: np.ndarray | None = None,
         after_step: Callable[[Tensor], None] = lambda rows: None,
     ) -> np.ndarray:
-        """One pass over the shuffled training set, or the rest of one.
+        """One pass over the training set, or the rest of one.
 
         Args:
             epoch: counted from 0; settles the order of the data and the learning rate.
@@ -98,7 +98,7 @@ class Trainer:
         """
         learning_rate = self.learning_rate(epoch)
         parameters = self.parameters
-        logged = torch.empty(
+        logged = torch.zeros(
             (self.steps_per_epoch, len(STEP_QUANTITIES)),
             device=self.execution.device,
             dtype=self.execution.dtype,
@@ -107,28 +107,41 @@ class Trainer:
         if done is not None:
             logged[:first] = torch.from_numpy(done)
         self.model.train()
-        for step, (images, labels) in enumerate(self._batches(epoch, first), start=first):
+        for step, batches in enumerate(self._batches_by_step(epoch, first), start=first):
             row = logged[step]
             parameters.gradient.zero_()
-            loss = self.loss(self.model(images), labels)
-            loss.backward()
+            for images, labels, share in batches:
+                loss = self.loss(self.model(images), labels)
+                loss.backward(torch.full_like(loss, share))
+                row[0].add_(loss.detach(), alpha=share)
             before = parameters.weights.clone()
             self.optimiser.step(parameters.values, parameters.gradient, learning_rate)
             self.project(parameters.weights)
-            row[0] = loss.detach()
             row[1] = torch.linalg.vector_norm(parameters.weights_gradient)
             row[2] = torch.linalg.vector_norm(before)
             row[3] = sphere.cosine_distance(before, parameters.weights)
             after_step(logged[: step + 1])
         return logged.cpu().numpy()
 
-    def _batches(self, epoch: int, skipped: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """An epoch's mini-batches, augmented, without the first ``skipped``."""
+    def _batches_by_step(
+        self, epoch: int, taken: int
+    ) -> Iterator[Iterable[tuple[Tensor, Tensor, float]]]:
+        """Of each step of an epoch but the first ``taken`` the mini-batches, with their shares.
+
+        A mini-batch is images, augmented, labels, and what its mean loss contributes to the step's.
+        """
         train, size, seed = self.data.train, self.spec.batch_size, self.spec.seed
         augment = self.augmentation(len(train), seed, epoch, self.data.black)
-        batches = train.shuffled_batches(size, seed, epoch, skipped)
-        for number, (images, labels) in enumerate(batches, start=skipped):
-            yield augment(images, number * size), labels
+        if self.spec.gradient == "full_batch":
+            if not taken:
+                yield (
+                    (augment(images, number * size), labels, len(labels) / len(train))
+                    for number, (images, labels) in enumerate(train.batches(size))
+                )
+            return
+        batches = train.shuffled_batches(size, seed, epoch, skipped=taken)
+        for number, (images, labels) in enumerate(batches, start=taken):
+            yield [(augment(images, number * size), labels, 1.0)]
 
     def metrics(
         self, epochs_done: int, between_batches: Callable[[], None] = lambda: None
