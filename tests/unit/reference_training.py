@@ -36,7 +36,8 @@ class Settings:
     """A run; ``norm`` is None in the whole space, a radius on the sphere.
 
     With a ``padding``, images are cropped and flipped at random. With ``full_batch``, there is one
-    step an epoch, of the whole training set's mean loss.
+    step an epoch, of the whole training set's mean loss. At each of the ``milestones`` the learning
+    rate is divided by 10.
     """
 
     width: int = 2
@@ -45,6 +46,7 @@ class Settings:
     weight_decay: float = 0.01
     momentum: float = 0.0
     cosine_horizon: int | None = None
+    milestones: tuple[int, ...] = ()
     norm: float | None = None
     batch_size: int = 20
     seed: int = 0
@@ -202,18 +204,18 @@ def reference_curves(settings: Settings, epochs: int) -> Curves:
     ).double()
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     weights = convolutions(network)
-    optimiser = torch.optim.SGD(
-        trained,
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
+    rule = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    optimiser: torch.optim.Optimizer
+    if settings.optimiser == "adam":
+        optimiser = torch.optim.Adam(trained, **rule)
+    else:
+        optimiser = torch.optim.SGD(trained, momentum=settings.momentum, **rule)
     project(weights, settings.norm)
     curves = Curves()
     measured = train_images, train_labels, settings, test_images, test_labels
     curves.metrics.append(metrics(network, *measured))
     for epoch in range(epochs):
-        rate = settings.learning_rate
+        rate = settings.learning_rate / 10 ** sum(epoch >= m for m in settings.milestones)
         if settings.cosine_horizon is not None:
             rate *= (1 + math.cos(math.pi * epoch / settings.cosine_horizon)) / 2
         optimiser.param_groups[0]["lr"] = rate

@@ -51,10 +51,10 @@ class Trainer:
         model = build_model(
             dataset.image_shape, dataset.classes, spec.seed, **spec.model.parameters
         )
-        if start is not None:
-            given = {name: torch.from_numpy(value) for name, value in start.items()}
-            model.load_state_dict(model.state_dict() | given)
         self.model = model.to(device=execution.device, dtype=execution.dtype)
+        if start is not None:  # in the run's precision: the initialisation's would round them
+            given = {name: torch.from_numpy(value) for name, value in start.items()}
+            self.model.load_state_dict(self.model.state_dict() | given)
         self.parameters = FlatParameters(self.model)
         rule = dict(spec.optimiser.parameters)
         self.base_learning_rate = rule.pop("learning_rate")
