@@ -25,6 +25,7 @@ from torch import nn
 
 from perigee.data.arrays import ArrayDataset
 from perigee.dynamics.norm import next_squared_norm
+from perigee.errors import PerigeeError
 from perigee.training import record as record_module
 from perigee.training.record import METRICS_COLUMNS, RunRecord
 from perigee.training.trainer import Trainer, Watch, train
@@ -361,6 +362,17 @@ def test_an_epoch_has_a_step_for_every_batch_or_one_for_all(
     weights = trainer.parameters.values.clone()
     assert np.array_equal(trainer.train_epoch(0, rows), rows)
     assert torch.equal(trainer.parameters.values, weights)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 23, 69])
+def test_a_last_batch_too_small_for_batch_norm_is_refused(
+    batch_size: int, make_trainer: MakeTrainer
+) -> None:
+    """Of 8x8 images the ResNet's last maps have one pixel, those of the ConvNet four."""
+    with pytest.raises(PerigeeError, match=f"'batch_size' is {batch_size}, .* of 70 .* has one"):
+        make_trainer(Settings(width=1, model="resnet18", batch_size=batch_size))
+    make_trainer(Settings(width=1, batch_size=batch_size))
+    make_trainer(Settings(width=1, model="resnet18", batch_size=batch_size + 1))
 
 
 def test_measuring_does_not_change_the_run(make_trainer: MakeTrainer) -> None:

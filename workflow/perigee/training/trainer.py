@@ -17,7 +17,7 @@ from perigee.dynamics import sphere
 from perigee.spec import RunSpec
 from perigee.training.execution import Execution
 from perigee.training.flat import FlatParameters
-from perigee.training.metrics import test_metrics, train_metrics
+from perigee.training.metrics import require_enough_images, test_metrics, train_metrics
 from perigee.training.record import STEP_QUANTITIES, RunRecord
 
 OPTIMISER_STATE = "optimiser."
@@ -33,6 +33,9 @@ class Trainer:
         execution: where and how to compute.
         start: parameters and BatchNorm statistics by name that the run starts with instead of the
             initialisation's; the optimiser starts afresh (our choice).
+
+    Raises:
+        PerigeeError: model and data set or mini-batches do not fit together.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Trainer:
         if start is not None:  # in the run's precision: the initialisation's would round them
             given = {name: torch.from_numpy(value) for name, value in start.items()}
             self.model.load_state_dict(self.model.state_dict() | given)
+        require_enough_images(self.model, self.data.train, spec.batch_size)
         self.parameters = FlatParameters(self.model)
         rule = dict(spec.optimiser.parameters)
         self.base_learning_rate = rule.pop("learning_rate")
