@@ -73,6 +73,8 @@ class Trainer:
         self.project: Callable[[Tensor], None] = registry.load("norm_control", spec.norm_control)(
             self.parameters.weights, **spec.norm_control.parameters
         )
+        self._before_step: dict[str, Tensor] = {}
+        """BatchNorm's statistics before a step that is being made of several mini-batches."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -89,6 +91,7 @@ class Trainer:
         epoch: int,
         done: np.ndarray | None = None,
         after_step: Callable[[Tensor], None] = lambda rows: None,
+        within_step: Callable[[], None] = lambda: None,
     ) -> np.ndarray:
         """One pass over the training set, or the rest of one.
 
@@ -96,6 +99,8 @@ class Trainer:
             epoch: counted from 0; settles the order of the data and the learning rate.
             done: rows of the epoch's first steps, if those were taken already.
             after_step: called after every step with the rows so far; what it raises ends the pass.
+            within_step: called after every mini-batch of a full batch; so does what it raises. The
+                state is then that before the step.
 
         Returns:
             A row a step, columns `STEP_QUANTITIES`, (steps, 4).
@@ -114,10 +119,15 @@ class Trainer:
         for step, batches in enumerate(self._batches_by_step(epoch, first), start=first):
             row = logged[step]
             parameters.gradient.zero_()
+            if self.spec.gradient == "full_batch":
+                self._before_step = {n: b.clone() for n, b in self.model.named_buffers()}
             for images, labels, share in batches:
                 loss = self.loss(self.model(images), labels)
                 loss.backward(torch.full_like(loss, share))
                 row[0].add_(loss.detach(), alpha=share)
+                if self._before_step:
+                    within_step()
+            self._before_step = {}
             before = parameters.weights.clone()
             self.optimiser.step(parameters.values, parameters.gradient, learning_rate)
             self.project(parameters.weights)
@@ -192,7 +202,8 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """Everything that training on needs: weights, BatchNorm statistics, optimiser state."""
-        model = {MODEL_STATE + name: value for name, value in self.model.state_dict().items()}
+        whole = self.model.state_dict() | self._before_step
+        model = {MODEL_STATE + name: value for name, value in whole.items()}
         optimiser = {OPTIMISER_STATE + name: v for name, v in self.optimiser.state.items()}
         return {name: value.detach().cpu().clone() for name, value in (model | optimiser).items()}
 
@@ -214,6 +225,9 @@ class Watch:
 
     def after_step(self, record: RunRecord, rows: Tensor) -> None:
         """A step was taken; ``rows`` are those of the epoch so far, of which record has none."""
+
+    def within_step(self, record: RunRecord) -> None:
+        """In the middle of a step of several mini-batches, which would be made again from there."""
 
     def while_measuring(self, record: RunRecord) -> None:
         """In the middle of measuring; the rows of a finished epoch are in ``record.unfinished``."""
@@ -237,7 +251,10 @@ def train(trainer: Trainer, epochs: int, record: RunRecord, watch: Watch | None 
         watch.after_epoch(record)
     while record.epochs < epochs and record.stopped_at_step is None:
         record.unfinished = trainer.train_epoch(
-            record.epochs, record.unfinished, lambda rows: watch.after_step(record, rows)
+            record.epochs,
+            record.unfinished,
+            lambda rows: watch.after_step(record, rows),
+            lambda: watch.within_step(record),
         )
         metrics = trainer.metrics(record.epochs + 1, lambda: watch.while_measuring(record))
         record.finish_epoch(metrics)
