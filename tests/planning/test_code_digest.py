@@ -30,6 +30,7 @@ SPEC = {
     "norm_control": {"name": "free"},
     "loss": {"name": "cross_entropy", "label_smoothing": 0},
     "augmentation": {"name": "none"},
+    "gradient": "mini_batch",
     "batch_size": 128,
     "seed": 0,
     "precision": "float32",
@@ -132,7 +133,8 @@ def test_only_the_named_blocks_count() -> None:
 def test_what_is_part_of_a_runs_identity() -> None:
     base = run_identity(RunSpec.from_dict(SPEC), "0" * 16)
     assert run_identity(RunSpec.from_dict(SPEC), "1" * 16).digest != base.digest
-    for key, value in (("seed", 1), ("batch_size", 64), ("precision", "float64")):
+    others = {"seed": 1, "batch_size": 64, "precision": "float64", "gradient": "full_batch"}
+    for key, value in others.items():
         assert run_identity(RunSpec.from_dict({**SPEC, key: value}), "0" * 16).digest != base.digest
     schedule = {"name": "cosine", "horizon": 5}
     other = run_identity(RunSpec.from_dict({**SPEC, "schedule": schedule}), "0" * 16)

@@ -121,6 +121,7 @@ def test_golden_runs_reach_what_the_papers_use() -> None:
     specs = [run.spec for run in runs]
     assert {spec["optimiser"]["momentum"] for spec in specs} == {0, 0.9}
     assert {spec["model"]["scale_invariant"] for spec in specs} == {True, False}
+    assert {spec["gradient"] for spec in specs} == {"mini_batch", "full_batch"}
     for key, value in (("momentum", 0), ("momentum", 0.9)):
         chosen = [spec for spec in specs if spec["optimiser"][key] == value]
         assert {spec["precision"] for spec in chosen} == {"float64", "float32"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from perigee.forecast import retraining_warning, runs_to_train
+from perigee.forecast import retraining_warning, runs_to_train, trainings
 from perigee.identity.products import Identity
 from perigee.plan import Plan, PlannedRun, make_plan
 from perigee.store import writing
@@ -84,6 +84,20 @@ def test_an_unknown_cost_is_warned_of(plan: Plan, tmp_path: Path) -> None:
     told = retraining_warning(plan, tmp_path, hours=100)
     assert told is not None
     assert "an unknown time" in told
+
+
+@pytest.mark.parametrize(("gradient", "per_epoch"), [("mini_batch", 12), ("full_batch", 1)])
+def test_steps_still_to_be_trained(
+    gradient: str, per_epoch: int, plan: Plan, tmp_path: Path
+) -> None:
+    """1,437 digits are 12 mini-batches of 128, or one full batch."""
+    (folder, run), *_ = plan.runs.items()
+    assert run.spec.batch_size == 128
+    asked = replace(run, spec=replace(run.spec, gradient=gradient))
+    (found,) = trainings(plan, tmp_path, {folder: asked}, []).values()
+    assert found.epochs == run.epochs
+    assert found.steps == per_epoch * run.epochs
+    assert found.cost.bytes == 24 * found.steps
 
 
 @pytest.mark.parametrize("kept", ["nothing", "present code too", "other spec", "damaged"])

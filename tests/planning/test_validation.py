@@ -31,6 +31,7 @@ def test_defaults_are_filled_in() -> None:
     assert run.norm_control.name == "free"
     assert run.loss == Component("cross_entropy", {"label_smoothing": 0})
     assert run.augmentation == Component("none")
+    assert run.gradient == "mini_batch"
     assert run.precision == "float32"
     assert run.optimiser.parameters == {"learning_rate": 0.1, "weight_decay": 0, "momentum": 0}
     assert run.model.parameters["head_norm"] == 10

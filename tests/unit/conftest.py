@@ -40,10 +40,12 @@ def few_images() -> ArrayDataset:
 
 
 def _spec(settings: Settings, precision: str = "float64") -> RunSpec:
-    if settings.cosine_horizon is None:
-        schedule = Component("constant")
-    else:
+    if settings.milestones:
+        schedule = Component("steps", {"milestones": list(settings.milestones), "decay": 0.1})
+    elif settings.cosine_horizon is not None:
         schedule = Component("cosine", {"horizon": settings.cosine_horizon})
+    else:
+        schedule = Component("constant")
     if settings.norm is None:
         norm_control = Component("free")
     else:
@@ -78,6 +80,7 @@ def _spec(settings: Settings, precision: str = "float64") -> RunSpec:
         norm_control=norm_control,
         loss=Component("cross_entropy", {"label_smoothing": settings.label_smoothing}),
         augmentation=augmentation,
+        gradient="full_batch" if settings.full_batch else "mini_batch",
         batch_size=settings.batch_size,
         seed=settings.seed,
         precision=precision,

@@ -35,7 +35,9 @@ MEAN, STD = 4.75, 6.0
 class Settings:
     """A run; ``norm`` is None in the whole space, a radius on the sphere.
 
-    With a ``padding``, images are cropped and flipped at random.
+    With a ``padding``, images are cropped and flipped at random. With ``full_batch``, there is one
+    step an epoch, of the whole training set's mean loss. At each of the ``milestones`` the learning
+    rate is divided by 10.
     """
 
     width: int = 2
@@ -44,6 +46,7 @@ class Settings:
     weight_decay: float = 0.01
     momentum: float = 0.0
     cosine_horizon: int | None = None
+    milestones: tuple[int, ...] = ()
     norm: float | None = None
     batch_size: int = 20
     seed: int = 0
@@ -51,6 +54,7 @@ class Settings:
     model: str = "convnet"
     label_smoothing: float = 0.0
     padding: int | None = None
+    full_batch: bool = False
 
 
 GOLDEN_SETTINGS = {
@@ -64,6 +68,7 @@ GOLDEN_SETTINGS = {
     ),
     "smoothed": Settings(label_smoothing=0.2, seed=6),
     "augmented": Settings(padding=2, momentum=0.5, seed=7),
+    "full_batch": Settings(full_batch=True, momentum=0.9, learning_rate=0.3, seed=8),
 }
 GOLDEN_EPOCHS = 3
 
@@ -199,32 +204,36 @@ def reference_curves(settings: Settings, epochs: int) -> Curves:
     ).double()
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     weights = convolutions(network)
-    optimiser = torch.optim.SGD(
-        trained,
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
+    rule = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    optimiser: torch.optim.Optimizer
+    if settings.optimiser == "adam":
+        optimiser = torch.optim.Adam(trained, **rule)
+    else:
+        optimiser = torch.optim.SGD(trained, momentum=settings.momentum, **rule)
     project(weights, settings.norm)
     curves = Curves()
     measured = train_images, train_labels, settings, test_images, test_labels
     curves.metrics.append(metrics(network, *measured))
     for epoch in range(epochs):
-        rate = settings.learning_rate
+        rate = settings.learning_rate / 10 ** sum(epoch >= m for m in settings.milestones)
         if settings.cosine_horizon is not None:
             rate *= (1 + math.cos(math.pi * epoch / settings.cosine_horizon)) / 2
         optimiser.param_groups[0]["lr"] = rate
         order = np.random.default_rng((settings.seed, epoch)).permutation(len(train_labels))
+        if settings.full_batch:
+            order = np.arange(len(train_labels))
         images = train_images[order]
         if settings.padding is not None:
             drawn = settings.seed, epoch, settings.padding
             images = normalised(cropped_and_flipped(arrays[0][order], *drawn))
         rows = []
         network.train()
-        for start in range(0, len(order), settings.batch_size):
-            batch = slice(start, start + settings.batch_size)
-            logits = network(images[batch])
-            labels = train_labels[order[batch]]
+        starts = range(0, len(order), settings.batch_size)
+        for positions in [starts] if settings.full_batch else [[start] for start in starts]:
+            batches = [slice(start, start + settings.batch_size) for start in positions]
+            # BatchNorm takes each mini-batch by itself; the loss is that of all images alike.
+            logits = torch.cat([network(images[batch]) for batch in batches])
+            labels = torch.cat([train_labels[order[batch]] for batch in batches])
             loss = smoothed_cross_entropy(logits, labels, settings.label_smoothing)
             optimiser.zero_grad()
             loss.backward()

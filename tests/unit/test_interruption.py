@@ -42,6 +42,7 @@ STANDARD = Settings(width=1, scale_invariant=False, momentum=0.9)
 DIVERGING = Settings(width=1, scale_invariant=False, learning_rate=1e30)
 
 AUGMENTED = Settings(width=1, momentum=0.9, padding=2, label_smoothing=0.1)
+FULL_BATCH = Settings(width=1, momentum=0.9, padding=1, full_batch=True)
 ADAM = Settings(width=1, scale_invariant=False, learning_rate=0.01, optimiser="adam")
 
 Make = Callable[[Settings], Trainer]
@@ -53,27 +54,32 @@ def make(make_trainer: Callable[..., Trainer]) -> Make:
 
 
 class StopsAt(RunWatch):
-    """Is told to stop at the n-th event (step, mini-batch of a metric pass, end of an epoch)."""
+    """Is told to stop at the n-th event.
+
+    These are steps, mini-batches of a full batch or a metric pass, and ends of epochs.
+    """
 
     countdown = math.inf
-    last = ""
 
-    def _event(self, name: str) -> None:
+    def _event(self) -> None:
         self.countdown -= 1
-        self.last = name
         if self.countdown == 0:
             self._stop.note(signal.SIGTERM)
 
     def after_step(self, record: RunRecord, rows: Tensor) -> None:
-        self._event(f"step {len(rows)}")
+        self._event()
         super().after_step(record, rows)
 
+    def within_step(self, record: RunRecord) -> None:
+        self._event()
+        super().within_step(record)
+
     def while_measuring(self, record: RunRecord) -> None:
-        self._event("measuring")
+        self._event()
         super().while_measuring(record)
 
     def after_epoch(self, record: RunRecord) -> None:
-        self._event(f"epoch {record.epochs}")
+        self._event()
         super().after_epoch(record)
 
 
@@ -122,25 +128,32 @@ def assert_equal_runs(
 
 
 @pytest.mark.parametrize(
-    "settings", [PLAIN, MOMENTUM, ADAM, SPHERE, STANDARD, DIVERGING, AUGMENTED]
+    "settings", [PLAIN, MOMENTUM, ADAM, SPHERE, STANDARD, DIVERGING, AUGMENTED, FULL_BATCH]
 )
 def test_stopped_at_any_event_and_resumed_equals_uninterrupted(
     settings: Settings, make: Make, tmp_path: Path
 ) -> None:
-    """Steps, the last of the last epoch too, mini-batches of a metric pass, ends of epochs."""
+    """Steps, the last of the last epoch too, mini-batches of full batches and metric passes, ..."""
     whole = make(settings)
     uninterrupted, _ = job(whole, tmp_path / "whole")
-    seen = set()
     for position in range(1, events(make, settings, tmp_path / "counted") + 1):
         folder = tmp_path / str(position)
         with pytest.raises(StoppedBySignalError, match="SIGTERM"):
             job(make(settings), folder, stop_at=position)
         trainer = make(settings)
-        resumed, watch = job(trainer, folder)
-        seen.add(watch.last)
+        resumed, _ = job(trainer, folder)
         assert_equal_runs(
             (trainer, resumed.record, folder), (whole, uninterrupted.record, tmp_path / "whole")
         )
+
+
+@pytest.mark.parametrize(("settings", "per_epoch"), [(PLAIN, STEPS), (FULL_BATCH, STEPS + 1)])
+def test_a_full_batch_can_be_stopped_between_its_mini_batches(
+    settings: Settings, per_epoch: int, make: Make, tmp_path: Path
+) -> None:
+    """And after its step; there are as many mini-batches in a metric pass, and the epoch's end."""
+    measuring = STEPS + 1
+    assert events(make, settings, tmp_path) == measuring + EPOCHS * (per_epoch + measuring)
 
 
 def test_what_was_done_is_not_done_again(make: Make, tmp_path: Path) -> None:

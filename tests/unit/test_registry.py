@@ -23,6 +23,7 @@ PLAIN: dict[str, Any] = {
     "norm_control": {"name": "fixed", "norm": None},
     "loss": {"name": "cross_entropy", "label_smoothing": 0.1},
     "augmentation": {"name": "crop_and_flip", "padding": 4, "flip": True},
+    "gradient": "full_batch",
     "batch_size": 128,
     "seed": 0,
     "precision": "float32",

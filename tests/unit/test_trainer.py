@@ -23,7 +23,9 @@ from reference_training import (
 )
 from torch import nn
 
+from perigee.data.arrays import ArrayDataset
 from perigee.dynamics.norm import next_squared_norm
+from perigee.errors import PerigeeError
 from perigee.training import record as record_module
 from perigee.training.record import METRICS_COLUMNS, RunRecord
 from perigee.training.trainer import Trainer, Watch, train
@@ -94,6 +96,7 @@ def test_a_run_equals_an_independent_loop(name: str, make_trainer: MakeTrainer) 
         batch_size=st.sampled_from([16, 35, 70, 128]),
         label_smoothing=st.sampled_from([0.0, 0.1, 0.9]),
         padding=st.sampled_from([None, 0, 1, 4]),
+        full_batch=st.booleans(),
         seed=st.integers(0, 10**6),
     )
 )
@@ -115,6 +118,73 @@ def test_the_memory_layout_does_not_matter(make_trainer: MakeTrainer) -> None:
     run = GOLDEN_SETTINGS["plain"]
     trainer = make_trainer(run, memory_format=torch.channels_last)
     assert_equals_reference(trainer, run, 2, 1e-10)
+
+
+RULES = {
+    "momentum": {"momentum": 0.9, "learning_rate": 0.1},
+    "adam": {"optimiser": "adam", "learning_rate": 0.01},
+}
+SCHEDULES = {"constant": {}, "cosine": {"cosine_horizon": 2}, "steps": {"milestones": (1,)}}
+VARIATIONS = {
+    "plain": {},
+    "smoothed": {"label_smoothing": 0.1},
+    "augmented": {"padding": 1},
+    "full batch": {"full_batch": True},
+    "sphere": {"norm": 5.0},
+}
+
+
+@pytest.mark.parametrize("variation", VARIATIONS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("scale_invariant", [True, False])
+def test_a_resnet_goes_with_every_rule_schedule_loss_augmentation_and_gradient(
+    scale_invariant: bool, rule: str, schedule: str, variation: str, make_trainer: MakeTrainer
+) -> None:
+    """Two epochs of two steps, or with full batches of one."""
+    run = Settings(
+        model="resnet18",
+        width=1,
+        scale_invariant=scale_invariant,
+        batch_size=36,
+        **RULES[rule],
+        **SCHEDULES[schedule],
+        **VARIATIONS[variation],
+    )
+    trainer = make_trainer(run)
+    record = trained(trainer, 2)
+    expected = reference_curves(run, 2)
+    found, wanted = (np.concatenate(curves.steps) for curves in (record, expected))
+    # Adam divides by the root of the second moment, which a gradient of next to nothing makes tiny.
+    digits = 1e-4 if rule == "adam" else 1e-8
+    np.testing.assert_allclose(found, wanted, rtol=digits, atol=1e-12)
+    last, wanted_last = record.metrics[-1], expected.metrics[-1]
+    for name in ("train_loss", "train_error", "weight_norm", "test_loss", "test_error"):
+        assert last[name] == pytest.approx(wanted_last[name], rel=digits, abs=1e-12), name
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("scale_invariant", [True, False])
+def test_a_resnet_forks_from_a_checkpoint(
+    scale_invariant: bool, rule: str, make_trainer: MakeTrainer, few_images: ArrayDataset
+) -> None:
+    """The fork's first epoch is the parent's course from there on, with a fresh optimiser."""
+    run = Settings(
+        model="resnet18", width=2, scale_invariant=scale_invariant, batch_size=36, **RULES[rule]
+    )
+    parent = make_trainer(run)
+    parent.train_epoch(0)
+    kept = dict(parent.model.named_parameters()) | dict(parent.model.named_buffers())
+    start = {
+        name: value.detach().numpy().copy()
+        for name, value in kept.items()
+        if name in parent.parameters.names or name.endswith(("running_mean", "running_var"))
+    }
+    fork = Trainer(parent.spec, few_images, parent.execution, start)
+    for value in parent.optimiser.state.values():
+        value.zero_()
+    assert np.array_equal(fork.train_epoch(0), parent.train_epoch(0))
+    assert fork.metrics(1) == parent.metrics(1)
 
 
 # The papers' equations along a run
@@ -279,12 +349,30 @@ def test_a_callback_follows_the_initial_metrics_and_every_epoch(make_trainer: Ma
 
 
 @pytest.mark.parametrize(("batch_size", "steps"), [(1, 70), (20, 4), (35, 2), (70, 1), (71, 1)])
-def test_an_epoch_has_a_step_for_every_batch(
-    batch_size: int, steps: int, make_trainer: MakeTrainer
+@pytest.mark.parametrize("full_batch", [False, True])
+def test_an_epoch_has_a_step_for_every_batch_or_one_for_all(
+    batch_size: int, steps: int, full_batch: bool, make_trainer: MakeTrainer
 ) -> None:
-    trainer = make_trainer(Settings(width=1, batch_size=batch_size))
+    trainer = make_trainer(Settings(width=1, batch_size=batch_size, full_batch=full_batch))
+    steps = 1 if full_batch else steps
     assert trainer.steps_per_epoch == steps
-    assert trainer.train_epoch(0).shape == (steps, 4)
+    rows = trainer.train_epoch(0)
+    assert rows.shape == (steps, 4)
+    # Nothing is left to be taken, and nothing is taken twice.
+    weights = trainer.parameters.values.clone()
+    assert np.array_equal(trainer.train_epoch(0, rows), rows)
+    assert torch.equal(trainer.parameters.values, weights)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 23, 69])
+def test_a_last_batch_too_small_for_batch_norm_is_refused(
+    batch_size: int, make_trainer: MakeTrainer
+) -> None:
+    """Of 8x8 images the ResNet's last maps have one pixel, those of the ConvNet four."""
+    with pytest.raises(PerigeeError, match=f"'batch_size' is {batch_size}, .* of 70 .* has one"):
+        make_trainer(Settings(width=1, model="resnet18", batch_size=batch_size))
+    make_trainer(Settings(width=1, batch_size=batch_size))
+    make_trainer(Settings(width=1, model="resnet18", batch_size=batch_size + 1))
 
 
 def test_measuring_does_not_change_the_run(make_trainer: MakeTrainer) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from perigee.data.order import steps_per_epoch
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import DIGEST_LENGTH, canonical_json
 from perigee.identity.products import Identity
@@ -54,11 +54,11 @@ def trainings(
     found = {}
     for folder, run in runs.items():
         images = registration("dataset", run.spec.dataset).train_images
-        steps_per_epoch = math.ceil(images / run.spec.batch_size)
+        steps = steps_per_epoch(images, run.spec.batch_size, run.spec.gradient)
         done = [*kept_versions(store / run.identity.folder), *planned[run.identity.folder]]
         epochs = run.epochs - max((e for e in done if e < run.epochs), default=0)
-        cost = estimate(run.spec.to_dict(), epochs, steps_per_epoch, records)
-        found[folder] = Training(epochs, epochs * steps_per_epoch, cost)
+        cost = estimate(run.spec.to_dict(), epochs, steps, records)
+        found[folder] = Training(epochs, epochs * steps, cost)
     return found
 
 

@@ -54,6 +54,10 @@ class RunSpec:
         norm_control: whether the norm of the scale-invariant weights is free or held.
         loss: what training minimises, and what the train loss of a metric is.
         augmentation: how training images are changed at random; metrics see them unchanged.
+        gradient: "mini_batch", an update for each of them, in an order drawn for every epoch; or
+            "full_batch", one update an epoch, by the mean loss over the training set. BatchNorm
+            still uses the statistics of each mini-batch; these are taken in stored order (our
+            choice), so that it is the gradient of one fixed function.
         batch_size: images in a mini-batch; the last, smaller one of an epoch is kept.
         seed: of the initialisation and of the order of the data.
         precision: "float32" (strict), "tf32" (float32 with TF32 matrix units) or "float64".
@@ -67,6 +71,7 @@ class RunSpec:
     norm_control: Component
     loss: Component
     augmentation: Component
+    gradient: str
     batch_size: int
     seed: int
     precision: str
@@ -78,6 +83,7 @@ class RunSpec:
         components = {key: Component.from_dict(values[key]) for key in COMPONENT_FIELDS}
         return cls(
             **components,
+            gradient=values["gradient"],
             batch_size=values["batch_size"],
             seed=values["seed"],
             precision=values["precision"],

@@ -1,8 +1,21 @@
-"""The order in which a run sees its training images."""
+"""The order in which a run sees its training images, and how often it updates its weights."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+
+
+def steps_per_epoch(images: int, batch_size: int, gradient: str) -> int:
+    """Updates of the weights in an epoch.
+
+    Args:
+        images: how many training images there are.
+        batch_size: images in a mini-batch; the last, smaller one of an epoch is kept.
+        gradient: see `perigee.spec.RunSpec`.
+    """
+    return 1 if gradient == "full_batch" else math.ceil(images / batch_size)
 
 
 def epoch_order(images: int, seed: int, epoch: int) -> np.ndarray:

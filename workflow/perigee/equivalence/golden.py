@@ -105,6 +105,7 @@ class RunKind:
             **blocks,
             "dataset": {"name": DATASET},
             "optimiser": blocks["optimiser"] | rates,
+            "gradient": "mini_batch",
             "batch_size": 1,
             "seed": 0,
             "precision": PRECISIONS[0],
@@ -147,10 +148,15 @@ def golden_runs(kind: RunKind) -> list[GoldenRun]:
     """
     settings = [_settings(block, name) for block, name in kind.components.items()]
     combinations = list(itertools.product(*(range(len(choices)) for choices in settings)))
-    # What is special of large images does not depend on the settings: one run with them is enough.
-    wanted = [(ENLARGED, combinations[0])] + [(DATASET, positions) for positions in combinations]
+    # What is special of large images and of full batches does not depend on the settings: one run
+    # with each is enough.
+    wanted = [
+        (ENLARGED, "mini_batch", combinations[0]),
+        (DATASET, "full_batch", combinations[0]),
+        *((DATASET, "mini_batch", positions) for positions in combinations),
+    ]
     found = []
-    for seed, (dataset, positions) in enumerate(wanted):
+    for seed, (dataset, gradient, positions) in enumerate(wanted):
         blocks = {
             block: {"name": name, **choices[position]}
             for (block, name), choices, position in zip(
@@ -162,11 +168,12 @@ def golden_runs(kind: RunKind) -> list[GoldenRun]:
         spec = {
             "dataset": {"name": dataset},
             **blocks,
+            "gradient": gradient,
             "batch_size": BATCH_SIZE,
             "seed": seed,
             "precision": precision,
         }
-        words = f"{DATASETS[dataset]}, {_in_words(blocks)}, {precision}"
+        words = f"{DATASETS[dataset]}, {_in_words(blocks)}, {gradient}, {precision}"
         is_last = seed == len(wanted) - 1
         found.append(GoldenRun(words, spec, CONTINUED if is_last else AT_ONCE))
     return found

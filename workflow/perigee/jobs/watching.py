@@ -75,6 +75,11 @@ class RunWatch(Watch):
             self._pause(record)
             record.unfinished = None
 
+    def within_step(self, record: RunRecord) -> None:
+        """Stop if told to; the step is made again."""
+        if self._stop:
+            self._pause(record)
+
     def while_measuring(self, record: RunRecord) -> None:
         """Stop if told to; what was measured so far is measured again."""
         if self._stop:

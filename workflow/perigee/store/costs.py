@@ -92,7 +92,7 @@ def estimate(
     Args:
         spec: of the run.
         epochs: still to be trained.
-        steps_per_epoch: mini-batches of an epoch.
+        steps_per_epoch: updates of the weights in an epoch.
         records: of finished runs.
     """
     alike = [record for record in records if record.shape == shape_of(spec)]

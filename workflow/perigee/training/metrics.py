@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from perigee.data.device import DeviceSplit
+from perigee.errors import PerigeeError
 from perigee.training.flat import FlatParameters
 
 EVALUATION_BATCH = 2048
@@ -60,6 +61,30 @@ def running_statistics_left_alone(model: nn.Module) -> Iterator[None]:
     finally:
         for module in tracking:
             module.track_running_stats = True  # type: ignore[assignment]
+
+
+def require_enough_images(model: nn.Module, split: DeviceSplit, batch_size: int) -> None:
+    """Refuse a last mini-batch of one image if BatchNorm gets one value a channel of it.
+
+    Args:
+        model: nothing of its state changes.
+        split: the training set.
+        batch_size: images in a mini-batch.
+
+    Raises:
+        PerigeeError: the network cannot normalise the last mini-batch.
+    """
+    if (len(split) - 1) % batch_size:
+        return
+    model.train()
+    try:
+        with torch.no_grad(), running_statistics_left_alone(model):
+            model(split.images[:1])
+    except ValueError as error:
+        raise PerigeeError(
+            f"Key 'batch_size' is {batch_size}, so that of {len(split)} training images the last "
+            "mini-batch has one, too few for BatchNorm in this network; choose another."
+        ) from error
 
 
 def train_metrics(

@@ -24,7 +24,10 @@ METRICS_COLUMNS = (
 """Of metrics.parquet. Row ``epoch`` is measured at the fixed weights after that many epochs."""
 
 STEP_QUANTITIES = ("loss", "gradient_norm", "weight_norm", "cosine_distance")
-"""Of step t, at the weights x_t before it, but the cosine distance is that of x_t and x_{t+1}."""
+"""Of step t, at the weights x_t before it, but the cosine distance is that of x_t and x_{t+1}.
+
+Loss and gradient are those of the images that the step is made with: a mini-batch, or all of them.
+"""
 
 
 @dataclass

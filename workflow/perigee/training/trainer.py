@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -11,13 +10,14 @@ import torch
 from torch import Tensor
 
 from perigee import registry
+from perigee.data import order
 from perigee.data.arrays import ArrayDataset
 from perigee.data.device import DeviceDataset
 from perigee.dynamics import sphere
 from perigee.spec import RunSpec
 from perigee.training.execution import Execution
 from perigee.training.flat import FlatParameters
-from perigee.training.metrics import test_metrics, train_metrics
+from perigee.training.metrics import require_enough_images, test_metrics, train_metrics
 from perigee.training.record import STEP_QUANTITIES, RunRecord
 
 OPTIMISER_STATE = "optimiser."
@@ -33,6 +33,9 @@ class Trainer:
         execution: where and how to compute.
         start: parameters and BatchNorm statistics by name that the run starts with instead of the
             initialisation's; the optimiser starts afresh (our choice).
+
+    Raises:
+        PerigeeError: model and data set or mini-batches do not fit together.
     """
 
     def __init__(
@@ -51,10 +54,11 @@ class Trainer:
         model = build_model(
             dataset.image_shape, dataset.classes, spec.seed, **spec.model.parameters
         )
-        if start is not None:
-            given = {name: torch.from_numpy(value) for name, value in start.items()}
-            model.load_state_dict(model.state_dict() | given)
         self.model = model.to(device=execution.device, dtype=execution.dtype)
+        if start is not None:  # in the run's precision: the initialisation's would round them
+            given = {name: torch.from_numpy(value) for name, value in start.items()}
+            self.model.load_state_dict(self.model.state_dict() | given)
+        require_enough_images(self.model, self.data.train, spec.batch_size)
         self.parameters = FlatParameters(self.model)
         rule = dict(spec.optimiser.parameters)
         self.base_learning_rate = rule.pop("learning_rate")
@@ -69,11 +73,13 @@ class Trainer:
         self.project: Callable[[Tensor], None] = registry.load("norm_control", spec.norm_control)(
             self.parameters.weights, **spec.norm_control.parameters
         )
+        self._before_step: dict[str, Tensor] = {}
+        """BatchNorm's statistics before a step that is being made of several mini-batches."""
 
     @property
     def steps_per_epoch(self) -> int:
-        """Mini-batches of an epoch, the last, smaller one included."""
-        return math.ceil(len(self.data.train) / self.spec.batch_size)
+        """Updates of the weights in an epoch."""
+        return order.steps_per_epoch(len(self.data.train), self.spec.batch_size, self.spec.gradient)
 
     def learning_rate(self, epoch: int) -> float:
         """Eta in an epoch counted from 0."""
@@ -85,20 +91,23 @@ class Trainer:
         epoch: int,
         done: np.ndarray | None = None,
         after_step: Callable[[Tensor], None] = lambda rows: None,
+        within_step: Callable[[], None] = lambda: None,
     ) -> np.ndarray:
-        """One pass over the shuffled training set, or the rest of one.
+        """One pass over the training set, or the rest of one.
 
         Args:
             epoch: counted from 0; settles the order of the data and the learning rate.
             done: rows of the epoch's first steps, if those were taken already.
             after_step: called after every step with the rows so far; what it raises ends the pass.
+            within_step: called after every mini-batch of a full batch; so does what it raises. The
+                state is then that before the step.
 
         Returns:
             A row a step, columns `STEP_QUANTITIES`, (steps, 4).
         """
         learning_rate = self.learning_rate(epoch)
         parameters = self.parameters
-        logged = torch.empty(
+        logged = torch.zeros(
             (self.steps_per_epoch, len(STEP_QUANTITIES)),
             device=self.execution.device,
             dtype=self.execution.dtype,
@@ -107,28 +116,46 @@ class Trainer:
         if done is not None:
             logged[:first] = torch.from_numpy(done)
         self.model.train()
-        for step, (images, labels) in enumerate(self._batches(epoch, first), start=first):
+        for step, batches in enumerate(self._batches_by_step(epoch, first), start=first):
             row = logged[step]
             parameters.gradient.zero_()
-            loss = self.loss(self.model(images), labels)
-            loss.backward()
+            if self.spec.gradient == "full_batch":
+                self._before_step = {n: b.clone() for n, b in self.model.named_buffers()}
+            for images, labels, share in batches:
+                loss = self.loss(self.model(images), labels)
+                loss.backward(torch.full_like(loss, share))
+                row[0].add_(loss.detach(), alpha=share)
+                if self._before_step:
+                    within_step()
+            self._before_step = {}
             before = parameters.weights.clone()
             self.optimiser.step(parameters.values, parameters.gradient, learning_rate)
             self.project(parameters.weights)
-            row[0] = loss.detach()
             row[1] = torch.linalg.vector_norm(parameters.weights_gradient)
             row[2] = torch.linalg.vector_norm(before)
             row[3] = sphere.cosine_distance(before, parameters.weights)
             after_step(logged[: step + 1])
         return logged.cpu().numpy()
 
-    def _batches(self, epoch: int, skipped: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """An epoch's mini-batches, augmented, without the first ``skipped``."""
+    def _batches_by_step(
+        self, epoch: int, taken: int
+    ) -> Iterator[Iterable[tuple[Tensor, Tensor, float]]]:
+        """Of each step of an epoch but the first ``taken`` the mini-batches, with their shares.
+
+        A mini-batch is images, augmented, labels, and what its mean loss contributes to the step's.
+        """
         train, size, seed = self.data.train, self.spec.batch_size, self.spec.seed
         augment = self.augmentation(len(train), seed, epoch, self.data.black)
-        batches = train.shuffled_batches(size, seed, epoch, skipped)
-        for number, (images, labels) in enumerate(batches, start=skipped):
-            yield augment(images, number * size), labels
+        if self.spec.gradient == "full_batch":
+            if not taken:
+                yield (
+                    (augment(images, number * size), labels, len(labels) / len(train))
+                    for number, (images, labels) in enumerate(train.batches(size))
+                )
+            return
+        batches = train.shuffled_batches(size, seed, epoch, skipped=taken)
+        for number, (images, labels) in enumerate(batches, start=taken):
+            yield [(augment(images, number * size), labels, 1.0)]
 
     def metrics(
         self, epochs_done: int, between_batches: Callable[[], None] = lambda: None
@@ -175,7 +202,8 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """Everything that training on needs: weights, BatchNorm statistics, optimiser state."""
-        model = {MODEL_STATE + name: value for name, value in self.model.state_dict().items()}
+        whole = self.model.state_dict() | self._before_step
+        model = {MODEL_STATE + name: value for name, value in whole.items()}
         optimiser = {OPTIMISER_STATE + name: v for name, v in self.optimiser.state.items()}
         return {name: value.detach().cpu().clone() for name, value in (model | optimiser).items()}
 
@@ -197,6 +225,9 @@ class Watch:
 
     def after_step(self, record: RunRecord, rows: Tensor) -> None:
         """A step was taken; ``rows`` are those of the epoch so far, of which record has none."""
+
+    def within_step(self, record: RunRecord) -> None:
+        """In the middle of a step of several mini-batches, which would be made again from there."""
 
     def while_measuring(self, record: RunRecord) -> None:
         """In the middle of measuring; the rows of a finished epoch are in ``record.unfinished``."""
@@ -220,7 +251,10 @@ def train(trainer: Trainer, epochs: int, record: RunRecord, watch: Watch | None 
         watch.after_epoch(record)
     while record.epochs < epochs and record.stopped_at_step is None:
         record.unfinished = trainer.train_epoch(
-            record.epochs, record.unfinished, lambda rows: watch.after_step(record, rows)
+            record.epochs,
+            record.unfinished,
+            lambda rows: watch.after_step(record, rows),
+            lambda: watch.within_step(record),
         )
         metrics = trainer.metrics(record.epochs + 1, lambda: watch.while_measuring(record))
         record.finish_epoch(metrics)
