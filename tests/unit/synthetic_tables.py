@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from test_periods import sawtooth
 from perigee.analysis.period_statistics import statistics_of
 
 RATE = "optimiser.learning_rate"
+DECAY = 0.01
+"""The weight decay that all tables are of."""
 NORM_ONSET = 2
 """How many samples after the loss a `sawtooth`'s norm starts to rise."""
 
@@ -120,14 +123,21 @@ def table_of_statistics(
 
 
 def table_of_runs(
-    runs: Mapping[float, Periodic | Stuck], seeds: Sequence[int] = (0,)
+    runs: Mapping[float, Periodic | Stuck], seeds: Sequence[int] = (0,), *, gradient: float = 1.0
 ) -> pd.DataFrame:
-    """As `perigee.analysis.run_metrics` makes it of runs with these learning rates and seeds."""
-    parts = [
-        run.rows(seed).assign(**{RATE: rate, "seed": seed}, stopped=False)
-        for rate, run in runs.items()
-        for seed in seeds
-    ]
+    """As `perigee.analysis.run_metrics` makes it of runs with these learning rates and seeds.
+
+    The effective gradient norm is ``gradient`` times what would keep rho^2 where it is, and goes up
+    and down with the train loss.
+    """
+    parts = []
+    for rate, run in runs.items():
+        for seed in seeds:
+            part = run.rows(seed).assign(**{RATE: rate, "seed": seed}, stopped=False)
+            steady = part["weight_norm"] ** 2 * math.sqrt(2 * DECAY / rate)
+            swing = np.where(part["train_loss"] > part["train_loss"].median(), 4.0, 0.25)
+            part["effective_gradient_norm"] = gradient * steady * swing
+            parts.append(part.assign(learning_rate=rate))
     return pd.concat([part.assign(run=i) for i, part in enumerate(parts)], ignore_index=True)
 
 
@@ -136,6 +146,8 @@ def table_of_period(
     norm_lag: int = 3,
     train_error: float = 0.0,
     growth: Mapping[str, float] | None = None,
+    gradient: float = 1.0,
+    turn: float = 1.0,
     seeds: Sequence[int] = (0,),
 ) -> pd.DataFrame:
     """As `perigee.analysis.one_period` makes it, with the columns that claims are measured on.
@@ -145,6 +157,8 @@ def table_of_period(
         train_error: where phase B begins; before it is higher, after it lower.
         growth: by which factor each of these columns grows over the second half of phase B; over
             the first half it falls by 10, and where it is not given it grows by 2.
+        gradient: the effective gradient norm of each step over that which makes rho of the next.
+        turn: the cosine distance of each step over that which this gradient makes.
         seeds: of the runs.
     """
     phases = np.repeat(["before", "A", "B", "C", "after"], [5, 20, 200, 20, 5])
@@ -154,10 +168,19 @@ def table_of_period(
     fall, rise = np.linspace(2, 1, lowest - b_from + 1), np.geomspace(1, 2, len(steps) - lowest)
     norm = np.concatenate((np.linspace(1.2, 2, b_from), fall, rise[1:]))
     error = np.where(steps < b_from, 0.3, train_error * np.where(steps < b_from + 60, 1, 0.5))
+    # A right triangle has the shrunken weights and the tangential gradient step as legs; rate 1.
+    shrunken = (1 - DECAY) * norm
+    leg = np.sqrt(np.append(norm[1:], 1.01 * norm[-1]) ** 2 - shrunken**2)
+    distance = turn * (1 - np.cos(np.arctan(leg / shrunken)))
     parts = []
     for number, seed in enumerate(seeds):
         part = pd.DataFrame({"run": number, "seed": seed, "step": 1000 + steps, "phase": phases})
         part = part.assign(weight_norm=norm, train_error=np.where(steps >= c_from, 0.5, error))
+        part = part.assign(
+            learning_rate=1.0,
+            effective_gradient_norm=gradient * norm * leg,
+            cosine_distance=distance,
+        )
         middle = b_from + 100
         for column in ("cosine_distance_trend", "lower_bound", "upper_bound"):
             # The line through the logarithms is fitted from the second half's first step to last.

@@ -1,5 +1,4 @@
 """Every configured claim can come out either way.
-from perigee.spec import Claim
 
 For each there is a table of the right form that shows what the claim says, and one from which just
 that is absent. Without the second, a claim might be one that no run can refute.
@@ -103,9 +102,11 @@ FASTER = Periodic([2.6, *[1.3] * 7], length=50)
 RUNS: dict[float, Periodic | Stuck] = {0.03: STEADY, 0.1: SLOWER, 0.3: FASTER, 3.0: Stuck()}
 
 
-def learning_rates(changed: Mapping[float, Periodic | Stuck], seeds: Sequence[int]) -> pd.DataFrame:
+def learning_rates(
+    changed: Mapping[float, Periodic | Stuck], seeds: Sequence[int], gradient: float = 1.0
+) -> pd.DataFrame:
     """`RUNS`, some of them exchanged."""
-    return table_of_runs({**RUNS, **changed}, seeds)
+    return table_of_runs({**RUNS, **changed}, seeds, gradient=gradient)
 
 
 # periodic_fig5
@@ -275,6 +276,11 @@ TABLES: dict[Place, tuple[Make, Make]] = {
     ("periodic_fig3", "warm_up_lowers_the_test_error"): of_rates(
         {0.3: replace(FASTER, test_errors=[0.08, 0.1, *[0.05] * 7])}
     ),
+    # rho^2 is still far above what the gradients keep up.
+    ("periodic_fig3", "squared_norm_settles_in_its_interval"): (
+        partial(learning_rates, {}),
+        partial(learning_rates, {}, gradient=0.01),
+    ),
     ("periodic_fig4", "near_zero_error_where_phase_b_begins"): of_period(train_error=0.04),
     ("periodic_fig4", "loss_rises_before_the_norm"): of_period(norm_lag=-3),
     **{
@@ -285,6 +291,9 @@ TABLES: dict[Place, tuple[Make, Make]] = {
             ("upper_bound", "upper_bound"),
         )
     },
+    ("periodic_fig4", "weight_norm_follows_from_its_gradients"): of_period(gradient=1.1),
+    # Steps turn the weights by more than the gradients account for, as with momentum.
+    ("periodic_fig4", "steps_jump_as_proposition_1_says"): of_period(turn=1.2),
     ("periodic_fig5", "converges_at_a_low_elr"): of_norms({8: OnSphere(final_loss=0.08)}),
     ("periodic_fig5", "stuck_at_a_high_elr"): of_norms({1: OnSphere()}),
     ("periodic_fig5", "no_periods_on_the_sphere"): of_norms({4: OnSphere(spikes=[30, 60])}),
@@ -421,7 +430,7 @@ def test_its_rule_is_the_same_at_paper_scale(place: Place) -> None:
     def rule(claim: Claim) -> dict[str, Any]:
         plain = claim.to_dict()
         quantity = plain["quantity"]
-        for name in {*RATIO, "learning_rates"} & set(quantity):
+        for name in {*RATIO, "learning_rates", "weight_decay"} & set(quantity):
             quantity[name] = "differs"
         for name in {*WHERE} & set(quantity):
             quantity[name] = {
@@ -433,6 +442,17 @@ def test_its_rule_is_the_same_at_paper_scale(place: Place) -> None:
     (here, _), (there, _) = LAPTOP[place], AT["paper"][place]
     assert here.testable
     assert rule(here) == rule(there)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_weight_decay_it_names_is_that_of_its_runs(scale: str) -> None:
+    named = 0
+    for claim, table in AT[scale].values():
+        decay = claim.quantity.parameters.get("weight_decay")
+        if decay is not None:
+            assert {run.spec.optimiser.parameters["weight_decay"] for run in table.runs} == {decay}
+            named += 1
+    assert named >= 2
 
 
 @every_claim

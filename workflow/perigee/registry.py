@@ -259,6 +259,11 @@ REGISTRY: dict[str, dict[str, Registration]] = {
         "warm_up_test_error_ratio": _of_runs(
             "claims.destabilisations:warm_up_test_error_ratio", learning_rates=RATES
         ),
+        "settled_fraction": _of_runs(
+            "claims.theory:settled_fraction", learning_rates=RATES, weight_decay=RATE
+        ),
+        "norm_prediction_error": _of_runs("claims.theory:norm_prediction_error", weight_decay=RATE),
+        "jump_condition_error": _of_runs("claims.theory:jump_condition_error"),
         "norm_onset_after_loss_onset": _of_runs("claims.phases:norm_onset_after_loss_onset"),
         "growth_late_in_phase_b": _of_runs("claims.phases:growth_late_in_phase_b", column=text()),
     },

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from perigee.analysis.inputs import RunInput
+from perigee.dynamics.identities import orthogonality_error, scaling_error
 from perigee.dynamics.toy import toy_gradient
 
 
@@ -29,21 +30,16 @@ def tabulate(
         scaling_error = |a grad f(a x) - grad f(x)| / |grad f(x)|; a row a point and factor.
     """
     drawn = np.random.default_rng(seed).standard_normal((points, 2))
-    gradient = toy_gradient(drawn)
-    length = np.linalg.norm(gradient, axis=1)
-    inner = np.abs((gradient * drawn).sum(axis=1))
-    tables = []
-    for factor in factors:
-        difference = factor * toy_gradient(factor * drawn) - gradient
-        tables.append(
-            pd.DataFrame(
-                {
-                    "x": drawn[:, 0],
-                    "y": drawn[:, 1],
-                    "factor": factor,
-                    "orthogonality_error": inner / (length * np.linalg.norm(drawn, axis=1)),
-                    "scaling_error": np.linalg.norm(difference, axis=1) / length,
-                }
-            )
+    tables = [
+        pd.DataFrame(
+            {
+                "x": drawn[:, 0],
+                "y": drawn[:, 1],
+                "factor": factor,
+                "orthogonality_error": orthogonality_error(toy_gradient, drawn),
+                "scaling_error": scaling_error(toy_gradient, drawn, factor),
+            }
         )
+        for factor in factors
+    ]
     return pd.concat(tables, ignore_index=True)

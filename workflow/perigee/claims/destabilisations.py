@@ -14,26 +14,25 @@ import numpy as np
 import pandas as pd
 
 from perigee.analysis.periods import Destabilisation, consistent_from, find_destabilisations
-from perigee.claims.rows import NotMeasurableError, of_one_run
-
-RATE = "optimiser.learning_rate"
+from perigee.claims.rows import run_of_rate
 
 
 def count(table: pd.DataFrame, *, learning_rates: Sequence[float], statistic: str) -> float:
     """The smallest or largest number of destabilisations among these rates' runs.
 
     Args:
-        table: columns `RATE`, ``train_loss`` and ``weight_norm``, a row an epoch.
+        table: columns ``optimiser.learning_rate``, ``train_loss`` and ``weight_norm``, a row an
+            epoch.
         learning_rates: of the runs that count.
         statistic: "minimum" or "maximum".
     """
-    counts = [_count(_run(table, rate)) for rate in learning_rates]
+    counts = [_count(run_of_rate(table, rate)) for rate in learning_rates]
     return float({"minimum": np.min, "maximum": np.max}[statistic](counts))
 
 
 def count_ratio(table: pd.DataFrame, *, higher: float, lower: float) -> float:
     """Destabilisations at the higher rate for one at the lower; NaN if that has none."""
-    at_higher, at_lower = (_count(_run(table, rate)) for rate in (higher, lower))
+    at_higher, at_lower = (_count(run_of_rate(table, rate)) for rate in (higher, lower))
     return at_higher / at_lower if at_lower else math.nan
 
 
@@ -43,7 +42,9 @@ def norm_ratio(table: pd.DataFrame, *, higher: float, lower: float) -> float:
     The mean of rho over the onsets of the consistent stage's destabilisations; NaN if one of the
     two runs has none.
     """
-    return _consistent_norm(_run(table, higher)) / _consistent_norm(_run(table, lower))
+    return _consistent_norm(run_of_rate(table, higher)) / _consistent_norm(
+        run_of_rate(table, lower)
+    )
 
 
 def warm_up_ratio(table: pd.DataFrame, *, higher: float, lower: float) -> float:
@@ -52,7 +53,7 @@ def warm_up_ratio(table: pd.DataFrame, *, higher: float, lower: float) -> float:
     The warm-up stage ends with the first destabilisation of the consistent stage; NaN if one of
     the two runs has none.
     """
-    return _warm_up_epochs(_run(table, lower)) / _warm_up_epochs(_run(table, higher))
+    return _warm_up_epochs(run_of_rate(table, lower)) / _warm_up_epochs(run_of_rate(table, higher))
 
 
 def warm_up_test_error_ratio(table: pd.DataFrame, *, learning_rates: Sequence[float]) -> float:
@@ -63,7 +64,7 @@ def warm_up_test_error_ratio(table: pd.DataFrame, *, learning_rates: Sequence[fl
     """
     ratios = []
     for rate in learning_rates:
-        run = _run(table, rate)
+        run = run_of_rate(table, rate)
         found = _destabilisations(run)
         error = run["test_error"].to_numpy(dtype=float)
         edges = [-1, *(d.norm_onset for d in found), len(run) - 1]
@@ -72,13 +73,6 @@ def warm_up_test_error_ratio(table: pd.DataFrame, *, learning_rates: Sequence[fl
             stretches = error[before + 1 : here + 1], error[here + 1 : after + 1]
             ratios.append(float(stretches[1].min() / stretches[0].min()))
     return float(np.max(ratios)) if ratios else math.nan
-
-
-def _run(table: pd.DataFrame, rate: float) -> pd.DataFrame:
-    rows = table[table[RATE] == rate]
-    if rows.empty:
-        raise NotMeasurableError(f"no run with learning rate {rate:g}")
-    return of_one_run(rows)
 
 
 def _count(run: pd.DataFrame) -> float:

@@ -1,6 +1,13 @@
-"""How the norm rho of the scale-invariant weights moves under SGD with weight decay."""
+"""How the norm rho of the scale-invariant weights moves under SGD with weight decay.
+
+Lobacheva et al. 2021, Section 5, for SGD without momentum. l and L bound the effective gradient
+norm, 0 <= l <= L. Propositions leave out terms of order (eta lambda)^2; with lambda (1 - eta lambda
+/ 2) in place of lambda, kappa and the rate of decay below are exact.
+"""
 
 from __future__ import annotations
+
+import math
 
 from perigee.dynamics.sphere import Number, effective_gradient_norm
 
@@ -13,3 +20,72 @@ def next_squared_norm(
     return (1 - learning_rate * weight_decay) ** 2 * weight_norm**2 + (
         learning_rate * effective_gradient
     ) ** 2 / weight_norm**2
+
+
+def equilibrium_squared_norm(
+    learning_rate: Number, weight_decay: float, effective_gradient_bound: Number
+) -> Number:
+    """Kappa l with kappa = sqrt(eta / (2 lambda)): where rho^2 rests while the bound is attained.
+
+    With l and L the ends of the interval that rho^2 settles in (Proposition 3, eq. (7)).
+
+    Args:
+        learning_rate: eta.
+        weight_decay: lambda > 0.
+        effective_gradient_bound: l or L.
+    """
+    rest: Number = (learning_rate / (2 * weight_decay)) ** 0.5 * effective_gradient_bound
+    return rest
+
+
+def settles_between(learning_rate: float, weight_decay: float, lower: float, upper: float) -> bool:
+    """Whether Proposition 3 holds: 2 eta lambda L <= l.
+
+    It then says that rho^2 ends up in [kappa l, kappa L]. To be exact, 2 eta lambda (l + L) <= l
+    is needed; between the two conditions rho^2 may leave the interval by at most the factor
+    1 + 2 eta lambda, upwards.
+
+    Args:
+        learning_rate, weight_decay: eta and lambda.
+        lower, upper: l and L.
+    """
+    return 2 * learning_rate * weight_decay * upper <= lower
+
+
+def settling_time(
+    learning_rate: float,
+    weight_decay: float,
+    upper: float,
+    *,
+    initial_squared_norm: float,
+    tolerance: float,
+) -> float:
+    """Steps after which rho^2, coming from above, is at most (1 + tolerance) kappa L.
+
+    The linear convergence of Proposition 3: rho^2 - kappa L shrinks at least by 1 - 2 eta lambda a
+    step. Without the tolerance rho^2 might come ever nearer and not arrive.
+
+    Args:
+        learning_rate, weight_decay: eta and lambda.
+        upper: L > 0.
+        initial_squared_norm: rho_0^2.
+        tolerance: > 0.
+
+    Returns:
+        Not rounded; 0 if rho_0^2 is there already; NaN if 2 eta lambda >= 1.
+    """
+    end = equilibrium_squared_norm(learning_rate, weight_decay, upper)
+    return steps_of_decay(
+        initial_squared_norm - end, tolerance * end, 2 * learning_rate * weight_decay
+    )
+
+
+def steps_of_decay(start: float, end: float, rate: float) -> float:
+    """Steps in which ``start`` shrinks to ``end`` > 0 if each takes away the fraction ``rate``.
+
+    Returns:
+        Not rounded; 0 if ``start`` is not larger; NaN unless 0 < rate < 1.
+    """
+    if not 0 < rate < 1:
+        return math.nan
+    return math.log(start / end) / -math.log1p(-rate) if start > end else 0.0
