@@ -36,8 +36,8 @@ def forked(workspace: Workspace) -> Workspace:
 
 
 def trajectory(folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    rows = np.load(folder / "trajectory-every1.npy")
-    return rows, json.loads((folder / "trajectory-every1.json").read_text())
+    rows = np.load(folder / "trajectory.npy")
+    return rows, json.loads((folder / "trajectory.json").read_text())
 
 
 def test_a_fork_waits_for_its_parent_and_starts_from_its_checkpoint(forked: Workspace) -> None:

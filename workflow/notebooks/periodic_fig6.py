@@ -44,13 +44,14 @@ for (name, title), (weights, ensemble) in zip(PAIRS.items(), axes.reshape(2, 2),
     table = compared[name]
     draw_against_anchor(weights, table, "cosine_similarity")
     weights.set(title=f"{title}: cosine similarity", xlabel="epoch")
-    draw_against_anchor(ensemble, table, "ensemble_test_error_percent")
-    draw_single_network(ensemble, table, "anchor_test_error_percent")
-    ensemble.set(title=f"{title}: ensemble test error, %", xlabel="epoch")
-handles, labels = ensemble.get_legend_handles_labels()
-unique = dict(zip(labels, handles, strict=True))
+    first = table[table["run"] == 0]
+    draw_against_anchor(ensemble, first, "ensemble_test_error_percent")
+    draw_single_network(ensemble, first, "anchor_test_error_percent")
+    ensemble.set(title=f"{title}: ensemble test error, %", xlabel="epoch", yscale="log")
+lines = [axis.get_legend_handles_labels() for axis in axes]
+legend = {label: line for drawn in lines for line, label in zip(*drawn, strict=True)}
 figure.legend(
-    unique.values(), unique.keys(), title="checkpoint", loc="outside right center", frameon=False
+    legend.values(), legend.keys(), title="checkpoint", loc="outside right center", frameon=False
 )
 plotted = pd.concat([table.assign(pair=name) for name, table in compared.items()])
 save_figure(figure, plotted, folder, stamp)

@@ -100,11 +100,13 @@ def tabulate(runs: Sequence[RunInput]) -> pd.DataFrame:
 def choose_anchor(
     metrics: pd.DataFrame, kept: Sequence[int], found: Sequence[Destabilisation]
 ) -> tuple[int, str]:
-    """The anchor: the kept checkpoint of lowest train loss in phase B of a certain period.
+    """The anchor: the kept checkpoint of lowest train loss in the first half of a phase B.
 
-    That is the first complete period of the consistent stage, or without one the first complete
-    period, in either case one with a kept checkpoint in its phase B. Without any, the checkpoint of
-    lowest train loss in the first half of the run (our choice).
+    The lowest of the whole phase would mostly stand at its end and leave nothing of its period to
+    be compared with. The phase is that of the first complete period of the consistent stage, or
+    without one of the first complete period, in either case one with a kept checkpoint there.
+    Without any, the anchor is the checkpoint of lowest train loss in the first half of the run (all
+    this is our choice).
 
     Args:
         metrics: a row an epoch, from epoch 0.
@@ -119,7 +121,8 @@ def choose_anchor(
     warm_up = consistent_from(found, metrics["weight_norm"].to_numpy(dtype=float))
     for stage, rule in ((found[warm_up:], CONSISTENT), (found, FIRST_PERIOD)):
         for period in find_periods(stage):
-            inside = [epoch for epoch in kept if period.falling <= epoch < period.rising]
+            middle = (period.falling + period.rising) / 2
+            inside = [epoch for epoch in kept if period.falling <= epoch <= middle]
             if inside:
                 return min(inside, key=lambda epoch: loss[epoch]), rule
     first_half = [epoch for epoch in kept if 2 * epoch <= len(loss) - 1]

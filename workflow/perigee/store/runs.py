@@ -97,9 +97,9 @@ def run_details(
     seed: int,
     stopped_at_step: int | None,
     trained_epochs: int,
-    keep_every: int | None = None,
     seconds: float = 0.0,
     sessions: Sequence[Mapping[str, Any]] = (),
+    keep_every: int | None = None,
 ) -> dict[str, Any]:
     """What the provenance of a run tells beyond its identity.
 
@@ -109,9 +109,9 @@ def run_details(
         stopped_at_step: see `perigee.training.record.RunRecord`.
         trained_epochs: how many this job trained, its interrupted starts included, those that it
             went on from not counted.
-        keep_every: of how many epochs a checkpoint is kept; None keeps none.
         seconds: of wall time that took.
         sessions: hardware and versions of each start.
+        keep_every: of how many epochs a checkpoint is kept; None keeps none.
     """
     return {
         "epochs": epochs,
