@@ -24,6 +24,7 @@ stamp = {}
 # %%
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.ticker import LogFormatter
 
 from perigee.plotting.output import save_figure
 from perigee.plotting.similarity import draw_against_anchor, draw_single_network
@@ -48,6 +49,8 @@ for (name, title), (weights, ensemble) in zip(PAIRS.items(), axes.reshape(2, 2),
     draw_against_anchor(ensemble, first, "ensemble_test_error_percent")
     draw_single_network(ensemble, first, "anchor_test_error_percent")
     ensemble.set(title=f"{title}: ensemble test error, %", xlabel="epoch", yscale="log")
+    ensemble.yaxis.set_major_formatter("{x:g}")
+    ensemble.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
 lines = [axis.get_legend_handles_labels() for axis in axes]
 legend = {label: line for drawn in lines for line, label in zip(*drawn, strict=True)}
 figure.legend(
