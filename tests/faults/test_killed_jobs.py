@@ -37,7 +37,7 @@ def uninterrupted(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     assert resumed_after(jobs.finish()) == 0
     files = jobs.files()
     assert {"metrics.parquet", "steps.parquet", "state.safetensors"} < files.keys()
-    assert {"trajectory-every7.npy", "trajectory-every7.json"} < files.keys()
+    assert {"trajectory.npy", "trajectory.json"} < files.keys()
     return files
 
 

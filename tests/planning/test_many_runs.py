@@ -23,8 +23,9 @@ LIMIT_OF_AN_ARGUMENT = 128 * 1024
 
 
 def layout_of(folder: Path, seeds: int) -> Layout:
-    """Of the periodic study, with that many seeds of each learning rate in its third figure."""
+    """Of the third figure of the periodic study, with that many seeds of each learning rate."""
     study = yaml.safe_load((STUDIES / "periodic.yaml").read_text())
+    study["figures"] = {"fig3": study["figures"]["fig3"]}
     sweep = study["figures"]["fig3"]["tables"]["runs"]["runs"][0]["sweep"]
     sweep["seed"] = list(range(seeds))
     (folder / "periodic.yaml").write_text(yaml.safe_dump(study))

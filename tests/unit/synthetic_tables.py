@@ -190,3 +190,49 @@ def table_of_period(
             part[column] = 1e-4 * np.where(steps < middle, 10.0**early, factor**late)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
+
+
+def table_of_similarity(
+    *,
+    inside: float = 0.99,
+    cosines: Sequence[float] = (0.8, 0.6, 0.45),
+    independent_cosine: float = 0.01,
+    gains: Sequence[float] = (0.1, 0.5, 0.7, 0.8),
+    seeds: Sequence[int] = (0,),
+) -> pd.DataFrame:
+    """As `perigee.analysis.similarity` makes it: ten checkpoints of phase B a period, five others.
+
+    Args:
+        inside: lowest cosine similarity with the anchor in its own period.
+        cosines: mean cosine similarity of each later period.
+        independent_cosine: with the independent run's checkpoint, everywhere.
+        gains: of an ensemble with the anchor, in units of an independent ensemble's, by period.
+        seeds: of the runs.
+    """
+    parts = []
+    for number, seed in enumerate(seeds):
+        rng = np.random.default_rng(seed)
+        means = [(1 + inside) / 2, *cosines]
+        periods = np.repeat(np.arange(len(means)), 15)
+        phases = np.tile(["B"] * 10 + ["C"] * 2 + ["A"] * 3, len(means))
+        within = np.tile([*np.linspace(1, -1, 10), *np.linspace(-1, 1, 5)], len(means))
+        cosine = np.repeat(means, 15) + within * (1 - inside) / 2
+        single = np.where(phases == "B", 0.06, 0.5) + rng.uniform(-0.01, 0.01, len(periods))
+        anchor_error, independent_error = 0.06, 0.062
+        # An ensemble with the independent network has 0.02 less than the two have on average.
+        alone, foreign = (anchor_error + single) / 2, (independent_error + single) / 2
+        part = pd.DataFrame({"run": number, "seed": seed, "epoch": 100 + np.arange(len(periods))})
+        part = part.assign(
+            period=periods,
+            phase=phases,
+            test_error=single,
+            anchor_epoch=100,
+            anchor_test_error=anchor_error,
+            cosine_similarity=cosine,
+            ensemble_test_error=alone - 0.02 * np.repeat(gains, 15),
+            independent_test_error=independent_error,
+            independent_cosine_similarity=independent_cosine,
+            independent_ensemble_test_error=foreign - 0.02,
+        )
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)

@@ -26,9 +26,12 @@ from synthetic_tables import (
     Stuck,
     table_of_period,
     table_of_runs,
+    table_of_similarity,
     table_of_statistics,
 )
 from test_one_period import write_run
+from test_periods import sawtooth
+from test_similarity import write_run as write_run_with_checkpoints
 
 from perigee import registry
 from perigee.analysis.inputs import RunInput
@@ -247,6 +250,22 @@ def of_period(**changed: Any) -> tuple[Make, Make]:
     return table_of_period, partial(table_of_period, **changed)
 
 
+def of_anchor(**changed: Any) -> tuple[Make, Make]:
+    usual: dict[str, Any] = {"cosines": (0.7, 0.3, 0.1), "gains": (0.1, 0.6, 0.9, 1.0)}
+    return partial(table_of_similarity, **usual), partial(table_of_similarity, **usual | changed)
+
+
+def of_correlated_anchor(**changed: Any) -> tuple[Make, Make]:
+    """As the paper says of CIFAR-100: late periods stay correlated."""
+    return table_of_similarity, partial(table_of_similarity, **changed)
+
+
+CLOSE_INSIDE = {"inside": 0.85}
+GAINS_INSIDE = {"gains": (0.7, 0.7, 0.9, 1.0)}
+COMES_BACK = {"cosines": (0.5, 0.3, 0.6)}
+UNLIKE_AT_ONCE = {"cosines": (0.02, 0.01, 0.0), "independent_cosine": 0.05}
+
+
 def of_starts(shares: Mapping[float, float]) -> tuple[Make, Make]:
     usual = {0.1: 1.0, 0.1425: 0.9, 0.1435: 0.0}
     return partial(convergence, usual), partial(convergence, {**usual, **shares})
@@ -321,6 +340,22 @@ TABLES: dict[Place, tuple[Make, Make]] = {
         {"augmentation": MODIFIED["none"]}
     ),
     ("periodic_fig7", "periods_with_all_modifications"): of_all_rates(0.03, 0.1),
+    **{
+        ("periodic_fig6", f"{pair}{name}"): tables(**changed)
+        for pair, tables in (("", of_anchor), ("resnet_", of_correlated_anchor))
+        for name, changed in (
+            ("close_inside_a_period", CLOSE_INSIDE),
+            ("one_network_inside_a_period", GAINS_INSIDE),
+            ("farther_with_each_period", COMES_BACK),
+            ("neighbours_resemble_each_other", UNLIKE_AT_ONCE),
+        )
+    },
+    # Weights that drift apart and functions that stay alike.
+    ("periodic_fig6", "ensemble_of_independent_networks"): of_anchor(gains=(0.1, 0.2, 0.3, 0.3)),
+    ("periodic_fig6", "resnet_stays_correlated"): of_correlated_anchor(cosines=(0.6, 0.3, 0.1)),
+    ("periodic_fig6", "resnet_ensemble_below_independent"): of_correlated_anchor(
+        gains=(0.1, 0.6, 0.9, 1.0)
+    ),
     ("regimes_fig2", "converges_below_the_threshold"): of_starts({0.1: 0.6}),
     ("regimes_fig2", "can_converge_just_below_the_threshold"): of_starts({0.1425: 0.2}),
     ("regimes_fig2", "never_converges_above_the_threshold"): of_starts({0.1435: 0.1}),
@@ -390,7 +425,10 @@ def test_one_seed_without_the_phenomenon_suffices(place: Place) -> None:
 def test_its_tables_have_the_columns_that_the_analysis_makes(place: Place, tmp_path: Path) -> None:
     _, request = LAPTOP[place]
     runs = []
-    if request.runs:
+    if request.analysis.name == "similarity":
+        signal = sawtooth([60, 80], 40, 2.0, 0.0, 0)
+        runs += [write_run_with_checkpoints(tmp_path, signal, 4, seed) for seed in (0, 1)]
+    elif request.runs:
         folder = write_run(tmp_path / "run", [90, 110]).folder
         if request.analysis.name in ("run_metrics", "period_statistics"):
             row = dict.fromkeys(METRICS_COLUMNS, 0.0)

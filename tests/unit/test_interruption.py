@@ -25,13 +25,14 @@ from perigee.interruption import StopRequest, stop_request
 from perigee.jobs.watching import RunWatch
 from perigee.progress import RunProgress
 from perigee.store.runs import unfinished_folder, version_name
+from perigee.store.trajectories import TRAJECTORY_FILES
 from perigee.training import saved_state
 from perigee.training.record import RunRecord
 from perigee.training.resuming import resume
 from perigee.training.saved_state import GENERATIONS, SavedState, read_states
 from perigee.training.trainer import Trainer
 from perigee.training.trainer import train as train_on
-from perigee.training.trajectory import TrajectoryWriter, trajectory_name
+from perigee.training.trajectory import TrajectoryWriter, unfinished_rows
 
 DIGEST = "0123456789abcdef"
 EPOCHS, STEPS = 3, 4
@@ -122,8 +123,7 @@ def assert_equal_runs(
         tables = getattr(record, table)(), getattr(record_2, table)()
         pd.testing.assert_frame_equal(*tables, check_exact=True)
     assert record.stopped_at_step == record_2.stopped_at_step
-    for suffix in (".npy", ".json"):
-        name = Path(trajectory_name(1)).with_suffix(suffix)
+    for name in TRAJECTORY_FILES:
         assert (folder / name).read_bytes() == (folder_2 / name).read_bytes()
 
 
@@ -225,7 +225,7 @@ def test_a_state_whose_trajectory_is_lost_is_not_gone_on_from(
     """Its checkpoints could not be had again; training anew gives them."""
     with pytest.raises(StoppedBySignalError):
         job(make(PLAIN), tmp_path / "run", stop_at=25)
-    rows = unfinished_folder(tmp_path / "run", f"e{EPOCHS}-every1") / trajectory_name(1)
+    rows = unfinished_folder(tmp_path / "run", f"e{EPOCHS}-every1") / unfinished_rows(1)
     rows.unlink() if damage == "removed" else os.truncate(rows, rows.stat().st_size // 2)
     trainer, whole = make(PLAIN), make(PLAIN)
     resumed, _ = job(trainer, tmp_path / "run")

@@ -10,13 +10,20 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_tables import Periodic, Stuck, table_of_period, table_of_runs
+from synthetic_tables import Periodic, Stuck, table_of_period, table_of_runs, table_of_similarity
 
 from perigee.analysis.periods import find_destabilisations
 from perigee.claims import destabilisations
 from perigee.claims.columns import column_ratio, column_statistic
 from perigee.claims.phases import growth_late_in_phase_b, norm_onset_after_loss_onset
 from perigee.claims.rows import NotMeasurableError
+from perigee.claims.similarity import (
+    ensemble_gain_share,
+    similarity_excess,
+    similarity_in_last_period,
+    similarity_trend,
+    similarity_within_period,
+)
 from perigee.errors import PerigeeError
 
 
@@ -298,3 +305,67 @@ def test_without_phases_there_is_nothing() -> None:
     table = table_of_period().assign(phase="none")
     assert math.isnan(norm_onset_after_loss_onset(table))
     assert math.isnan(growth_late_in_phase_b(table, column="upper_bound"))
+
+
+# Similarity
+
+
+def test_similarities_are_those_of_minima() -> None:
+    table = table_of_similarity(inside=0.9, cosines=(0.7, 0.5), gains=(0, 1, 2))
+    assert similarity_within_period(table) == pytest.approx(0.9)
+    assert similarity_in_last_period(table) == pytest.approx(0.5)
+    assert similarity_excess(table, period=1) == pytest.approx(0.69)
+    assert similarity_trend(table) == pytest.approx(-1)
+    # What happens between the minima does not matter.
+    table.loc[table["phase"] != "B", ["cosine_similarity", "ensemble_test_error"]] = math.nan
+    assert similarity_in_last_period(table) == pytest.approx(0.5)
+    assert ensemble_gain_share(table, period="anchor") == pytest.approx(0, abs=1e-12)
+    assert ensemble_gain_share(table, period="last") == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("cosines", "expected"),
+    [
+        ((0.8, 0.6, 0.4), -1),
+        # Ranks 4, 1, 2, 3 of four periods.
+        ((0.1, 0.2, 0.3), -0.2),
+        ((0.5,), math.nan),
+    ],
+)
+def test_the_trend_is_a_rank_correlation(cosines: tuple[float, ...], expected: float) -> None:
+    table = table_of_similarity(cosines=cosines, gains=[0.5] * (1 + len(cosines)))
+    assert similarity_trend(table) == pytest.approx(expected, nan_ok=True)
+
+
+def test_the_anchor_alone_is_no_period_to_be_measured() -> None:
+    """With itself it has a similarity of one, which says nothing."""
+    table = table_of_similarity()
+    table = table[(table["period"] > 0) | (table["epoch"] == table["anchor_epoch"])]
+    assert math.isnan(similarity_within_period(table))
+    assert math.isnan(ensemble_gain_share(table, period="anchor"))
+
+
+def test_without_a_later_period_there_is_no_last_one() -> None:
+    table = table_of_similarity(cosines=(), gains=(0.1,))
+    assert math.isnan(similarity_in_last_period(table))
+    assert math.isnan(ensemble_gain_share(table, period="last"))
+    assert math.isnan(similarity_excess(table, period=1))
+
+
+def test_an_independent_ensemble_that_gains_nothing_is_no_measure() -> None:
+    table = table_of_similarity()
+    table["independent_ensemble_test_error"] = 0.9
+    assert math.isnan(ensemble_gain_share(table, period="last"))
+
+
+def test_without_minima_there_is_nothing_to_measure() -> None:
+    table = table_of_similarity().assign(phase="start")
+    for found in (
+        similarity_within_period(table),
+        similarity_in_last_period(table),
+        similarity_trend(table),
+        similarity_excess(table, period=0),
+        ensemble_gain_share(table, period="last"),
+        ensemble_gain_share(table, period="anchor"),
+    ):
+        assert math.isnan(found)

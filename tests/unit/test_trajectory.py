@@ -51,11 +51,11 @@ def run(
     writer.finish(folder)
     shutil.rmtree(folder / "unfinished")
     assert sorted(path.name for path in folder.iterdir()) == [
-        f"trajectory-every{every}.json",
-        f"trajectory-every{every}.npy",
+        "trajectory.json",
+        "trajectory.npy",
     ]
-    rows = np.load(folder / f"trajectory-every{every}.npy", mmap_mode="r")
-    described = json.loads((folder / f"trajectory-every{every}.json").read_text())
+    rows = np.load(folder / "trajectory.npy", mmap_mode="r")
+    described = json.loads((folder / "trajectory.json").read_text())
     return rows, described, states, record
 
 

@@ -36,8 +36,8 @@ def forked(workspace: Workspace) -> Workspace:
 
 
 def trajectory(folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    rows = np.load(folder / "trajectory-every1.npy")
-    return rows, json.loads((folder / "trajectory-every1.json").read_text())
+    rows = np.load(folder / "trajectory.npy")
+    return rows, json.loads((folder / "trajectory.json").read_text())
 
 
 def test_a_fork_waits_for_its_parent_and_starts_from_its_checkpoint(forked: Workspace) -> None:
@@ -113,12 +113,19 @@ def test_a_fork_that_cannot_be_resolved_tells_the_parents_periods(workspace: Wor
     assert "Traceback" not in result.stdout
 
 
-def test_a_parent_is_an_entry_above(workspace: Workspace) -> None:
+@pytest.mark.parametrize(
+    ("parent", "said"),
+    [
+        pytest.param("nobody", "'runs.fork.parent.run' is 'nobody'.*si_convnet", id="not there"),
+        pytest.param("fork", "'runs.fork.parent.run' is 'fork'.*fork from fork", id="itself"),
+    ],
+)
+def test_a_parent_is_another_entry(workspace: Workspace, parent: str, said: str) -> None:
     def wrong(study: dict[str, Any]) -> None:
         add_fork(study, {"name": "at_epoch", "epoch": 1})
-        study["runs"]["fork"]["parent"]["run"] = "nobody"
+        study["runs"]["fork"]["parent"]["run"] = parent
 
     workspace.edit_study(wrong)
     result = workspace.snakemake("periodic_appF1", options=("-n",))
     assert result.returncode != 0
-    assert re.search(r"Error: .*'runs.fork.parent.run' is 'nobody'.*si_convnet", result.stdout)
+    assert re.search(f"Error: .*{said}", result.stdout)

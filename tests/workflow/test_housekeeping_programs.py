@@ -76,11 +76,17 @@ def test_the_listing_tells_who_needs_what(littered: Workspace) -> None:
 
     everything = listed()
     runs = {name: row for name, row in everything.items() if row[0] == "run"}
-    assert {name.partition("/")[2] for name in runs} == {"e4", "spare/e4"}
-    assert len(runs) == 8
+    assert {name.partition("/")[2] for name in runs} == {
+        "e4",
+        "spare/e4",
+        "e4-every1",
+        "spare/e4-every1",
+    }
+    assert len(runs) == 2 * (4 + 4)
     assert {row[4].strip() for row in runs.values()} == {
         "periodic_fig3",
         "periodic_fig3, periodic_fig4",
+        "periodic_fig6",
     }
     unused = listed("--unused")
     assert len(unused) == 3
@@ -88,6 +94,8 @@ def test_the_listing_tells_who_needs_what(littered: Workspace) -> None:
     of_fig4 = listed("--figure", "periodic_fig4")
     kinds = [row[0] for row in of_fig4.values()]
     assert sorted(kinds) == ["claims", "dataset", "figure", "run", "run", "table"]
+    of_fig6 = [row[0] for row in listed("--figure", "periodic_fig6").values()]
+    assert of_fig6.count("predictions") == 4
     wrong = littered.by_hand("python", "workflow/scripts/list_store.py", "--figure", "fig4")
     assert wrong.returncode == 1
     assert "'fig4' is no figure; known are periodic_fig2, " in wrong.stdout

@@ -26,6 +26,7 @@ PAPERS = {
         "periodic_fig2",
         "periodic_fig3",
         "periodic_fig4",
+        "periodic_fig6",
     ),
     "Kodryan et al., NeurIPS 2022": ("regimes_fig2",),
 }

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from workspace import EPOCHS, LEARNING_RATES, Workspace, sweep_of
+from workspace import COMPARED, EPOCHS, LEARNING_RATES, Workspace, sweep_of
 
 Prepare = Callable[[Workspace], None]
 
@@ -33,6 +33,14 @@ FIG4 = {
     "make_table periodic_fig4-period",
     "draw_figure periodic_fig4",
     "publish_figure periodic_fig4",
+}
+FIG6 = {
+    *(f"train_run {run}/e{EPOCHS}-every1" for run in COMPARED),
+    *(f"predict_run {run}" for run in COMPARED),
+    "make_table periodic_fig6-convnet",
+    "make_table periodic_fig6-resnet",
+    "draw_figure periodic_fig6",
+    "publish_figure periodic_fig6",
 }
 PERIODIC = "config/studies/periodic.yaml"
 UPDATE_RULE = "workflow/perigee/training/optimisers/sgd.py"
@@ -218,7 +226,8 @@ def test_a_notebook_changed(workspace: Workspace, prepare: Prepare) -> None:
 def test_the_update_rule_changed(workspace: Workspace, prepare: Prepare) -> None:
     workspace.replace(UPDATE_RULE, "1 - learning_rate * self", "1 - 2 * learning_rate * self")
     prepare(workspace)
-    assert workspace.jobs() == trained(*map(run_name, LEARNING_RATES)) | FIG3 | FIG4 | APP_F1
+    every = trained(*map(run_name, LEARNING_RATES)) | FIG3 | FIG4 | FIG6 | APP_F1
+    assert workspace.jobs() == every
 
 
 def test_a_comment_and_a_docstring_changed(workspace: Workspace, prepare: Prepare) -> None:
@@ -307,7 +316,7 @@ def test_epochs_lowered_and_restored_where_no_other_figure_needs_the_run(
     workspace: Workspace, prepare: Prepare
 ) -> None:
     def only_fig3(study: dict[str, Any]) -> None:
-        del study["figures"]["appF1"], study["figures"]["fig4"]
+        del study["figures"]["appF1"], study["figures"]["fig4"], study["figures"]["fig6"]
 
     workspace.edit_study(only_fig3)
     assert workspace.jobs() == set()
@@ -340,7 +349,7 @@ def test_a_whole_number_written_otherwise(
 ) -> None:
     study = workspace.root / PERIODIC
     text, count = re.subn(r"(epochs:\n +smoke:) 4\n", rf"\1 {spelling}\n", study.read_text())
-    assert count == 3, "the epochs of three figures"
+    assert count == 5, "the epochs of five sweeps"
     study.write_text(text)
     prepare(workspace)
     assert workspace.jobs() == set()
@@ -368,7 +377,8 @@ def test_the_scale_switched_there_and_back(workspace: Workspace, prepare: Prepar
     assert workspace.jobs() == set()
     assert workspace.jobs("regimes_fig2", scale="laptop") == set()
     laptop_runs = [job for job in workspace.jobs(scale="laptop") if job.startswith("train_run")]
-    assert len(laptop_runs) == 12 + 3
+    # Three runs of fig3 are read off those of fig6, which keep checkpoints.
+    assert len(laptop_runs) == 12 + 3 + 3
 
 
 def test_a_published_figure_overwritten_by_hand(workspace: Workspace, prepare: Prepare) -> None:

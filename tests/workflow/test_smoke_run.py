@@ -13,10 +13,17 @@ import nbformat
 import pandas as pd
 import pytest
 from matplotlib import image
-from workspace import EPOCHS, LEARNING_RATES, Workspace, sweep_of
+from workspace import COMPARED, EPOCHS, LEARNING_RATES, Workspace, sweep_of
 
-KEYS = ("periodic_fig2", "periodic_fig3", "periodic_fig4", "periodic_appF1", "regimes_fig2")
-TABLES = 2 + 1 + 1 + 1 + 4
+KEYS = (
+    "periodic_fig2",
+    "periodic_fig3",
+    "periodic_fig4",
+    "periodic_fig6",
+    "periodic_appF1",
+    "regimes_fig2",
+)
+TABLES = 2 + 1 + 1 + 2 + 1 + 4
 """Of these figures, in their order."""
 
 
@@ -46,7 +53,7 @@ def test_the_stamp_names_scale_and_deviations(finished: Workspace) -> None:
 
 def test_equal_runs_of_several_figures_are_trained_once(finished: Workspace) -> None:
     folders = list((finished.root / "results/store/run").iterdir())
-    assert len(folders) == len(LEARNING_RATES)
+    assert len(folders) == len(LEARNING_RATES) + len(COMPARED)
 
 
 def test_the_csv_holds_the_plotted_runs(finished: Workspace) -> None:
@@ -63,8 +70,9 @@ def test_provenance_stands_beside_every_product(finished: Workspace) -> None:
     products = list((finished.root / "results/store").glob("*/[!.]*-*"))
     kinds = Counter(product.parent.name for product in products)
     assert kinds == {
-        "dataset": 1,
-        "run": len(LEARNING_RATES),
+        "dataset": 2,
+        "run": len(LEARNING_RATES) + len(COMPARED),
+        "predictions": len(COMPARED),
         "table": TABLES,
         "figure": len(KEYS),
         "claims": len(KEYS),
@@ -105,7 +113,7 @@ def test_a_longer_run_goes_on_and_equals_one_in_one_go(
     fresh = workspace.copy(tmp_path / "fresh")
 
     def only_fig3(study: dict) -> None:
-        del study["figures"]["appF1"], study["figures"]["fig4"]
+        del study["figures"]["appF1"], study["figures"]["fig4"], study["figures"]["fig6"]
 
     fresh.edit_study(only_fig3)
     for run in fresh.root.glob("results/store/run/*"):
@@ -193,6 +201,7 @@ def test_a_program_refuses_a_path_that_its_code_would_not_make(
         "build_dataset",
         "train",
         "read_off_run",
+        "predict",
         "make_table",
         "draw_figure",
         "judge_claims",

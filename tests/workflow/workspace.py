@@ -21,6 +21,13 @@ LEARNING_RATES = (0.03, 0.1, 0.3, 3)
 EPOCHS = 4
 """Of periodic_fig3 at smoke scale, as config/studies/periodic.yaml has them."""
 
+COMPARED = tuple(
+    f"convnet-{dataset}-lr0.15-wd0.01-seed{seed}"
+    for dataset in ("digits", "digit_pairs")
+    for seed in (0, 1)
+)
+"""Runs of periodic_fig6 at smoke scale, each with the checkpoint of every epoch."""
+
 
 @dataclass(frozen=True)
 class Workspace:

@@ -17,10 +17,10 @@ from perigee.identity.canonical import DIGEST_LENGTH, canonical_json, digest
 from perigee.identity.products import Identity
 from perigee.paths import CAPTIONS
 from perigee.plan import (
-    PARENT_KEEPS_EVERY,
     Plan,
     PlannedClaims,
     PlannedFigure,
+    PlannedPredictions,
     PlannedRun,
     PlannedTable,
 )
@@ -28,22 +28,19 @@ from perigee.reporting.version import PAGES, pages_version
 from perigee.store.claims import CLAIMS
 from perigee.store.datasets import DATA
 from perigee.store.figures import FILES, published_figure, published_names
+from perigee.store.predictions import PREDICTIONS_FILES as PREDICTED
 from perigee.store.provenance import PROVENANCE
 from perigee.store.publishing import Publication, outdated_notice
 from perigee.store.runs import STATE, TABLES, longer_versions, planned_epochs, planned_predecessor
 from perigee.store.tables import TABLE
-from perigee.store.trajectories import trajectory_description, trajectory_name
+from perigee.store.trajectories import TRAJECTORY_FILES
 from perigee.store.writing import written_atomically
 
 DATASET_FILES = (DATA, PROVENANCE)
 RUN_FILES = (*TABLES, PROVENANCE)
 TRAINED_RUN_FILES = (*TABLES, STATE, PROVENANCE)
-PARENT_RUN_FILES = (
-    *TRAINED_RUN_FILES[:-1],
-    trajectory_name(PARENT_KEEPS_EVERY),
-    trajectory_description(PARENT_KEEPS_EVERY),
-    PROVENANCE,
-)
+KEEPING_RUN_FILES = (*TABLES, STATE, *TRAJECTORY_FILES, PROVENANCE)
+PREDICTIONS_FILES = (*PREDICTED, PROVENANCE)
 TABLE_FILES = (TABLE, PROVENANCE)
 FIGURE_FILES = (*FILES, PROVENANCE)
 CLAIMS_FILES = (CLAIMS, PROVENANCE)
@@ -51,7 +48,7 @@ CLAIMS_FILES = (CLAIMS, PROVENANCE)
 
 NAME = rf"[^/]+-[0-9a-f]{{{DIGEST_LENGTH}}}"
 VERSION = rf"{NAME}/e[0-9]+"
-PARENT_VERSION = rf"{VERSION}-every{PARENT_KEEPS_EVERY}"
+KEEPING_VERSION = rf"{VERSION}-every[0-9]+"
 """What the rules' wildcards may be. Not the planned products, one by one: Snakemake would search
 through all their names for each of its jobs."""
 
@@ -88,6 +85,7 @@ class Layout:
         self._products: dict[str, Any] = {
             **plan.datasets,
             **plan.runs,
+            **plan.predictions,
             **plan.tables,
             **self._figures,
             **plan.claims,
@@ -164,7 +162,7 @@ class Layout:
         run = self.run(version)
         inputs = self.still_to_make(run.dataset.identity.folder, DATASET_FILES)
         if run.parent is not None:
-            inputs += self.still_to_make(run.parent.folder, PARENT_RUN_FILES)
+            inputs += self.still_to_make(run.parent.folder, KEEPING_RUN_FILES)
         planned = self._planned_epochs[run.identity.folder]
         shorter = planned_predecessor(Path(self.store), planned, run)
         if shorter:
@@ -187,8 +185,32 @@ class Layout:
         longer = self.longer[version]
         if longer not in self.plan.runs:
             return []
-        files = RUN_FILES if self.plan.runs[longer].keep_every is None else PARENT_RUN_FILES
-        return self.still_to_make(longer, files)
+        return self._run_still_to_make(self.plan.runs[longer])
+
+    def _run_still_to_make(self, run: PlannedRun) -> list[str]:
+        files = RUN_FILES if run.keep_every is None else KEEPING_RUN_FILES
+        return self.still_to_make(run.folder, files)
+
+    # Predictions
+
+    def predictions(self, name: str) -> PlannedPredictions:
+        """Planned predictions of a run's checkpoints."""
+        predictions: PlannedPredictions = self._planned(f"predictions/{name}")
+        return predictions
+
+    def predictions_inputs(self, name: str) -> list[str]:
+        """What predict_run needs: the run with its checkpoints, and the data set."""
+        run = self.predictions(name).run
+        dataset = self.still_to_make(run.dataset.identity.folder, DATASET_FILES)
+        return [*self._run_still_to_make(run), *dataset]
+
+    def predictions_run(self, name: str) -> str:
+        """Folder of the run."""
+        return f"{self.store}/{self.predictions(name).run.folder}"
+
+    def predictions_dataset(self, name: str) -> str:
+        """Folder of the run's data set."""
+        return f"{self.store}/{self.predictions(name).run.dataset.identity.folder}"
 
     # Tables
 
@@ -199,13 +221,19 @@ class Layout:
             {"folder": f"{self.store}/{run.folder}", "swept": dict(swept)}
             for run, swept in zip(table.runs, table.swept, strict=True)
         ]
+        for run, predictions in zip(runs, table.predictions, strict=False):
+            run["predictions"] = f"{self.store}/{predictions.identity.folder}"
         spec = {"name": table.identity.name, "analysis": table.analysis.to_dict(), "runs": runs}
         return self._argument(table.identity.folder, spec)
 
     def table_inputs(self, name: str) -> list[str]:
         """What make_table needs."""
         table: PlannedTable = self._planned(f"table/{name}")
-        return [path for run in table.runs for path in self.still_to_make(run.folder, RUN_FILES)]
+        folders = [predictions.identity.folder for predictions in table.predictions]
+        return [
+            *(path for run in table.runs for path in self._run_still_to_make(run)),
+            *(path for one in folders for path in self.still_to_make(one, PREDICTIONS_FILES)),
+        ]
 
     # Figures
 

@@ -21,6 +21,7 @@ from perigee.identity.products import (
     claims_identity,
     dataset_identity,
     figure_identity,
+    predictions_identity,
     run_identity,
     table_identity,
 )
@@ -64,13 +65,25 @@ class PlannedRun:
 
 
 @dataclass(frozen=True)
+class PlannedPredictions:
+    """What a run's kept checkpoints predict on its test set."""
+
+    identity: Identity
+    run: PlannedRun
+
+
+@dataclass(frozen=True)
 class PlannedTable:
-    """A table, and what its program needs to know of the runs it reads."""
+    """A table, and what its program needs to know of the runs it reads.
+
+    Where it reads checkpoints, also the predictions of each of its runs; else of none.
+    """
 
     identity: Identity
     analysis: Component
     runs: tuple[PlannedRun, ...]
     swept: tuple[Mapping[str, Any], ...]
+    predictions: tuple[PlannedPredictions, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,8 +112,10 @@ class PlannedFigure:
         tables = [table.identity.folder for table in self.tables.values()]
         asked = [run for table in self.tables.values() for run in table.runs]
         runs = [run for one in asked for run in one.lineage]
+        predictions = [p.identity.folder for t in self.tables.values() for p in t.predictions]
         made_from = [*(r.folder for r in runs), *(r.dataset.identity.folder for r in runs)]
-        return list(dict.fromkeys([self.identity.folder, *claims, *tables, *made_from]))
+        made = [self.identity.folder, *claims, *tables, *predictions, *made_from]
+        return list(dict.fromkeys(made))
 
 
 @dataclass(frozen=True)
@@ -120,6 +135,12 @@ class Plan:
         """By folder below the store; likewise the other products."""
         every = (table for figure in self.figures.values() for table in figure.tables.values())
         return {table.identity.folder: table for table in every}
+
+    @cached_property
+    def predictions(self) -> dict[str, PlannedPredictions]:
+        """Of the runs whose checkpoints some table reads."""
+        every = (one for table in self.tables.values() for one in table.predictions)
+        return {one.identity.folder: one for one in every}
 
     @cached_property
     def runs(self) -> dict[str, PlannedRun]:
@@ -292,14 +313,24 @@ class _Planner:
         return PlannedClaims(identity, request, read)
 
     def table(self, key: str, request: TableRequest) -> PlannedTable:
-        runs = tuple(self.run(run.spec, run.epochs) for run in request.runs)
+        runs = tuple(self.run(run.spec, run.epochs, run.keep_every) for run in request.runs)
         swept = tuple(run.swept for run in request.runs)
-        read = [
+        read: list[dict[str, Any]] = [
             {"digest": run.identity.digest, "epochs": run.epochs, "swept": dict(values)}
             for run, values in zip(runs, swept, strict=True)
         ]
+        predictions = tuple(self.predictions(run) for run in runs if run.keep_every is not None)
+        for one, made in zip(read, predictions, strict=False):
+            one["predictions"] = made.identity.digest
         identity = table_identity(f"{key}-{request.name}", request.analysis, read)
-        return PlannedTable(identity, request.analysis, runs, swept)
+        return PlannedTable(identity, request.analysis, runs, swept, predictions)
+
+    def predictions(self, run: PlannedRun) -> PlannedPredictions:
+        assert run.keep_every is not None
+        identity = predictions_identity(
+            run.identity.name, run.identity.digest, run.spec.model, run.epochs, run.keep_every
+        )
+        return PlannedPredictions(identity, run)
 
     def run(self, spec: RunSpec, epochs: int, keep_every: int | None = None) -> PlannedRun:
         dataset = self.dataset(spec.dataset)

@@ -75,12 +75,15 @@ class Registration:
         parameters: the schema of each of its parameters.
         reads_runs: of an analysis: whether it needs runs; the others compute from a formula. Of a
             quantity: whether it is one of runs, so that its table has to be made from some.
+        reads_checkpoints: of an analysis that reads runs: whether it also needs their checkpoints
+            and the predictions of these, to compare each run with one of another seed.
         train_images: of a data set: how many training images it has, for estimates.
     """
 
     target: str
     parameters: Mapping[str, Schema]
     reads_runs: bool = False
+    reads_checkpoints: bool = False
     train_images: int = 0
 
     @property
@@ -99,6 +102,10 @@ def _dataset(target: str, train_images: int) -> Registration:
 
 def _reading_runs(target: str, **parameters: Schema) -> Registration:
     return Registration(f"perigee.{target}", parameters, reads_runs=True)
+
+
+def _reading_checkpoints(target: str, **parameters: Schema) -> Registration:
+    return Registration(f"perigee.{target}", parameters, reads_runs=True, reads_checkpoints=True)
 
 
 _of_runs = _reading_runs
@@ -184,6 +191,7 @@ REGISTRY: dict[str, dict[str, Registration]] = {
             start=several(number(), length=2),
             steps=integer(minimum=1),
         ),
+        "similarity": _reading_checkpoints("analysis.similarity:tabulate"),
         "toy_convergence": _block(
             "analysis.toy_convergence:tabulate",
             coefficients=several(number(**POSITIVE)),
@@ -266,6 +274,15 @@ REGISTRY: dict[str, dict[str, Registration]] = {
         "jump_condition_error": _of_runs("claims.theory:jump_condition_error"),
         "norm_onset_after_loss_onset": _of_runs("claims.phases:norm_onset_after_loss_onset"),
         "growth_late_in_phase_b": _of_runs("claims.phases:growth_late_in_phase_b", column=text()),
+        "ensemble_gain_share": _of_runs(
+            "claims.similarity:ensemble_gain_share", period=choice("anchor", "last")
+        ),
+        "similarity_excess": _of_runs(
+            "claims.similarity:similarity_excess", period=integer(minimum=0)
+        ),
+        "similarity_in_last_period": _of_runs("claims.similarity:similarity_in_last_period"),
+        "similarity_trend": _of_runs("claims.similarity:similarity_trend"),
+        "similarity_within_period": _of_runs("claims.similarity:similarity_within_period"),
     },
 }
 

@@ -2,7 +2,8 @@
 
 In: a data set. Out: results/store/run/<name>-<digest>/e<epochs>/ with metrics.parquet,
 steps.parquet, provenance.json and, where the run was trained and not read off a longer version,
-state.safetensors; of runs that others fork from in e<epochs>-every1/, with all checkpoints.
+state.safetensors; of runs that others fork from, or whose checkpoints a table reads, in
+e<epochs>-every<K>/, with the checkpoint of every K-th epoch.
 """
 
 
@@ -40,12 +41,12 @@ rule train_run:
         " {params.options} --digest {params.digest} --log {log:q}"
 
 
-# A version that keeps its checkpoints, for the runs that fork from it.
-use rule train_run as train_parent_run with:
+# A version that keeps checkpoints.
+use rule train_run as train_run_with_checkpoints with:
     output:
-        layout.files("run/{version}", PARENT_RUN_FILES),
+        layout.files("run/{version}", KEEPING_RUN_FILES),
     wildcard_constraints:
-        version=PARENT_VERSION,
+        version=KEEPING_VERSION,
 
 
 if layout.longer:

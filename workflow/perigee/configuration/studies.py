@@ -29,11 +29,13 @@ class RunRequest:
         epochs: how many of its epochs the table needs.
         swept: the swept values by which the table tells its runs apart, and the sweep's label if
             it has one, e.g. ``{"label": "wide", "optimiser.learning_rate": 0.3, "seed": 0}``.
+        keep_every: of how many epochs one checkpoint is kept; None keeps none.
     """
 
     spec: RunSpec
     epochs: int
     swept: Mapping[str, Any]
+    keep_every: int | None = None
 
 
 @dataclass(frozen=True)
@@ -108,21 +110,27 @@ def _with_parents(document: dict[str, Any], file: str) -> dict[str, Any]:
     runs = document.get("runs")
     if not isinstance(runs, dict):
         return document
-    written: dict[str, Any] = {}
-    for name, run in runs.items():
+
+    def written(name: str, descendants: tuple[str, ...] = ()) -> Any:
+        run = runs[name]
         parent = run.get("parent") if isinstance(run, dict) else None
         if not isinstance(parent, dict) or "run" not in parent:
-            written[name] = run
-            continue
-        if parent["run"] not in written:
-            earlier = ", ".join(written) or "none"
+            return run
+        key, line = parent["run"], (*descendants, name)
+        if key not in runs:
             raise PerigeeError(
-                f"{file}: key 'runs.{name}.parent.run' is '{parent['run']}', which is no entry of "
-                f"'runs' before it; those are {earlier}."
+                f"{file}: key 'runs.{name}.parent.run' is '{key}', which is no entry of 'runs'; "
+                f"known are {', '.join(sorted(runs))}."
             )
-        inherited = copy.deepcopy(written[parent["run"]])
-        written[name] = {**inherited, **run, "parent": {**parent, "run": inherited}}
-    return {**document, "runs": written}
+        if key in line:
+            raise PerigeeError(
+                f"{file}: key 'runs.{name}.parent.run' is '{key}', which descends from it: "
+                f"{' from '.join((*line, key))}; let one of them start without a parent."
+            )
+        inherited = copy.deepcopy(written(key, line))
+        return {**inherited, **run, "parent": {**parent, "run": inherited}}
+
+    return {**document, "runs": {name: written(name) for name in runs}}
 
 
 def _figure(study: Mapping[str, Any], name: str, scale: str, file: str) -> FigureRequest:
@@ -140,7 +148,10 @@ def _figure(study: Mapping[str, Any], name: str, scale: str, file: str) -> Figur
             base = _base_run(study, sweep, where, file)
             expanded = list(_expanded(base, sweep, where, file))
             requests.extend(expanded)
+            _require_checkpoints_as_needed(analysis, "keep_every" in sweep, file, where)
             settings |= _flattened(_in_effect(expanded), f"{table_name}.runs{position}")
+        if registration("analysis", analysis).reads_checkpoints:
+            _require_two_seeds(requests, file, key)
         tables.append(TableRequest(table_name, analysis, tuple(requests)))
     return FigureRequest(
         paper=study["study"],
@@ -197,6 +208,32 @@ def _require_runs_as_needed(analysis: Component, given: bool, file: str, key: st
         )
 
 
+def _require_checkpoints_as_needed(analysis: Component, kept: bool, file: str, where: str) -> None:
+    needed = registration("analysis", analysis).reads_checkpoints
+    if needed and not kept:
+        raise PerigeeError(
+            f"{file}: key '{where}.keep_every' is missing, but the analysis '{analysis.name}' "
+            "reads checkpoints; say of how many epochs one is kept."
+        )
+    if kept and not needed:
+        raise PerigeeError(
+            f"{file}: key '{where}.keep_every' is given, but the analysis '{analysis.name}' reads "
+            "no checkpoints; remove it."
+        )
+
+
+def _require_two_seeds(requests: Sequence[RunRequest], file: str, key: str) -> None:
+    """Every run has to have one to be compared with: the same but for the seed."""
+    settings = [{k: v for k, v in run.swept.items() if k != "seed"} for run in requests]
+    alone = next((one for one in settings if settings.count(one) < 2), None)
+    if alone is not None:
+        values = ", ".join(f"{name} {value}" for name, value in alone.items())
+        raise PerigeeError(
+            f"{file}: key '{key}.runs' has one seed only{f' of {values}' if values else ''}, but "
+            "each run is compared with one of another seed; sweep 'seed' over at least two."
+        )
+
+
 def _in_effect(requests: Sequence[RunRequest]) -> dict[str, Any]:
     """Settings of a sweep's runs: the shared ones, and the distinct values of the swept ones."""
     shared = _flattened(requests[0].spec.to_dict(), "")
@@ -242,8 +279,8 @@ def _expanded(
         meaning = canonical_json(plain)
         if meaning not in seen:
             seen.add(meaning)
-            values_by_key = {key: _get(plain, key) for key in swept}
-            yield RunRequest(spec, sweep["epochs"], label | values_by_key)
+            values_of = {key: _get(plain, key) for key in swept}
+            yield RunRequest(spec, sweep["epochs"], label | values_of, sweep.get("keep_every"))
 
 
 def resolved_run(run: Mapping[str, Any], where: str, file: str) -> RunSpec:

@@ -26,7 +26,7 @@ class Identity:
     """What a product is.
 
     Attributes:
-        kind: "dataset", "run", "table", "figure" or "claims".
+        kind: "dataset", "run", "predictions", "table", "figure" or "claims".
         name: for readers; says nothing that spec and inputs do not.
         spec: canonical plain data.
         code: digest of the code that makes it, or of older code that is proven to make the same.
@@ -85,13 +85,29 @@ def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
     return _identity("run", name, spec.to_dict(), code, inputs)
 
 
+def predictions_identity(
+    run: str, digest: str, model: Component, epochs: int, keep_every: int
+) -> Identity:
+    """The predictions of a run's kept checkpoints on its test set.
+
+    Args:
+        run, digest: name and digest of the run, which settles the data set too.
+        model: the run's.
+        epochs, keep_every: of the version that keeps the checkpoints.
+    """
+    code = _code("predict.py", {"model": model})
+    spec = {"epochs": epochs, "keep_every": keep_every}
+    return _identity("predictions", run, spec, code, {"run": digest})
+
+
 def table_identity(name: str, analysis: Component, runs: Sequence[Mapping[str, Any]]) -> Identity:
     """A table.
 
     Args:
         name: for readers.
         analysis: what computes it.
-        runs: of each run it reads the digest, the epochs and the swept values, in order.
+        runs: of each run it reads the digest, the epochs and the swept values, in order, and where
+            it reads checkpoints the digest of their predictions.
     """
     code = _code("make_table.py", {"analysis": analysis})
     return _identity("table", name, analysis.to_dict(), code, {"runs": list(runs)})

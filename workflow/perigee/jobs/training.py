@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from perigee.store.runs import (
     write_tables,
 )
 from perigee.store.spares import keep_spare, restore_spare
-from perigee.store.trajectories import read_checkpoint, trajectory_name
+from perigee.store.trajectories import TRAJECTORY_FILES, Trajectory
 from perigee.store.writing import product_writer
 from perigee.training.execution import prepare
 from perigee.training.resuming import resume, save_final_state
@@ -87,21 +86,23 @@ class TrainingJob:
 
     def is_done(self) -> bool:
         """Whether there is nothing to train: the files are there, or can be put back."""
-        files = () if self.keep_every is None else (trajectory_name(self.keep_every),)
+        files = () if self.keep_every is None else TRAJECTORY_FILES
         digest = self.identity.digest
-        if is_complete(self.out, digest, files) and self._is_of_this_length(self.out):
+        if is_complete(self.out, digest, files) and self._is_this_version(self.out):
             logger.info("%s is there: nothing to train", self.out)
             return True
         spare = spare_folder(self.run_folder, self.version)
-        if is_complete(spare, digest, files) and self._is_of_this_length(spare):
+        if is_complete(spare, digest, files) and self._is_this_version(spare):
             restore_spare(spare, self.out)
             logger.info("%s is put back from %s: nothing to train", self.out, spare)
             return True
         return False
 
-    def _is_of_this_length(self, folder: Path) -> bool:
-        # A folder that was named by hand may hold the same run of another number of epochs.
-        return bool(read_provenance(folder).details["epochs"] == self.epochs)
+    def _is_this_version(self, folder: Path) -> bool:
+        # A folder that was named by hand may hold another version of the same run.
+        details = read_provenance(folder).details
+        kept = self.keep_every in (None, details.get("keep_every"))
+        return kept and bool(details["epochs"] == self.epochs)
 
     def run(self, stop: StopRequest) -> None:
         """Train, and write the files.
@@ -139,6 +140,7 @@ class TrainingJob:
         train(trainer, self.epochs, record, watch)
         details = run_details(
             epochs=self.epochs,
+            keep_every=self.keep_every,
             seed=self.spec.seed,
             stopped_at_step=record.stopped_at_step,
             trained_epochs=record.epochs - began_with.first_epoch,
@@ -168,10 +170,9 @@ class TrainingJob:
                 f"{self.identity.inputs['parent']} is forked from; give that one's folder."
             )
         epoch = registry.load("fork", parent.at)(metrics, **parent.at.parameters)
-        (name,) = [n for n in provenance.files if re.fullmatch(r"trajectory-every\d+\.npy", n)]
-        read_product(self.parent, [name, Path(name).with_suffix(".json").name])
+        read_product(self.parent, TRAJECTORY_FILES)
         logger.info("starting from epoch %d of %s", epoch, self.parent)
-        return epoch, read_checkpoint(self.parent / name, epoch)
+        return epoch, Trajectory.of_run(self.parent).checkpoint(epoch)
 
 
 def _session() -> dict[str, Any]:

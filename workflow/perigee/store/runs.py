@@ -44,14 +44,20 @@ def kept_versions(run_folder: Path) -> dict[int, Path]:
 
     Where one keeps checkpoints and another does not, the latter stands for that number of epochs.
     """
+    found = complete_versions(run_folder)
+    return dict(sorted(found, key=lambda version: (version[0], -len(version[1].name))))
+
+
+def complete_versions(run_folder: Path) -> list[tuple[int, Path]]:
+    """Epochs and folder of every complete version of a run in the store."""
     if not run_folder.is_dir():
-        return {}
-    found: dict[int, Path] = {}
-    for path in sorted(run_folder.iterdir(), key=lambda path: len(path.name), reverse=True):
+        return []
+    found = []
+    for path in sorted(run_folder.iterdir()):
         match = re.fullmatch(VERSION_NAME, path.name)
         if match and all((path / name).is_file() for name in (*TABLES, PROVENANCE)):
-            found[int(match[1])] = path
-    return dict(sorted(found.items()))
+            found.append((int(match[1]), path))
+    return found
 
 
 def unfinished_folder(run_folder: Path, version: str) -> Path:
@@ -94,6 +100,7 @@ def run_details(
     seconds: float = 0.0,
     sessions: Sequence[Mapping[str, Any]] = (),
     fork_epoch: int | None = None,
+    keep_every: int | None = None,
 ) -> dict[str, Any]:
     """What the provenance of a run tells beyond its identity.
 
@@ -106,9 +113,11 @@ def run_details(
         seconds: of wall time that took.
         sessions: hardware and versions of each start.
         fork_epoch: the parent's epoch that the run starts from; None for a run without a parent.
+        keep_every: of how many epochs a checkpoint is kept; None keeps none.
     """
     return {
         "epochs": epochs,
+        "keep_every": keep_every,
         "seed": seed,
         "stopped_at_step": stopped_at_step,
         "trained_epochs": trained_epochs,
@@ -127,14 +136,13 @@ def longer_versions(store: Path, runs: Mapping[str, PlannedVersion]) -> dict[str
 
     Returns:
         Folder of the run -> folder of the shortest longer version that the store holds, or of one
-        of the same length that keeps checkpoints, there or planned. What is in the store already
+        at least as long that keeps checkpoints, there or planned. What is in the store already
         may be among them; it is not made again. Those that keep checkpoints are none of them.
     """
-    keeping = {
-        (run.identity.folder, run.epochs): folder
-        for folder, run in runs.items()
-        if run.keep_every is not None
-    }
+    keeping: dict[str, list[tuple[int, str]]] = {}
+    for folder, run in runs.items():
+        if run.keep_every is not None:
+            keeping.setdefault(run.identity.folder, []).append((run.epochs, folder))
     found: dict[str, str] = {}
     for folder, run in runs.items():
         if run.keep_every is not None:
@@ -144,10 +152,11 @@ def longer_versions(store: Path, runs: Mapping[str, PlannedVersion]) -> dict[str
         same = kept.get(run.epochs)
         if same is not None and same.name != version_name(run.epochs):
             longer.insert(0, same)
-        if (run.identity.folder, run.epochs) in keeping:
-            found[folder] = keeping[run.identity.folder, run.epochs]
-        elif longer:
+        planned = [one for one in keeping.get(run.identity.folder, []) if one[0] >= run.epochs]
+        if longer:
             found[folder] = f"{run.identity.folder}/{longer[0].name}"
+        elif planned:
+            found[folder] = min(planned)[1]
     return found
 
 

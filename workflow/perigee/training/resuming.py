@@ -15,7 +15,7 @@ from perigee.errors import PerigeeError
 from perigee.store.provenance import read_product
 from perigee.store.runs import (
     STATE,
-    kept_versions,
+    complete_versions,
     read_tables,
     unfinished_folders,
 )
@@ -79,7 +79,7 @@ def _interrupted(run_folder: Path, epochs: int, digest: str) -> Iterator[tuple[S
 
 def _finished(run_folder: Path, epochs: int, digest: str) -> Iterator[tuple[SavedState, Path]]:
     """The ends of shorter versions, but of those that were read off a longer one."""
-    for kept, folder in kept_versions(run_folder).items():
+    for kept, folder in complete_versions(run_folder):
         if kept >= epochs:
             continue
         try:

@@ -11,12 +11,17 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
-from perigee.store.trajectories import trajectory_name
+from perigee.store.trajectories import DESCRIPTION, TRAJECTORY
 from perigee.store.writing import link_or_copy
 from perigee.training.record import RunRecord
 from perigee.training.trainer import Trainer
 
 STATISTICS = ("running_mean", "running_var")
+
+
+def unfinished_rows(every: int) -> str:
+    """Of the file that a job at work writes its rows to."""
+    return f"rows-every{every}.npy"
 
 
 def kept_at(epochs: int, every: int) -> list[int]:
@@ -27,8 +32,9 @@ def kept_at(epochs: int, every: int) -> list[int]:
 class TrajectoryWriter:
     """Writes a row for every kept checkpoint: trained parameters, then BatchNorm's statistics.
 
-    ``trajectory-every<K>.npy`` holds the rows, (kept epochs, numbers), in the run's precision;
-    ``trajectory-every<K>.json`` tells their epochs and, in order, the parts of a row: name, shape.
+    ``trajectory.npy`` holds the rows, (kept epochs, numbers), in the run's precision;
+    ``trajectory.json`` tells their epochs and, in order, the parts of a row: name, shape, whether
+    they are scale-invariant weights, which come first.
 
     Args:
         folder: where the rows are written; those of an interrupted job may lie there.
@@ -41,12 +47,13 @@ class TrajectoryWriter:
     """
 
     def __init__(self, folder: Path, trainer: Trainer, epochs: int, every: int) -> None:
-        self._path = folder / trajectory_name(every)
+        self._path = folder / unfinished_rows(every)
         self._every = every
         self._planned = kept_at(epochs, every)
         self._written: list[int] = []
         self._begun_here = False
         self._parts = _parts(trainer)
+        self._scale_invariant = frozenset(trainer.parameters.weight_names)
         width = sum(part.numel() for _, part in self._parts)
         shape = (len(self._planned), width)
         self._rows = self._opened(shape, self._parts[0][1].detach().cpu().numpy().dtype)
@@ -82,16 +89,17 @@ class TrajectoryWriter:
         """
         wanted = [epoch for epoch in self._planned if epoch <= epochs]
         path = folder / self._path.name
+        if not path.exists():
+            path = folder / TRAJECTORY
         if path == self._path:
             if wanted and not self._begun_here:
                 return False
         else:
             try:
                 rows = np.load(path, mmap_mode="r", allow_pickle=False)
-                described = path.with_suffix(".json")
                 kept = (
-                    json.loads(described.read_text())["epochs"]
-                    if described.exists()
+                    json.loads((folder / DESCRIPTION).read_text())["epochs"]
+                    if path.name == TRAJECTORY
                     else list(range(0, epochs + 1, self._every))
                 )
                 self._rows[: len(wanted)] = rows[[kept.index(epoch) for epoch in wanted]]
@@ -113,17 +121,22 @@ class TrajectoryWriter:
 
     def finish(self, folder: Path) -> None:
         """Put rows and description into a folder; a run that stopped early gets the rows it has."""
-        target = folder / self._path.name
+        target = folder / TRAJECTORY
         self.flush()
         if len(self._written) < len(self._planned):
             np.save(target, np.array(self._rows[: len(self._written)]))
         else:
             link_or_copy(self._path, target)
         layout: list[dict[str, Any]] = [
-            {"name": name, "shape": list(part.shape)} for name, part in self._parts
+            {
+                "name": name,
+                "shape": list(part.shape),
+                "scale_invariant": name in self._scale_invariant,
+            }
+            for name, part in self._parts
         ]
         described = {"epochs": self._written, "parts": layout}
-        target.with_suffix(".json").write_text(json.dumps(described, indent=1) + "\n")
+        (folder / DESCRIPTION).write_text(json.dumps(described, indent=1) + "\n")
 
 
 def _parts(trainer: Trainer) -> list[tuple[str, Tensor]]:

@@ -1,0 +1,214 @@
+"""How far training moves from a minimum: weights and ensembles against an anchor checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from perigee.analysis.inputs import RunInput
+from perigee.analysis.periods import (
+    Destabilisation,
+    consistent_from,
+    find_destabilisations,
+    find_periods,
+)
+from perigee.dynamics.similarity import cosine_similarities, ensemble_test_error
+from perigee.errors import PerigeeError
+from perigee.store.predictions import Predictions
+from perigee.store.trajectories import Trajectory
+
+CONSISTENT, FIRST_PERIOD, FIRST_HALF = "consistent_stage", "first_period", "first_half"
+"""By which rule an anchor was found."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run with its kept checkpoints.
+
+    Attributes:
+        metrics: rows of metrics.parquet, by epoch.
+        kept: the rows of kept epochs.
+        trajectory, predictions: of these epochs.
+        destabilisations: positions are epochs.
+    """
+
+    metrics: pd.DataFrame
+    kept: pd.DataFrame
+    trajectory: Trajectory
+    predictions: Predictions
+    destabilisations: list[Destabilisation]
+
+    @classmethod
+    def read(cls, run: RunInput) -> _Run:
+        assert run.predictions is not None
+        metrics = pd.read_parquet(run.folder / "metrics.parquet").set_index("epoch", drop=False)
+        trajectory = Trajectory.of_run(run.folder)
+        found = find_destabilisations(
+            metrics["train_loss"].to_numpy(float), metrics["weight_norm"].to_numpy(float)
+        )
+        kept = metrics.loc[list(trajectory.epochs)]
+        return cls(metrics, kept, trajectory, Predictions.load(run.predictions), found)
+
+    def weights(self, epoch: int) -> NDArray[np.float64]:
+        """The scale-invariant weights of a checkpoint as one vector."""
+        rows = np.load(self.trajectory.path, mmap_mode="r", allow_pickle=False)
+        row = rows[self.trajectory.epochs.index(epoch), : self.trajectory.weights]
+        return np.array(row, dtype=np.float64)
+
+    def probabilities(self, epoch: int) -> NDArray[np.float32]:
+        """Of a checkpoint, (test images, classes)."""
+        return np.array(self.predictions.probabilities[self.predictions.epochs.index(epoch)])
+
+
+def tabulate(runs: Sequence[RunInput]) -> pd.DataFrame:
+    """Anchor and independent checkpoint of each run against its later checkpoints.
+
+    Lobacheva et al. 2021, Section 6 and Figure 6. The paper takes as anchor "the minimum achieved
+    when the training process has already converged to the consistent periodic behavior", and of an
+    independent run "its checkpoint with the same test error". Our rules: see `choose_anchor` and
+    `choose_independent`; the independent run of a run is the one of the next seed, of the last seed
+    that of the first.
+
+    Args:
+        runs: with checkpoints and predictions; of each setting at least two, of different seeds.
+
+    Returns:
+        A row a kept checkpoint from the anchor on. Columns ``run``, the swept values, ``epoch``,
+        ``period`` (how many destabilisations there were since the anchor), ``phase`` (see
+        `phase_at`), ``train_loss``, ``test_error``, ``anchor_epoch``, ``anchor_rule``,
+        ``anchor_test_error``, ``cosine_similarity`` (of the scale-invariant weights),
+        ``ensemble_test_error`` (of the anchor and the checkpoint), and the same against the
+        independent checkpoint: ``independent_epoch``, ``independent_test_error``,
+        ``independent_cosine_similarity``, ``independent_ensemble_test_error``.
+
+    Raises:
+        PerigeeError: a run has no other to be compared with.
+    """
+    tables = []
+    for position, run in enumerate(runs):
+        table = _compared(_Run.read(run), _Run.read(runs[_next_seed(runs, position)]))
+        for column, value in reversed({"run": position, **run.labels()}.items()):
+            table.insert(0, column, value)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def choose_anchor(
+    metrics: pd.DataFrame, kept: Sequence[int], found: Sequence[Destabilisation]
+) -> tuple[int, str]:
+    """The anchor: the kept checkpoint of lowest train loss in the first half of a phase B.
+
+    The lowest of the whole phase would mostly stand at its end and leave nothing of its period to
+    be compared with. The phase is that of the first complete period of the consistent stage, or
+    without one of the first complete period, in either case one with a kept checkpoint there.
+    Without any, the anchor is the checkpoint of lowest train loss in the first half of the run (all
+    this is our choice).
+
+    Args:
+        metrics: a row an epoch, from epoch 0.
+        kept: epochs of the checkpoints, ascending.
+        found: all destabilisations of the run.
+
+    Returns:
+        Epoch, and which of the rules gave it: `CONSISTENT`, `FIRST_PERIOD` or `FIRST_HALF`.
+    """
+    loss = metrics["train_loss"].to_numpy(dtype=float)
+    loss = np.where(np.isfinite(loss), loss, np.inf)
+    warm_up = consistent_from(found, metrics["weight_norm"].to_numpy(dtype=float))
+    for stage, rule in ((found[warm_up:], CONSISTENT), (found, FIRST_PERIOD)):
+        for period in find_periods(stage):
+            middle = (period.falling + period.rising) / 2
+            inside = [epoch for epoch in kept if period.falling <= epoch <= middle]
+            if inside:
+                return min(inside, key=lambda epoch: loss[epoch]), rule
+    first_half = [epoch for epoch in kept if 2 * epoch <= len(loss) - 1]
+    return min(first_half, key=lambda epoch: loss[epoch]), FIRST_HALF
+
+
+def choose_independent(kept: pd.DataFrame, test_error: float, epoch: int) -> int:
+    """The epoch whose test error is nearest to the anchor's; of several the nearest epoch.
+
+    Args:
+        kept: rows of the independent run's checkpoints; those of a finite loss count.
+        test_error, epoch: of the anchor.
+
+    Raises:
+        PerigeeError: no checkpoint has a finite loss.
+    """
+    finite = kept[np.isfinite(kept[["train_loss", "test_error"]]).all(axis=1)]
+    if finite.empty:
+        raise PerigeeError("The independent run has no checkpoint of a finite loss.")
+    return int(
+        min(
+            finite["epoch"],
+            key=lambda one: (abs(finite["test_error"][one] - test_error), abs(one - epoch)),
+        )
+    )
+
+
+def period_at(epoch: int, found: Sequence[Destabilisation]) -> int:
+    """How many destabilisations there were: a period begins with the peak of the loss."""
+    return sum(one.loss_peak <= epoch for one in found)
+
+
+def phase_at(epoch: int, found: Sequence[Destabilisation]) -> str:
+    """The phase, "A", "B" or "C"; "start" before the first destabilisation."""
+    if any(one.loss_onset <= epoch < one.loss_peak for one in found):
+        return "C"
+    if any(one.loss_peak <= epoch < one.norm_peak for one in found):
+        return "A"
+    return "B" if period_at(epoch, found) else "start"
+
+
+def _compared(run: _Run, other: _Run) -> pd.DataFrame:
+    found = run.destabilisations
+    anchor, rule = choose_anchor(run.metrics, run.trajectory.epochs, found)
+    anchor_error = float(run.metrics["test_error"][anchor])
+    independent = choose_independent(other.kept, anchor_error, anchor)
+    references = run.weights(anchor), other.weights(independent)
+    if len(references[0]) != len(references[1]):
+        raise PerigeeError("Two runs of one setting differ in their numbers of weights.")
+    cosines = cosine_similarities(run.trajectory.path, run.trajectory.weights, references)
+    later = [position for position, epoch in enumerate(run.trajectory.epochs) if epoch >= anchor]
+    epochs = [run.trajectory.epochs[position] for position in later]
+    labels = run.predictions.labels
+
+    def errors_with(probabilities: NDArray[np.float32]) -> list[float]:
+        return [
+            ensemble_test_error(probabilities, run.probabilities(epoch), labels) for epoch in epochs
+        ]
+
+    return pd.DataFrame(
+        {
+            "epoch": epochs,
+            "period": [period_at(epoch, found) - period_at(anchor, found) for epoch in epochs],
+            "phase": [phase_at(epoch, found) for epoch in epochs],
+            "train_loss": run.kept["train_loss"].to_numpy()[later],
+            "test_error": run.kept["test_error"].to_numpy()[later],
+            "anchor_epoch": anchor,
+            "anchor_rule": rule,
+            "anchor_test_error": anchor_error,
+            "cosine_similarity": cosines[0, later],
+            "ensemble_test_error": errors_with(run.probabilities(anchor)),
+            "independent_epoch": independent,
+            "independent_test_error": float(other.metrics["test_error"][independent]),
+            "independent_cosine_similarity": cosines[1, later],
+            "independent_ensemble_test_error": errors_with(other.probabilities(independent)),
+        }
+    )
+
+
+def _next_seed(runs: Sequence[RunInput], position: int) -> int:
+    """The position of the run that is independent of another: the same but for the seed."""
+
+    def setting(run: RunInput) -> dict[str, object]:
+        return {key: value for key, value in run.swept.items() if key != "seed"}
+
+    alike = [n for n, run in enumerate(runs) if setting(run) == setting(runs[position])]
+    if len(alike) < 2:
+        raise PerigeeError("A run has no other of the same setting and another seed.")
+    return alike[(alike.index(position) + 1) % len(alike)]

@@ -1,0 +1,97 @@
+"""Quantities of how far a run moves from its anchor (`perigee.analysis.similarity`).
+
+Checkpoints in phase B are compared, so that minima are, and not what lies between them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from perigee.claims.rows import of_one_run
+
+COSINE, INDEPENDENT_COSINE = "cosine_similarity", "independent_cosine_similarity"
+
+
+def similarity_within_period(table: pd.DataFrame) -> float:
+    """The lowest cosine similarity of the anchor with later minima of its own period.
+
+    NaN without any.
+    """
+    minima = _minima(table)
+    return float(minima.loc[minima["period"] == 0, COSINE].min(skipna=False))
+
+
+def similarity_in_last_period(table: pd.DataFrame) -> float:
+    """Mean cosine similarity with the anchor over the last period; NaN without a later period."""
+    minima = _minima(table)
+    last = minima["period"].max()
+    return _mean(minima[minima["period"] == last], COSINE) if last > 0 else math.nan
+
+
+def similarity_trend(table: pd.DataFrame) -> float:
+    """Rank correlation of periods and their mean cosine similarity with the anchor.
+
+    It is -1 where each period is farther from the anchor than the one before. The anchor's own
+    period counts; NaN with fewer than three.
+    """
+    means = _minima(table).groupby("period")[COSINE].mean()
+    if len(means) < 3 or not np.isfinite(means).all():
+        return math.nan
+    return float(np.corrcoef(np.arange(len(means)), means.rank())[0, 1])
+
+
+def similarity_excess(table: pd.DataFrame, *, period: int) -> float:
+    """How much more similar a period is to the anchor than to an independent run's checkpoint.
+
+    Args:
+        table: of one run.
+        period: counted from the anchor's, which is 0.
+
+    Returns:
+        Difference of the mean cosine similarities; NaN without that period.
+    """
+    minima = _minima(table)
+    rows = minima[minima["period"] == period]
+    return _mean(rows, COSINE) - _mean(rows, INDEPENDENT_COSINE)
+
+
+def ensemble_gain_share(table: pd.DataFrame, *, period: str) -> float:
+    """What an ensemble with the anchor gains, as a share of what an independent one gains.
+
+    The gain is the mean test error of the two networks less the ensemble's, averaged over the
+    period: 0 for equal networks, 1 where the anchor serves as well as an independent network.
+
+    Args:
+        table: of one run.
+        period: "anchor", the anchor's own, or "last", the last later one.
+
+    Returns:
+        NaN without that period, or if the independent ensemble gains nothing there.
+    """
+    minima = _minima(table)
+    last = minima["period"].max()
+    if period == "last" and not last > 0:
+        return math.nan
+    rows = minima[minima["period"] == (last if period == "last" else 0)]
+    with_anchor = _gain(rows, "")
+    independent = _gain(rows, "independent_")
+    return with_anchor / independent if independent > 0 else math.nan
+
+
+def _gain(rows: pd.DataFrame, against: str) -> float:
+    partner = rows[f"{against or 'anchor_'}test_error"]
+    alone = (partner + rows["test_error"]) / 2
+    return float((alone - rows[f"{against}ensemble_test_error"]).mean())
+
+
+def _minima(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of phase B but the anchor's own, which is compared with itself."""
+    table = of_one_run(table)
+    return table[(table["phase"] == "B") & (table["epoch"] > table["anchor_epoch"])]
+
+
+def _mean(rows: pd.DataFrame, column: str) -> float:
+    return float(rows[column].mean(skipna=False)) if len(rows) else math.nan

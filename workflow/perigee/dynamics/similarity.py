@@ -1,0 +1,70 @@
+"""How alike networks are: in their weights, and as members of an ensemble.
+
+Lobacheva et al. 2021, Section 6 ("Minima achieved at different training periods").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+CHUNK_BYTES = 256 * 2**20
+"""Of checkpoints in float64 that are in memory at a time."""
+
+
+def cosine_similarities(
+    path: Path, weights: int, references: Sequence[Floats], chunk_bytes: int = CHUNK_BYTES
+) -> Floats:
+    """Cosines of the angles between checkpoints and reference vectors, summed in float64.
+
+    Args:
+        path: of an array file, (checkpoints, numbers); it is read in pieces.
+        weights: so many numbers of each row are compared, the first ones.
+        references: one or more vectors, (weights,).
+        chunk_bytes: memory for checkpoints; one row and a copy of it are held at least.
+
+    Returns:
+        (references, checkpoints); NaN where one of the two is zero or not finite.
+    """
+    wanted = np.stack([np.asarray(reference, dtype=np.float64) for reference in references])
+    count = len(np.load(path, mmap_mode="r", allow_pickle=False))
+    step = max(1, chunk_bytes // (8 * weights))
+    with np.errstate(all="ignore"):
+        wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+        found = np.empty((len(wanted), count))
+        for start in range(0, count, step):
+            chunk = _rows(path, start, start + step, weights)
+            norms = np.sqrt(np.einsum("ij,ij->i", chunk, chunk))
+            found[:, start : start + step] = wanted @ chunk.T / norms
+    cosines: Floats = np.clip(found, -1, 1)
+    return cosines
+
+
+def _rows(path: Path, start: int, end: int, weights: int) -> Floats:
+    # Mapped anew each time: pages that were read count as this process's memory while mapped.
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    rows: Floats = mapped[start:end, :weights].astype(np.float64)
+    return rows
+
+
+def ensemble_test_error(
+    first: NDArray[np.floating], second: NDArray[np.floating], labels: NDArray[np.integer]
+) -> float:
+    """Fraction of images that two networks classify wrongly by their averaged probabilities.
+
+    Args:
+        first, second: class probabilities, (images, classes).
+        labels: (images,).
+
+    Returns:
+        NaN if a probability is not finite.
+    """
+    average = (first.astype(np.float64) + second) / 2
+    if not np.isfinite(average).all():
+        return float("nan")
+    return float(np.mean(average.argmax(axis=1) != labels))

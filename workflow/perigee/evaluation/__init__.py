@@ -1,0 +1,1 @@
+"""What finished networks answer. Nothing here trains."""
