@@ -12,12 +12,16 @@ import pytest
 from filelock import FileLock
 from workspace import Workspace
 
+LEFT_OUT = ("fig1", "fig5", "fig7")
+"""Of the periodic paper: they show nothing of the workflow that the others do not."""
+
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Workspace:
-    """All smoke figures and claims, made for real once for all test processes.
+    """Smoke figures and claims, made for real once for all test processes.
 
-    Beside the project's own figures there is appF1, which asks for the very runs of fig3.
+    `LEFT_OUT` is made in test_main_text.py. Beside the project's own figures there is appF1, which
+    asks for the very runs of fig3.
     """
     shared = tmp_path_factory.getbasetemp()
     shared = shared if worker_id == "master" else shared.parent
@@ -25,7 +29,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Worksp
     with FileLock(shared / "finished.lock"):
         if not (shared / "finished.done").exists():
             Workspace.clone(workspace.root)
-            workspace.edit_study(_add_second_figure)
+            workspace.edit_study(_change_figures)
             for kind, suffix in (("notebooks", "py"), ("report", "rst")):
                 folder = workspace.root / "workflow" / kind
                 shutil.copyfile(
@@ -56,5 +60,7 @@ def prepare(request: pytest.FixtureRequest) -> Callable[[Workspace], None]:
     return lambda workspace: None
 
 
-def _add_second_figure(study: dict[str, Any]) -> None:
+def _change_figures(study: dict[str, Any]) -> None:
+    for name in LEFT_OUT:
+        del study["figures"][name]
     study["figures"]["appF1"] = copy.deepcopy(study["figures"]["fig3"])

@@ -22,8 +22,8 @@ EPOCHS = 4
 """Of periodic_fig3 at smoke scale, as config/studies/periodic.yaml has them."""
 
 COMPARED = tuple(
-    f"convnet-{dataset}-lr0.15-wd0.01-seed{seed}"
-    for dataset in ("digits", "digit_pairs")
+    f"{setting}-seed{seed}"
+    for setting in ("convnet-digits-lr0.15-wd0.01", "resnet18-digits-lr0.3-wd0.03")
     for seed in (0, 1)
 )
 """Runs of periodic_fig6 at smoke scale, each with the checkpoint of every epoch."""

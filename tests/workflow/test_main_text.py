@@ -1,0 +1,68 @@
+"""The main text of the papers at smoke scale: the figures that the shared workspace leaves out."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from workspace import ROOT, Workspace
+
+
+@pytest.fixture(scope="module")
+def main_text(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the published figures, all made as a user has them made."""
+    workspace = finished.copy(tmp_path_factory.mktemp("main_text") / "workspace")
+    study = "config/studies/periodic.yaml"
+    shutil.copyfile(ROOT / study, workspace.root / study)
+    workspace.make("all_figures")
+    assert workspace.jobs("all_figures") == set()
+    return workspace.root / "results/smoke/figures"
+
+
+def plotted(main_text: Path, key: str) -> pd.DataFrame:
+    return pd.read_csv(main_text / f"{key}.csv")
+
+
+def test_every_figure_of_the_periodic_paper_is_there(main_text: Path) -> None:
+    for number in range(1, 8):
+        for suffix in ("pdf", "png", "csv", "ipynb"):
+            assert (main_text / f"periodic_fig{number}.{suffix}").stat().st_size > 1000
+
+
+def test_both_networks_of_fig1_train_at_each_rate(main_text: Path) -> None:
+    table = plotted(main_text, "periodic_fig1")
+    assert set(table["network"]) == {"ConvNet", "ResNet-18"}
+    for _, of_network in table.groupby("network"):
+        assert set(of_network["optimiser.learning_rate"]) == {0.1, 0.3}
+        first, last = (of_network[of_network["epoch"] == epoch] for epoch in (0, 4))
+        assert last["train_loss"].mean() < first["train_loss"].mean()
+
+
+def test_norms_of_fig5_stay_where_they_are_fixed(main_text: Path) -> None:
+    table = plotted(main_text, "periodic_fig5")
+    at_start = table[table["panels"] == "initialisation"]
+    assert np.allclose(at_start["weight_norm"], at_start["norm_control.norm"], rtol=1e-4)
+    forks = table[table["panels"] == "forks"].set_index("label")
+    free = forks.loc["free norm"].set_index("epoch")
+    for label, fork_epoch in (("fixed long before", 1), ("fixed shortly before", 2)):
+        fork = forks.loc[label]
+        assert set(fork["fork_epoch"]) == {fork_epoch}
+        assert list(fork["epoch"]) == [fork_epoch + epoch for epoch in range(4)]
+        assert np.allclose(fork["weight_norm"], free["weight_norm"][fork_epoch], rtol=1e-4)
+        assert fork["train_loss"].iloc[0] == pytest.approx(free["train_loss"][fork_epoch], rel=1e-4)
+
+
+def test_modifications_of_fig7_begin_alike_and_part(main_text: Path) -> None:
+    table = plotted(main_text, "periodic_fig7")
+    single = table[table["panels"] == "single"].set_index(["label", "epoch"])["train_loss"]
+    labels = {"none", "all weights trained", "momentum", "augmentation"}
+    assert set(single.index.get_level_values("label")) == labels
+    # The same initial weights, but for the head, which training it leaves as it is drawn.
+    assert single["none", 0] == single["momentum", 0] == single["augmentation", 0]
+    assert single["none", 0] != single["all weights trained", 0]
+    assert len({single[label, 4] for label in labels}) == len(labels)
+    together = table[table["panels"] == "together"]
+    assert set(together["optimiser.learning_rate"]) == {0.1, 0.3}
