@@ -60,7 +60,7 @@ def test_modifications_of_fig7_begin_alike_and_part(main_text: Path) -> None:
     single = table[table["panels"] == "single"].set_index(["label", "epoch"])["train_loss"]
     labels = {"none", "all weights trained", "momentum", "augmentation"}
     assert set(single.index.get_level_values("label")) == labels
-    # The same initial weights, but for the head, which training it leaves as it is drawn.
+    # The same initial weights; a head that is trained is not rescaled before.
     assert single["none", 0] == single["momentum", 0] == single["augmentation", 0]
     assert single["none", 0] != single["all weights trained", 0]
     assert len({single[label, 4] for label in labels}) == len(labels)
