@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from perigee.errors import PerigeeError
+from perigee.forecast import predictions_to_make
 from perigee.identity.products import Identity
 from perigee.layout import KEEPING_VERSION, NAME, VERSION, Layout
 from perigee.paths import STUDIES
@@ -97,6 +98,20 @@ def test_predictions_wait_for_run_and_data_and_tables_for_both(layout: Layout) -
     for (folder, _), run in zip(layout.plan.predictions.items(), told, strict=True):
         assert run["predictions"] == f"{layout.store}/{folder}"
         assert {f"{layout.store}/{folder}/{file}" for file in PREDICTIONS_FILES} <= set(inputs)
+
+
+def test_predictions_that_are_there_are_not_made_again(layout: Layout) -> None:
+    store = Path(layout.store)
+    first, second = layout.plan.predictions.values()
+    assert predictions_to_make(layout.plan, store) == list(layout.plan.predictions)
+    with product_writer(store / first.identity.folder, first.identity) as product:
+        for file in PREDICTIONS_FILES:
+            (product.aside / file).touch()
+    assert predictions_to_make(layout.plan, store) == [second.identity.folder]
+    (table,) = layout.plan.figures["periodic_fig6"].tables.values()
+    inputs = layout.table_inputs(table.identity.folder.removeprefix("table/"))
+    told = {path for path in inputs if "/predictions/" in path}
+    assert {path.rpartition("/")[0] for path in told} == {f"{store}/{second.identity.folder}"}
 
 
 def test_other_tables_know_nothing_of_predictions(layout: Layout) -> None:

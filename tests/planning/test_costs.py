@@ -93,3 +93,21 @@ def test_runs_made_before_interrupted_starts_were_counted_tell_the_time_of_their
     provenance = read_provenance(tmp_path / run.folder / "e4")
     (found,) = read_records(tmp_path)
     assert found.seconds_per_epoch == provenance.wall_time_s / 4
+
+
+def test_checkpoints_take_room_where_they_are_kept() -> None:
+    keeping = Record(shape_of(spec()), 1, 100.0, HERE, bytes_per_checkpoint=7.0)
+    assert estimate(spec(), 10, 12, [keeping, record(1)]).bytes == 1000
+    assert estimate(spec(), 10, 12, [keeping, record(1)], keep_every=2).bytes == 1000 + 5 * 7
+    assert estimate(spec(), 10, 12, [record(1)], keep_every=2).bytes == 1000
+
+
+def test_a_trajectory_is_told_apart_from_the_other_files(tmp_path: Path) -> None:
+    identity = Identity("run", "r", spec(), "code", {})
+    details = run_details(10, 3, None, 10, 5.0, keep_every=5)
+    with product_writer(tmp_path / identity.folder / "e10-every5", identity, **details) as product:
+        (product.aside / "metrics.parquet").write_bytes(bytes(50))
+        (product.aside / "trajectory.npy").write_bytes(bytes(3 * 80))
+    (found,) = read_records(tmp_path)
+    assert found.bytes_per_epoch == 5
+    assert found.bytes_per_checkpoint == 80

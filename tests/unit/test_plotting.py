@@ -17,8 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from synthetic_tables import table_of_similarity
 
 from perigee.plotting.output import save_figure, stamp_text
+from perigee.plotting.similarity import FAINT, draw_against_anchor, draw_single_network
 from perigee.plotting.style import apply_style, ordered_colours
 from perigee.plotting.trajectories import draw_over_epochs, draw_phase_diagram
 
@@ -236,3 +238,37 @@ def test_the_phase_diagram_shows_the_first_seed_from_a_star_on() -> None:
     assert stars.keys() == curves.keys()
     for colour, star in stars.items():
         assert star.get_xydata().tolist() == [curves[colour].get_xydata()[0].tolist()]
+
+
+# Similarity
+
+
+def test_the_first_run_is_drawn_strongly_with_its_destabilisations() -> None:
+    table = table_of_similarity(seeds=(0, 1))
+    axes = plt.figure().add_subplot()
+    draw_against_anchor(axes, table, "cosine_similarity")
+    draw_single_network(axes, table, "anchor_test_error")
+    lines = {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
+    assert set(lines) == {
+        "with the anchor",
+        "with the independent run",
+        "destabilisation",
+        "anchor alone",
+    }
+    first = table[table["run"] == 0]
+    for label, column in (
+        ("with the anchor", "cosine_similarity"),
+        ("with the independent run", "independent_cosine_similarity"),
+    ):
+        assert list(lines[label].get_xdata()) == list(first["epoch"])
+        assert list(lines[label].get_ydata()) == list(first[column])
+    assert lines["with the anchor"].get_color() != lines["with the independent run"].get_color()
+    assert set(lines["anchor alone"].get_ydata()) == {0.06}
+    # Fifteen epochs a period, from 100 on.
+    upright = [line.get_xdata()[0] for line in axes.lines if len(set(line.get_xdata())) == 1]
+    assert upright == [115, 130, 145]
+    faint = [line for line in axes.lines if line.get_alpha() == FAINT]
+    assert [list(line.get_ydata()) for line in faint] == [
+        list(table.loc[table["run"] == 1, column])
+        for column in ("cosine_similarity", "independent_cosine_similarity")
+    ]

@@ -39,6 +39,11 @@ def runs_to_train(plan: Plan, store: Path) -> dict[str, PlannedRun]:
     return {folder: run for folder, run in missing.items() if folder not in read_off}
 
 
+def predictions_to_make(plan: Plan, store: Path) -> list[str]:
+    """Folders of the predictions that are not in the store."""
+    return [folder for folder in plan.predictions if not (store / folder / PROVENANCE).exists()]
+
+
 def trainings(
     plan: Plan, store: Path, runs: Mapping[str, PlannedRun], records: Sequence[Record]
 ) -> dict[str, Training]:
@@ -57,7 +62,7 @@ def trainings(
         steps = steps_per_epoch(images, run.spec.batch_size, run.spec.gradient)
         done = [*kept_versions(store / run.identity.folder), *planned[run.identity.folder]]
         epochs = run.epochs - max((e for e in done if e < run.epochs), default=0)
-        cost = estimate(run.spec.to_dict(), epochs, steps, records)
+        cost = estimate(run.spec.to_dict(), epochs, steps, records, run.keep_every)
         found[folder] = Training(epochs, epochs * steps, cost)
     return found
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from perigee.cli import Papers, Results, Scale, program
-from perigee.forecast import Training, runs_to_train, trainings
+from perigee.forecast import Training, predictions_to_make, runs_to_train, trainings
 from perigee.plan import plan_of_options
 from perigee.store.costs import read_records, total
 
@@ -43,6 +43,12 @@ def main(
     together = total(training.cost for training in costs.values())
     if together.hardware:
         console.print(f"Times and sizes as measured on: {together.hardware}.")
+    predictions = len(predictions_to_make(plan, store))
+    if predictions:
+        console.print(
+            f"Not counted: {predictions} runs' kept checkpoints predict their test sets, a forward "
+            "pass each."
+        )
     if together.seconds is None:
         console.print(
             "No finished run tells the time of those marked '?': they are of another network, "

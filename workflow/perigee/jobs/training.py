@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,8 @@ class TrainingJob:
                 trajectory.finish(product.aside)
         keep_spare(self.out, spare_folder(self.run_folder, self.version))
         shutil.rmtree(unfinished, ignore_errors=True)
+        with suppress(OSError):
+            unfinished.parent.rmdir()  # unless there is a state of another version
 
     def _fork(self) -> tuple[int | None, dict[str, Any] | None]:
         """The parent's epoch that the run starts from, and the checkpoint."""

@@ -12,6 +12,7 @@ from typing import Any
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import canonical_json
 from perigee.store.provenance import PROVENANCE, hardware, read_provenance
+from perigee.store.trajectories import TRAJECTORY
 
 STEP_BYTES = 24
 """Of a row of steps.parquet: six numbers of 4 bytes, hardly compressible."""
@@ -24,7 +25,8 @@ class Record:
     Attributes:
         shape: what settles its cost (see `shape_of`).
         seconds_per_epoch: wall time of its job over the epochs that it trained.
-        bytes_per_epoch: size of its files over its epochs.
+        bytes_per_epoch: size of its files but the trajectory over its epochs.
+        bytes_per_checkpoint: of its trajectory; None if it keeps none.
         hardware: what it ran on, in words.
     """
 
@@ -32,6 +34,7 @@ class Record:
     seconds_per_epoch: float
     bytes_per_epoch: float
     hardware: str
+    bytes_per_checkpoint: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,20 +73,29 @@ def read_records(store: Path) -> list[Record]:
         if trained:
             # Runs made before interrupted starts were counted have only the time of their job.
             seconds = provenance.details.get("seconds", provenance.wall_time_s)
-            size = sum(file["bytes"] for file in provenance.files.values())
+            kept = provenance.files.get(TRAJECTORY, {}).get("bytes", 0)
+            size = sum(file["bytes"] for file in provenance.files.values()) - kept
+            every = provenance.details.get("keep_every")
             records.append(
                 Record(
                     shape=shape_of(provenance.spec),
                     seconds_per_epoch=seconds / trained,
                     bytes_per_epoch=size / provenance.details["epochs"],
                     hardware=_in_words(provenance.hardware),
+                    bytes_per_checkpoint=kept / (provenance.details["epochs"] / every + 1)
+                    if every
+                    else None,
                 )
             )
     return records
 
 
 def estimate(
-    spec: dict[str, Any], epochs: int, steps_per_epoch: int, records: Sequence[Record]
+    spec: dict[str, Any],
+    epochs: int,
+    steps_per_epoch: int,
+    records: Sequence[Record],
+    keep_every: int | None = None,
 ) -> Cost:
     """The cost of training some epochs of a run.
 
@@ -94,15 +106,19 @@ def estimate(
         epochs: still to be trained.
         steps_per_epoch: updates of the weights in an epoch.
         records: of finished runs.
+        keep_every: of how many epochs a checkpoint is kept; its size is known only from a record
+            that keeps some.
     """
     alike = [record for record in records if record.shape == shape_of(spec)]
     here = [record for record in alike if record.hardware == _in_words(hardware())]
     used = here or alike
     if not used:
         return Cost(None, STEP_BYTES * steps_per_epoch * epochs, "")
+    sizes = [r.bytes_per_checkpoint for r in used if r.bytes_per_checkpoint is not None]
+    kept = epochs / keep_every * median(sizes) if keep_every and sizes else 0
     return Cost(
         seconds=epochs * median(record.seconds_per_epoch for record in used),
-        bytes=epochs * median(record.bytes_per_epoch for record in used),
+        bytes=epochs * median(record.bytes_per_epoch for record in used) + kept,
         hardware=", ".join(sorted({record.hardware for record in used})),
     )
 
