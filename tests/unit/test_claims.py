@@ -36,8 +36,10 @@ from test_similarity import write_run as write_run_with_checkpoints
 from perigee import registry
 from perigee.analysis.inputs import RunInput
 from perigee.claims.judging import NOT_REPRODUCED, REPRODUCED, fulfilled, measure, verdict
+from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import SCALES
-from perigee.configuration.studies import FigureRequest, TableRequest, read_study
+from perigee.configuration.studies import FigureRequest, TableRequest
+from perigee.configuration.sweeps import figures_at
 from perigee.paths import STUDIES
 from perigee.spec import Claim
 from perigee.training.record import METRICS_COLUMNS
@@ -47,8 +49,11 @@ Make = Callable[..., pd.DataFrame]
 SEEDS = (0, 1, 2)
 
 
-def figures_at(scale: str) -> list[FigureRequest]:
-    studies = [read_study(path, scale) for path in sorted(STUDIES.glob("*.yaml"))]
+DOCUMENTS = {path.stem: read_yaml(path) for path in sorted(STUDIES.glob("*.yaml"))}
+
+
+def figures_of_all_studies(scale: str) -> list[FigureRequest]:
+    studies = [figures_at(STUDIES / f"{name}.yaml", scale, DOCUMENTS) for name in DOCUMENTS]
     return [figure for figures in studies for figure in figures]
 
 
@@ -58,7 +63,7 @@ Place = tuple[str, str]
 AT: dict[str, dict[Place, tuple[Claim, TableRequest]]] = {
     scale: {
         (figure.key, claim.name): (claim, table)
-        for figure in figures_at(scale)
+        for figure in figures_of_all_studies(scale)
         for claim in figure.claims
         for table in figure.tables
         if table.name == claim.table
@@ -355,6 +360,12 @@ TABLES: dict[Place, tuple[Make, Make]] = {
     ("periodic_fig6", "resnet_stays_correlated"): of_correlated_anchor(cosines=(0.6, 0.3, 0.1)),
     ("periodic_fig6", "resnet_ensemble_below_independent"): of_correlated_anchor(
         gains=(0.1, 0.6, 0.9, 1.0)
+    ),
+    # The first destabilisation comes as early with smoothed labels.
+    ("study_label_smoothing", "delays_the_first_destabilisation"): of_statistics(
+        "loss.label_smoothing",
+        {0.0: Periodic([1.0] * 3), 0.1: Periodic([1.0] * 2, 100)},
+        {0.1: Periodic([1.0] * 3)},
     ),
     ("regimes_fig2", "converges_below_the_threshold"): of_starts({0.1: 0.6}),
     ("regimes_fig2", "can_converge_just_below_the_threshold"): of_starts({0.1425: 0.2}),

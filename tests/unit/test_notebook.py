@@ -75,3 +75,14 @@ def test_an_output_that_was_not_written_is_named(tmp_path: Path) -> None:
     body = WRITES_ALL.replace('"csv"', "")
     with pytest.raises(PerigeeError, match=r"drawing\.py wrote no figure\.csv"):
         execute(tmp_path / "drawing.py", body)
+
+
+def test_further_parameters_reach_the_template(tmp_path: Path) -> None:
+    template = tmp_path / "drawing.py"
+    body = WRITES_ALL.replace("{tables} {stamp}", "{panels}")
+    template.write_text(PARAMETERS.replace("stamp = {}", "stamp = {}\npanels = []") + body)
+    folder = tmp_path / "figure"
+    folder.mkdir()
+    further = {"panels": ["train_loss"]}
+    execute_notebook(template, folder, {}, {}, tmp_path / "failed.ipynb", further)
+    assert (folder / "figure.csv").read_text() == "['train_loss']"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,15 @@ def rewrite(folder: Path, **given: Any) -> None:
     """Change the provenance of a product."""
     path = folder / PROVENANCE
     path.write_text(json.dumps(json.loads(path.read_text()) | given))
+
+
+def test_a_figure_of_no_paper_is_compared_with_none(plan: Plan, store: Path) -> None:
+    (figure,) = plan.figures.values()
+    assert "Differing from the paper" in provenance_page(plan, store)
+    own = replace(figure, stamp={"scale": "laptop", "source": "mine: Does it?"})
+    page = provenance_page(Plan("laptop", {"mine_fig1": own}), store)
+    assert "mine: Does it? Scale: laptop." in " ".join(page.split())
+    assert "Differing from the paper" not in page
 
 
 def test_every_product_of_a_figure_is_told(plan: Plan, store: Path) -> None:

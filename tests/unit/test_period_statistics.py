@@ -11,7 +11,7 @@ from synthetic_tables import NORM_ONSET, Periodic, Stuck
 
 from perigee.analysis.inputs import RunInput
 from perigee.analysis.period_statistics import tabulate
-from perigee.analysis.periods import HIGH_LOSS, LOW_LOSS, count_loss_spikes
+from perigee.analysis.periods import HIGH_LOSS, LOW_ERROR, LOW_LOSS, count_loss_spikes
 
 
 def written(folder: Path, metrics: pd.DataFrame) -> Path:
@@ -28,7 +28,7 @@ def test_a_row_a_run_with_what_tells_it_apart(tmp_path: Path) -> None:
             written(tmp_path / "b", Stuck().rows(0)), {"label": "narrow", "seed": 1}, stopped=True
         ),
     ]
-    table = tabulate(runs)
+    table = tabulate(runs, near_zero="train_loss")
     assert table["run"].tolist() == [0, 1]
     assert table["label"].tolist() == ["wide", "narrow"]
     assert table["seed"].tolist() == [0, 1]
@@ -74,3 +74,28 @@ LOW, MIDDLE, HIGH = LOW_LOSS / 2, (LOW_LOSS + HIGH_LOSS) / 2, HIGH_LOSS * 2
 )
 def test_spikes_of_the_loss(loss: list[float], spikes: int) -> None:
     assert count_loss_spikes(loss) == spikes
+
+
+def test_where_the_loss_stays_high_the_error_tells_the_periods(tmp_path: Path) -> None:
+    signal = Periodic([2.0, 1.0, 1.0], length=60).rows(0)
+    # As with smoothed labels: a loss of at least 1, and no error wherever the signal's loss is low.
+    smoothed = signal.assign(
+        train_loss=1 + signal["train_loss"],
+        train_error=np.where(signal["train_loss"] < HIGH_LOSS, 0.0, 0.5),
+    )
+    run = RunInput(written(tmp_path / "a", smoothed), {}, stopped=False)
+    plain = RunInput(written(tmp_path / "b", signal), {}, stopped=False)
+    (by_loss,) = tabulate([run], near_zero="train_loss").to_dict("records")
+    (by_error,) = tabulate([run], near_zero="train_error").to_dict("records")
+    (expected,) = tabulate([plain], near_zero="train_loss").to_dict("records")
+    assert by_loss["destabilisations"] == 0
+    for name in ("destabilisations", "first_destabilisation", "warm_up_epochs"):
+        assert by_error[name] == expected[name], name
+    assert by_error["period_epochs"] == pytest.approx(expected["period_epochs"], abs=5)
+
+
+def test_a_run_with_a_high_error_has_no_periods(tmp_path: Path) -> None:
+    wrong = Periodic([1.0] * 3).rows(0).assign(train_error=2 * LOW_ERROR)
+    run = RunInput(written(tmp_path / "a", wrong), {}, stopped=False)
+    assert tabulate([run], near_zero="train_error")["destabilisations"].tolist() == [0]
+    assert tabulate([run], near_zero="train_loss")["destabilisations"].tolist() == [3]

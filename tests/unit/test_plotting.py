@@ -158,6 +158,11 @@ def test_stamp_text_without_deviations_speaks_of_no_difference() -> None:
     assert "paper scale" in text
 
 
+def test_the_stamp_of_no_papers_figure_compares_with_none() -> None:
+    stamp = {"source": "mine: Does it?", "scale": "laptop"}
+    assert stamp_text(stamp) == "mine: Does it? · laptop scale"
+
+
 @pytest.mark.parametrize("deviations", [0, 1, 12])
 def test_the_stamp_fits_the_width_of_the_figure(deviations: int, tmp_path: Path) -> None:
     figure, plotted = drawn()

@@ -31,6 +31,12 @@ Scale = Annotated[str | None, typer.Option(help="smoke, laptop or paper.")]
 Papers = Annotated[
     list[str] | None, typer.Option("--paper", help="A paper to include; may be repeated.")
 ]
+Figures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--figure", help="Only this figure; may be repeated. Without it, all of the papers."
+    ),
+]
 Results = Annotated[str | None, typer.Option(help="The results folder.")]
 Configuration = Annotated[
     Path, typer.Option("--config", help="The configuration whose figures count.")

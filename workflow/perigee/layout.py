@@ -15,7 +15,7 @@ from typing import Any
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import DIGEST_LENGTH, canonical_json, digest
 from perigee.identity.products import Identity
-from perigee.paths import CAPTIONS
+from perigee.paths import CAPTIONS, template
 from perigee.plan import (
     Plan,
     PlannedClaims,
@@ -76,6 +76,12 @@ class Layout:
         self.claims_csv = f"{results}/{plan.scale}/{CLAIMS}"
         self.report = f"{results}/{plan.scale}/report.html"
         self.pages = [f"{results}/{plan.scale}/pages/{page}" for page in PAGES]
+        self.reported = plan.of_figures(
+            key
+            for key, figure in plan.figures.items()
+            if not figure.request.is_own or self._is_published(key)
+        )
+        """What report, claims and `everything` show: of sweeps of one's own those made before."""
         self.longer = {
             run.removeprefix("run/"): longer
             for run, longer in longer_versions(Path(self.store), plan.runs).items()
@@ -132,8 +138,8 @@ class Layout:
     # Data sets
 
     def all_datasets(self) -> list[str]:
-        """Files of every data set of the plan."""
-        return [p for folder in self.plan.datasets for p in self.files(folder, DATASET_FILES)]
+        """Files of every data set that is needed."""
+        return [p for folder in self.reported.datasets for p in self.files(folder, DATASET_FILES)]
 
     def dataset_spec(self, name: str) -> str:
         """What build_dataset.py is told."""
@@ -247,6 +253,8 @@ class Layout:
         figure = self.figure(name)
         tables = {n: f"{self.store}/{t.identity.folder}" for n, t in figure.tables.items()}
         spec = {"key": figure.request.key, "stamp": dict(figure.stamp), "tables": tables}
+        if figure.request.parameters:
+            spec["parameters"] = dict(figure.request.parameters)
         return self._argument(figure.identity.folder, spec)
 
     def figure_inputs(self, name: str) -> list[str]:
@@ -267,6 +275,10 @@ class Layout:
             paths += self.still_to_make(folder, FIGURE_FILES)
         return paths
 
+    def _is_published(self, key: str) -> bool:
+        """Whether a figure was made at this scale, of whichever version."""
+        return any(p.exists() for p in published_figure(Path(self.published_folder), key).paths)
+
     def published_figure(self, key: str) -> str:
         """Folder of the figure that is to be published."""
         return f"{self.store}/{self.plan.figures[key].identity.folder}"
@@ -282,12 +294,12 @@ class Layout:
         """What the report says below a figure."""
         figure = self.plan.figures[key]
         title, stamp = figure.request.title, figure.stamp
-        text = (CAPTIONS / f"{key}.rst").read_text().strip()
+        text = (CAPTIONS / f"{template(key)}.rst").read_text().strip()
+        caption = f"**{title}**\n\n{text}\n\nScale: {stamp['scale']}."
+        if figure.request.is_own:
+            return caption
         differing = "; ".join(stamp["deviations"]) or "nothing"
-        return (
-            f"**{title}**\n\n{text}\n\nScale: {stamp['scale']}. "
-            f"Differing from the paper: {differing}."
-        )
+        return f"{caption} Differing from the paper: {differing}."
 
     # Claims
 
@@ -313,12 +325,12 @@ class Layout:
         ]
 
     def claims_folders(self) -> list[str]:
-        """Of the verdicts of all figures, in their order."""
-        return [f"{self.store}/{folder}" for folder in self.plan.claims]
+        """Of the verdicts of all reported figures, in their order."""
+        return [f"{self.store}/{folder}" for folder in self.reported.claims]
 
     def claims_version(self) -> str:
-        """Digest of the verdicts of all figures together."""
-        return digest([claims.identity.digest for claims in self.plan.claims.values()])
+        """Digest of the verdicts of all reported figures together."""
+        return digest([claims.identity.digest for claims in self.reported.claims.values()])
 
     def gathering_inputs(self) -> list[str]:
         """What gather_claims needs: nothing if these verdicts are published, unchanged."""
@@ -333,7 +345,7 @@ class Layout:
 
     def claims_to_judge(self) -> list[str]:
         """Files of the verdicts that are still to be found, asked for beside claims.csv."""
-        folders = self.plan.claims
+        folders = self.reported.claims
         return [path for folder in folders for path in self.still_to_make(folder, CLAIMS_FILES)]
 
     # Report
@@ -341,7 +353,7 @@ class Layout:
     def pages_inputs(self) -> list[str]:
         """What write_pages needs: nothing if the pages are up to date."""
         publication = Publication(Path(self.pages[0]).parent, "pages", PAGES)
-        version = pages_version(self.plan, Path(self.store))
+        version = pages_version(self.reported, Path(self.store))
         if version is not None and publication.is_current(version):
             return []
         claims = [] if self._claims_are_published() else [self.claims_csv]
@@ -349,8 +361,9 @@ class Layout:
 
     def everything(self) -> list[str]:
         """What the default target asks for: figures, claims and the pages of the report."""
-        figures = self.published(self.plan.figures)
+        figures = self.published(self.reported.figures)
         return [*figures, self.claims_csv, *self.claims_to_judge(), *self.pages]
 
     def _figures_to_draw(self) -> list[str]:
-        return [p for folder in self._figures for p in self.still_to_make(folder, FIGURE_FILES)]
+        folders = [figure.identity.folder for figure in self.reported.figures.values()]
+        return [p for folder in folders for p in self.still_to_make(folder, FIGURE_FILES)]

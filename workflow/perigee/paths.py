@@ -13,6 +13,18 @@ EQUIVALENCES = WORKFLOW / "equivalences.json"
 STUDIES = ROOT / "config" / "studies"
 SCHEMAS = ROOT / "config" / "schemas"
 
+STUDY = "study"
+"""What the keys of figures of one's own begin with, and the notebook and caption they share."""
+
+
+def template(key: str) -> str:
+    """Name of the notebook and the caption that a figure is made with, without its suffix.
+
+    Args:
+        key: <paper>_<figure>, or study_<name>.
+    """
+    return STUDY if key.startswith(f"{STUDY}_") else key
+
 
 def shown(path: Path) -> str:
     """A path of this checkout as a user names it, from the root."""

@@ -1,4 +1,4 @@
-"""Everything that a configuration asks for at one scale, with the path of every product.
+"""Everything that a configuration has at one scale, with the path of every product.
 
 This is what the Snakemake rules look things up in; it needs neither torch nor a store on disk.
 """
@@ -13,7 +13,8 @@ from typing import Any
 
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import SCALES
-from perigee.configuration.studies import FigureRequest, TableRequest, study_at
+from perigee.configuration.studies import FigureRequest, TableRequest
+from perigee.configuration.sweeps import figures_at, is_sweep
 from perigee.configuration.validation import read_schema, validated
 from perigee.errors import PerigeeError
 from perigee.identity.products import (
@@ -25,7 +26,7 @@ from perigee.identity.products import (
     run_identity,
     table_identity,
 )
-from perigee.paths import CAPTIONS, NOTEBOOKS, ROOT, STUDIES
+from perigee.paths import CAPTIONS, NOTEBOOKS, ROOT, STUDIES, STUDY, shown, template
 from perigee.spec import Component, RunSpec
 from perigee.stamp import deviations
 from perigee.store.runs import version_name
@@ -124,7 +125,8 @@ class Plan:
 
     Attributes:
         scale: one of `SCALES`.
-        figures: by key, in the order of the papers and of their study files.
+        figures: by key, in the order of the papers and of their study files; after them those of
+            sweeps of one's own.
     """
 
     scale: str
@@ -177,6 +179,11 @@ class Plan:
             raise PerigeeError(f"'{unknown[0]}' is no figure of the plan; known are {known}.")
         return Plan(self.scale, {k: f for k, f in self.figures.items() if k in wanted})
 
+    @property
+    def of_papers(self) -> Plan:
+        """The part that the papers' figures need."""
+        return self.of_figures(k for k, f in self.figures.items() if not f.request.is_own)
+
     def paper(self, name: str) -> list[PlannedFigure]:
         """The figures of one paper."""
         return [f for f in self.figures.values() if f.request.paper == name]
@@ -215,7 +222,8 @@ def plan_of_options(
 def make_plan(papers: Sequence[str], scale: str) -> Plan:
     """Read the study files and name every product.
 
-    Every study file is checked at all three scales, whichever is planned.
+    Every sweep of one's own in config/studies/ is in the plan, and of the papers those named. Each
+    file is checked at all three scales, whichever is planned.
 
     Args:
         papers: names of files in config/studies/.
@@ -225,17 +233,14 @@ def make_plan(papers: Sequence[str], scale: str) -> Plan:
         PerigeeError: anything in the files is wrong, or a figure has no notebook.
     """
     requests: dict[str, dict[str, FigureRequest]] = {name: {} for name in SCALES}
-    for paper in papers:
-        path = STUDIES / f"{paper}.yaml"
-        if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-            raise PerigeeError(
-                f"config/config.yaml: key 'papers' names '{paper}', but there is no "
-                f"config/studies/{paper}.yaml; known are {known}."
-            )
-        document = read_yaml(path)
+    documents = {path.stem: read_yaml(path) for path in sorted(STUDIES.glob("*.yaml"))}
+    sweeps = [study for study, document in documents.items() if is_sweep(document)]
+    _require_papers(papers, documents, sweeps)
+    for study in (*papers, *sweeps):
+        path = STUDIES / f"{study}.yaml"
         for name in SCALES:
-            requests[name] |= {figure.key: figure for figure in study_at(document, path, name)}
+            found = figures_at(path, name, documents)
+            requests[name] |= {figure.key: figure for figure in found}
     planner = _Planner()
     return Plan(
         scale,
@@ -244,6 +249,21 @@ def make_plan(papers: Sequence[str], scale: str) -> Plan:
             for key, request in requests[scale].items()
         },
     )
+
+
+def _require_papers(papers: Sequence[str], documents: Iterable[str], sweeps: Sequence[str]) -> None:
+    known = ", ".join(study for study in documents if study not in sweeps)
+    for paper in papers:
+        if paper in sweeps:
+            problem = "which is no paper but a sweep of one's own; it has a target of its own, "
+            problem += f"'snakemake {STUDY}_{paper}', so remove it from 'papers'"
+        elif paper == STUDY:
+            problem = "a name that is kept for sweeps of one's own; rename the file"
+        elif paper not in documents:
+            problem = f"but there is no config/studies/{paper}.yaml; known are {known}"
+        else:
+            continue
+        raise PerigeeError(f"config/config.yaml: key 'papers' names '{paper}', {problem}.")
 
 
 def plans_at_all_scales(configuration: Path, results: Path | None) -> tuple[list[Plan], Path]:
@@ -282,24 +302,26 @@ class _Planner:
         self._datasets: dict[str, PlannedDataset] = {}
 
     def figure(self, request: FigureRequest, scale: str, at_paper: FigureRequest) -> PlannedFigure:
-        if not (NOTEBOOKS / f"{request.key}.py").is_file():
+        notebook = NOTEBOOKS / f"{template(request.key)}.py"
+        if not notebook.is_file():
             raise PerigeeError(
                 f"config/studies/{request.paper}.yaml: figure '{request.name}' has no notebook; "
-                f"write workflow/notebooks/{request.key}.py or remove the figure."
+                f"write {shown(notebook)} or remove the figure."
             )
-        if not (CAPTIONS / f"{request.key}.rst").is_file():
+        caption = CAPTIONS / f"{template(request.key)}.rst"
+        if not caption.is_file():
             raise PerigeeError(
                 f"config/studies/{request.paper}.yaml: figure '{request.name}' has no caption; "
-                f"write workflow/report/{request.key}.rst or remove the figure."
+                f"write {shown(caption)} or remove the figure."
             )
         tables = {table.name: self.table(request.key, table) for table in request.tables}
-        stamp = {
-            "scale": scale,
-            "source": request.citation,
-            "deviations": deviations(request.settings, at_paper.settings),
-        }
+        stamp: dict[str, Any] = {"scale": scale, "source": request.citation}
+        if request.is_own:
+            stamp["source"] = f"{request.name}: {request.title}"
+        else:
+            stamp["deviations"] = deviations(request.settings, at_paper.settings)
         digests = {name: table.identity.digest for name, table in tables.items()}
-        identity = figure_identity(request.key, stamp, digests)
+        identity = figure_identity(request.key, stamp, digests, request.parameters)
         return PlannedFigure(identity, request, stamp, tables, self.claims(request, tables))
 
     def claims(

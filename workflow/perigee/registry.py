@@ -40,9 +40,9 @@ def text(default: Any = REQUIRED) -> Schema:
     return _parameter({"type": "string"}, default)
 
 
-def choice(*values: str) -> Schema:
+def choice(*values: str, default: Any = REQUIRED) -> Schema:
     """One of several texts."""
-    return {"enum": list(values)}
+    return _parameter({"enum": list(values)}, default)
 
 
 def mapping(default: Any = REQUIRED) -> Schema:
@@ -182,7 +182,10 @@ REGISTRY: dict[str, dict[str, Registration]] = {
         "one_period": _reading_runs(
             "analysis.one_period:tabulate", smoothing_epochs=integer(minimum=1)
         ),
-        "period_statistics": _reading_runs("analysis.period_statistics:tabulate"),
+        "period_statistics": _reading_runs(
+            "analysis.period_statistics:tabulate",
+            near_zero=choice("train_loss", "train_error", default="train_loss"),
+        ),
         "run_metrics": _reading_runs("analysis.run_metrics:tabulate"),
         "scale_invariant_steps": _block(
             "analysis.scale_invariant_steps:tabulate",

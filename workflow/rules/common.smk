@@ -68,14 +68,14 @@ layout = Layout(plan, RESULTS)
 
 if workflow.is_main_process:
     warning = retraining_warning(
-        plan, Path(layout.store), settings["warn_retraining_hours"]
+        layout.reported, Path(layout.store), settings["warn_retraining_hours"]
     )
     if warning:
         print(f"Warning: {warning}", file=sys.stderr)
 
 NAMED = {
-    "everything": list(plan.figures),
-    "all_figures": list(plan.figures),
+    "everything": list(layout.reported.figures),
+    "all_figures": list(plan.of_papers.figures),
     **{p: [f.request.key for f in plan.paper(p)] for p in settings["papers"]},
     **{key: [key] for key in plan.figures},
 }
@@ -93,14 +93,14 @@ def published(name):
 
 
 def figures_to_plan():
-    """Of the targets named beside `plan`; all figures if there is none."""
+    """Of the targets named beside `plan`; those of `everything` if there is none."""
     beside = sorted(set(workflow.dag_settings.targets) - {"plan"})
     unknown = [name for name in beside if name not in NAMED]
     if unknown:
         sys.exit(
             f"Error: 'plan' cannot plan '{unknown[0]}'; name figures or papers beside it."
         )
-    return [key for name in beside for key in NAMED[name]]
+    return [key for name in beside or ["everything"] for key in NAMED[name]]
 
 
 onerror:

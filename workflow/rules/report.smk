@@ -33,12 +33,13 @@ rule write_pages:
         CONDA
     params:
         options=PLAN_OPTIONS,
+        figures=[f"--figure={key}" for key in layout.reported.figures],
         claims=layout.claims_csv,
         out=subpath(output[0], parent=True),
     message:
         "write_pages"
     shell:
-        "python workflow/scripts/write_pages.py {params.options} --claims {params.claims:q}"
+        "python workflow/scripts/write_pages.py {params.options} {params.figures} --claims {params.claims:q}"
         " --out {params.out:q} --log {log:q}"
 
 

@@ -7,7 +7,7 @@ import typer
 
 from perigee.cli import Digest, LogFile, program, read_spec, require_digest
 from perigee.identity.products import figure_identity
-from perigee.paths import NOTEBOOKS
+from perigee.paths import NOTEBOOKS, template
 from perigee.plotting.notebook import execute_notebook
 from perigee.store.provenance import read_product
 from perigee.store.tables import TABLE
@@ -18,7 +18,12 @@ from perigee.store.writing import product_writer
 def main(
     spec: Annotated[
         str,
-        typer.Option(help="JSON, or its file: key, stamp, and the folder of each table by name."),
+        typer.Option(
+            help=(
+                "JSON, or its file: key, stamp, the folder of each table by name, and the "
+                "notebook's further parameters, if it has any."
+            )
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder that gets figure.pdf, .png, .csv, .ipynb.")],
     digest: Digest = None,
@@ -29,18 +34,19 @@ def main(
     If the notebook fails, it is kept as far as it came beside the log.
     """
     given = read_spec(spec, "key", "stamp", "tables")
-    key, stamp = given["key"], given["stamp"]
+    key, stamp, parameters = given["key"], given["stamp"], given.get("parameters")
     tables = {name: Path(folder) for name, folder in given["tables"].items()}
     digests = {name: read_product(folder, [TABLE]).digest for name, folder in tables.items()}
-    identity = figure_identity(key, stamp, digests)
+    identity = figure_identity(key, stamp, digests, parameters)
     require_digest(identity, digest)
     with product_writer(out, identity) as product:
         execute_notebook(
-            NOTEBOOKS / f"{key}.py",
+            NOTEBOOKS / f"{template(key)}.py",
             folder=product.aside,
             tables={name: folder / TABLE for name, folder in tables.items()},
             stamp=stamp,
             failed_copy=(log or out / "log").with_suffix(".ipynb"),
+            further=parameters,
         )
 
 

@@ -1,13 +1,11 @@
 """Show what would be trained, and what that would cost; nothing is made."""
 
 from collections.abc import Iterable
-from typing import Annotated
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
-from perigee.cli import Papers, Results, Scale, program
+from perigee.cli import Figures, Papers, Results, Scale, program
 from perigee.forecast import Training, predictions_to_make, runs_to_train, trainings
 from perigee.plan import plan_of_options
 from perigee.store.costs import read_records, total
@@ -18,9 +16,7 @@ def main(
     scale: Scale = None,
     papers: Papers = None,
     results: Results = None,
-    figures: Annotated[
-        list[str] | None, typer.Option("--figure", help="Plan only this figure; may be repeated.")
-    ] = None,
+    figures: Figures = None,
 ) -> None:
     """Show what would be trained, and what that would cost; nothing is made.
 
@@ -28,7 +24,7 @@ def main(
     from the provenance of finished runs of the same network, data and batch size in the store.
     """
     plan, store = plan_of_options(scale, papers, results)
-    plan = plan.of_figures(figures or list(plan.figures))
+    plan = plan.of_figures(figures) if figures else plan.of_papers
     costs = trainings(plan, store, runs_to_train(plan, store), read_records(store))
     table = Table(title=f"To be trained at {plan.scale} scale")
     for column in ("figure", "runs", "epochs", "steps", "device hours", "disk, MB"):

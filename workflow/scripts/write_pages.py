@@ -6,7 +6,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from perigee.cli import LogFile, Papers, Results, Scale, program
+from perigee.cli import Figures, LogFile, Papers, Results, Scale, program
 from perigee.plan import plan_of_options
 from perigee.reporting.pages import claims_page, provenance_page
 from perigee.reporting.version import PAGES, pages_version
@@ -21,6 +21,7 @@ def main(
     scale: Scale = None,
     papers: Papers = None,
     results: Results = None,
+    figures: Figures = None,
     log: LogFile = None,
 ) -> None:
     """Write the pages of the report that stand beside the figures.
@@ -28,6 +29,7 @@ def main(
     Options that are not given are taken from config/config.yaml.
     """
     plan, store = plan_of_options(scale, papers, results)
+    plan = plan.of_figures(figures) if figures else plan.of_papers
     judged = pd.read_csv(claims, dtype=str, keep_default_na=False)
     texts = (claims_page(judged, plan.scale), provenance_page(plan, store))
     publication = Publication(out, "pages", PAGES)

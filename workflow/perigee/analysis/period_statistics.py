@@ -10,14 +10,19 @@ import pandas as pd
 
 from perigee.analysis.inputs import RunInput
 from perigee.analysis.periods import (
+    LOW_ERROR,
+    LOW_LOSS,
     consistent_from,
     count_loss_spikes,
     find_destabilisations,
     find_periods,
 )
 
+NEAR_ZERO = {"train_loss": LOW_LOSS, "train_error": LOW_ERROR}
+"""Columns that can tell phase B, with the largest median there."""
 
-def tabulate(runs: Sequence[RunInput]) -> pd.DataFrame:
+
+def tabulate(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
     """A row a run; see `perigee.analysis.periods` for destabilisations, stages and spikes.
 
     Columns: ``run`` (its place in the sweep, from 0), the swept values by their dotted keys,
@@ -28,27 +33,34 @@ def tabulate(runs: Sequence[RunInput]) -> pd.DataFrame:
     ``loss_spikes``, ``lowest_train_loss``, ``late_train_loss`` (median of the last half),
     ``lowest_test_error``, ``late_test_error`` (median of the last tenth). NaN where there is
     nothing to measure.
+
+    Args:
+        runs: finished ones.
+        near_zero: a key of `NEAR_ZERO`, whose column tells phase B.
     """
     rows = []
     for position, run in enumerate(runs):
         metrics = pd.read_parquet(run.folder / "metrics.parquet")
         labels = {"run": position, **run.labels(), "stopped": run.stopped}
-        rows.append(labels | statistics_of(metrics))
+        rows.append(labels | statistics_of(metrics, near_zero))
     return pd.DataFrame(rows)
 
 
-def statistics_of(metrics: pd.DataFrame) -> dict[str, Any]:
+def statistics_of(metrics: pd.DataFrame, near_zero: str = "train_loss") -> dict[str, Any]:
     """The statistics of one run, by their columns' names; see `tabulate`.
 
     Args:
-        metrics: columns ``epoch``, ``train_loss``, ``test_error`` and ``weight_norm``, a row an
-            epoch.
+        metrics: columns ``epoch``, ``train_loss``, ``test_error``, ``weight_norm`` and that which
+            tells phase B, a row an epoch.
+        near_zero: as of `tabulate`.
     """
     epochs = metrics["epoch"].to_numpy()
     loss, norm, error = (
         metrics[name].to_numpy(dtype=float) for name in ("train_loss", "weight_norm", "test_error")
     )
-    found = find_destabilisations(loss, norm)
+    found = find_destabilisations(
+        metrics[near_zero].to_numpy(dtype=float), norm, NEAR_ZERO[near_zero]
+    )
     onsets = np.array([one.norm_onset for one in found], dtype=int)
     warm_up = consistent_from(found, norm)
     lengths = [period.end - period.start for period in find_periods(found[warm_up:])]

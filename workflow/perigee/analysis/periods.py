@@ -32,6 +32,10 @@ RISE = 1.05
 LOW_LOSS = 0.05
 """Near zero: the largest median train loss of a falling phase that counts as B."""
 
+LOW_ERROR = 0.01
+"""Likewise of the median train error, where the loss cannot tell: its least value may be above 0,
+as with smoothed labels."""
+
 HIGH_LOSS = 2 * LOW_LOSS
 """The least train loss that counts as a spike after one of at most `LOW_LOSS`."""
 
@@ -78,21 +82,24 @@ class Period:
 
 
 def find_destabilisations(
-    loss: Sequence[float] | Floats, weight_norm: Sequence[float] | Floats
+    loss: Sequence[float] | Floats,
+    weight_norm: Sequence[float] | Floats,
+    near_zero: float = LOW_LOSS,
 ) -> list[Destabilisation]:
     """All destabilisations of a run, in order.
 
     Args:
-        loss: train loss, a value an epoch or a smoothed one a step; what follows a value that is
-            not finite is left out.
+        loss: train loss, a value an epoch or a smoothed one a step, or train error; what follows a
+            value that is not finite is left out.
         weight_norm: rho at the same times.
+        near_zero: the largest median of a falling phase that counts as B.
     """
     loss, log_norm = _finite_part(np.asarray(loss, float), np.asarray(weight_norm, float))
     minima, maxima = _turning_points(log_norm)
     found = []
     fall_from = 0
     for norm_onset, norm_peak in zip(minima, maxima, strict=True):
-        if np.median(loss[fall_from : norm_onset + 1]) <= LOW_LOSS:
+        if np.median(loss[fall_from : norm_onset + 1]) <= near_zero:
             loss_peak = norm_onset + int(np.argmax(loss[norm_onset : norm_peak + 1]))
             before_peak = loss[fall_from : loss_peak + 1]
             low = before_peak <= ONSET * before_peak.min()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from perigee.configuration.scales import at_scale
 from perigee.configuration.validation import read_schema, validated, validated_component
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import canonical_json
-from perigee.paths import shown
+from perigee.paths import STUDY, shown
 from perigee.registry import registration
 from perigee.spec import COMPONENT_FIELDS, Claim, Component, RunSpec
 
@@ -59,6 +59,7 @@ class FigureRequest:
         tables: what the notebook reads.
         settings: every value in effect, by dotted key, to be compared with another scale's.
         claims: what the paper says of the figure.
+        parameters: of its notebook, beside tables, folder and stamp.
     """
 
     paper: str
@@ -68,11 +69,17 @@ class FigureRequest:
     tables: tuple[TableRequest, ...]
     settings: Mapping[str, Any]
     claims: tuple[Claim, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
         """The name outsiders use: <paper>_<figure>."""
         return f"{self.paper}_{self.name}"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it shows a sweep of one's own, and so no paper's figure."""
+        return self.paper == STUDY
 
 
 def read_study(path: Path, scale: str) -> list[FigureRequest]:
@@ -91,7 +98,7 @@ def read_study(path: Path, scale: str) -> list[FigureRequest]:
 def study_at(document: Mapping[str, Any], path: Path, scale: str) -> list[FigureRequest]:
     """All figures of a study file that was read, at one scale; see `read_study`."""
     file = shown(path)
-    whole = _with_parents(at_scale(document, scale, file), file)
+    whole = with_parents(at_scale(document, scale, file), file)
     study = validated(whole, read_schema("study"), file)
     if study["study"] != path.stem:
         raise PerigeeError(
@@ -101,7 +108,7 @@ def study_at(document: Mapping[str, Any], path: Path, scale: str) -> list[Figure
     return [_figure(study, name, scale, file) for name in study["figures"]]
 
 
-def _with_parents(document: dict[str, Any], file: str) -> dict[str, Any]:
+def with_parents(document: dict[str, Any], file: str) -> dict[str, Any]:
     """The document with the parents of forked runs written out.
 
     A run with the key ``parent`` names another entry of ``runs`` there, and has all values of that
@@ -146,7 +153,7 @@ def _figure(study: Mapping[str, Any], name: str, scale: str, file: str) -> Figur
         for position, sweep in enumerate(table.get("runs", [])):
             where = f"{key}.runs[{position}]"
             base = _base_run(study, sweep, where, file)
-            expanded = list(_expanded(base, sweep, where, file))
+            expanded = list(expanded_runs(base, sweep, where, file))
             requests.extend(expanded)
             _require_checkpoints_as_needed(analysis, "keep_every" in sweep, file, where)
             settings |= _flattened(_in_effect(expanded), f"{table_name}.runs{position}")
@@ -160,16 +167,37 @@ def _figure(study: Mapping[str, Any], name: str, scale: str, file: str) -> Figur
         citation=study["citation"],
         tables=tuple(tables),
         settings=settings,
-        claims=tuple(_claims(study, name, tables, scale, file)),
+        claims=tuple(
+            claims_of(
+                figure["claims"], tables, study["citation"], f"figures.{name}.claims", scale, file
+            )
+        ),
     )
 
 
-def _claims(
-    study: Mapping[str, Any], figure: str, tables: Sequence[TableRequest], scale: str, file: str
+def claims_of(
+    claims: Mapping[str, Any],
+    tables: Sequence[TableRequest],
+    citation: str,
+    where: str,
+    scale: str,
+    file: str,
 ) -> Iterator[Claim]:
+    """A figure's claims, checked against its tables.
+
+    Args:
+        claims: as in a study file, by name.
+        tables: of the figure.
+        citation: whose claims they are, shortly.
+        where, file: where they stand, for messages.
+        scale: at hand.
+
+    Raises:
+        PerigeeError: a claim names a wrong table or quantity.
+    """
     known = {table.name: table for table in tables}
-    for name, claim in study["figures"][figure]["claims"].items():
-        key = f"figures.{figure}.claims.{name}"
+    for name, claim in claims.items():
+        key = f"{where}.{name}"
         quantity = validated_component("quantity", claim["quantity"], file, f"{key}.quantity")
         if claim["table"] not in known:
             raise PerigeeError(
@@ -185,7 +213,7 @@ def _claims(
         yield Claim(
             name=name,
             says=claim["says"],
-            source=f"{study['citation']}, {claim['place']}",
+            source=f"{citation}, {claim['place']}",
             table=claim["table"],
             quantity=quantity,
             relation=relation,
@@ -255,12 +283,12 @@ def _base_run(
         )
     base: dict[str, Any] = copy.deepcopy(known[sweep["base"]])
     for dotted, value in sweep.get("set", {}).items():
-        _set(base, dotted, value, f"{where}.set", file)
+        set_value(base, dotted, value, f"{where}.set", file)
     return base
 
 
-def _expanded(
-    base: dict[str, Any], sweep: Mapping[str, Any], where: str, file: str
+def expanded_runs(
+    base: Mapping[str, Any], sweep: Mapping[str, Any], where: str, file: str
 ) -> Iterator[RunRequest]:
     """One request for every combination of the swept values; equal ones are given once.
 
@@ -271,16 +299,30 @@ def _expanded(
     label = {"label": sweep["label"]} if "label" in sweep else {}
     seen: set[str] = set()
     for values in itertools.product(*swept.values()):
-        run = copy.deepcopy(base)
+        run = copy.deepcopy(dict(base))
         for dotted, value in zip(swept, values, strict=True):
-            _set(run, dotted, value, f"{where}.sweep", file)
+            set_value(run, dotted, value, f"{where}.sweep".removeprefix("."), file)
         spec = resolved_run(run, where, file)
         plain = spec.to_dict()
         meaning = canonical_json(plain)
         if meaning not in seen:
             seen.add(meaning)
-            values_of = {key: _get(plain, key) for key in swept}
+            values_of = {key: _get({"parent": None, **plain}, key) for key in swept}
             yield RunRequest(spec, sweep["epochs"], label | values_of, sweep.get("keep_every"))
+
+
+def with_defaults(run: Mapping[str, Any], where: str, file: str) -> dict[str, Any]:
+    """A run with the blocks that it leaves out, so that a sweep can reach into them.
+
+    Args:
+        run, where, file: as of `resolved_run`.
+
+    Raises:
+        PerigeeError: a key is wrong; parameters of blocks are not looked at.
+    """
+    run = dict(run)
+    parent = {"parent": run.pop("parent")} if "parent" in run else {}
+    return {**validated(run, _run_schema(), file, where), **parent}
 
 
 def resolved_run(run: Mapping[str, Any], where: str, file: str) -> RunSpec:
@@ -297,15 +339,15 @@ def resolved_run(run: Mapping[str, Any], where: str, file: str) -> RunSpec:
     parent = run.pop("parent", None)
     checked = validated(run, _run_schema(), file, where)
     components = {
-        kind: validated_component(kind, checked[kind], file, f"{where}.{kind}").to_dict()
+        kind: validated_component(
+            kind, checked[kind], file, f"{where}.{kind}".removeprefix(".")
+        ).to_dict()
         for kind in COMPONENT_FIELDS
     }
     return RunSpec.from_dict(checked | components | _resolved_parent(parent, run, where, file))
 
 
-def _resolved_parent(
-    parent: Mapping[str, Any] | None, run: Mapping[str, Any], where: str, file: str
-) -> dict[str, Any]:
+def _resolved_parent(parent: Any, run: Mapping[str, Any], where: str, file: str) -> dict[str, Any]:
     """The key ``parent`` of a forked run, checked; nothing for one that is not forked.
 
     A checkpoint fits only a network of the same shape with the same frozen head on the same data,
@@ -313,7 +355,11 @@ def _resolved_parent(
     """
     if parent is None:
         return {}
-    key = f"{where}.parent"
+    key = f"{where}.parent".removeprefix(".")
+    schema = _run_schema()
+    parent = validated(
+        parent, {**schema["properties"]["parent"], "$defs": schema["$defs"]}, file, key
+    )
     shared = {name: run[name] for name in ("dataset", "model", "seed")}
     resolved = resolved_run({**parent["run"], **shared}, f"{key}.run", file)
     at = validated_component("fork", parent["at"], file, f"{key}.at")
@@ -334,7 +380,12 @@ def _run_schema() -> dict[str, Any]:
     return {**run, "properties": properties, "$defs": schema["$defs"]}
 
 
-def _set(run: dict[str, Any], dotted: str, value: Any, where: str, file: str) -> None:
+def set_value(run: dict[str, Any], dotted: str, value: Any, where: str, file: str) -> None:
+    """Put a value in its place in a run, by dotted key.
+
+    Raises:
+        PerigeeError: the key leads nowhere; the message says that it stands in ``where``.
+    """
     *parents, last = dotted.split(".")
     for parent in parents:
         if not isinstance(run.get(parent), dict):

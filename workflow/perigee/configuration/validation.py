@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -84,7 +84,7 @@ def _checked_component(kind: str, value: Mapping[str, Any], file: str, key: str)
     if name not in known:
         raise PerigeeError(
             f"{file}: key '{key}.name' is '{name}', which is no {KINDS.get(kind, kind)}; "
-            f"{_suggestion(str(name), known)}."
+            f"{suggestion(str(name), known)}."
         )
     properties = known[name].parameters
     schema = {
@@ -150,7 +150,7 @@ def _sentence(error: jsonschema.ValidationError, key: str) -> str:
     if kind == "additionalProperties":
         known = schema.get("properties", {})
         unknown = next(name for name in value if name not in known)
-        return f"unknown key '{unknown}'{inside}; {_suggestion(unknown, known)}."
+        return f"unknown key '{unknown}'{inside}; {suggestion(unknown, known)}."
     if kind == "required":
         missing = next(name for name in limit if name not in value)
         return f"key '{missing}'{inside} is missing; add it."
@@ -167,7 +167,7 @@ def _sentence(error: jsonschema.ValidationError, key: str) -> str:
         wanted = wanted.replace("object", "mapping").replace("array", "list")
         return f"key '{key}' is {shown}; it must be of type {wanted}."
     if kind == "enum":
-        return f"key '{key}' is {shown}; {_suggestion(str(value), limit)}."
+        return f"key '{key}' is {shown}; {suggestion(str(value), limit)}."
     if kind in ("minItems", "minProperties", "maxItems"):
         if not value:
             return f"key '{key}' is empty; give at least one entry."
@@ -177,7 +177,8 @@ def _sentence(error: jsonschema.ValidationError, key: str) -> str:
     return f"key '{key}' is {shown}: {error.message}; change it."
 
 
-def _suggestion(name: str, known: Any) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What a misspelt name may have been meant to be, and all that are known."""
     names = sorted(map(str, known))
     near = difflib.get_close_matches(name, names, n=1)
     listed = f"known are {', '.join(names)}" if names else "none is known here"

@@ -16,7 +16,7 @@ from typing import Any
 from perigee.identity.canonical import digest
 from perigee.identity.code import code_digest, module_digests
 from perigee.identity.equivalences import counting_code
-from perigee.paths import NOTEBOOKS, SCRIPTS
+from perigee.paths import NOTEBOOKS, SCRIPTS, template
 from perigee.registry import Registration, registration
 from perigee.spec import COMPONENT_FIELDS, Claim, Component, RunSpec
 
@@ -113,22 +113,31 @@ def table_identity(name: str, analysis: Component, runs: Sequence[Mapping[str, A
     return _identity("table", name, analysis.to_dict(), code, {"runs": list(runs)})
 
 
-def figure_identity(key: str, stamp: Mapping[str, Any], tables: Mapping[str, str]) -> Identity:
+def figure_identity(
+    key: str,
+    stamp: Mapping[str, Any],
+    tables: Mapping[str, str],
+    parameters: Mapping[str, Any] | None = None,
+) -> Identity:
     """A figure.
 
     Args:
-        key: <paper>_<figure>; its notebook is workflow/notebooks/<key>.py.
+        key: <paper>_<figure>, whose notebook is workflow/notebooks/<key>.py, or study_<name>.
         stamp: what is printed below it.
         tables: digests of the tables it draws, by name.
+        parameters: of the notebook, beside these.
     """
-    notebook = NOTEBOOKS / f"{key}.py"
+    notebook = NOTEBOOKS / f"{template(key)}.py"
     text = hashlib.sha256(notebook.read_bytes()).hexdigest()  # its prose is part of the product
     program = SCRIPTS / "draw_figure.py"
     code = _Code(
         digest([code_digest(notebook), text, code_digest(program)]),
         {**module_digests(notebook), **module_digests(program)},
     )
-    return _identity("figure", key, {"key": key, "stamp": dict(stamp)}, code, {"tables": tables})
+    spec = {"key": key, "stamp": dict(stamp)}
+    if parameters:
+        spec["parameters"] = dict(parameters)
+    return _identity("figure", key, spec, code, {"tables": tables})
 
 
 def claims_identity(key: str, claims: Sequence[Claim], tables: Mapping[str, str]) -> Identity:

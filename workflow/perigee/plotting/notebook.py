@@ -25,6 +25,7 @@ def execute_notebook(
     tables: Mapping[str, Path],
     stamp: Mapping[str, Any],
     failed_copy: Path,
+    further: Mapping[str, Any] | None = None,
 ) -> None:
     """Run a template with papermill; it writes the figure, its executed copy goes beside that.
 
@@ -34,6 +35,7 @@ def execute_notebook(
         tables: the tables' files by name.
         stamp: what is printed below the figure.
         failed_copy: where the half-executed notebook is kept if a cell fails.
+        further: parameters of the notebook beside these.
 
     Raises:
         PerigeeError: a cell failed, or did not write one of the outputs.
@@ -45,6 +47,7 @@ def execute_notebook(
         "tables": {name: str(path) for name, path in tables.items()},
         "folder": str(folder),
         "stamp": dict(stamp),
+        **(further or {}),
     }
     try:
         papermill.execute_notebook(

@@ -16,10 +16,13 @@ STAMP_CHARACTERS_PER_INCH = 17
 
 
 def stamp_text(stamp: Mapping[str, Any]) -> str:
-    """One line in words: source, scale, and what differs from the paper."""
+    """One line in words: source, scale, and, of a paper's figure, what differs from the paper."""
+    line = f"{stamp['source']} · {stamp['scale']} scale"
+    if "deviations" not in stamp:
+        return line
     deviations = "; ".join(stamp["deviations"])
     ending = f"differs from the paper in: {deviations}" if deviations else "same at paper scale"
-    return f"{stamp['source']} · {stamp['scale']} scale · {ending}"
+    return f"{line} · {ending}"
 
 
 def save_figure(
@@ -31,7 +34,7 @@ def save_figure(
         figure: with a free margin for its ``supxlabel``, which becomes the stamp.
         plotted: the numbers that the figure shows.
         folder: where the files go.
-        stamp: scale, source and deviations.
+        stamp: scale, source and, of a paper's figure, deviations.
     """
     width = int(figure.get_figwidth() * STAMP_CHARACTERS_PER_INCH)
     text = textwrap.fill(stamp_text(stamp), width)

@@ -70,11 +70,27 @@ def in_words(value: Any) -> str:
     """A swept value for a legend: numbers shortly, blocks by name and parameters."""
     if isinstance(value, str) and value.startswith("{"):
         block = json.loads(value)
-        name = [str(block.pop("name"))] if "name" in block else []
+        name = [in_words(block.pop("name"))] if "name" in block else []
         return ", ".join([*name, *(f"{in_words(k)} {in_words(v)}" for k, v in block.items())])
     if _is_number(value):
         return f"{value:g}"
     return str(value).replace("_", " ")
+
+
+def labels_of(values: Iterable[Any]) -> dict[Hashable, str]:
+    """Of each value a label that tells it from the others; of blocks, only what differs."""
+    distinct = list(dict.fromkeys(values))
+    if not all(isinstance(value, str) and value.startswith("{") for value in distinct):
+        return {value: in_words(value) for value in distinct}
+    blocks = [json.loads(value) for value in distinct]
+    if len({block.get("name") for block in blocks}) == len(blocks):
+        return {v: in_words(b["name"]) for v, b in zip(distinct, blocks, strict=True)}
+    keys = sorted({key for block in blocks for key in block})
+    differing = [key for key in keys if len({repr(block.get(key)) for block in blocks}) > 1]
+    return {
+        value: in_words(json.dumps({key: block[key] for key in differing if key in block}))
+        for value, block in zip(distinct, blocks, strict=True)
+    }
 
 
 def key_in_words(key: str) -> str:

@@ -1,0 +1,465 @@
+"""A short study file becomes a figure, its tables and its runs; a wrong one is refused."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import yaml
+
+from perigee.configuration.reading import read_yaml
+from perigee.configuration.scales import SCALES
+from perigee.configuration.studies import FigureRequest
+from perigee.configuration.sweeps import figures_at, is_sweep
+from perigee.errors import PerigeeError
+from perigee.layout import Layout
+from perigee.paths import STUDIES
+from perigee.plan import Plan, make_plan, references
+from perigee.store.figures import published_names
+
+MINE: dict[str, Any] = {
+    "study": "mine",
+    "question": "Does weight decay matter?",
+    "base": {"study": "periodic", "run": "si_convnet"},
+    "epochs": {"smoke": 2, "laptop": 30, "paper": 100},
+    "sweep": {"seed": [1, 0], "optimiser.weight_decay": [0.1, 0.001]},
+}
+CLAIM = {
+    "says": "It does.",
+    "table": "periods",
+    "quantity": {
+        "name": "column_ratio",
+        "column": "destabilisations",
+        "statistic": "first",
+        "over": {"optimiser.weight_decay": 0.1},
+        "under": {"optimiser.weight_decay": 0.001},
+    },
+    "expected": {"greater_than": 1},
+}
+NUMBERS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+PAPERS = ["periodic", "regimes"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Stands in for config/studies/: the papers' files."""
+    for paper in PAPERS:
+        (tmp_path / f"{paper}.yaml").write_text((STUDIES / f"{paper}.yaml").read_text())
+    return tmp_path
+
+
+def request(document: dict[str, Any], scale: str = "smoke", name: str = "mine") -> FigureRequest:
+    documents = {"periodic": read_yaml(STUDIES / "periodic.yaml"), name: document}
+    (figure,) = figures_at(STUDIES / f"{name}.yaml", scale, documents)
+    return figure
+
+
+def plan_with(folder: Path, document: dict[str, Any], scale: str = "smoke") -> Plan:
+    (folder / f"{document['study']}.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    with mock.patch("perigee.plan.STUDIES", folder):
+        return make_plan(PAPERS, scale)
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """The file with other keys; what is None is left out."""
+    document = {**copy.deepcopy(MINE), **changes}
+    return {key: value for key, value in document.items() if value is not None}
+
+
+# What it becomes
+
+
+@pytest.mark.parametrize(("scale", "epochs"), [("smoke", 2), ("laptop", 30), ("paper", 100)])
+def test_it_has_all_combinations_of_the_swept_values(scale: str, epochs: int) -> None:
+    figure = request(MINE, scale)
+    assert figure.key == "study_mine"
+    assert [table.name for table in figure.tables] == ["runs", "periods"]
+    assert [table.analysis.name for table in figure.tables] == ["run_metrics", "period_statistics"]
+    for table in figure.tables:
+        found = [(run.swept["optimiser.weight_decay"], run.swept["seed"]) for run in table.runs]
+        assert sorted(found) == [(0.001, 0), (0.001, 1), (0.1, 0), (0.1, 1)]
+        for run in table.runs:
+            assert run.epochs == epochs
+            assert (
+                run.spec.optimiser.parameters["weight_decay"]
+                == (run.swept["optimiser.weight_decay"])
+            )
+            assert run.spec.seed == run.swept["seed"]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_all_else_is_the_base_run_at_the_scale(scale: str) -> None:
+    documents = {"periodic": read_yaml(STUDIES / "periodic.yaml")}
+    (fig3,) = (
+        figure
+        for figure in figures_at(STUDIES / "periodic.yaml", scale, documents)
+        if figure.name == "fig3"
+    )
+    base = fig3.tables[0].runs[0].spec
+    rate = base.optimiser.parameters["learning_rate"]
+    decay = base.optimiser.parameters["weight_decay"]
+    sweep = {"optimiser.weight_decay": [decay]}
+    (run,) = (
+        request(changed(sweep=sweep, set={"optimiser.learning_rate": rate}), scale).tables[0].runs
+    )
+    assert run.spec == base
+
+
+def test_the_same_run_of_a_paper_is_not_trained_twice(folder: Path) -> None:
+    document = changed(
+        set={"optimiser.learning_rate": 0.3},
+        epochs=4,
+        sweep={"optimiser.weight_decay": [0.01, 0.02], "seed": [0]},
+    )
+    papers = set(make_plan(PAPERS, "smoke").runs)
+    assert len(set(plan_with(folder, document).runs) - papers) == 1
+
+
+def test_a_run_may_be_written_out() -> None:
+    run = read_yaml(STUDIES / "periodic.yaml")["runs"]["si_convnet"]
+    assert request(changed(base=None, run=run)).tables == request(MINE).tables
+
+
+def test_a_base_may_be_a_fork() -> None:
+    periodic = copy.deepcopy(read_yaml(STUDIES / "periodic.yaml"))
+    periodic["runs"]["fork"] = {
+        "parent": {"run": "si_convnet", "epochs": 3, "at": {"name": "at_epoch", "epoch": 2}},
+        "norm_control": {"name": "fixed"},
+    }
+    document = changed(
+        base={"study": "periodic", "run": "fork"}, sweep={"norm_control.norm": [1, 2]}
+    )
+    (figure,) = figures_at(STUDIES / "mine.yaml", "smoke", {"periodic": periodic, "mine": document})
+    runs = figure.tables[0].runs
+    assert [run.spec.norm_control.parameters["norm"] for run in runs] == [1, 2]
+    for run in runs:
+        assert run.spec.parent is not None
+        assert run.spec.parent.run == replace(
+            run.spec, parent=None, norm_control=run.spec.parent.run.norm_control
+        )
+
+
+def test_a_block_that_the_base_run_leaves_out_can_be_swept() -> None:
+    assert "loss" not in read_yaml(STUDIES / "periodic.yaml")["runs"]["si_convnet"]
+    sweep = {"loss.label_smoothing": [0.0, 0.5]}
+    runs = request(changed(sweep=sweep)).tables[0].runs
+    assert [run.spec.loss.parameters["label_smoothing"] for run in runs] == [0, 0.5]
+    assert runs[0].spec == request(changed(sweep={"batch_size": [128]})).tables[0].runs[0].spec
+
+
+@pytest.mark.parametrize(
+    ("sweep", "settings"),
+    [
+        ({"seed": [0], "model.width": [1, 2]}, ["model.width"]),
+        ({"seed": [0, 1]}, []),
+        (
+            {"model.width": [1, 2], "batch_size": [8, 9], "seed": [0]},
+            ["model.width", "batch_size"],
+        ),
+        (
+            {"batch_size": [8, 9], "model.width": [1, 2], "seed": [0]},
+            ["batch_size", "model.width"],
+        ),
+    ],
+)
+def test_the_notebook_is_told_what_to_draw(sweep: dict[str, Any], settings: list[str]) -> None:
+    panels = ["period_statistics", "train_error"]
+    figure = request(changed(sweep=sweep, panels=panels))
+    assert figure.parameters == {"panels": panels, "settings": settings}
+
+
+def test_what_is_drawn_is_part_of_the_figures_identity(folder: Path) -> None:
+    plans = [
+        plan_with(folder, changed(panels=panels))
+        for panels in (["train_loss"], ["train_loss", "test_error"])
+    ]
+    one, two = (plan.figures["study_mine"] for plan in plans)
+    assert one.identity.digest != two.identity.digest
+    assert one.folders[1:] == two.folders[1:]
+
+
+def test_five_panels_are_drawn_if_none_are_named() -> None:
+    assert request(MINE).parameters["panels"] == [
+        "train_loss",
+        "test_error",
+        "weight_norm",
+        "phase_diagram",
+        "period_statistics",
+    ]
+
+
+def test_a_claim_is_measured_on_its_tables() -> None:
+    figure = request(changed(claims={"it_matters": CLAIM}), "laptop")
+    (claim,) = figure.claims
+    assert (claim.name, claim.table, claim.relation, claim.bound, claim.testable) == (
+        "it_matters",
+        "periods",
+        "greater_than",
+        1,
+        True,
+    )
+    assert "config/studies/mine.yaml" in claim.source
+    with_place = changed(claims={"it_matters": {**CLAIM, "place": "my notes"}})
+    assert request(with_place).claims[0].source.endswith("my notes")
+
+
+def test_which_column_tells_phase_b_reaches_the_analysis() -> None:
+    for given, expected in (({}, "train_loss"), ({"near_zero": "train_error"}, "train_error")):
+        (_, periods) = request(changed(**given)).tables
+        assert periods.analysis.parameters == {"near_zero": expected}
+
+
+def test_similarity_reads_the_same_runs_with_checkpoints() -> None:
+    figure = request(changed(panels=["similarity"], keep_every=5))
+    plain, _, similarity = figure.tables
+    assert similarity.name == similarity.analysis.name == "similarity"
+    assert {run.keep_every for run in similarity.runs} == {5}
+    assert tuple(replace(run, keep_every=None) for run in similarity.runs) == plain.runs
+
+
+def test_similarity_needs_two_seeds() -> None:
+    sweep = {"seed": [3], "optimiser.weight_decay": [0.1, 0.2]}
+    with pytest.raises(PerigeeError, match="'similarity', which compares each run with one of an"):
+        request(changed(panels=["similarity"], sweep=sweep))
+
+
+# Its place in the plan
+
+
+def test_it_is_no_paper_and_has_no_deviations(folder: Path) -> None:
+    plan = plan_with(folder, MINE)
+    assert list(plan.figures)[-1] == "study_mine"
+    assert "study_mine" not in plan.of_papers.figures
+    assert plan.of_papers.figures == make_plan(PAPERS, "smoke").of_papers.figures
+    stamp = plan.figures["study_mine"].stamp
+    assert stamp == {"scale": "smoke", "source": "mine: Does weight decay matter?"}
+
+
+def test_the_store_keeps_its_products_whether_it_was_made_or_not(folder: Path) -> None:
+    plan = plan_with(folder, MINE)
+    own = plan.of_figures(["study_mine"])
+    needed = references([plan])
+    assert len(own.runs) == 4
+    for product in own.referenced_folders:
+        assert "study_mine" in needed[product]
+
+
+def test_it_is_reported_from_when_it_is_made(folder: Path) -> None:
+    plan = plan_with(folder, changed(claims={"it_matters": CLAIM}))
+    results = folder / "results"
+    own = plan.of_figures(["study_mine"])
+    before = Layout(plan, str(results))
+    assert list(before.reported.figures) == list(plan.of_papers.figures)
+    assert not [path for path in before.everything() if "mine" in path]
+    published = results / "smoke" / "figures"
+    published.mkdir(parents=True)
+    for name in published_names("study_mine"):
+        (published / name).touch()
+    after = Layout(plan, str(results))
+    assert list(after.reported.figures) == list(plan.figures)
+    assert {path for path in after.everything() if "study_mine" in path} >= {
+        f"{published}/{name}" for name in published_names("study_mine")
+    }
+    (claims,) = own.claims
+    assert f"{results}/store/{claims}" in after.claims_folders()
+    assert after.claims_version() != before.claims_version()
+    # Whether it is reported or not, it can be asked for.
+    assert before.published(["study_mine"])[:4] == after.published(["study_mine"])[:4]
+
+
+def test_two_are_independent(folder: Path) -> None:
+    first = plan_with(folder, MINE).figures["study_mine"]
+    both = plan_with(folder, {**changed(question="Another?"), "study": "other"})
+    assert both.figures["study_mine"] == first
+    assert both.figures["study_other"].tables["runs"].runs == first.tables["runs"].runs
+
+
+# What is refused
+
+
+def without(key: str) -> Callable[[dict[str, Any]], None]:
+    return lambda document: document.pop(key)
+
+
+def put(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def edit(document: dict[str, Any]) -> None:
+        *parents, last = path
+        for parent in parents:
+            document = document[parent]
+        document[last] = value
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        pytest.param(
+            put("pannels", value=["train_loss"]),
+            ["unknown key 'pannels'", "did you mean 'panels'?"],
+            id="unknown key",
+        ),
+        pytest.param(without("sweep"), ["key 'sweep'", "missing"], id="no sweep"),
+        pytest.param(without("question"), ["key 'question'", "missing"], id="no question"),
+        pytest.param(
+            put("study", value="yours"),
+            ["'study' is 'yours'", "the file is named 'mine'"],
+            id="another name",
+        ),
+        pytest.param(
+            put("panels", value=["train_los"]),
+            ["'panels[0]' is 'train_los'", "did you mean 'train_loss'?"],
+            id="unknown panel",
+        ),
+        pytest.param(put("panels", value=[]), ["'panels' is empty"], id="no panels"),
+        pytest.param(
+            put("near_zero", value="test_error"),
+            ["'near_zero' is 'test_error'", "train_error"],
+            id="unknown signal",
+        ),
+        pytest.param(
+            put("base", "run", value="si_convnett"),
+            ["'base.run' is 'si_convnett'", "config/studies/periodic.yaml", "'si_convnet'?"],
+            id="unknown base run",
+        ),
+        pytest.param(
+            put("base", "study", value="periodical"),
+            ["'base.study' is 'periodical'", "did you mean 'periodic'?"],
+            id="unknown base study",
+        ),
+        pytest.param(
+            put("base", "runs", value="x"), ["unknown key 'runs' in 'base'"], id="key of base"
+        ),
+        pytest.param(without("base"), ["key 'base' is missing", "'run'"], id="no base"),
+        pytest.param(
+            put("run", value=read_yaml(STUDIES / "periodic.yaml")["runs"]["si_convnet"]),
+            ["both 'base' and 'run' are given"],
+            id="two bases",
+        ),
+        pytest.param(
+            put("sweep", "optimizer.momentum", value=[0.9]),
+            ["'sweep.optimizer.momentum' leads nowhere"],
+            id="swept key that leads nowhere",
+        ),
+        pytest.param(
+            put("sweep", "optimiser.momentun", value=[0.9]),
+            ["unknown key 'momentun' in 'optimiser'", "did you mean 'momentum'?"],
+            id="swept key of no block",
+        ),
+        pytest.param(
+            put("sweep", "sed", value=[1]),
+            ["unknown key 'sed'", "did you mean 'seed'?"],
+            id="swept key of no run",
+        ),
+        pytest.param(
+            put("sweep", "optimiser.weight_decay", value=[-1]),
+            ["'optimiser.weight_decay' is -1", "at least 0"],
+            id="impossible value",
+        ),
+        pytest.param(
+            put("sweep", "seed", value=[]), ["'sweep.seed' is empty"], id="nothing to sweep"
+        ),
+        pytest.param(
+            put("set", value={"modell.width": 3}), ["'set.modell.width' leads nowhere"], id="set"
+        ),
+        pytest.param(
+            put("epochs", value={"smoke": 1}),
+            ["'epochs' has no value for the scale 'laptop'"],
+            id="a scale left out",
+        ),
+        pytest.param(put("epochs", value=0), ["'epochs' is 0", "at least 1"], id="no epochs"),
+        pytest.param(
+            put("claims", value={"it_matters": {**CLAIM, "table": "period"}}),
+            ["'claims.it_matters.table' is 'period'", "known are periods, runs"],
+            id="a claim on no table",
+        ),
+        pytest.param(
+            put("claims", value={"it_matters": {**CLAIM, "quantity": {"name": "column_ration"}}}),
+            ["'claims.it_matters.quantity.name'", "did you mean 'column_ratio'?"],
+            id="a claim on no quantity",
+        ),
+        pytest.param(put("claims", value=3), ["'claims' is 3", "mapping"], id="claims of no form"),
+        pytest.param(
+            put("sweep", value={"norm_control": [{"name": "free"}], "parent": [None, 3]}),
+            ["'parent' is 3", "mapping"],
+            id="swept parent of another form",
+        ),
+        pytest.param(
+            lambda document: document.update(
+                set={"norm_control.name": "fixed"}, sweep={"norm_control.norm": [None, 3]}
+            ),
+            ["'sweep.norm_control.norm' mixes numbers with other values"],
+            id="values that one column cannot hold",
+        ),
+        pytest.param(
+            put("sweep", "batch_size", value=[1, 2, 3, 4, 5]),
+            ["'sweep' has 5 combinations of batch_size", "4 apart beside optimiser.weight_decay"],
+            id="more than styles tell apart",
+        ),
+        pytest.param(
+            put(
+                "sweep",
+                value={
+                    "schedule": [{"name": "cosine", "horizon": horizon} for horizon in range(1, 8)]
+                },
+            ),
+            ["'sweep.schedule' has 7 values that are no numbers", "6 apart"],
+            id="more than colours tell apart",
+        ),
+    ],
+)
+def test_a_wrong_file_is_told_in_a_sentence(
+    folder: Path, edit: Callable[[dict[str, Any]], None], told: list[str]
+) -> None:
+    document = changed()
+    edit(document)
+    (folder / "mine.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    with mock.patch("perigee.plan.STUDIES", folder), pytest.raises(PerigeeError) as caught:
+        make_plan(PAPERS, "smoke")
+    sentence = str(caught.value)
+    assert "mine.yaml" in sentence
+    for part in told:
+        assert part in sentence, sentence
+
+
+def test_as_many_numbers_as_wanted_are_told_apart() -> None:
+    assert len(request(changed(sweep={"optimiser.momentum": NUMBERS})).tables[0].runs) == 7
+
+
+def test_a_sweep_is_no_paper(folder: Path) -> None:
+    plan_with(folder, MINE)
+    with (
+        mock.patch("perigee.plan.STUDIES", folder),
+        pytest.raises(PerigeeError, match=r"'mine', which is no paper .*'snakemake study_mine'"),
+    ):
+        make_plan([*PAPERS, "mine"], "smoke")
+
+
+def test_a_paper_may_not_be_named_study(folder: Path) -> None:
+    paper = read_yaml(folder / "regimes.yaml")
+    (folder / "study.yaml").write_text(yaml.safe_dump({**paper, "study": "study"}))
+    with (
+        mock.patch("perigee.plan.STUDIES", folder),
+        pytest.raises(PerigeeError, match="'study', a name that is kept"),
+    ):
+        make_plan(["study"], "smoke")
+
+
+def test_a_sweep_in_the_place_of_a_paper_is_told(folder: Path) -> None:
+    (folder / "periodic.yaml").write_text(yaml.safe_dump({**MINE, "study": "periodic"}))
+    with (
+        mock.patch("perigee.plan.STUDIES", folder),
+        pytest.raises(PerigeeError, match="'papers' names 'periodic', which is no paper"),
+    ):
+        make_plan(["periodic"], "smoke")
+
+
+def test_the_two_kinds_of_file_are_told_apart() -> None:
+    assert is_sweep(MINE)
+    for paper in PAPERS:
+        assert not is_sweep(read_yaml(STUDIES / f"{paper}.yaml"))
