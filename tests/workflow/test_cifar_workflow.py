@@ -10,6 +10,7 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
@@ -22,36 +23,85 @@ from matplotlib import image
 from safetensors.numpy import load_file
 from workspace import Workspace, sweep_of
 
-BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
-IMAGES_IN_A_BATCH = 40
+IMAGES_IN_A_FILE = 40
 WIDTH = 2
 EPOCHS = 2
 STEPS = EPOCHS * 2
 """200 training images are a mini-batch of 128 and one of 72."""
 
-ARCHIVE = "cifar-10-python.tar.gz"
+
+@dataclass(frozen=True)
+class Cifar:
+    """What torchvision knows of a data set's files.
+
+    Attributes:
+        name: of torchvision's class.
+        archive: what is downloaded.
+        folder: in the archive.
+        train, test, meta: files in it.
+        labels, label_names: keys in them.
+        classes: how many.
+    """
+
+    name: str
+    archive: str
+    folder: str
+    train: tuple[str, ...]
+    test: str
+    meta: str
+    labels: str
+    label_names: str
+    classes: int
 
 
-def write_archive(folder: Path) -> dict[str, str]:
+CIFAR_10 = Cifar(
+    name="CIFAR10",
+    archive="cifar-10-python.tar.gz",
+    folder="cifar-10-batches-py",
+    train=tuple(f"data_batch_{number}" for number in range(1, 6)),
+    test="test_batch",
+    meta="batches.meta",
+    labels="labels",
+    label_names="label_names",
+    classes=10,
+)
+CIFAR_100 = Cifar(
+    name="CIFAR100",
+    archive="cifar-100-python.tar.gz",
+    folder="cifar-100-python",
+    train=("train",),
+    test="test",
+    meta="meta",
+    labels="fine_labels",
+    label_names="fine_label_names",
+    classes=100,
+)
+ARCHIVE = CIFAR_10.archive
+
+
+def write_archive(folder: Path, cifar: Cifar = CIFAR_10) -> dict[str, str]:
     """Small files of the real format; the checksums of the archive and of all that is in it."""
     generator = np.random.default_rng(0)
+    images = {name: 5 * IMAGES_IN_A_FILE // len(cifar.train) for name in cifar.train}
     contents: dict[str, dict[str, Any]] = {
         name: {
-            "data": generator.integers(0, 256, (IMAGES_IN_A_BATCH, 3072), dtype=np.uint8),
-            "labels": generator.integers(0, 10, IMAGES_IN_A_BATCH).tolist(),
+            "data": generator.integers(0, 256, (count, 3072), dtype=np.uint8),
+            cifar.labels: [position % cifar.classes for position in range(count)],
         }
-        for name in BATCHES
+        for name, count in {**images, cifar.test: IMAGES_IN_A_FILE}.items()
     }
-    contents["batches.meta"] = {"label_names": [f"class {number}" for number in range(10)]}
+    contents[cifar.meta] = {
+        cifar.label_names: [f"class {number}" for number in range(cifar.classes)]
+    }
     checksums = {}
-    with tarfile.open(folder / ARCHIVE, "w:gz") as archive:
+    with tarfile.open(folder / cifar.archive, "w:gz") as archive:
         for name, content in contents.items():
             packed = pickle.dumps(content, protocol=2)
-            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member = tarfile.TarInfo(f"{cifar.folder}/{name}")
             member.size = len(packed)
             archive.addfile(member, io.BytesIO(packed))
             checksums[name] = hashlib.md5(packed).hexdigest()
-    checksums[ARCHIVE] = hashlib.md5((folder / ARCHIVE).read_bytes()).hexdigest()
+    checksums[cifar.archive] = hashlib.md5((folder / cifar.archive).read_bytes()).hexdigest()
     return checksums
 
 
@@ -67,16 +117,18 @@ def served(folder: Path) -> Iterator[str]:
         server.server_close()
 
 
-def expect_small_files(workspace: Workspace, address: str, checksums: dict[str, str]) -> None:
+def expect_small_files(
+    workspace: Workspace, address: str, checksums: dict[str, str], cifar: Cifar = CIFAR_10
+) -> None:
     """Give torchvision, in this workspace's jobs, the address and checksums of the small files."""
-    lists = [[name, checksums[name]] for name in BATCHES]
+    train, test = ([[n, checksums[n]] for n in names] for names in (cifar.train, [cifar.test]))
     with (workspace.root / "workflow/perigee/data/cifar.py").open("a") as module:
         module.write(
-            "\n\nfrom torchvision.datasets import CIFAR10 as Replaced\n"
-            f"Replaced.url = {f'{address}/{ARCHIVE}'!r}\n"
-            f"Replaced.tgz_md5 = {checksums[ARCHIVE]!r}\n"
-            f"Replaced.train_list, Replaced.test_list = {lists[:-1]!r}, {lists[-1:]!r}\n"
-            f"Replaced.meta = Replaced.meta | {{'md5': {checksums['batches.meta']!r}}}\n"
+            f"\n\nfrom torchvision.datasets import {cifar.name} as Replaced\n"
+            f"Replaced.url = {f'{address}/{cifar.archive}'!r}\n"
+            f"Replaced.tgz_md5 = {checksums[cifar.archive]!r}\n"
+            f"Replaced.train_list, Replaced.test_list = {train!r}, {test!r}\n"
+            f"Replaced.meta = Replaced.meta | {{'md5': {checksums[cifar.meta]!r}}}\n"
         )
 
 
@@ -119,8 +171,8 @@ def test_from_the_download_to_the_figure(
 
     (dataset,) = clone.root.glob("results/store/dataset/cifar10-*")
     images = load_file(dataset / "data.safetensors")
-    assert images["train_images"].shape == (5 * IMAGES_IN_A_BATCH, 3, 32, 32)
-    assert images["test_images"].shape == (IMAGES_IN_A_BATCH, 3, 32, 32)
+    assert images["train_images"].shape == (5 * IMAGES_IN_A_FILE, 3, 32, 32)
+    assert images["test_images"].shape == (IMAGES_IN_A_FILE, 3, 32, 32)
     (run,) = clone.root.glob(f"results/store/run/convnet-cifar10-lr0.01-*/e{EPOCHS}")
     provenance = json.loads((run / "provenance.json").read_text())
     assert dataset.name.endswith(provenance["inputs"]["dataset"])
@@ -134,6 +186,40 @@ def test_from_the_download_to_the_figure(
         "snakemake", "-n", "periodic_fig3", "--config", "scale=paper", "download=False"
     )
     assert "Nothing to be done" in offline.stdout
+
+
+def few_steps_of_fig6(study: dict[str, Any]) -> None:
+    """The smallest networks, two epochs and two seeds at paper scale."""
+    study["figures"] = {"fig6": study["figures"]["fig6"]}
+    for name, width in (("si_convnet", WIDTH), ("si_resnet18", 1)):
+        study["runs"][name]["model"]["width"]["paper"] = width
+    for table in study["figures"]["fig6"]["tables"].values():
+        (sweep,) = table["runs"]
+        sweep["epochs"]["paper"] = EPOCHS
+        sweep["sweep"]["seed"]["paper"] = [0, 1]
+
+
+def test_from_both_data_sets_to_similarity(tmp_path: Path) -> None:
+    """CIFAR-100, a ResNet-18, its checkpoints' predictions, the figure."""
+    clone = Workspace.clone(tmp_path / "workspace")
+    clone.edit_study(few_steps_of_fig6)
+    (clone.root / "data").mkdir()
+    for cifar in (CIFAR_10, CIFAR_100):
+        expect_small_files(clone, "", write_archive(clone.root / "data", cifar), cifar)
+    result = clone.run("snakemake", "periodic_fig6", "--config", "scale=paper", "download=False")
+    assert result.returncode == 0, result.stdout
+    plotted = pd.read_csv(clone.root / "results/paper/figures/periodic_fig6.csv")
+    assert set(plotted["pair"]) == {"convnet", "resnet"}
+    anchors = plotted[plotted["epoch"] == plotted["anchor_epoch"]]
+    assert list(anchors["cosine_similarity"]) == pytest.approx([1.0] * len(anchors))
+    predictions = {
+        path.parent.name.partition("-cifar")[0]: np.load(path)
+        for path in clone.root.glob("results/store/predictions/*/predictions.npy")
+    }
+    # The initialisation and the end, every test image, a probability for each class.
+    assert predictions["convnet"].shape == (2, IMAGES_IN_A_FILE, 10)
+    assert predictions["resnet18"].shape == (2, IMAGES_IN_A_FILE, 100)
+    assert predictions["resnet18"].sum(axis=2) == pytest.approx(1.0, rel=1e-5)
 
 
 def test_offline_and_nothing_there(clone: Workspace) -> None:
