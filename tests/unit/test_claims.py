@@ -277,7 +277,7 @@ def of_starts(shares: Mapping[float, float]) -> tuple[Make, Make]:
 
 
 TABLES: dict[Place, tuple[Make, Make]] = {
-    ("periodic_fig1", "convnet_has_periods"): of_all_rates(0.1, 0.3),
+    ("periodic_fig1", "convnet_has_periods"): of_all_rates(0.5, 1.0),
     ("periodic_fig1", "resnet18_has_periods"): of_all_rates(1.0),
     ("periodic_fig2", "gradient_is_tangential"): OF_IDENTITIES,
     ("periodic_fig2", "gradient_grows_at_smaller_norms"): OF_IDENTITIES,
@@ -344,7 +344,7 @@ TABLES: dict[Place, tuple[Make, Make]] = {
     ("periodic_fig7", "later_with_augmentation"): of_modifications(
         {"augmentation": MODIFIED["none"]}
     ),
-    ("periodic_fig7", "periods_with_all_modifications"): of_all_rates(0.03),
+    ("periodic_fig7", "periods_with_all_modifications"): of_all_rates(0.1),
     **{
         ("periodic_fig6", f"{pair}{name}"): tables(**changed)
         for pair, tables in (("", of_anchor), ("resnet_", of_correlated_anchor))
