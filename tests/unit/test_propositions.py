@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -288,11 +288,13 @@ def test_a_jump_has_come_by_the_maximal_time(
 
 
 @settings(deadline=None, max_examples=20)
-@given(product=powers_of_ten(-3.2, -2.7), kappa=powers_of_ten(-2, 2), ratio=st.floats(1.1, 2))
+@given(product=powers_of_ten(-3.7, -3.2), kappa=powers_of_ten(-2, 2), ratio=st.floats(1.1, 2))
 def test_an_impatient_adversary_nearly_meets_the_minimal_time(
     product: float, kappa: float, ratio: float
 ) -> None:
-    # Near kappa l, where the norm shrinks as fast as the proof allows.
+    # Near kappa l, where the norm shrinks nearly as fast as the proof allows: x above it by about
+    # x / 2 more slowly. And (4a) is right up to eta lambda of rho^2, here a small part of what is
+    # left above kappa l.
     setting = Setting(product, kappa, 1.0, ratio)
     squared = kappa * (1 + np.array([0.2, 0.05]))  # from, to
     delta = distance_of(setting, ratio, squared[1])
@@ -420,6 +422,13 @@ class Trajectory:
     distances: Floats
 
 
+LONG = 1500
+"""Steps, more than ln(rho_0^2 / (tolerance kappa L)) / (2 eta lambda) of what is drawn below."""
+
+OFTEN_FILTERED = [HealthCheck.filter_too_much]
+"""Whether a proposition's premise holds is known only when the trajectory has been computed."""
+
+
 @st.composite
 def trajectories(draw: st.DrawFn) -> Trajectory:
     rng = np.random.default_rng(draw(seeds))
@@ -431,9 +440,9 @@ def trajectories(draw: st.DrawFn) -> Trajectory:
     product, kappa = draw(powers_of_ten(-2, -1.3)), draw(powers_of_ten(-1, 1))
     rate = kappa * math.sqrt(2 * product)
     x = rng.standard_normal(dimension)
-    x *= math.sqrt(kappa * draw(powers_of_ten(0, 4))) / math.sqrt(x @ x)
+    x *= math.sqrt(kappa * draw(powers_of_ten(1, 3))) / math.sqrt(x @ x)
     rows = []
-    for _ in range(500):
+    for _ in range(LONG):
         slope = gradient(x)
         after = (1 - product) * x - rate * slope
         difference = x / math.sqrt(x @ x) - after / math.sqrt(after @ after)
@@ -457,7 +466,7 @@ def test_proposition_1_holds_for_scale_invariant_functions(run: Trajectory, part
     assert (run.squared_norms[~made] >= certain * (1 - 1e-6)).all()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=40, suppress_health_check=OFTEN_FILTERED)
 @given(run=trajectories(), part=st.floats(0.01, 0.9))
 def test_proposition_2_holds_for_scale_invariant_functions(run: Trajectory, part: float) -> None:
     setting, initial = run.setting, float(run.squared_norms[0])
@@ -484,7 +493,7 @@ def test_proposition_2_holds_for_scale_invariant_functions(run: Trajectory, part
     assert minimal - 1e-6 <= made[0] <= math.floor(maximal) + 1
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=40, suppress_health_check=OFTEN_FILTERED)
 @given(run=trajectories(), tolerance=powers_of_ten(-2, 0))
 def test_proposition_3_holds_for_scale_invariant_functions(
     run: Trajectory, tolerance: float

@@ -349,7 +349,7 @@ def test_runs_of_several_settings_are_paired_within_each(tmp_path: Path) -> None
     for number, (rate, seed) in enumerate([(0.1, 0), (0.2, 0), (0.1, 1), (0.2, 1)]):
         run = write_run(tmp_path, signal, 5, number)
         swept = {"optimiser.learning_rate": rate, "seed": seed}
-        runs.append(RunInput(run.folder, swept, False, run.predictions))
+        runs.append(RunInput(run.folder, swept, False, predictions=run.predictions))
     table = tabulate(runs)
     for run, other in ((0, 2), (1, 3), (2, 0), (3, 1)):
         row = table[table["run"] == run].iloc[0]

@@ -44,7 +44,15 @@ def main(
         provenance = read_product(folder, TABLES if predictions is None else KEPT)
         stopped = provenance.details["stopped_at_step"] is not None
         fork_epoch = provenance.details.get("fork_epoch", 0)
-        inputs.append(RunInput(folder, run["swept"], stopped, fork_epoch, predictions))
+        inputs.append(
+            RunInput(
+                folder,
+                run["swept"],
+                stopped,
+                fork_epoch=fork_epoch,
+                predictions=predictions,
+            )
+        )
         epochs = provenance.details["epochs"]
         made_from = {"digest": provenance.digest, "epochs": epochs, "swept": run["swept"]}
         if predictions is not None:

@@ -65,7 +65,8 @@ def prepare(device: str, precision: str, image_shape: tuple[int, int, int]) -> E
             "'cpu' or 'auto' in config/config.yaml."
         )
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # As use_deterministic_algorithms(True), which also imports PyTorch's compiler: a third of a start.
+    # As use_deterministic_algorithms(True), which also imports PyTorch's compiler: a third of
+    # all the time that a job takes to start.
     torch.set_deterministic_debug_mode("error")
     # Filling memory that nothing reads uninitialised would cost a tenth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
