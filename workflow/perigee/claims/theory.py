@@ -21,7 +21,8 @@ def settled_fraction(
     The smallest of these rates' runs. l and L are the smallest and largest mean effective gradient
     norm of that half's epochs (our choice): single mini-batches range further, so the interval
     is narrower than the one Proposition 3 speaks of. Its condition, 2 eta lambda L <= l, is not
-    asked for: the paper says that it is generally fulfilled.
+    asked for: the paper says that it is generally fulfilled with small eta lambda, which runs with
+    destabilisations at laptop scale do not bear out (`perigee.dynamics.norm.settles_between`).
 
     Args:
         table: a row an epoch, columns ``weight_norm``, ``effective_gradient_norm`` and

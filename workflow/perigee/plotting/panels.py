@@ -15,15 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from perigee.plotting.style import INK, colours_of, key_in_words, labels_of
+from perigee.plotting.style import FAINT, INK, colours_of, key_in_words, labels_of
 from perigee.plotting.trajectories import draw_over_epochs, draw_phase_diagram
 
 LINES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
 """Of the combinations of the settings that colours do not tell."""
-
-FAINT = 0.25
-"""Opacity of the seeds that are not the first."""
 
 COLUMNS = 4
 """Panels in a row, at most."""

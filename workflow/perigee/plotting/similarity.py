@@ -5,11 +5,10 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
+from perigee.plotting.style import FAINT
+
 ANCHOR_COLOUR, INDEPENDENT_COLOUR, SINGLE_COLOUR = "#0173b2", "#de8f05", "0.25"
 """The first two of seaborn's colour-blind palette."""
-
-FAINT = 0.25
-"""Opacity of the runs of further seeds."""
 
 
 def draw_against_anchor(axes: Axes, table: pd.DataFrame, quantity: str) -> None:

@@ -18,6 +18,9 @@ PALEST = 0.85
 CATEGORIES = ("#0173b2", "#d55e00", "#029e73", "#cc78bc", "#000000", "#56b4e9")
 """Of seaborn's colour-blind palette, and black, for values without an order; none too pale."""
 
+FAINT = 0.25
+"""Opacity of the seeds that are not the first."""
+
 INK = "0.3"
 """Grey of annotations and stamps."""
 
