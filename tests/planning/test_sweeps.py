@@ -208,10 +208,12 @@ def test_a_claim_is_measured_on_its_tables() -> None:
     assert request(with_place).claims[0].source.endswith("my notes")
 
 
-def test_which_column_tells_phase_b_reaches_the_analysis() -> None:
+def test_which_column_tells_phase_b_reaches_the_analyses() -> None:
     for given, expected in (({}, "train_loss"), ({"near_zero": "train_error"}, "train_error")):
-        (_, periods) = request(changed(**given)).tables
-        assert periods.analysis.parameters == {"near_zero": expected}
+        (_, *others) = request(changed(**given, panels=["similarity"])).tables
+        assert [table.name for table in others] == ["periods", "similarity"]
+        for table in others:
+            assert table.analysis.parameters == {"near_zero": expected}
 
 
 def test_similarity_reads_the_same_runs_with_checkpoints() -> None:

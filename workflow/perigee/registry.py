@@ -114,6 +114,7 @@ POSITIVE = {"exclusiveMinimum": 0}
 NOT_NEGATIVE = {"minimum": 0}
 RATE = number(**POSITIVE)
 RATES = several(RATE)
+NEAR_ZERO = choice("train_loss", "train_error", default="train_loss")
 
 REGISTRY: dict[str, dict[str, Registration]] = {
     "dataset": {
@@ -183,8 +184,7 @@ REGISTRY: dict[str, dict[str, Registration]] = {
             "analysis.one_period:tabulate", smoothing_epochs=integer(minimum=1)
         ),
         "period_statistics": _reading_runs(
-            "analysis.period_statistics:tabulate",
-            near_zero=choice("train_loss", "train_error", default="train_loss"),
+            "analysis.period_statistics:tabulate", near_zero=NEAR_ZERO
         ),
         "run_metrics": _reading_runs("analysis.run_metrics:tabulate"),
         "scale_invariant_steps": _block(
@@ -194,7 +194,7 @@ REGISTRY: dict[str, dict[str, Registration]] = {
             start=several(number(), length=2),
             steps=integer(minimum=1),
         ),
-        "similarity": _reading_checkpoints("analysis.similarity:tabulate"),
+        "similarity": _reading_checkpoints("analysis.similarity:tabulate", near_zero=NEAR_ZERO),
         "toy_convergence": _block(
             "analysis.toy_convergence:tabulate",
             coefficients=several(number(**POSITIVE)),

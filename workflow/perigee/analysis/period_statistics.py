@@ -10,16 +10,12 @@ import pandas as pd
 
 from perigee.analysis.inputs import RunInput
 from perigee.analysis.periods import (
-    LOW_ERROR,
-    LOW_LOSS,
+    NEAR_ZERO,
     consistent_from,
     count_loss_spikes,
     find_destabilisations,
     find_periods,
 )
-
-NEAR_ZERO = {"train_loss": LOW_LOSS, "train_error": LOW_ERROR}
-"""Columns that can tell phase B, with the largest median there."""
 
 
 def tabulate(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
@@ -36,7 +32,7 @@ def tabulate(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
 
     Args:
         runs: finished ones.
-        near_zero: a key of `NEAR_ZERO`, whose column tells phase B.
+        near_zero: a key of `perigee.analysis.periods.NEAR_ZERO`, whose column tells phase B.
     """
     rows = []
     for position, run in enumerate(runs):

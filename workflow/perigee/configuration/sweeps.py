@@ -147,9 +147,10 @@ def _tables(study: Document, runs: tuple[RunRequest, ...], file: str) -> tuple[T
     def table(key: str, runs: tuple[RunRequest, ...], **analysis: Any) -> TableRequest:
         return TableRequest(key, validated_component("analysis", analysis, file, key), runs)
 
+    near_zero = study["near_zero"]
     tables = [
         table("runs", runs, name="run_metrics"),
-        table("periods", runs, name="period_statistics", near_zero=study["near_zero"]),
+        table("periods", runs, name="period_statistics", near_zero=near_zero),
     ]
     if "similarity" in study["panels"]:
         if len({run.spec.seed for run in runs}) < 2:
@@ -158,7 +159,7 @@ def _tables(study: Document, runs: tuple[RunRequest, ...], file: str) -> tuple[T
                 "another seed; sweep 'seed' over at least two."
             )
         keeping = tuple(replace(run, keep_every=study["keep_every"]) for run in runs)
-        tables.append(table("similarity", keeping, name="similarity"))
+        tables.append(table("similarity", keeping, name="similarity", near_zero=near_zero))
     return tuple(tables)
 
 
