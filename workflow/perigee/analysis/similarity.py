@@ -17,10 +17,10 @@ from perigee.analysis.periods import (
     find_destabilisations,
     find_periods,
 )
+from perigee.checkpoints import Trajectory
 from perigee.dynamics.similarity import cosine_similarities, ensemble_test_error
 from perigee.errors import PerigeeError
 from perigee.store.predictions import Predictions
-from perigee.store.trajectories import Trajectory
 
 CONSISTENT, FIRST_PERIOD, FIRST_HALF = "consistent_stage", "first_period", "first_half"
 """By which rule an anchor was found."""
