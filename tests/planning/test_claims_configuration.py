@@ -244,3 +244,99 @@ def test_one_sentence_for_what_is_wrong(
         assert part in sentence, sentence
     assert "\n" not in sentence
     assert sentence.endswith(".")
+
+
+# Rows that a claim tells by a text
+
+LABELLED = yaml.safe_load("""
+title: t
+tables:
+  runs:
+    analysis: {name: period_statistics}
+    runs:
+      - {base: base, label: none, epochs: 3, sweep: {seed: [0, 1]}}
+      - label: momentum
+        base: base
+        set: {optimiser.momentum: 0.9}
+        epochs: 3
+        sweep:
+          precision: {smoke: [tf32], laptop: [float32, float64], paper: [float32]}
+          seed: [0, 1]
+  plain:
+    analysis: {name: run_metrics}
+    runs: [{base: base, epochs: 3, sweep: {seed: [0, 1]}}]
+claims:
+  more:
+    says: There are more.
+    place: Figure 1
+    table: runs
+    quantity: {name: column_ratio, column: x, statistic: first, over: {}, under: {}}
+    expected: {at_least: 2}
+""")
+
+
+def with_rows(table: str, scales: list[str], **rows: Any) -> dict[str, Any]:
+    figure = copy.deepcopy(LABELLED)
+    figure["claims"]["more"] |= {"table": table, "scales": scales}
+    figure["claims"]["more"]["quantity"] |= rows
+    return {**STUDY, "figures": {"fig1": figure}}
+
+
+@pytest.mark.parametrize(
+    ("table", "parameter", "rows", "told"),
+    [
+        (
+            "runs",
+            "over",
+            {"label": "momentumm"},
+            "'momentumm', which no run of table 'runs' has; did you mean 'momentum'? "
+            "(known are momentum, none).",
+        ),
+        ("runs", "under", {"seed": 0, "label": "wide"}, "'wide', which no run of table 'runs'"),
+        ("runs", "under", {"precision": "float16"}, "'float16', which no run of table 'runs'"),
+        ("runs", "under", {"seed": "zero"}, "'zero', which no run of table 'runs'"),
+        ("plain", "over", {"label": "none"}, "'none', which no run of table 'plain' has; none is"),
+        (
+            "runs",
+            "over",
+            {"precision": {"smoke": "tf32", "laptop": "tf32", "paper": "float32"}},
+            "'tf32', which no run of table 'runs' has; known are float32, float64.",
+        ),
+    ],
+)
+def test_a_text_that_no_run_has_is_refused(
+    table: str, parameter: str, rows: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    study = with_rows(table, ["laptop"], **{parameter: rows})
+    with pytest.raises(PerigeeError) as caught:
+        claims_of(tmp_path, study, "laptop")
+    key = f"figures.fig1.claims.more.quantity.{parameter}.{list(rows)[-1]}"
+    start = f"{tmp_path / 'mine.yaml'}: key '{key}' is {told}"
+    assert str(caught.value).startswith(start), str(caught.value)
+    # Where the claim is not to be tested, nothing of it need be there.
+    assert len(claims_of(tmp_path, study, "smoke")) == 1
+
+
+def test_a_text_in_a_statistics_rows_is_looked_at_too(tmp_path: Path) -> None:
+    study = with_rows("runs", ["laptop"])
+    study["figures"]["fig1"]["claims"]["more"]["quantity"] = {
+        "name": "column_statistic",
+        "column": "x",
+        "statistic": "first",
+        "where": {"label": "momentumm"},
+    }
+    with pytest.raises(PerigeeError, match=r"quantity\.where\.label' is 'momentumm'"):
+        claims_of(tmp_path, study, "laptop")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"label": "momentum", "precision": "float64", "seed": 1},
+        {"phase": "B"},  # of the table, and not of its runs
+        {"seed": 7},  # a number of no run makes a claim that is not testable
+    ],
+)
+def test_other_rows_are_left_to_judging(rows: dict[str, Any], tmp_path: Path) -> None:
+    (claim,) = claims_of(tmp_path, with_rows("runs", ["laptop"], over=rows), "laptop")
+    assert claim.quantity.parameters["over"] == rows

@@ -10,8 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from perigee.checkpoints import Trajectory
 from perigee.identity.code import HARMLESS, closure, source_digest
-from perigee.identity.products import dataset_identity, run_identity
+from perigee.identity.products import (
+    dataset_identity,
+    predictions_identity,
+    run_identity,
+    table_identity,
+)
 from perigee.paths import SCRIPTS
 from perigee.registry import REGISTRY
 from perigee.spec import Component, RunSpec
@@ -128,6 +134,18 @@ def test_only_the_named_blocks_count() -> None:
     assert not [name for name in modules if name.startswith("perigee.training.optimisers")]
     assert not [name for name in modules if name.startswith("perigee.plotting")]
     assert not [name for name in modules if _is_below(name)]
+
+
+def test_what_cuts_up_a_rows_numbers_counts() -> None:
+    """Which weights are compared, predicted with, or started from is a matter of numbers."""
+    model = Component("convnet", SPEC["model"])
+    similarity = Component("similarity", {"near_zero": "train_loss"})
+    for identity in (
+        run_identity(RunSpec.from_dict(SPEC), "0" * 16),
+        predictions_identity("run", "0" * 16, model, 1, 1),
+        table_identity("table", similarity, []),
+    ):
+        assert Trajectory.__module__ in identity.modules, identity.kind
 
 
 def test_what_is_part_of_a_runs_identity() -> None:

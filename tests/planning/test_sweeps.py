@@ -18,8 +18,9 @@ from perigee.configuration.studies import FigureRequest
 from perigee.configuration.sweeps import figures_at, is_sweep
 from perigee.errors import PerigeeError
 from perigee.layout import Layout
-from perigee.paths import STUDIES
+from perigee.paths import ROOT, STUDIES
 from perigee.plan import Plan, make_plan, references
+from perigee.registry import REGISTRY
 from perigee.store.figures import published_names
 
 MINE: dict[str, Any] = {
@@ -208,10 +209,12 @@ def test_a_claim_is_measured_on_its_tables() -> None:
     assert request(with_place).claims[0].source.endswith("my notes")
 
 
-def test_which_column_tells_phase_b_reaches_the_analysis() -> None:
+def test_which_column_tells_phase_b_reaches_the_analyses() -> None:
     for given, expected in (({}, "train_loss"), ({"near_zero": "train_error"}, "train_error")):
-        (_, periods) = request(changed(**given)).tables
-        assert periods.analysis.parameters == {"near_zero": expected}
+        (_, *others) = request(changed(**given, panels=["similarity"])).tables
+        assert [table.name for table in others] == ["periods", "similarity"]
+        for table in others:
+            assert table.analysis.parameters == {"near_zero": expected}
 
 
 def test_similarity_reads_the_same_runs_with_checkpoints() -> None:
@@ -226,6 +229,46 @@ def test_similarity_needs_two_seeds() -> None:
     sweep = {"seed": [3], "optimiser.weight_decay": [0.1, 0.2]}
     with pytest.raises(PerigeeError, match="'similarity', which compares each run with one of an"):
         request(changed(panels=["similarity"], sweep=sweep))
+
+
+RATES = {"learning_rates": [0.1]}
+PAIR = {"higher": 0.3, "lower": 0.1}
+BY_LOSS = {
+    "destabilisation_count": RATES | {"statistic": "minimum"},
+    "destabilisation_count_ratio": PAIR,
+    "destabilisation_norm_ratio": PAIR,
+    "warm_up_ratio": PAIR,
+    "warm_up_test_error_ratio": RATES,
+}
+
+
+@pytest.mark.parametrize("name", BY_LOSS)
+def test_periods_of_a_claim_are_not_found_by_another_column(name: str) -> None:
+    claim = {**CLAIM, "table": "runs", "quantity": {"name": name, **BY_LOSS[name]}}
+    assert len(request(changed(claims={"it_matters": claim})).claims) == 1
+    with pytest.raises(PerigeeError) as caught:
+        request(changed(claims={"it_matters": claim}, near_zero="train_error"))
+    sentence = str(caught.value)
+    for part in (
+        "config/studies/mine.yaml: key 'claims.it_matters.quantity' is",
+        f"'{name}'",
+        "'near_zero' is 'train_error'",
+        "table 'periods'",
+        "destabilisations, first_destabilisation, warm_up_epochs",
+    ):
+        assert part in sentence, sentence
+
+
+def test_quantities_that_find_no_periods_go_with_either_column() -> None:
+    fraction = {"name": "settled_fraction", **RATES, "weight_decay": 0.1}
+    claims = {"one": {**CLAIM, "table": "runs", "quantity": fraction}, "other": CLAIM}
+    assert len(request(changed(claims=claims, near_zero="train_error")).claims) == 2
+
+
+def test_every_quantity_that_finds_periods_is_known_to() -> None:
+    for name, line in REGISTRY["quantity"].items():
+        source = (ROOT / "workflow" / f"{line.module.replace('.', '/')}.py").read_text()
+        assert line.finds_periods == ("find_destabilisations" in source) == (name in BY_LOSS), name
 
 
 # Its place in the plan

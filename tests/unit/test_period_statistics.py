@@ -12,6 +12,7 @@ from synthetic_tables import NORM_ONSET, Periodic, Stuck
 from perigee.analysis.inputs import RunInput
 from perigee.analysis.period_statistics import tabulate
 from perigee.analysis.periods import HIGH_LOSS, LOW_ERROR, LOW_LOSS, count_loss_spikes
+from perigee.configuration.sweeps import BY_EITHER
 
 
 def written(folder: Path, metrics: pd.DataFrame) -> Path:
@@ -92,6 +93,13 @@ def test_where_the_loss_stays_high_the_error_tells_the_periods(tmp_path: Path) -
     for name in ("destabilisations", "first_destabilisation", "warm_up_epochs"):
         assert by_error[name] == expected[name], name
     assert by_error["period_epochs"] == pytest.approx(expected["period_epochs"], abs=5)
+    assert by_error["destabilisation_norm"] == pytest.approx(1.0, rel=0.1)
+    assert set(BY_EITHER) == {name for name in by_error if by_error[name] != by_loss[name]} - {
+        "loss_spikes"
+    }
+    # A loss that is never low cannot spike: that is nothing measured, and no count of 0.
+    assert np.isnan(by_error["loss_spikes"])
+    assert expected["loss_spikes"] == 3
 
 
 def test_a_run_with_a_high_error_has_no_periods(tmp_path: Path) -> None:

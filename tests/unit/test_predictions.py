@@ -10,10 +10,10 @@ import pytest
 import torch
 from reference_training import Settings
 
+from perigee.checkpoints import Trajectory
 from perigee.data.arrays import ArrayDataset
 from perigee.evaluation.predictions import checkpoint_probabilities, write_probabilities
 from perigee.store.predictions import PREDICTIONS, Predictions, write_labels_and_epochs
-from perigee.store.trajectories import Trajectory
 from perigee.training.record import RunRecord
 from perigee.training.trainer import Trainer, Watch, train
 from perigee.training.trajectory import TrajectoryWriter

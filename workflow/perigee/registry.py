@@ -77,6 +77,7 @@ class Registration:
             quantity: whether it is one of runs, so that its table has to be made from some.
         reads_checkpoints: of an analysis that reads runs: whether it also needs their checkpoints
             and the predictions of these, to compare each run with one of another seed.
+        finds_periods: of a quantity: whether it finds destabilisations itself, by the train loss.
         train_images: of a data set: how many training images it has, for estimates.
     """
 
@@ -84,6 +85,7 @@ class Registration:
     parameters: Mapping[str, Schema]
     reads_runs: bool = False
     reads_checkpoints: bool = False
+    finds_periods: bool = False
     train_images: int = 0
 
     @property
@@ -108,12 +110,17 @@ def _reading_checkpoints(target: str, **parameters: Schema) -> Registration:
     return Registration(f"perigee.{target}", parameters, reads_runs=True, reads_checkpoints=True)
 
 
+def _of_periods(target: str, **parameters: Schema) -> Registration:
+    return Registration(f"perigee.{target}", parameters, reads_runs=True, finds_periods=True)
+
+
 _of_runs = _reading_runs
 
 POSITIVE = {"exclusiveMinimum": 0}
 NOT_NEGATIVE = {"minimum": 0}
 RATE = number(**POSITIVE)
 RATES = several(RATE)
+NEAR_ZERO = choice("train_loss", "train_error", default="train_loss")
 
 REGISTRY: dict[str, dict[str, Registration]] = {
     "dataset": {
@@ -183,8 +190,7 @@ REGISTRY: dict[str, dict[str, Registration]] = {
             "analysis.one_period:tabulate", smoothing_epochs=integer(minimum=1)
         ),
         "period_statistics": _reading_runs(
-            "analysis.period_statistics:tabulate",
-            near_zero=choice("train_loss", "train_error", default="train_loss"),
+            "analysis.period_statistics:tabulate", near_zero=NEAR_ZERO
         ),
         "run_metrics": _reading_runs("analysis.run_metrics:tabulate"),
         "scale_invariant_steps": _block(
@@ -194,7 +200,7 @@ REGISTRY: dict[str, dict[str, Registration]] = {
             start=several(number(), length=2),
             steps=integer(minimum=1),
         ),
-        "similarity": _reading_checkpoints("analysis.similarity:tabulate"),
+        "similarity": _reading_checkpoints("analysis.similarity:tabulate", near_zero=NEAR_ZERO),
         "toy_convergence": _block(
             "analysis.toy_convergence:tabulate",
             coefficients=several(number(**POSITIVE)),
@@ -255,19 +261,21 @@ REGISTRY: dict[str, dict[str, Registration]] = {
             where=mapping({}),
             last_fraction=number(1.0, exclusiveMinimum=0, maximum=1),
         ),
-        "destabilisation_count": _of_runs(
+        "destabilisation_count": _of_periods(
             "claims.destabilisations:count",
             learning_rates=RATES,
             statistic=choice("minimum", "maximum"),
         ),
-        "destabilisation_count_ratio": _of_runs(
+        "destabilisation_count_ratio": _of_periods(
             "claims.destabilisations:count_ratio", higher=RATE, lower=RATE
         ),
-        "destabilisation_norm_ratio": _of_runs(
+        "destabilisation_norm_ratio": _of_periods(
             "claims.destabilisations:norm_ratio", higher=RATE, lower=RATE
         ),
-        "warm_up_ratio": _of_runs("claims.destabilisations:warm_up_ratio", higher=RATE, lower=RATE),
-        "warm_up_test_error_ratio": _of_runs(
+        "warm_up_ratio": _of_periods(
+            "claims.destabilisations:warm_up_ratio", higher=RATE, lower=RATE
+        ),
+        "warm_up_test_error_ratio": _of_periods(
             "claims.destabilisations:warm_up_test_error_ratio", learning_rates=RATES
         ),
         "settled_fraction": _of_runs(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from perigee.checkpoints import Trajectory
 from perigee.cli import Digest, LogFile, program, require_digest
 from perigee.data.arrays import ArrayDataset
 from perigee.errors import PerigeeError
@@ -16,7 +17,7 @@ from perigee.spec import RunSpec
 from perigee.store.datasets import DATA
 from perigee.store.predictions import PREDICTIONS, write_labels_and_epochs
 from perigee.store.provenance import read_product
-from perigee.store.trajectories import TRAJECTORY_FILES, Trajectory
+from perigee.store.trajectories import TRAJECTORY_FILES
 from perigee.store.writing import product_writer
 from perigee.training.execution import prepare
 

@@ -10,16 +10,12 @@ import pandas as pd
 
 from perigee.analysis.inputs import RunInput
 from perigee.analysis.periods import (
-    LOW_ERROR,
-    LOW_LOSS,
+    NEAR_ZERO,
     consistent_from,
     count_loss_spikes,
     find_destabilisations,
     find_periods,
 )
-
-NEAR_ZERO = {"train_loss": LOW_LOSS, "train_error": LOW_ERROR}
-"""Columns that can tell phase B, with the largest median there."""
 
 
 def tabulate(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
@@ -30,13 +26,13 @@ def tabulate(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
     ``first_destabilisation`` (epoch where the norm is lowest before its first large rise),
     ``warm_up_epochs`` (likewise of the first one of the consistent stage), ``period_epochs`` (mean
     length of the periods of the consistent stage), ``destabilisation_norm`` (mean rho there),
-    ``loss_spikes``, ``lowest_train_loss``, ``late_train_loss`` (median of the last half),
-    ``lowest_test_error``, ``late_test_error`` (median of the last tenth). NaN where there is
-    nothing to measure.
+    ``loss_spikes`` (NaN where the train error tells phase B), ``lowest_train_loss``,
+    ``late_train_loss`` (median of the last half), ``lowest_test_error``, ``late_test_error``
+    (median of the last tenth). NaN where there is nothing to measure.
 
     Args:
         runs: finished ones.
-        near_zero: a key of `NEAR_ZERO`, whose column tells phase B.
+        near_zero: a key of `perigee.analysis.periods.NEAR_ZERO`, whose column tells phase B.
     """
     rows = []
     for position, run in enumerate(runs):
@@ -71,7 +67,7 @@ def statistics_of(metrics: pd.DataFrame, near_zero: str = "train_loss") -> dict[
         "warm_up_epochs": _first(epochs[onsets[warm_up:]]),
         "period_epochs": _mean(lengths),
         "destabilisation_norm": _mean(norm[onsets[warm_up:]]),
-        "loss_spikes": count_loss_spikes(loss),
+        "loss_spikes": count_loss_spikes(loss) if near_zero == "train_loss" else float("nan"),
         "lowest_train_loss": float(np.min(loss)),
         "late_train_loss": float(np.median(loss[len(loss) // 2 :])),
         "lowest_test_error": float(np.min(error)),

@@ -36,6 +36,9 @@ LOW_ERROR = 0.01
 """Likewise of the median train error, where the loss cannot tell: its least value may be above 0,
 as with smoothed labels."""
 
+NEAR_ZERO = {"train_loss": LOW_LOSS, "train_error": LOW_ERROR}
+"""Columns that can tell phase B, with the largest median there."""
+
 HIGH_LOSS = 2 * LOW_LOSS
 """The least train loss that counts as a spike after one of at most `LOW_LOSS`."""
 

@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from perigee.analysis.inputs import RunInput
 from perigee.analysis.periods import (
+    NEAR_ZERO,
     Destabilisation,
     consistent_from,
     find_destabilisations,
     find_periods,
 )
+from perigee.checkpoints import Trajectory
 from perigee.dynamics.similarity import cosine_similarities, ensemble_test_error
 from perigee.errors import PerigeeError
 from perigee.store.predictions import Predictions
-from perigee.store.trajectories import Trajectory
 
 CONSISTENT, FIRST_PERIOD, FIRST_HALF = "consistent_stage", "first_period", "first_half"
 """By which rule an anchor was found."""
@@ -43,12 +44,14 @@ class _Run:
     destabilisations: list[Destabilisation]
 
     @classmethod
-    def read(cls, run: RunInput) -> _Run:
+    def read(cls, run: RunInput, near_zero: str) -> _Run:
         assert run.predictions is not None
         metrics = pd.read_parquet(run.folder / "metrics.parquet").set_index("epoch", drop=False)
         trajectory = Trajectory.of_run(run.folder)
         found = find_destabilisations(
-            metrics["train_loss"].to_numpy(float), metrics["weight_norm"].to_numpy(float)
+            metrics[near_zero].to_numpy(float),
+            metrics["weight_norm"].to_numpy(float),
+            NEAR_ZERO[near_zero],
         )
         kept = metrics.loc[list(trajectory.epochs)]
         return cls(metrics, kept, trajectory, Predictions.load(run.predictions), found)
@@ -64,7 +67,7 @@ class _Run:
         return np.array(self.predictions.probabilities[self.predictions.epochs.index(epoch)])
 
 
-def tabulate(runs: Sequence[RunInput]) -> pd.DataFrame:
+def tabulate(runs: Sequence[RunInput], *, near_zero: str = "train_loss") -> pd.DataFrame:
     """Anchor and independent checkpoint of each run against its later checkpoints.
 
     Lobacheva et al. 2021, Section 6 and Figure 6. The paper takes as anchor "the minimum achieved
@@ -75,6 +78,8 @@ def tabulate(runs: Sequence[RunInput]) -> pd.DataFrame:
 
     Args:
         runs: with checkpoints and predictions; of each setting at least two, of different seeds.
+        near_zero: a key of `perigee.analysis.periods.NEAR_ZERO`, whose column tells phase B; the
+            anchor is the lowest of the train loss whichever it is.
 
     Returns:
         A row a kept checkpoint from the anchor on. Columns ``run``, the swept values, ``epoch``,
@@ -90,7 +95,8 @@ def tabulate(runs: Sequence[RunInput]) -> pd.DataFrame:
     """
     tables = []
     for position, run in enumerate(runs):
-        table = _compared(_Run.read(run), _Run.read(runs[_next_seed(runs, position)]))
+        other = runs[_next_seed(runs, position)]
+        table = _compared(_Run.read(run, near_zero), _Run.read(other, near_zero))
         for column, value in reversed({"run": position, **run.labels()}.items()):
             table.insert(0, column, value)
         tables.append(table)

@@ -12,7 +12,12 @@ from typing import Any
 
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import at_scale
-from perigee.configuration.validation import read_schema, validated, validated_component
+from perigee.configuration.validation import (
+    read_schema,
+    suggestion,
+    validated,
+    validated_component,
+)
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import canonical_json
 from perigee.paths import STUDY, shown
@@ -193,7 +198,7 @@ def claims_of(
         scale: at hand.
 
     Raises:
-        PerigeeError: a claim names a wrong table or quantity.
+        PerigeeError: a claim names a wrong table or quantity, or rows by a text that none has.
     """
     known = {table.name: table for table in tables}
     for name, claim in claims.items():
@@ -209,6 +214,9 @@ def claims_of(
                 f"{file}: key '{key}.quantity' is '{quantity.name}', which is measured on runs, "
                 f"but table '{claim['table']}' is made without runs; name a table with runs."
             )
+        testable = scale in claim["scales"]
+        if testable:
+            _require_known_texts(quantity, known[claim["table"]], file, f"{key}.quantity")
         ((relation, bound),) = claim["expected"].items()
         yield Claim(
             name=name,
@@ -218,8 +226,24 @@ def claims_of(
             quantity=quantity,
             relation=relation,
             bound=bound,
-            testable=scale in claim["scales"],
+            testable=testable,
         )
+
+
+def _require_known_texts(quantity: Component, table: TableRequest, file: str, key: str) -> None:
+    """Refuse rows that are told by a label or swept text of no run: it is misspelt.
+
+    A number of no run is left to judging, which says that the claim is not testable.
+    """
+    for parameter, rows in quantity.parameters.items():
+        for column, value in rows.items() if isinstance(rows, Mapping) else ():
+            values = {run.swept[column] for run in table.runs if column in run.swept}
+            told_by_runs = values or (table.runs and column == "label")
+            if told_by_runs and isinstance(value, str) and value not in values:
+                raise PerigeeError(
+                    f"{file}: key '{key}.{parameter}.{column}' is '{value}', which no run of "
+                    f"table '{table.name}' has; {suggestion(value, map(str, values))}."
+                )
 
 
 def _require_runs_as_needed(analysis: Component, given: bool, file: str, key: str) -> None:

@@ -31,6 +31,8 @@ from perigee.configuration.validation import (
 )
 from perigee.errors import PerigeeError
 from perigee.paths import STUDY, shown
+from perigee.registry import registration
+from perigee.spec import Claim
 
 CITATION = "Sweeps of one's own"
 """Under which the report lists them."""
@@ -40,6 +42,15 @@ MOST_COLOURS = 6
 
 MOST_STYLES = 4
 """Combinations of the other swept keys, told apart by the style of the line."""
+
+BY_EITHER = (
+    "destabilisations",
+    "first_destabilisation",
+    "warm_up_epochs",
+    "period_epochs",
+    "destabilisation_norm",
+)
+"""Columns of table `periods` that go by the column named under ``near_zero``."""
 
 Document = Mapping[str, Any]
 
@@ -84,6 +95,8 @@ def _sweep_at(
     settings = [key for key in study["sweep"] if key != "seed"]
     _require_few_looks(runs, settings, file)
     tables = _tables(study, runs, file)
+    claims = tuple(claims_of(study["claims"], tables, CITATION, "claims", scale, file))
+    _require_one_signal(study["near_zero"], claims, file)
     return FigureRequest(
         paper=STUDY,
         name=study["study"],
@@ -91,7 +104,7 @@ def _sweep_at(
         citation=CITATION,
         tables=tables,
         settings={},
-        claims=tuple(claims_of(study["claims"], tables, CITATION, "claims", scale, file)),
+        claims=claims,
         parameters={"panels": study["panels"], "settings": settings},
     )
 
@@ -147,9 +160,10 @@ def _tables(study: Document, runs: tuple[RunRequest, ...], file: str) -> tuple[T
     def table(key: str, runs: tuple[RunRequest, ...], **analysis: Any) -> TableRequest:
         return TableRequest(key, validated_component("analysis", analysis, file, key), runs)
 
+    near_zero = study["near_zero"]
     tables = [
         table("runs", runs, name="run_metrics"),
-        table("periods", runs, name="period_statistics", near_zero=study["near_zero"]),
+        table("periods", runs, name="period_statistics", near_zero=near_zero),
     ]
     if "similarity" in study["panels"]:
         if len({run.spec.seed for run in runs}) < 2:
@@ -158,8 +172,24 @@ def _tables(study: Document, runs: tuple[RunRequest, ...], file: str) -> tuple[T
                 "another seed; sweep 'seed' over at least two."
             )
         keeping = tuple(replace(run, keep_every=study["keep_every"]) for run in runs)
-        tables.append(table("similarity", keeping, name="similarity"))
+        tables.append(table("similarity", keeping, name="similarity", near_zero=near_zero))
     return tuple(tables)
+
+
+def _require_one_signal(near_zero: str, claims: Sequence[Claim], file: str) -> None:
+    """Refuse claims on periods by the train loss where another column tells phase B.
+
+    Raises:
+        PerigeeError: there is one.
+    """
+    for claim in claims:
+        if registration("quantity", claim.quantity).finds_periods and near_zero != "train_loss":
+            raise PerigeeError(
+                f"{file}: key 'claims.{claim.name}.quantity' is '{claim.quantity.name}', which "
+                f"finds periods by the train loss, but key 'near_zero' is '{near_zero}'; take "
+                "'column_statistic' or 'column_ratio' of table 'periods' and one of its columns, "
+                f"{', '.join(BY_EITHER)}."
+            )
 
 
 def _require_few_looks(runs: Sequence[RunRequest], settings: Sequence[str], file: str) -> None:

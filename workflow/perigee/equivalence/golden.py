@@ -55,14 +55,17 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
         "fixed": ({"norm": None}, {"norm": 3.0}),
     },
     "loss": {
-        "cross_entropy": ({"label_smoothing": 0},),
+        "cross_entropy": ({"label_smoothing": 0}, {"label_smoothing": 0.1}),
     },
     "augmentation": {
-        "crop_and_flip": ({"padding": 1, "flip": True},),
+        "crop_and_flip": ({"padding": 1, "flip": True}, {"padding": 1, "flip": False}),
         "none": ({},),
     },
 }
 """Of every registered block the parameters that reach each branch of its code."""
+
+ONE_AT_A_TIME = ("loss", "augmentation")
+"""Kinds of block whose further settings do not act on those of others: a run each is enough."""
 
 BATCH_SIZE = 500
 """Leaves a smaller last mini-batch."""
@@ -139,7 +142,7 @@ class GoldenRun:
 
 
 def golden_runs(kind: RunKind) -> list[GoldenRun]:
-    """All combinations of the settings of a kind's blocks.
+    """All combinations of the settings of a kind's blocks, but for those of `ONE_AT_A_TIME`.
 
     The last is the one that is gone on with: of `BASE` one with momentum, whose state counts.
 
@@ -147,13 +150,16 @@ def golden_runs(kind: RunKind) -> list[GoldenRun]:
         PerigeeError: `SETTINGS` lack a block.
     """
     settings = [_settings(block, name) for block, name in kind.components.items()]
-    combinations = list(itertools.product(*(range(len(choices)) for choices in settings)))
+    every = list(itertools.product(*(range(len(choices)) for choices in settings)))
+    others = [place for place, block in enumerate(kind.components) if block in ONE_AT_A_TIME]
+    combinations = [one for one in every if not any(one[place] for place in others)]
+    alone = [one for one in every if sum(map(bool, one)) == 1 and any(one[n] for n in others)]
     # What is special of large images and of full batches does not depend on the settings: one run
     # with each is enough.
     wanted = [
         (ENLARGED, "mini_batch", combinations[0]),
         (DATASET, "full_batch", combinations[0]),
-        *((DATASET, "mini_batch", positions) for positions in combinations),
+        *((DATASET, "mini_batch", positions) for positions in (*alone, *combinations)),
     ]
     found = []
     for seed, (dataset, gradient, positions) in enumerate(wanted):

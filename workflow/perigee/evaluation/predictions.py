@@ -12,10 +12,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from perigee import registry
+from perigee.checkpoints import Trajectory
 from perigee.data.arrays import ArrayDataset
 from perigee.data.device import DeviceDataset
 from perigee.spec import RunSpec
-from perigee.store.trajectories import Trajectory
 from perigee.training.execution import Execution
 
 EVALUATION_BATCH = 2048

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from perigee import registry
+from perigee.checkpoints import Trajectory
 from perigee.data.arrays import ArrayDataset
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
@@ -36,7 +37,7 @@ from perigee.store.runs import (
     write_tables,
 )
 from perigee.store.spares import keep_spare, restore_spare
-from perigee.store.trajectories import TRAJECTORY_FILES, Trajectory
+from perigee.store.trajectories import TRAJECTORY_FILES
 from perigee.store.writing import product_writer
 from perigee.training.execution import prepare
 from perigee.training.resuming import resume, save_final_state

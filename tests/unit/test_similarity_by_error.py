@@ -1,0 +1,51 @@
+"""perigee.analysis.similarity where the train error tells the phases, as with smoothed labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_periods import sawtooth
+from test_similarity import write_run
+
+from perigee.analysis.inputs import RunInput
+from perigee.analysis.periods import HIGH_LOSS, LOW_ERROR
+from perigee.analysis.similarity import CONSISTENT, FIRST_HALF, tabulate
+
+
+def runs_with(folder: Path, **columns: object) -> list[RunInput]:
+    """Runs with periods of 60, 80 and 70 epochs, and other metrics."""
+    folder.mkdir()
+    runs = [write_run(folder, sawtooth([60, 80, 70], 40, 2.0, 0.0, 0), 3, seed) for seed in (0, 1)]
+    for run in runs:
+        path = run.folder / "metrics.parquet"
+        pd.read_parquet(path).assign(**columns).to_parquet(path)
+    return runs
+
+
+def test_the_error_tells_the_phases_that_the_loss_cannot(tmp_path: Path) -> None:
+    plain = tabulate(runs_with(tmp_path / "plain"))
+    # A loss of at least 1, and no error wherever the signal's loss is low.
+    smoothed = runs_with(
+        tmp_path / "smoothed",
+        train_loss=lambda metrics: 1 + metrics["train_loss"],
+        train_error=lambda metrics: np.where(metrics["train_loss"] < 1 + HIGH_LOSS, 0.0, 0.5),
+    )
+    by_loss = tabulate(smoothed, near_zero="train_loss")
+    assert set(by_loss["anchor_rule"]) == {FIRST_HALF}
+    assert set(by_loss["phase"]) == {"start"}
+    by_error = tabulate(smoothed, near_zero="train_error")
+    assert set(by_error["anchor_rule"]) == {CONSISTENT}
+    assert list(by_error["anchor_epoch"]) == list(plain["anchor_epoch"])
+    # The error begins to rise a little later than the loss.
+    assert (by_error["phase"] == plain["phase"]).mean() > 0.9
+    assert (by_error["period"] == plain["period"]).mean() > 0.95
+    assert by_error["period"].max() == 2
+
+
+@pytest.mark.parametrize(("error", "rule"), [(LOW_ERROR, CONSISTENT), (2 * LOW_ERROR, FIRST_HALF)])
+def test_a_high_error_has_no_periods(tmp_path: Path, error: float, rule: str) -> None:
+    table = tabulate(runs_with(tmp_path / "runs", train_error=error), near_zero="train_error")
+    assert set(table["anchor_rule"]) == {rule}
