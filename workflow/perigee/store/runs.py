@@ -182,6 +182,18 @@ def _has_checkpoints(keep_every: int | None, wanted: int | None) -> bool:
     return wanted is None or (keep_every is not None and wanted % keep_every == 0)
 
 
+def continuable_epochs(run_folder: Path, keep_every: int | None) -> list[int]:
+    """Epochs of the versions in the store that training can go on from.
+
+    Args:
+        run_folder: of all versions of the run.
+        keep_every: of the version to be trained; those without its checkpoints are of no use.
+    """
+    files = (STATE, *(() if keep_every is None else TRAJECTORY_FILES))
+    found = complete_versions(run_folder, files)
+    return [epochs for epochs, every, _ in found if _has_checkpoints(every, keep_every)]
+
+
 def planned_epochs(runs: Iterable[PlannedVersion]) -> dict[str, list[int]]:
     """Of every planned run, by the folder of its digest, the numbers of epochs asked for.
 
