@@ -162,9 +162,93 @@ def test_what_the_store_holds_is_read_before_what_is_planned(tmp_path: Path) -> 
     assert longer_versions(tmp_path, runs) == expected
 
 
+@pytest.mark.parametrize(
+    ("there", "asked", "expected"),
+    [
+        (["e300-every1"], "e100-every1", "e300-every1"),
+        (["e300-every1"], "e100-every2", "e300-every1"),
+        (["e300-every1"], "e300-every7", "e300-every1"),
+        (["e300-every1"], "e299-every2", "e300-every1"),
+        (["e300-every2"], "e100-every4", "e300-every2"),
+        (["e300-every2", "e200-every1"], "e100-every2", "e200-every1"),
+        (["e300-every2"], "e100-every3", None),  # epoch 3 was not kept
+        (["e300-every2"], "e99-every2", None),  # nor the last one
+        (["e99-every2"], "e99-every4", "e99-every2"),  # the last one always is
+        (["e300-every2"], "e300-every1", None),
+        (["e300-every1"], "e301-every1", None),
+        (["e300-every1"], "e300-every1", None),
+        (["e300"], "e100-every1", None),
+    ],
+)
+@pytest.mark.parametrize("planned", [True, False])
+def test_checkpoints_are_read_off_a_version_that_has_them_all(
+    there: list[str],
+    asked: str,
+    expected: str | None,
+    planned: bool,
+    layout: Layout,
+    tmp_path: Path,
+) -> None:
+    (run, _) = keeping(layout)
+    wanted = version(run, asked)
+    others = [version(run, name) for name in there]
+    runs = {one.folder: one for one in (wanted, *(others if planned else ()))}
+    if not planned:
+        for one in others:
+            make(tmp_path / one.folder, run.identity)
+    found = longer_versions(tmp_path, runs).get(wanted.folder)
+    assert found == (expected and f"{run.identity.folder}/{expected}")
+
+
+def version(run: PlannedRun, name: str) -> PlannedRun:
+    epochs, _, every = name.removeprefix("e").partition("-every")
+    return PlannedRun(
+        run.identity, run.spec, run.dataset, int(epochs), int(every) if every else None
+    )
+
+
+def test_of_two_planned_versions_one_is_read_off_the_other(layout: Layout, tmp_path: Path) -> None:
+    (run, _) = keeping(layout)
+    asked = [version(run, name) for name in ("e4", "e4-every8", "e4-every4", "e8-every2")]
+    found = longer_versions(tmp_path, {one.folder: one for one in asked})
+    trained = [one.folder for one in asked if one.folder not in found]
+    assert trained == [f"{run.identity.folder}/e8-every2"]
+    for source in found.values():
+        while source in found:  # ends: no two wait for each other
+            source = found[source]
+        assert source in trained
+
+
+def test_checkpoints_that_were_deleted_are_not_read_off(layout: Layout, tmp_path: Path) -> None:
+    (run, _) = keeping(layout)
+    wanted, longer = version(run, "e2-every2"), version(run, "e4-every2")
+    make(tmp_path / longer.folder, run.identity)
+    (tmp_path / longer.folder / TRAJECTORY_FILES[0]).unlink()
+    assert longer_versions(tmp_path, {wanted.folder: wanted}) == {}
+    plain = version(run, "e2")
+    expected = {plain.folder: longer.folder}
+    assert longer_versions(tmp_path, {plain.folder: plain}) == expected
+
+
+def test_the_rules_know_what_is_read_off_with_checkpoints_and_without(tmp_path: Path) -> None:
+    layout = layout_of(tmp_path, setting("fig6", keep_every=2))
+    nothing = [layout.to_read_off(keeping) for keeping in (True, False)]
+    asked = [one.folder.removeprefix("run/") for one in keeping(layout)]
+    assert not any(re.fullmatch(pattern, one) for pattern in nothing for one in (*asked, ""))
+    for run in keeping(layout):
+        make(tmp_path / "results/store" / run.identity.folder / "e9-every1", run.identity)
+    layout = layout_of(tmp_path, setting("fig6", keep_every=2))
+    with_checkpoints, without = layout.to_read_off(True), layout.to_read_off(False)
+    for one in asked:
+        assert re.fullmatch(with_checkpoints, one)
+        assert not re.fullmatch(without, one)
+        assert layout.longer_run(one).endswith("/e9-every1")
+        assert layout.checkpoint_option(one) == "--keep-every 2"
+
+
 def make(folder: Path, identity: Identity) -> None:
     with product_writer(folder, identity) as product:
-        for name in TABLES:
+        for name in (*TABLES, *(TRAJECTORY_FILES if "-every" in folder.name else ())):
             (product.aside / name).touch()
 
 
@@ -175,8 +259,13 @@ def test_every_version_of_a_length_is_listed_and_the_plain_one_stands_for_it(
     for name in ("e4", "e4-every2", "e4-every10", "e6-every1", "e10"):
         make(tmp_path / name, run)
     (tmp_path / "e10" / TABLES[0]).unlink()
-    found = {(epochs, path.name) for epochs, path in complete_versions(tmp_path)}
-    assert found == {(4, "e4"), (4, "e4-every2"), (4, "e4-every10"), (6, "e6-every1")}
+    found = {(epochs, every, path.name) for epochs, every, path in complete_versions(tmp_path)}
+    assert found == {
+        (4, None, "e4"),
+        (4, 2, "e4-every2"),
+        (4, 10, "e4-every10"),
+        (6, 1, "e6-every1"),
+    }
     assert {n: path.name for n, path in kept_versions(tmp_path).items()} == {
         4: "e4",
         6: "e6-every1",

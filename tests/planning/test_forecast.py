@@ -13,7 +13,8 @@ from perigee.forecast import retraining_warning, runs_to_train, trainings
 from perigee.identity.products import Identity
 from perigee.plan import Plan, PlannedRun, make_plan
 from perigee.store import writing
-from perigee.store.runs import TABLES, run_details
+from perigee.store.runs import STATE, TABLES, run_details
+from perigee.store.trajectories import TRAJECTORY, TRAJECTORY_FILES
 from perigee.store.writing import product_writer
 
 OTHER = "0" * 16
@@ -99,6 +100,48 @@ def test_steps_still_to_be_trained(
     assert found.epochs == run.epochs
     assert found.steps == per_epoch * run.epochs
     assert found.cost.bytes == 24 * found.steps
+
+
+@pytest.mark.parametrize(
+    ("kept", "lost", "keep_every", "expected"),
+    [
+        ("e6", None, None, 4),
+        ("e6", STATE, None, 10),  # read off a longer version that is gone
+        ("e6-every3", None, None, 4),
+        ("e6", None, 2, 10),
+        ("e6-every1", None, 2, 4),
+        ("e6-every2", None, 2, 4),
+        ("e6-every2", STATE, 2, 10),
+        ("e6-every2", TRAJECTORY, 2, 10),
+        ("e6-every4", None, 2, 10),
+        ("e6-every3", None, 2, 10),
+        ("e12-every3", None, 2, 10),
+    ],
+)
+def test_only_what_training_goes_on_from_is_not_trained(
+    kept: str, lost: str | None, keep_every: int | None, expected: int, plan: Plan, tmp_path: Path
+) -> None:
+    plain = {run.identity.folder for run in plan.runs.values() if run.keep_every is None}
+    other = next(run for run in plan.runs.values() if run.identity.folder not in plain)
+    run = replace(other, epochs=10, keep_every=keep_every)
+    folder = tmp_path / run.identity.folder / kept
+    files = {*TABLES, STATE, *(TRAJECTORY_FILES if "-every" in kept else ())} - {lost}
+    with product_writer(folder, run.identity) as product:
+        for name in files:
+            (product.aside / name).touch()
+    (found,) = trainings(plan, tmp_path, {run.folder: run}, []).values()
+    assert found.epochs == expected
+
+
+@pytest.mark.parametrize(("keep_every", "expected"), [(None, 3), (1, 7)])
+def test_a_planned_version_without_checkpoints_spares_only_one_without(
+    keep_every: int | None, expected: int, plan: Plan, tmp_path: Path
+) -> None:
+    shorter = next(run for run in plan.runs.values() if run.keep_every is None)
+    longer = replace(shorter, epochs=shorter.epochs + 3, keep_every=keep_every)
+    (found,) = trainings(plan, tmp_path, {longer.folder: longer}, []).values()
+    assert shorter.epochs == 4
+    assert found.epochs == expected
 
 
 @pytest.mark.parametrize("kept", ["nothing", "present code too", "other spec", "damaged"])

@@ -16,9 +16,12 @@ from hypothesis import strategies as st
 from reference_training import Settings
 from torch import Tensor
 
+from perigee.checkpoints import Trajectory
+from perigee.errors import PerigeeError
+from perigee.store.trajectories import kept_at
 from perigee.training.record import RunRecord
 from perigee.training.trainer import Trainer, Watch, train
-from perigee.training.trajectory import TrajectoryWriter, kept_at
+from perigee.training.trajectory import TrajectoryWriter
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -151,3 +154,27 @@ def test_a_stopped_run_has_the_rows_it_came_to(
     assert_rows_are_states(rows, described, states)
     assert np.isfinite(rows[:-1]).all()
     assert not np.isfinite(rows[-1]).all()
+
+
+@pytest.mark.parametrize(
+    ("longer", "shorter"),
+    [((4, 1), (3, 2)), ((4, 1), (4, 3)), ((4, 2), (2, 2)), ((4, 3), (3, 6)), ((4, 1), (4, 9))],
+)
+def test_a_copy_of_some_checkpoints_is_what_training_would_have_written(
+    longer: tuple[int, int], shorter: tuple[int, int], make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    folders = [tmp_path / name for name in ("longer", "shorter", "copy")]
+    for folder, version in zip(folders, (longer, shorter), strict=False):
+        run(make_trainer(Settings(width=1), "float32"), folder, *version)
+    folders[2].mkdir()
+    Trajectory.of_run(folders[0]).copy(folders[2], kept_at(*shorter))
+    for name in ("trajectory.npy", "trajectory.json"):
+        assert (folders[2] / name).read_bytes() == (folders[1] / name).read_bytes()
+
+
+def test_a_checkpoint_that_was_not_kept_cannot_be_copied(
+    make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    run(make_trainer(Settings(width=1), "float32"), tmp_path, 3, 2)
+    with pytest.raises(PerigeeError, match="no checkpoint of epoch 1, only of 0, 2, 3"):
+        Trajectory.of_run(tmp_path).copy(tmp_path, [0, 1])

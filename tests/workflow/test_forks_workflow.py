@@ -102,6 +102,24 @@ def test_a_plain_version_is_read_off_the_one_with_checkpoints(forked: Workspace)
     assert len(pd.read_parquet(version / "metrics.parquet")) == EPOCHS + 1
 
 
+def test_fewer_checkpoints_are_read_off_a_parent_still_to_be_trained(forked: Workspace) -> None:
+    """fig6 asks for every second checkpoint of the parent, of which the fork needs every one."""
+
+    def compare_parents(study: dict[str, Any]) -> None:
+        (sweep,) = study["figures"]["fig6"]["tables"]["convnet"]["runs"]
+        sweep["set"]["optimiser.learning_rate"]["smoke"] = 0.3
+        sweep["keep_every"] = 2
+
+    forked.edit_study(compare_parents)
+    runs = {job for job in forked.jobs() if re.match("(train|read_off)_run ", job)}
+    assert runs == {
+        f"train_run {PARENT}-every1",
+        f"read_off_run {PARENT}-every2",
+        f"train_run {PARENT.replace('seed0', 'seed1')}-every2",
+        f"train_run {CHILD}",
+    }
+
+
 def test_a_fork_that_cannot_be_resolved_tells_the_parents_periods(workspace: Workspace) -> None:
     rule = {"name": "before_destabilisation", "epochs": 1, "number": 2}
     workspace.edit_study(lambda study: add_fork(study, rule))

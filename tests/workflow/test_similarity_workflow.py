@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,38 @@ def test_more_epochs_go_on_from_the_version_with_checkpoints(workspace: Workspac
         longer = shorter.with_name(f"e{EPOCHS + 1}-every1")
         rows, more = (np.load(folder / "trajectory.npy") for folder in (shorter, longer))
         assert np.array_equal(rows, more[: EPOCHS + 1])
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "kept"), [(EPOCHS, 2, [0, 2, 4]), (EPOCHS - 1, 2, [0, 2, 3])]
+)
+def test_fewer_checkpoints_are_read_off_the_version_that_has_more(
+    epochs: int, every: int, kept: list[int], workspace: Workspace
+) -> None:
+    def fewer(study: dict[str, Any]) -> None:
+        for table in study["figures"]["fig6"]["tables"].values():
+            table["runs"][0] |= {"epochs": epochs, "keep_every": every}
+
+    workspace.edit_study(fewer)
+    name = f"e{epochs}-every{every}"
+    runs = {job for job in workspace.jobs() if "_run " in job and "predict" not in job}
+    assert runs == {f"read_off_run {run}/{name}" for run in COMPARED}
+    workspace.make("periodic_fig6")
+    store = workspace.root / "results/store"
+    for run in COMPARED:
+        (shorter,) = store.glob(f"run/{run}-*/{name}")
+        longer = shorter.with_name(f"e{EPOCHS}-every1")
+        rows, all_rows = (np.load(folder / "trajectory.npy") for folder in (shorter, longer))
+        assert np.array_equal(rows, all_rows[kept])
+        described = json.loads((shorter / "trajectory.json").read_text())
+        assert described["epochs"] == kept
+        details = json.loads((shorter / "provenance.json").read_text())["details"]
+        assert (details["epochs"], details["keep_every"]) == (epochs, every)
+        metrics, all_metrics = (
+            pd.read_parquet(folder / "metrics.parquet") for folder in (shorter, longer)
+        )
+        pd.testing.assert_frame_equal(metrics, all_metrics[: epochs + 1])
+    assert workspace.jobs() == set()
 
 
 @pytest.mark.parametrize(

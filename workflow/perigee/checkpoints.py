@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from perigee.errors import PerigeeError
@@ -47,10 +49,7 @@ class Trajectory:
         Raises:
             PerigeeError: no checkpoint of that epoch was kept.
         """
-        if epoch not in self.epochs:
-            kept = ", ".join(map(str, self.epochs))
-            raise PerigeeError(f"{self.path} has no checkpoint of epoch {epoch}, only of {kept}.")
-        row = np.load(self.path, mmap_mode="r", allow_pickle=False)[self.epochs.index(epoch)]
+        row = self._rows()[self._row_of(epoch)]
         found = {}
         start = 0
         for part in self.parts:
@@ -58,3 +57,37 @@ class Trajectory:
             found[part["name"]] = np.array(row[start:end]).reshape(part["shape"])
             start = end
         return found
+
+    def copy(self, folder: Path, epochs: Sequence[int]) -> None:
+        """Write the files of the trajectory that has the checkpoints of some epochs only.
+
+        Args:
+            folder: for the files.
+            epochs: which.
+
+        Raises:
+            PerigeeError: no checkpoint of one of them was kept.
+        """
+        rows, wanted = self._rows(), [self._row_of(epoch) for epoch in epochs]
+        header = npy.header_data_from_array_1_0(rows) | {"shape": (len(wanted), rows.shape[1])}
+        with (folder / TRAJECTORY).open("wb") as stream:
+            npy.write_array_header_1_0(stream, header)
+            for row in wanted:
+                stream.write(rows[row].tobytes())
+        describe(folder, epochs, self.parts)
+
+    def _rows(self) -> NDArray[np.floating]:
+        rows: NDArray[np.floating] = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return rows
+
+    def _row_of(self, epoch: int) -> int:
+        if epoch not in self.epochs:
+            kept = ", ".join(map(str, self.epochs))
+            raise PerigeeError(f"{self.path} has no checkpoint of epoch {epoch}, only of {kept}.")
+        return self.epochs.index(epoch)
+
+
+def describe(folder: Path, epochs: Sequence[int], parts: Sequence[dict[str, Any]]) -> None:
+    """Write trajectory.json; see `Trajectory`."""
+    described = {"epochs": list(epochs), "parts": list(parts)}
+    (folder / DESCRIPTION).write_text(json.dumps(described, indent=1) + "\n")

@@ -15,7 +15,13 @@ from perigee.plan import Plan, PlannedRun
 from perigee.registry import registration
 from perigee.store.costs import Cost, Record, estimate, read_records, total
 from perigee.store.provenance import PROVENANCE, Provenance, read_provenance
-from perigee.store.runs import METRICS, kept_versions, longer_versions, planned_epochs
+from perigee.store.runs import (
+    METRICS,
+    continuable_epochs,
+    kept_versions,
+    longer_versions,
+    planned_epochs,
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,9 @@ def trainings(
     for folder, run in runs.items():
         images = registration("dataset", run.spec.dataset).train_images
         steps = steps_per_epoch(images, run.spec.batch_size, run.spec.gradient)
-        done = [*kept_versions(store / run.identity.folder), *planned[run.identity.folder]]
+        done = continuable_epochs(store / run.identity.folder, run.keep_every)
+        if run.keep_every is None:
+            done += planned[run.identity.folder]
         epochs = run.epochs - max((e for e in done if e < run.epochs), default=0)
         cost = estimate(run.spec.to_dict(), epochs, steps, records, run.keep_every)
         found[folder] = Training(epochs, epochs * steps, cost)

@@ -8,6 +8,7 @@ stamps, nor inputs that are missing or were made anew, nor Snakemake's own recor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ from perigee.store.writing import written_atomically
 DATASET_FILES = (DATA, PROVENANCE)
 RUN_FILES = (*TABLES, PROVENANCE)
 TRAINED_RUN_FILES = (*TABLES, STATE, PROVENANCE)
-KEEPING_RUN_FILES = (*TABLES, STATE, *TRAJECTORY_FILES, PROVENANCE)
+KEEPING_RUN_FILES = (*TABLES, *TRAJECTORY_FILES, PROVENANCE)
+TRAINED_KEEPING_RUN_FILES = (*TABLES, STATE, *TRAJECTORY_FILES, PROVENANCE)
 PREDICTIONS_FILES = (*PREDICTED, PROVENANCE)
 TABLE_FILES = (TABLE, PROVENANCE)
 FIGURE_FILES = (*FILES, PROVENANCE)
@@ -51,6 +53,9 @@ VERSION = rf"{NAME}/e[0-9]+"
 KEEPING_VERSION = rf"{VERSION}-every[0-9]+"
 """What the rules' wildcards may be. Not the planned products, one by one: Snakemake would search
 through all their names for each of its jobs."""
+
+NOTHING = "(?!)"
+"""A pattern that nothing matches, not even the empty string."""
 
 LONG_SPEC = 10_000
 """Characters from which a spec is told as a file; an argument ends at 128 KiB on Linux."""
@@ -86,7 +91,7 @@ class Layout:
             run.removeprefix("run/"): longer
             for run, longer in longer_versions(Path(self.store), plan.runs).items()
         }
-        """Runs to be read off a longer version of themselves -> that version's folder."""
+        """Runs to be read off another version of themselves -> that version's folder."""
         self._figures = {figure.identity.folder: figure for figure in plan.figures.values()}
         self._products: dict[str, Any] = {
             **plan.datasets,
@@ -178,9 +183,18 @@ class Layout:
     def run_options(self, version: str) -> str:
         """Further options of train.py: whether checkpoints are kept, and what is forked from."""
         run = self.run(version)
-        keep = [] if run.keep_every is None else [f"--keep-every {run.keep_every}"]
         fork = [] if run.parent is None else [f"--parent {self.store}/{run.parent.folder}"]
-        return " ".join([*keep, *fork])
+        return " ".join([self.checkpoint_option(version), *fork]).strip()
+
+    def checkpoint_option(self, version: str) -> str:
+        """Option of train.py and read_off_run.py: whether checkpoints are kept."""
+        run = self.run(version)
+        return "" if run.keep_every is None else f"--keep-every {run.keep_every}"
+
+    def to_read_off(self, keeping: bool) -> str:
+        """Pattern of the versions to be read off, with checkpoints or without."""
+        versions = [v for v in self.longer if bool(re.fullmatch(KEEPING_VERSION, v)) == keeping]
+        return "|".join(map(re.escape, versions)) or NOTHING
 
     def longer_run(self, version: str) -> str:
         """Folder of the version that a run is read off."""

@@ -35,6 +35,7 @@ from perigee.layout import (
     PREDICTIONS_FILES,
     RUN_FILES,
     TABLE_FILES,
+    TRAINED_KEEPING_RUN_FILES,
     TRAINED_RUN_FILES,
     VERSION,
     Layout,

@@ -1,7 +1,7 @@
 """Training runs.
 
 In: a data set. Out: results/store/run/<name>-<digest>/e<epochs>/ with metrics.parquet,
-steps.parquet, provenance.json and, where the run was trained and not read off a longer version,
+steps.parquet, provenance.json and, where the run was trained and not read off another version,
 state.safetensors; of runs that others fork from, or whose checkpoints a table reads, in
 e<epochs>-every<K>/, with the checkpoint of every K-th epoch.
 """
@@ -44,37 +44,46 @@ rule train_run:
 # A version that keeps checkpoints.
 use rule train_run as train_run_with_checkpoints with:
     output:
-        layout.files("run/{version}", KEEPING_RUN_FILES),
+        layout.files("run/{version}", TRAINED_KEEPING_RUN_FILES),
     wildcard_constraints:
         version=KEEPING_VERSION,
 
 
-if layout.longer:
+ruleorder: read_off_run > train_run
+ruleorder: read_off_run_with_checkpoints > train_run_with_checkpoints
 
-    ruleorder: read_off_run > train_run
 
-    rule read_off_run:
-        input:
-            lambda w: layout.reading_off_inputs(w.version),
-        output:
-            layout.files("run/{version}", RUN_FILES),
-        log:
-            f"{LOGS}/read_off_run/{{version}}.log",
-        benchmark:
-            f"{BENCHMARKS}/read_off_run/{{version}}.tsv"
-        wildcard_constraints:
-            version="|".join(map(re.escape, layout.longer)),
-        conda:
-            CONDA
-        resources:
-            mem_mb=2000,
-            runtime=20,
-        params:
-            epochs=lambda w: layout.run(w.version).epochs,
-            longer=lambda w: layout.longer_run(w.version),
-            out=subpath(output[0], parent=True),
-        message:
-            "read_off_run {wildcards.version}"
-        shell:
-            "python workflow/scripts/read_off_run.py --longer {params.longer:q}"
-            " --epochs {params.epochs} --out {params.out:q} --log {log:q}"
+rule read_off_run:
+    input:
+        lambda w: layout.reading_off_inputs(w.version),
+    output:
+        layout.files("run/{version}", RUN_FILES),
+    log:
+        f"{LOGS}/read_off_run/{{version}}.log",
+    benchmark:
+        f"{BENCHMARKS}/read_off_run/{{version}}.tsv"
+    wildcard_constraints:
+        version=layout.to_read_off(keeping=False),
+    conda:
+        CONDA
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        epochs=lambda w: layout.run(w.version).epochs,
+        longer=lambda w: layout.longer_run(w.version),
+        out=subpath(output[0], parent=True),
+        options=lambda w: layout.checkpoint_option(w.version),
+    message:
+        "read_off_run {wildcards.version}"
+    shell:
+        "python workflow/scripts/read_off_run.py --longer {params.longer:q}"
+        " --epochs {params.epochs} {params.options} --out {params.out:q} --log {log:q}"
+
+
+# A version that keeps checkpoints.
+use rule read_off_run as read_off_run_with_checkpoints with:
+    output:
+        layout.files("run/{version}", KEEPING_RUN_FILES),
+    wildcard_constraints:
+        version=layout.to_read_off(keeping=True),

@@ -11,11 +11,12 @@ import pandas as pd
 
 from perigee.identity.products import Identity
 from perigee.store.provenance import PROVENANCE, Provenance, read_product
+from perigee.store.trajectories import TRAJECTORY_FILES
 
 METRICS, STEPS, STATE = "metrics.parquet", "steps.parquet", "state.safetensors"
 TABLES = (METRICS, STEPS)
 UNFINISHED, SPARE = "unfinished", "spare"
-VERSION_NAME = r"e(\d+)(-every\d+)?"
+VERSION_NAME = r"e(\d+)(?:-every(\d+))?"
 
 
 class PlannedVersion(Protocol):
@@ -44,19 +45,27 @@ def kept_versions(run_folder: Path) -> dict[int, Path]:
 
     Where one keeps checkpoints and another does not, the latter stands for that number of epochs.
     """
-    found = complete_versions(run_folder)
+    found = [(epochs, path) for epochs, _, path in complete_versions(run_folder)]
     return dict(sorted(found, key=lambda version: (version[0], -len(version[1].name))))
 
 
-def complete_versions(run_folder: Path) -> list[tuple[int, Path]]:
-    """Epochs and folder of every complete version of a run in the store."""
+def complete_versions(
+    run_folder: Path, files: Iterable[str] = ()
+) -> list[tuple[int, int | None, Path]]:
+    """Epochs, K (None keeps no checkpoints) and folder of a run's complete versions in the store.
+
+    Args:
+        run_folder: of all its versions.
+        files: that they have to have beside tables and provenance.
+    """
     if not run_folder.is_dir():
         return []
+    needed = (*TABLES, PROVENANCE, *files)
     found = []
     for path in sorted(run_folder.iterdir()):
         match = re.fullmatch(VERSION_NAME, path.name)
-        if match and all((path / name).is_file() for name in (*TABLES, PROVENANCE)):
-            found.append((int(match[1]), path))
+        if match and all((path / name).is_file() for name in needed):
+            found.append((int(match[1]), int(match[2]) if match[2] else None, path))
     return found
 
 
@@ -135,29 +144,54 @@ def longer_versions(store: Path, runs: Mapping[str, PlannedVersion]) -> dict[str
         runs: planned runs by folder below the store.
 
     Returns:
-        Folder of the run -> folder of the shortest longer version that the store holds, or of one
-        at least as long that keeps checkpoints, there or planned. What is in the store already
-        may be among them; it is not made again. Those that keep checkpoints are none of them.
+        Folder of the run -> folder of the shortest version that holds all of it: one in the store,
+        or else one that keeps checkpoints and is planned. What is in the store already may be
+        among the runs; it is not made again.
     """
-    keeping: dict[str, list[tuple[int, str]]] = {}
-    for folder, run in runs.items():
+    planned: dict[str, list[tuple[int, int | None]]] = {}
+    for run in runs.values():
         if run.keep_every is not None:
-            keeping.setdefault(run.identity.folder, []).append((run.epochs, folder))
+            planned.setdefault(run.identity.folder, []).append((run.epochs, run.keep_every))
     found: dict[str, str] = {}
     for folder, run in runs.items():
-        if run.keep_every is not None:
-            continue
-        kept = kept_versions(store / run.identity.folder)
-        longer = [path for epochs, path in kept.items() if epochs > run.epochs]
-        same = kept.get(run.epochs)
-        if same is not None and same.name != version_name(run.epochs):
-            longer.insert(0, same)
-        planned = [one for one in keeping.get(run.identity.folder, []) if one[0] >= run.epochs]
-        if longer:
-            found[folder] = f"{run.identity.folder}/{longer[0].name}"
-        elif planned:
-            found[folder] = min(planned)[1]
+        run_folder = run.identity.folder
+        files = () if run.keep_every is None else TRAJECTORY_FILES
+        kept = [one[:2] for one in complete_versions(store / run_folder, files)]
+        for versions in (kept, planned.get(run_folder, [])):
+            longer = [version for version in versions if _holds(*version, run)]
+            if longer:
+                shortest = min(longer, key=lambda version: (version[0], version[1] or 0))
+                found[folder] = f"{run_folder}/{version_name(*shortest)}"
+                break
     return found
+
+
+def _holds(epochs: int, keep_every: int | None, run: PlannedVersion) -> bool:
+    """Whether another version of a run has all its epochs, and all checkpoints that it keeps."""
+    if epochs < run.epochs or (epochs, keep_every) == (run.epochs, run.keep_every):
+        return False
+    if run.keep_every is None:
+        return True
+    # The last epoch's checkpoint is kept whatever K is.
+    last = epochs == run.epochs or _has_checkpoints(keep_every, run.epochs)
+    return last and _has_checkpoints(keep_every, run.keep_every)
+
+
+def _has_checkpoints(keep_every: int | None, wanted: int | None) -> bool:
+    """Whether a version that keeps a checkpoint every so many epochs has every ``wanted``-th."""
+    return wanted is None or (keep_every is not None and wanted % keep_every == 0)
+
+
+def continuable_epochs(run_folder: Path, keep_every: int | None) -> list[int]:
+    """Epochs of the versions in the store that training can go on from.
+
+    Args:
+        run_folder: of all versions of the run.
+        keep_every: of the version to be trained; those without its checkpoints are of no use.
+    """
+    files = (STATE, *(() if keep_every is None else TRAJECTORY_FILES))
+    found = complete_versions(run_folder, files)
+    return [epochs for epochs, every, _ in found if _has_checkpoints(every, keep_every)]
 
 
 def planned_epochs(runs: Iterable[PlannedVersion]) -> dict[str, list[int]]:

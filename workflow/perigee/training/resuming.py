@@ -79,7 +79,7 @@ def _interrupted(run_folder: Path, epochs: int, digest: str) -> Iterator[tuple[S
 
 def _finished(run_folder: Path, epochs: int, digest: str) -> Iterator[tuple[SavedState, Path]]:
     """The ends of shorter versions, but of those that were read off a longer one."""
-    for kept, folder in complete_versions(run_folder):
+    for kept, _, folder in complete_versions(run_folder):
         if kept >= epochs:
             continue
         try:

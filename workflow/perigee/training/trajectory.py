@@ -11,7 +11,8 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
-from perigee.store.trajectories import DESCRIPTION, TRAJECTORY
+from perigee.checkpoints import describe
+from perigee.store.trajectories import TRAJECTORY, kept_at
 from perigee.store.writing import link_or_copy
 from perigee.training.record import RunRecord
 from perigee.training.trainer import Trainer
@@ -22,11 +23,6 @@ STATISTICS = ("running_mean", "running_var")
 def unfinished_rows(every: int) -> str:
     """Of the file that a job at work writes its rows to."""
     return f"rows-every{every}.npy"
-
-
-def kept_at(epochs: int, every: int) -> list[int]:
-    """Epochs whose checkpoints are kept: 0 (the initialisation), every ``every``-th, the last."""
-    return sorted({*range(0, epochs + 1, every), epochs})
 
 
 class TrajectoryWriter:
@@ -127,7 +123,7 @@ class TrajectoryWriter:
             np.save(target, np.array(self._rows[: len(self._written)]))
         else:
             link_or_copy(self._path, target)
-        layout: list[dict[str, Any]] = [
+        parts: list[dict[str, Any]] = [
             {
                 "name": name,
                 "shape": list(part.shape),
@@ -135,8 +131,7 @@ class TrajectoryWriter:
             }
             for name, part in self._parts
         ]
-        described = {"epochs": self._written, "parts": layout}
-        (folder / DESCRIPTION).write_text(json.dumps(described, indent=1) + "\n")
+        describe(folder, self._written, parts)
 
 
 def _parts(trainer: Trainer) -> list[tuple[str, Tensor]]:
