@@ -12,7 +12,7 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from perigee.checkpoints import describe
-from perigee.store.trajectories import TRAJECTORY, kept_at
+from perigee.store.trajectories import DESCRIPTION, TRAJECTORY, kept_at
 from perigee.store.writing import link_or_copy
 from perigee.training.record import RunRecord
 from perigee.training.trainer import Trainer
