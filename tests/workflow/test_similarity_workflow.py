@@ -114,6 +114,30 @@ def test_fewer_checkpoints_are_read_off_the_version_that_has_more(
     assert workspace.jobs() == set()
 
 
+@pytest.mark.parametrize(("epochs", "every"), [(EPOCHS, 2), (EPOCHS - 1, 1)])
+def test_predictions_of_another_version_of_a_run_are_refused(
+    epochs: int, every: int, workspace: Workspace
+) -> None:
+    store = workspace.root / "results/store"
+    (longer,) = store.glob(f"run/{COMPARED[0]}-*/e{EPOCHS}-every1")
+    (predictions,) = store.glob(f"predictions/{COMPARED[0]}-*")
+    other = longer.with_name(f"e{epochs}-every{every}")
+    read_off = workspace.by_hand(
+        *("python", "workflow/scripts/read_off_run.py", "--longer", str(longer)),
+        *("--epochs", str(epochs), "--keep-every", str(every), "--out", str(other)),
+    )
+    assert read_off.returncode == 0, read_off.stdout
+    run = {"folder": str(other), "predictions": str(predictions), "swept": {"seed": 0}}
+    spec = {"name": "t", "analysis": {"name": "similarity"}, "runs": [run]}
+    made = workspace.by_hand(
+        *("python", "workflow/scripts/make_table.py", "--spec", json.dumps(spec)),
+        *("--out", str(workspace.root / "table")),
+    )
+    assert made.returncode != 0
+    assert f"{predictions} holds no predictions of {other}; give those." in made.stdout
+    assert "Traceback" not in made.stdout
+
+
 @pytest.mark.parametrize(
     ("file", "removed", "program"),
     [

@@ -57,7 +57,8 @@ def main(
         made_from = {"digest": provenance.digest, "epochs": epochs, "swept": run["swept"]}
         if predictions is not None:
             predicted = read_product(predictions, PREDICTIONS_FILES)
-            if predicted.inputs["run"] != provenance.digest:
+            version = {key: provenance.details[key] for key in ("epochs", "keep_every")}
+            if (predicted.inputs["run"], predicted.spec) != (provenance.digest, version):
                 raise PerigeeError(f"{predictions} holds no predictions of {folder}; give those.")
             made_from["predictions"] = predicted.digest
         read.append(made_from)
