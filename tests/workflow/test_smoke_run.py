@@ -133,7 +133,7 @@ def test_a_shorter_run_is_read_off(workspace: Workspace) -> None:
     workspace.edit_study(set_epochs)
     workspace.make("periodic_fig3")
     for rate in LEARNING_RATES:
-        (run,) = workspace.root.glob(f"results/store/run/*-lr{rate:g}-*")
+        (run,) = workspace.root.glob(f"results/store/run/convnet-digits-lr{rate:g}-*")
         for name, column in (("metrics", "epoch"), ("steps", "step")):
             longer = pd.read_parquet(run / f"e{EPOCHS}" / f"{name}.parquet")
             shorter = pd.read_parquet(run / f"e{EPOCHS - 1}" / f"{name}.parquet")
@@ -148,7 +148,7 @@ def test_a_run_that_stopped_is_read_off_as_stopped_only_at_its_full_length(
     workspace: Workspace,
 ) -> None:
     """A run told to have stopped in its last epoch, by the provenance that its reader trusts."""
-    (run,) = workspace.root.glob("results/store/run/*-lr0.3-*")
+    (run,) = workspace.root.glob("results/store/run/convnet-digits-lr0.3-*")
     path = run / f"e{EPOCHS}" / "provenance.json"
     provenance = json.loads(path.read_text())
     provenance["details"]["stopped_at_step"] = 12 * EPOCHS - 1
