@@ -113,7 +113,7 @@ def set_learning_rates(value: Any) -> Edit:
         ),
         pytest.param(
             lambda study: sweep_of(study).update(base="si_resnet"),
-            ["runs[0].base", "'si_resnet'", "known are si_convnet"],
+            ["runs[0].base", "'si_resnet'", "known are far_from_destabilisation"],
             id="unknown base run",
         ),
         pytest.param(

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 
-from workspace import EPOCHS, LEARNING_RATES, Workspace
+from workspace import COMPARED, EPOCHS, LEARNING_RATES, Workspace
 
 METRICS = "workflow/perigee/training/metrics.py"
 UPDATE_RULE = "workflow/perigee/training/optimisers/sgd.py"
@@ -86,7 +86,9 @@ def test_a_warning_comes_before_runs_are_trained_again(workspace: Workspace) -> 
     rename_a_private_function(workspace)
     told = warning(workspace, hours=0)
     assert told is not None
-    assert told.startswith(f"Since code was changed, {len(LEARNING_RATES)} runs that the store")
+    assert told.startswith(
+        f"Since code was changed, {len(LEARNING_RATES) + len(COMPARED)} runs that the store"
+    )
     assert "Changed: perigee.training.metrics." in told
     assert "python workflow/scripts/record_equivalence.py" in told
     assert warning(workspace, hours=10) is None

@@ -86,6 +86,7 @@ def test_the_listing_tells_who_needs_what(littered: Workspace) -> None:
     assert {row[4].strip() for row in runs.values()} == {
         "periodic_fig3",
         "periodic_fig3, periodic_fig4",
+        "periodic_fig3, study_label_smoothing",
         "periodic_fig6",
     }
     unused = listed("--unused")
@@ -93,8 +94,7 @@ def test_the_listing_tells_who_needs_what(littered: Workspace) -> None:
     assert all(name.startswith("periodic_appF1-") for name in unused)
     of_fig4 = listed("--figure", "periodic_fig4")
     kinds = [row[0] for row in of_fig4.values()]
-    # Of the two data sets one is that of its runs at laptop scale.
-    assert sorted(kinds) == ["claims", "dataset", "dataset", "figure", "run", "run", "table"]
+    assert sorted(kinds) == ["claims", "dataset", "figure", "run", "run", "table"]
     of_fig6 = [row[0] for row in listed("--figure", "periodic_fig6").values()]
     assert of_fig6.count("predictions") == 4
     wrong = littered.by_hand("python", "workflow/scripts/list_store.py", "--figure", "fig4")

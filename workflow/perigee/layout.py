@@ -87,11 +87,11 @@ class Layout:
             if not figure.request.is_own or self._is_published(key)
         )
         """What report, claims and `everything` show: of sweeps of one's own those made before."""
-        self.longer = {
-            run.removeprefix("run/"): longer
-            for run, longer in longer_versions(Path(self.store), plan.runs).items()
-        }
+        self.longer: dict[str, str] = {}
         """Runs to be read off another version of themselves -> that version's folder."""
+        self._planned_epochs: dict[str, list[int]] = {}
+        """Run's folder -> for how many epochs it is planned."""
+        self._connect_versions()
         self._figures = {figure.identity.folder: figure for figure in plan.figures.values()}
         self._products: dict[str, Any] = {
             **plan.datasets,
@@ -101,7 +101,26 @@ class Layout:
             **self._figures,
             **plan.claims,
         }
-        self._planned_epochs = planned_epochs(plan.runs.values())
+
+    def _connect_versions(self) -> None:
+        """Settle which versions of a run are made from which.
+
+        A sweep of one's own that was not made yet may make use of what the reported figures need,
+        and not the other way round: nothing is trained for it before it is asked for.
+        """
+        reported = list(self.reported.figures)
+        others = [key for key in self.plan.figures if key not in self.reported.figures]
+        settled: set[str] = set()
+        for part in (self.reported, *(self.plan.of_figures([*reported, key]) for key in others)):
+            longer = longer_versions(Path(self.store), part.runs)
+            epochs = planned_epochs(part.runs.values())
+            for folder, run in part.runs.items():
+                if folder in settled:
+                    continue
+                self._planned_epochs[folder] = epochs[run.identity.folder]
+                if folder in longer:
+                    self.longer[folder.removeprefix("run/")] = longer[folder]
+            settled |= part.runs.keys()
 
     def files(self, folder: str, names: Iterable[str]) -> list[str]:
         """Paths of files of a product."""
@@ -174,7 +193,7 @@ class Layout:
         inputs = self.still_to_make(run.dataset.identity.folder, DATASET_FILES)
         if run.parent is not None:
             inputs += self.still_to_make(run.parent.folder, KEEPING_RUN_FILES)
-        planned = self._planned_epochs[run.identity.folder]
+        planned = self._planned_epochs[run.folder]
         shorter = planned_predecessor(Path(self.store), planned, run)
         if shorter:
             inputs += self.still_to_make(shorter, RUN_FILES)

@@ -149,7 +149,7 @@ def _figure(study: Mapping[str, Any], name: str, scale: str, file: str) -> Figur
     figure = study["figures"][name]
     settings: dict[str, Any] = {}
     tables = []
-    for table_name, table in figure["tables"].items():
+    for table_name, table in sorted(figure["tables"].items()):
         key = f"figures.{name}.tables.{table_name}"
         analysis = validated_component("analysis", table["analysis"], file, f"{key}.analysis")
         _require_runs_as_needed(analysis, "runs" in table, file, key)
