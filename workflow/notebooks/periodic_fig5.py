@@ -48,13 +48,14 @@ def prepared(table):
 
 initialisation, forks = prepared("initialisation"), prepared("forks")
 fixed = forks["label"] != FREE
-forks["legend"] = forks["label"].mask(fixed, forks["label"] + " at " + forks["legend"])
+when = forks["label"].str.removeprefix("fixed ")
+forks["legend"] = forks["label"].mask(fixed, when + ": " + forks["legend"])
 
 # %%
 figure, axes = plt.subplots(1, 4, figsize=(14.5, 3.9))
 pairs = [
-    (axes[:2], initialisation, "ρ fixed at initialisation, ρ / effective learning rate"),
-    (axes[2:], forks, "ρ fixed before destabilisation, ρ / effective learning rate"),
+    (axes[:2], initialisation, "ρ fixed at initialisation: ρ / ELR"),
+    (axes[2:], forks, "ρ fixed before destabilisation: ρ / ELR"),
 ]
 for (loss, error), metrics, title in pairs:
     shown = metrics[metrics["seed"] == metrics["seed"].min()]
@@ -68,7 +69,7 @@ for (loss, error), metrics, title in pairs:
     draw_over_epochs(error, shown, "test_error_percent", colours, by="legend")
     error.set(title="Test error, %", xlabel="epoch", yscale="log")
     handles, labels = loss.get_legend_handles_labels()
-    loss.legend(handles, labels, title=title, loc="upper left", bbox_to_anchor=(0, -0.2), ncols=4)
+    loss.legend(handles, labels, title=title, loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2)
 
 plotted = pd.concat([initialisation, forks], keys=["initialisation", "forks"], names=["panels"])
 save_figure(figure, plotted.reset_index("panels"), folder, stamp)
