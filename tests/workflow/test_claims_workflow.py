@@ -51,7 +51,7 @@ def test_the_target_prints_the_table(workspace: Workspace) -> None:
     printed = " ".join(re.sub(r"[│┃]", " ", result.stdout).split())
     for row in claims_of(workspace).itertuples():
         assert " ".join(row.claim.split()[:5]) in printed
-    # Judged at smoke scale is what formulas say: two claims of the first paper, eight of the second.
+    # Judged at smoke scale is what formulas say: two claims of the first paper, eight of another.
     others = len(claims_of(workspace)) - 10
     assert f"10 reproduced, {others} not testable at this scale" in printed
 
