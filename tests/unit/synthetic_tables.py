@@ -165,7 +165,11 @@ def table_of_period(
     steps = np.arange(len(phases))
     b_from, c_from = 25, 225
     lowest = c_from + norm_lag
-    fall, rise = np.linspace(2, 1, lowest - b_from + 1), np.geomspace(1, 2, len(steps) - lowest)
+    # Under a gradient that hardly changes rho^4 nears its end at almost 4 eta lambda a step, while
+    # steps turn the weights by more and more.
+    left = np.exp(-3.8 * DECAY * np.linspace(0, 200, lowest - b_from + 1))
+    fall = (1 + 15 * (left - left[-1]) / (1 - left[-1])) ** 0.25
+    rise = np.geomspace(1, 2, len(steps) - lowest)
     norm = np.concatenate((np.linspace(1.2, 2, b_from), fall, rise[1:]))
     error = np.where(steps < b_from, 0.3, train_error * np.where(steps < b_from + 60, 1, 0.5))
     # A right triangle has the shrunken weights and the tangential gradient step as legs; rate 1.

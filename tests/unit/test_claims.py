@@ -255,6 +255,12 @@ def of_period(**changed: Any) -> tuple[Make, Make]:
     return table_of_period, partial(table_of_period, **changed)
 
 
+def of_fast_decay(keep_every: int, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
+    """Phase B in so many times fewer steps, as under a larger weight decay than the claim's."""
+    table = table_of_period(seeds=seeds)
+    return table[(table["phase"] != "B") | (table["step"] % keep_every == 0)]
+
+
 def of_anchor(**changed: Any) -> tuple[Make, Make]:
     usual: dict[str, Any] = {"cosines": (0.7, 0.3, 0.1), "gains": (0.1, 0.6, 0.9, 1.0)}
     return partial(table_of_similarity, **usual), partial(table_of_similarity, **usual | changed)
@@ -318,6 +324,10 @@ TABLES: dict[Place, tuple[Make, Make]] = {
     ("periodic_fig4", "weight_norm_follows_from_its_gradients"): of_period(gradient=1.1),
     # Steps turn the weights by more than the gradients account for, as with momentum.
     ("periodic_fig4", "steps_jump_as_proposition_1_says"): of_period(turn=1.2),
+    ("periodic_fig4", "no_jump_sooner_than_proposition_2_says"): (
+        table_of_period,
+        partial(of_fast_decay, 12),
+    ),
     ("periodic_fig5", "converges_at_a_low_elr"): of_norms({8: OnSphere(final_loss=0.08)}),
     ("periodic_fig5", "stuck_at_a_high_elr"): of_norms({1: OnSphere()}),
     ("periodic_fig5", "no_periods_on_the_sphere"): of_norms({4: OnSphere(spikes=[30, 60])}),

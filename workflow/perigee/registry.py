@@ -283,6 +283,7 @@ REGISTRY: dict[str, dict[str, Registration]] = {
         ),
         "norm_prediction_error": _of_runs("claims.theory:norm_prediction_error", weight_decay=RATE),
         "jump_condition_error": _of_runs("claims.theory:jump_condition_error"),
+        "jump_delay": _of_runs("claims.theory:jump_delay", weight_decay=RATE),
         "norm_onset_after_loss_onset": _of_runs("claims.phases:norm_onset_after_loss_onset"),
         "growth_late_in_phase_b": _of_runs("claims.phases:growth_late_in_phase_b", column=text()),
         "ensemble_gain_share": _of_runs(
