@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from perigee.plan import (
 )
 from perigee.reporting.version import PAGES, pages_version
 from perigee.store.claims import CLAIMS
+from perigee.store.costs import Record, read_records
 from perigee.store.datasets import DATA
 from perigee.store.figures import FILES, published_figure, published_names
 from perigee.store.predictions import PREDICTIONS_FILES as PREDICTED
@@ -36,6 +38,7 @@ from perigee.store.runs import STATE, TABLES, longer_versions, planned_epochs, p
 from perigee.store.tables import TABLE
 from perigee.store.trajectories import TRAJECTORY_FILES
 from perigee.store.writing import written_atomically
+from perigee.submission import SHORT_RUNS, is_short, minutes
 
 DATASET_FILES = (DATA, PROVENANCE)
 RUN_FILES = (*TABLES, PROVENANCE)
@@ -193,8 +196,7 @@ class Layout:
         inputs = self.still_to_make(run.dataset.identity.folder, DATASET_FILES)
         if run.parent is not None:
             inputs += self.still_to_make(run.parent.folder, KEEPING_RUN_FILES)
-        planned = self._planned_epochs[run.folder]
-        shorter = planned_predecessor(Path(self.store), planned, run)
+        shorter = self._predecessor(run)
         if shorter:
             inputs += self.still_to_make(shorter, RUN_FILES)
         return inputs
@@ -204,6 +206,28 @@ class Layout:
         run = self.run(version)
         fork = [] if run.parent is None else [f"--parent {self.store}/{run.parent.folder}"]
         return " ".join([self.checkpoint_option(version), *fork]).strip()
+
+    def group(self, version: str, steps: int) -> str | None:
+        """The group of runs that a run may share a submission with; None if it goes alone.
+
+        Runs of at most so many steps that start from nothing: groups that wait for one another
+        could never be submitted.
+        """
+        run = self.run(version)
+        alone = run.parent is not None or bool(self._predecessor(run))
+        return SHORT_RUNS if is_short(run, steps) and not alone else None
+
+    def run_minutes(self, version: str, unknown: int, attempt: int) -> int:
+        """The time limit of a run's job (`perigee.submission.minutes`)."""
+        return minutes(self.run(version), self._records, unknown, attempt)
+
+    @cached_property
+    def _records(self) -> list[Record]:
+        return read_records(Path(self.store))
+
+    def _predecessor(self, run: PlannedRun) -> str | None:
+        """Folder of the shorter version that training goes on from."""
+        return planned_predecessor(Path(self.store), self._planned_epochs[run.folder], run)
 
     def checkpoint_option(self, version: str) -> str:
         """Option of train.py and read_off_run.py: whether checkpoints are kept."""

@@ -8,6 +8,7 @@ results/<scale>/claims.csv, gathered from all figures. The target `claims` print
 localrules:
     claims,
     gather_claims,
+    judge_claims,
 
 
 rule judge_claims:

@@ -55,6 +55,9 @@ try:
 except PerigeeError as error:
     sys.exit(f"Error: {error}")
 
+# A shell that is told to stop waits for its program, which saves its state first.
+shell.prefix("set -euo pipefail; trap : TERM; ")
+
 RESULTS = settings["results"]
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"

@@ -5,6 +5,11 @@ results/store/dataset/<name>-<digest>/ with data.safetensors and provenance.json
 """
 
 
+# Compute nodes often have no network.
+localrules:
+    build_dataset,
+
+
 rule data:
     input:
         layout.all_datasets(),

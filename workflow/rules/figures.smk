@@ -19,6 +19,7 @@ rule draw_figure:
         f"{LOGS}/draw_figure/{{name}}.log",
     benchmark:
         f"{BENCHMARKS}/draw_figure/{{name}}.tsv"
+    localrule: settings["draw_on_submit_node"]
     conda:
         CONDA
     resources:

@@ -16,12 +16,16 @@ rule train_run:
         f"{LOGS}/train_run/{{version}}.log",
     benchmark:
         f"{BENCHMARKS}/train_run/{{version}}.tsv"
+    group:
+        lambda w: layout.group(w.version, settings["short_run_steps"])
     conda:
         CONDA
     threads: 1
     resources:
         mem_mb=1200,
-        runtime=720,
+        runtime=lambda w, attempt: layout.run_minutes(
+            w.version, settings["unknown_run_minutes"], attempt
+        ),
     params:
         spec=lambda w: layout.run_spec(w.version),
         digest=lambda w: layout.identity("run", w.version).digest,

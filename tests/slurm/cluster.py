@@ -1,0 +1,174 @@
+"""Snakemake on the test cluster, and what SLURM says of its jobs."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workspace import Workspace, sweep_of
+
+SECONDS = 150
+"""Nothing that a test waits for takes longer."""
+
+FILES = ("metrics.parquet", "steps.parquet", "state.safetensors")
+
+
+def wait_until(what: Callable[[], Any], why: str, seconds: float = SECONDS) -> Any:
+    """Wait for something to be true, and return it."""
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, f"{why}: not within {seconds:g} s"
+        time.sleep(0.1)
+    return found
+
+
+@dataclass
+class Started:
+    """A Snakemake on the cluster.
+
+    Attributes:
+        process: whose signals do not reach this one.
+        output: file that it prints to.
+    """
+
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    @property
+    def printed(self) -> str:
+        return self.output.read_text()
+
+    @property
+    def submitted(self) -> list[str]:
+        """Ids of the SLURM jobs that it submitted."""
+        return re.findall(r"submitted with SLURM jobid (\d+)", self.printed)
+
+    def end(self, seconds: float = SECONDS) -> int:
+        """Its exit status, once it has one."""
+        return self.process.wait(timeout=seconds)
+
+
+@dataclass
+class OneRun:
+    """A workspace whose figure 3 shows a single run, and that run as the target.
+
+    Attributes:
+        workspace: at smoke scale.
+        version: of the run, as rules name it.
+        started: all Snakemakes, in order.
+    """
+
+    workspace: Workspace
+    version: str
+    started: list[Started] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        return self.workspace.root / "results/store/run" / self.version
+
+    @property
+    def log(self) -> str:
+        """Of the training job's last attempt: Snakemake removes those of earlier ones."""
+        return (self.workspace.root / f"results/logs/train_run/{self.version}.log").read_text()
+
+    def slurm_log(self, job: str) -> str:
+        """Of a SLURM job, which is kept unless it was successful."""
+        (path,) = self.workspace.root.glob(f".snakemake/slurm_logs/*/{job}.log")
+        return path.read_text()
+
+    @property
+    def result(self) -> dict[str, bytes]:
+        return {name: (self.folder / name).read_bytes() for name in FILES}
+
+    def start(self, *options: str) -> Started:
+        """`snakemake --profile slurm` for the run."""
+        target = f"results/store/run/{self.version}/provenance.json"
+        output = self.workspace.root.parent / f"snakemake-{len(self.started)}.log"
+        command = [
+            *(str(Path(sys.executable).with_name("snakemake")), "--profile", "slurm", target),
+            *("--config", "scale=smoke", "save_interval=0.2", *options),
+            *("--perigee-slurm-init-seconds-before-status-checks", "2"),
+        ]
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                command,
+                cwd=self.workspace.root,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.started.append(Started(process, output))
+        return self.started[-1]
+
+    def wait_for_training(self) -> None:
+        """Until a state was saved in mid-training."""
+        unfinished = self.folder.parent / "unfinished" / self.folder.name
+        wait_until((unfinished / "latest.safetensors").exists, "no state was saved")
+
+    def stop(self) -> None:
+        """End what a failed test left."""
+        for one in self.started:
+            if one.process.poll() is None:
+                one.process.send_signal(signal.SIGKILL)
+                one.process.wait()
+
+
+def one_run(workspace: Workspace, epochs: int) -> OneRun:
+    """Make figure 3 of a workspace show one run of so many epochs."""
+
+    def edit(study: dict[str, Any]) -> None:
+        study["figures"] = {"fig3": study["figures"]["fig3"] | {"claims": {}}}
+        sweep_of(study)["sweep"]["optimiser.learning_rate"]["smoke"] = [0.5]
+        sweep_of(study)["epochs"]["smoke"] = epochs
+
+    workspace.edit_study(edit)
+    dry = workspace.snakemake("periodic_fig3", options=("-n",)).stdout
+    (version,) = re.findall(r"^Job \d+: train_run (\S+)$", dry, flags=re.MULTILINE)
+    return OneRun(workspace, version)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The test cluster.
+
+    Attributes:
+        root: its folder.
+    """
+
+    root: Path
+
+    def job(self, number: str) -> dict[str, str]:
+        """What `scontrol show job` says of a job."""
+        return dict(re.findall(r"(\w+)=(\S*)", self.command("scontrol", "show", "job", number)))
+
+    def state(self, number: str) -> str:
+        """PENDING, RUNNING, COMPLETED, FAILED, ..."""
+        return self.job(number)["JobState"]
+
+    def command(self, *words: str) -> str:
+        """Run a command of SLURM."""
+        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout
+
+    def set_node(self, state: str) -> None:
+        """Take the node down, or up again."""
+        name = self.command("scontrol", "show", "node", "--oneliner").split()[0].split("=")[1]
+        reason = ["reason=test"] if state == "down" else []
+        self.command("scontrol", "update", f"nodename={name}", f"state={state}", *reason)
+
+    def stop_controller(self) -> None:
+        """End slurmctld, and wait until it does not answer."""
+        pid = (self.root / "run/slurmctld.pid").read_text().strip()
+        subprocess.run(["kill", pid], check=True)
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), "slurmctld did not end", 30)
+
+    def start_controller(self) -> None:
+        """Start slurmctld again."""
+        start = Path(__file__).parent / "start-cluster.sh"
+        subprocess.run([start], check=True, timeout=90, stdout=subprocess.DEVNULL)
