@@ -200,6 +200,16 @@ def test_without_gpus_the_device_stays_as_it_was_asked_for(device: str, pretend:
         assert one == another == device
 
 
+def test_gpus_that_cannot_be_used_are_none(
+    pretend: Pretend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under a driver that is too old: they are counted, but that is all."""
+    pretend(*some_gpus(2))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with own_gpu("auto", 1) as got:
+        assert got == "auto"
+
+
 @pytest.mark.parametrize("device", ["cpu", "mps", "nonsense"])
 def test_what_is_no_gpu_is_left_alone_and_cuda_asleep(
     device: str, monkeypatch: pytest.MonkeyPatch
