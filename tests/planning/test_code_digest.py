@@ -119,6 +119,16 @@ def _is_below(name: str) -> bool:
     return any(name == h or name.startswith(f"{h}.") for h in HARMLESS if h != "perigee")
 
 
+def test_which_gpu_a_job_takes_does_not_count() -> None:
+    model = Component("convnet", SPEC["model"])
+    for program, identity in (
+        ("train.py", run_identity(RunSpec.from_dict(SPEC), "0" * 16)),
+        ("predict.py", predictions_identity("run", "0" * 16, model, 1, 1)),
+    ):
+        assert "from perigee.gpus import" in (SCRIPTS / program).read_text()
+        assert "perigee.gpus" not in identity.modules
+
+
 def test_which_function_a_registry_line_names_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     before = run_identity(RunSpec.from_dict(SPEC), "0" * 16).digest
     line = REGISTRY["optimiser"]["sgd"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -54,6 +55,19 @@ def test_kernels_are_deterministic_and_on_one_thread() -> None:
     assert torch.are_deterministic_algorithms_enabled()
     assert not torch.backends.cudnn.benchmark
     assert torch.get_num_threads() == 1
+
+
+def test_so_are_the_libraries_below_pytorch() -> None:
+    """OpenMP's and MKL's own counts."""
+    torch.set_num_threads(2)
+    assert _threads_of_libraries()["omp"] == 2
+    execution.prepare("cpu", "float32", (1, 8, 8))
+    assert set(_threads_of_libraries().values()) == {1}
+
+
+def _threads_of_libraries() -> dict[str, int]:
+    told = re.findall(r"(\w+)_get_max_threads\(\) : (\d+)", torch.__config__.parallel_info())
+    return {library: int(threads) for library, threads in told}
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,7 @@ def test_a_study_file_that_is_no_yaml(workspace: Workspace) -> None:
         ("scale=huge", ["'scale'", "'huge'", "laptop, paper, smoke"]),
         ("scael=smoke", ["unknown key 'scael'", "did you mean 'scale'?"]),
         ("device=gpu", ["'device'", "'gpu'"]),
+        ("runs_per_gpu=0", ["'runs_per_gpu'", "at least 1"]),
         ("progress_interval=0", ["'progress_interval'", "at least 0.1"]),
         ("papers=[periodical]", ["'papers'", "'periodical'", "known are periodic, regimes"]),
         ("download=perhaps", ["'download'", "'perhaps'", "of type boolean"]),

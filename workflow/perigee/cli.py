@@ -27,6 +27,9 @@ Digest = Annotated[
     str | None,
     typer.Option(help="The digest the product must have; stop if spec and code give another."),
 ]
+RunsPerGpu = Annotated[
+    int, typer.Option(min=1, help="How many such jobs may share one GPU; more wait.")
+]
 Scale = Annotated[str | None, typer.Option(help="smoke, laptop or paper.")]
 Papers = Annotated[
     list[str] | None, typer.Option("--paper", help="A paper to include; may be repeated.")

@@ -28,12 +28,13 @@ rule predict_run:
         digest=lambda w: layout.identity("predictions", w.name).digest,
         out=subpath(output[0], parent=True),
         device=settings["device"],
+        runs_per_gpu=settings["runs_per_gpu"],
         progress_interval=settings["progress_interval"],
     message:
         "predict_run {wildcards.name}"
     shell:
         "python workflow/scripts/predict.py --run {params.run:q} --dataset {params.dataset:q}"
-        " --out {params.out:q} --device {params.device}"
+        " --out {params.out:q} --device {params.device} --runs-per-gpu {params.runs_per_gpu}"
         " --progress-interval {params.progress_interval} --digest {params.digest} --log {log:q}"
 
 

@@ -33,6 +33,7 @@ rule train_run:
         dataset=lambda w: layout.run_dataset(w.version),
         out=subpath(output[0], parent=True),
         device=settings["device"],
+        runs_per_gpu=settings["runs_per_gpu"],
         progress_interval=settings["progress_interval"],
         save_interval=settings["save_interval"],
         options=lambda w: layout.run_options(w.version),
@@ -41,6 +42,7 @@ rule train_run:
     shell:
         "python workflow/scripts/train.py --spec {params.spec:q} --dataset {params.dataset:q}"
         " --epochs {params.epochs} --out {params.out:q} --device {params.device}"
+        " --runs-per-gpu {params.runs_per_gpu}"
         " --progress-interval {params.progress_interval} --save-interval {params.save_interval}"
         " {params.options} --digest {params.digest} --log {log:q}"
 

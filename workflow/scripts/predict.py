@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from perigee.checkpoints import Trajectory
-from perigee.cli import Digest, LogFile, program, require_digest
+from perigee.cli import Digest, LogFile, RunsPerGpu, program, require_digest
 from perigee.data.arrays import ArrayDataset
 from perigee.errors import PerigeeError
 from perigee.evaluation.predictions import checkpoint_probabilities, write_probabilities
+from perigee.gpus import own_gpu
 from perigee.identity.products import predictions_identity
 from perigee.spec import RunSpec
 from perigee.store.datasets import DATA
@@ -30,6 +31,7 @@ def main(
     dataset: Annotated[Path, typer.Option(help="Folder of its data set (build_dataset.py).")],
     out: Annotated[Path, typer.Option(help="Folder that gets predictions.npy and the rest.")],
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto.")] = "auto",
+    runs_per_gpu: RunsPerGpu = 1,
     progress_interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between progress lines.")
     ] = 10.0,
@@ -56,7 +58,6 @@ def main(
     data = ArrayDataset.load(dataset / DATA)
     trajectory = Trajectory.of_run(run)
     shape = (len(trajectory.epochs), len(data.test_labels), data.classes)
-    execution = prepare(device, spec.precision, data.image_shape)
     last_line = time.monotonic()
 
     def tell(checkpoints: int) -> None:
@@ -65,7 +66,11 @@ def main(
             last_line = time.monotonic()
             logger.info("%s: checkpoint %d/%d predicted", trained.name, checkpoints, shape[0])
 
-    with product_writer(out, identity, epochs=details["epochs"], seed=spec.seed) as product:
+    with (
+        own_gpu(device, runs_per_gpu) as own,
+        product_writer(out, identity, epochs=details["epochs"], seed=spec.seed) as product,
+    ):
+        execution = prepare(own, spec.precision, data.image_shape)
         probabilities = checkpoint_probabilities(spec, data, execution, trajectory)
         write_probabilities(product.aside / PREDICTIONS, probabilities, shape, tell)
         write_labels_and_epochs(product.aside, data.test_labels, trajectory.epochs)

@@ -1,13 +1,15 @@
 """Train one run: write its tables, its final state and, if wanted, its trajectory."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from perigee.cli import Digest, LogFile, program, read_spec, require_digest
+from perigee.cli import Digest, LogFile, RunsPerGpu, program, read_spec, require_digest
 from perigee.configuration.studies import resolved_run
 from perigee.errors import StoppedBySignalError
+from perigee.gpus import own_gpu
 from perigee.identity.products import run_identity
 from perigee.interruption import stop_request
 from perigee.jobs.training import TrainingJob
@@ -24,6 +26,7 @@ def main(
     epochs: Annotated[int, typer.Option(min=1, help="How many epochs in all.")],
     out: Annotated[Path, typer.Option(help="Folder for the run's files: .../<run>/e<epochs>.")],
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto.")] = "auto",
+    runs_per_gpu: RunsPerGpu = 1,
     keep_every: Annotated[
         int | None, typer.Option(min=1, help="Keep a checkpoint every so many epochs.")
     ] = None,
@@ -74,7 +77,8 @@ def main(
         with locked(job.run_folder, end_waiting_if_told):
             remove_abandoned(out)
             if not job.is_done():
-                job.run(stop)
+                with own_gpu(device, runs_per_gpu, end_waiting_if_told) as own:
+                    replace(job, device=own).run(stop)
 
 
 if __name__ == "__main__":

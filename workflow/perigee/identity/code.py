@@ -29,6 +29,7 @@ HARMLESS = (
     "perigee.data.downloading",
     "perigee.errors",
     "perigee.failures",
+    "perigee.gpus",
     "perigee.identity",
     "perigee.interruption",
     "perigee.paths",
@@ -41,8 +42,9 @@ HARMLESS = (
 )
 """Modules (with all below them) that cannot touch a number, and so are left out of digests.
 
-They read the command line and the configuration, fetch, name and move files, print progress. What
-a spec holds and a registry's line decides is in the spec itself, or adds a module to the closure.
+They read the command line and the configuration, fetch, name and move files, print progress, wait
+for a free GPU. What a spec holds and a registry's line decides is in the spec itself, or adds a
+module to the closure.
 """
 
 

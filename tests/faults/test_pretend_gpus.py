@@ -1,0 +1,139 @@
+"""The programs themselves, several at a time, on a machine with pretend GPUs."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from killing import ROOT, SPEC
+
+SCRIPTS = ROOT / "workflow/scripts"
+WRAPPER = Path(__file__).with_name("on_pretend_gpus.py")
+LONG = 100_000
+"""Epochs that no test waits for."""
+
+Job = subprocess.Popen[str]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    build = [sys.executable, SCRIPTS / "build_dataset.py"]
+    subprocess.run([*build, "--spec", '{"name": "digits"}', "--out", folder], check=True)
+    return folder
+
+
+@pytest.fixture
+def start(dataset: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
+    """Starts the training of a run with this seed, or another program; ends it with the test."""
+    jobs: list[Job] = []
+
+    def begin(gpus: list[str], *arguments: object, seed: int = 0, epochs: int = LONG) -> Job:
+        if not arguments:
+            arguments = (
+                *(SCRIPTS / "train.py", "--spec", json.dumps(SPEC | {"seed": seed})),
+                *("--dataset", dataset, "--out", tmp_path / str(seed)),
+                *("--epochs", epochs, "--keep-every", epochs, "--progress-interval", 0.1),
+            )
+        command = [sys.executable, WRAPPER, ",".join(gpus), *arguments]
+        job = subprocess.Popen(
+            [str(part) for part in command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        jobs.append(job)
+        return job
+
+    yield begin
+    for job in jobs:
+        end(job)
+
+
+@pytest.fixture
+def gpus() -> list[str]:
+    return [f"GPU-{uuid4()}" for _ in range(2)]
+
+
+def end(job: Job) -> None:
+    job.kill()
+    job.wait()
+    if job.stdout:
+        job.stdout.close()
+
+
+def read_until(job: Job, pattern: str) -> re.Match[str]:
+    printed = ""
+    for line in job.stdout or []:
+        printed += line
+        if found := re.search(pattern, line):
+            return found
+    raise AssertionError(f"{pattern!r} was not printed:\n{printed}")
+
+
+def gpu_of(job: Job) -> str:
+    """Where it says it computes, once it trains."""
+    found = read_until(job, r"computing on (cuda:\d) \((.+)\)")
+    read_until(job, r"epoch [1-9]\d*/")
+    return found[2]
+
+
+def test_training_jobs_share_out_the_gpus(start: Callable[..., Job], gpus: list[str]) -> None:
+    """Two train, the third waits; it trains as soon as one is killed, and where that one did."""
+    first, second = start(gpus, seed=1), start(gpus[::-1], seed=2)
+    held = {gpu_of(first), gpu_of(second)}
+    assert held == set(gpus)
+    third = start(gpus, seed=3)
+    waits = read_until(third, "waiting for a GPU: (.+)")[1]
+    assert Counter(map(int, re.findall(r"held by process (\d+)", waits))) == {
+        first.pid: 1,
+        second.pid: 1,
+    }
+    end(first)
+    # No sooner, since reading begins where the line about waiting ended.
+    free = gpu_of(third)
+    assert free in held
+    end(second)
+    assert gpu_of(start(gpus, seed=4)) != free
+
+
+def test_a_job_that_waits_for_a_gpu_can_be_told_to_stop(
+    start: Callable[..., Job], gpus: list[str]
+) -> None:
+    gpu_of(start(gpus[:1], seed=1))
+    waiting = start(gpus[:1], seed=2)
+    read_until(waiting, "waiting for a GPU")
+    waiting.send_signal(signal.SIGTERM)
+    printed, _ = waiting.communicate(timeout=60)
+    assert waiting.returncode == 128 + signal.SIGTERM, printed
+    assert "stopped by SIGTERM while waiting" in printed
+    assert "Traceback" not in printed
+
+
+def test_predictions_wait_for_a_gpu_too(
+    start: Callable[..., Job], gpus: list[str], dataset: Path, tmp_path: Path
+) -> None:
+    short, training = start(gpus[1:], seed=1, epochs=2), start(gpus[:1], seed=2)
+    printed, _ = short.communicate(timeout=120)
+    assert short.returncode == 0, printed
+    gpu_of(training)
+    options = ("--dataset", dataset, "--out", tmp_path / "predictions")
+    command = (SCRIPTS / "predict.py", "--run", tmp_path / "1", *options)
+    alone = start(gpus[:1], *command)
+    assert int(read_until(alone, r"held by process (\d+)")[1]) == training.pid
+    shared = start(gpus[:1], *command, "--runs-per-gpu", 2)
+    printed, _ = shared.communicate(timeout=120)
+    assert shared.returncode == 0, printed
+    assert f"computing on cuda:0 ({gpus[0]})" in printed
+    predictions = np.load(tmp_path / "predictions/predictions.npy")
+    np.testing.assert_allclose(predictions.sum(axis=2), 1, rtol=1e-5)
+    assert alone.poll() is None

@@ -1,0 +1,156 @@
+"""Each job gets a GPU of its own, among all jobs and all users of this machine.
+
+A job claims its GPU by listening on a Unix socket with an abstract name: a name in the kernel, that
+one process at a time has, and that is free again the moment the process ends, however it ends. No
+file has to be made, shared between users or cleaned away. Such names belong to Linux, and to a
+network namespace: containers with networks of their own do not see each other's claims.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import torch
+
+from perigee.errors import PerigeeError
+
+logger = logging.getLogger("perigee")
+
+NAMES = "perigee-gpu/"
+"""How the names of all claims begin."""
+
+NAMES_IN_USE = Path("/proc/net/unix")
+
+PATIENCE = 1.0
+"""Seconds between looks at whether a GPU has become free (our choice)."""
+
+
+@contextmanager
+def own_gpu(
+    device: str, runs_per_gpu: int, waiting: Callable[[], None] = lambda: None
+) -> Iterator[str]:
+    """Within, the GPU that is yielded is this job's.
+
+    Of the free GPUs it is the one with the fewest jobs. It becomes PyTorch's current device, too.
+
+    Args:
+        device: "auto" or "cuda" for any GPU, "cuda:1" for that one and no other. Anything else is
+            yielded as it is, and so are these on a machine without GPUs.
+        runs_per_gpu: a GPU with so many jobs is not free, at least 1.
+        waiting: called again and again while no GPU is free; what it raises ends the waiting.
+
+    Yields:
+        The device to compute on, as PyTorch names it.
+
+    Raises:
+        PerigeeError: there are GPUs, but not the one that is asked for.
+    """
+    gpus = _eligible(device)
+    if not gpus:
+        yield device
+        return
+    name, claim = _claim_one(gpus, runs_per_gpu, waiting)
+    with claim:
+        logger.info("computing on %s (%s)", name, gpus[name])
+        torch.cuda.set_device(name)
+        yield name
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Of cuda:0, cuda:1, ... the UUIDs: CUDA_VISIBLE_DEVICES renumbers GPUs, but keeps these."""
+    if not torch.cuda.is_available():
+        return ()
+    numbers = range(torch.cuda.device_count())
+    return tuple(str(torch.cuda.get_device_properties(number).uuid) for number in numbers)
+
+
+def _eligible(device: str) -> Mapping[str, str]:
+    """The UUIDs, by PyTorch's names, of the GPUs that will do."""
+    if device not in ("auto", "cuda") and not device.startswith("cuda:"):
+        return {}  # without waking CUDA
+    gpus = {f"cuda:{number}": uuid for number, uuid in enumerate(visible_gpus())}
+    if not gpus or device in ("auto", "cuda"):
+        return gpus
+    if device not in gpus:
+        raise PerigeeError(
+            f"Key 'device' is '{device}' but the GPUs of this machine are {', '.join(gpus)}; set "
+            "it to one of them or to 'cuda' in config/config.yaml."
+        )
+    return {device: gpus[device]}
+
+
+def _claim_one(
+    gpus: Mapping[str, str], runs_per_gpu: int, waiting: Callable[[], None]
+) -> tuple[str, socket.socket]:
+    """The name of a GPU, and the socket that holds it until it is closed."""
+    told = False
+    while True:
+        in_use = _names_in_use()
+        claims = {name: _claims(uuid, in_use) for name, uuid in gpus.items()}
+        while (fewest := min(map(len, claims.values()))) < runs_per_gpu:
+            name = next(name for name, names in claims.items() if len(names) == fewest)
+            # The lowest number: of jobs that start at once, all but one then look further.
+            mine = next(n for n in _possible_claims(gpus[name]) if n not in claims[name])
+            claim = _listen(mine)
+            if claim is not None:
+                return name, claim
+            claims[name].append(mine)
+        if not told:
+            held = "; ".join(
+                f"{name} is held by {', '.join(map(_holder, names))}"
+                for name, names in claims.items()
+            )
+            logger.info("waiting for a GPU: %s", held)
+        told = True
+        waiting()
+        time.sleep(PATIENCE)
+
+
+def _possible_claims(uuid: str) -> Iterator[str]:
+    """Without end: the names by which jobs claim this GPU."""
+    return (f"{NAMES}{uuid}/{number}" for number in count())
+
+
+def _claims(uuid: str, names: set[str]) -> list[str]:
+    return sorted(name for name in names if name.startswith(f"{NAMES}{uuid}/"))
+
+
+def _names_in_use() -> set[str]:
+    """The names of the claims of all processes on this machine."""
+    lines = NAMES_IN_USE.read_text(errors="replace").splitlines()
+    return {line.rpartition(" @")[2] for line in lines if f" @{NAMES}" in line}
+
+
+def _listen(name: str) -> socket.socket | None:
+    """A socket of that name; None if another process has it."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0{name}")
+        claim.listen()
+    except OSError as error:
+        claim.close()
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise
+    return claim
+
+
+def _holder(name: str) -> str:
+    """Which process has that name; the kernel tells whoever connects."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.setblocking(False)  # after some hundred questions to one process none is answered
+        try:
+            asking.connect(f"\0{name}")
+            told = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        except OSError:
+            return "another process"
+    process, _user, _group = struct.unpack("3i", told)
+    return f"process {process}" if process else "another process"
