@@ -11,9 +11,11 @@ from perigee.errors import StoppedBySignalError
 from perigee.identity.products import run_identity
 from perigee.interruption import stop_request
 from perigee.jobs.training import TrainingJob
+from perigee.progress import noted_in
 from perigee.store.datasets import DATA
 from perigee.store.locks import locked
 from perigee.store.provenance import read_product
+from perigee.store.runs import unfinished_folder
 from perigee.store.writing import remove_abandoned
 
 
@@ -74,7 +76,8 @@ def main(
         with locked(job.run_folder, end_waiting_if_told):
             remove_abandoned(out)
             if not job.is_done():
-                job.run(stop)
+                with noted_in(unfinished_folder(job.run_folder, job.version), epochs):
+                    job.run(stop)
 
 
 if __name__ == "__main__":
