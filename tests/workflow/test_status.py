@@ -166,7 +166,7 @@ def test_a_run_is_watched_from_nothing_to_its_end(site: Callable[[str, str], Sit
     assert at.layout.run(version).epochs == 120
     printed = at.show()
     assert set(at.states().values()) == {"waiting"}
-    assert "for data set digit_pairs-" in entry(printed, version)
+    assert entry(printed, version).startswith("for data set digit_pairs-")
     at.build_dataset()
     assert entry(at.show(), version) == "", "nothing to wait for"
 
@@ -281,6 +281,13 @@ def test_where_the_lock_cannot_be_seen_what_was_noted_lately_counts(
     holder.write_text("process 5 on node7 since 2026-11-20 12:00:00")
     assert look().state is State.TRAINING
     assert look().detail == "epoch 2/4, job 17 on node7"
+    told = replace(elsewhere, steps_per_second=6.0, seconds_left=8.0)
+    write_progress(unfinished, told)
+    lately = time.time() - 5
+    os.utime(unfinished / PROGRESS, (lately, lately))
+    assert look().seconds_left == pytest.approx(3, abs=1), "time has passed since"
+    assert look().seconds_per_epoch == 4, "two epochs in 8 s"
+    write_progress(unfinished, elsewhere)
     lately = time.time() - 40
     os.utime(unfinished / PROGRESS, (lately, lately))
     assert look().state is State.TRAINING
@@ -351,8 +358,13 @@ def test_the_time_of_a_run_stopped_half_way_is_half(site: Callable[[str, str], S
     training, stopped, waiting, *_ = asked
     epochs = layout.run(training).epochs
     found = [
-        # 100 epochs in 50 s.
-        RunStatus(training, State.TRAINING, epoch=epochs - 100, seconds_left=50.0),
+        RunStatus(
+            training,
+            State.TRAINING,
+            epoch=epochs - 100,
+            seconds_left=50.0,
+            seconds_per_epoch=0.5,
+        ),
         RunStatus(stopped, State.STOPPED, epoch=epochs // 2),
         RunStatus(waiting, State.WAITING),
     ]

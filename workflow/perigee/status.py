@@ -50,6 +50,7 @@ class RunStatus:
         log: path of its log where something has gone wrong.
         epoch: that it had reached when it last told.
         seconds_left: of its training, as it tells itself; None if it tells nothing.
+        seconds_per_epoch: likewise.
     """
 
     version: str
@@ -58,6 +59,7 @@ class RunStatus:
     log: str | None = None
     epoch: int | None = None
     seconds_left: float | None = None
+    seconds_per_epoch: float | None = None
 
 
 def statuses(layout: Layout, figures: Iterable[str], jobs: Sequence[Job] = ()) -> list[RunStatus]:
@@ -93,9 +95,13 @@ def time_left(
     ]
     known = [status.seconds_left for status in to_train if status.seconds_left is not None]
     silent = [status for status in to_train if status.seconds_left is None]
-    records = [*records, *(_record(layout, status) for status in to_train if status.seconds_left)]
+    at_work = [
+        Record(shape_of(layout.run(status.version).spec.to_dict()), status.seconds_per_epoch, 0, "")
+        for status in to_train
+        if status.seconds_per_epoch is not None
+    ]
     runs = {run.folder: run for run in (layout.run(status.version) for status in silent)}
-    forecast = trainings(layout.plan, Path(layout.store), runs, records)
+    forecast = trainings(layout.plan, Path(layout.store), runs, [*records, *at_work])
     unknown = 0
     for status in silent:
         run = layout.run(status.version)
@@ -106,14 +112,6 @@ def time_left(
         epochs = min(training.epochs, run.epochs - (status.epoch or 0))
         known.append(training.cost.seconds * epochs / training.epochs)
     return math.fsum(known), unknown
-
-
-def _record(layout: Layout, status: RunStatus) -> Record:
-    """What a run at work has cost so far."""
-    run = layout.run(status.version)
-    assert status.seconds_left is not None
-    seconds_per_epoch = status.seconds_left / (run.epochs - (status.epoch or 0))
-    return Record(shape_of(run.spec.to_dict()), seconds_per_epoch, 0.0, "")
 
 
 def _needed(layout: Layout, figures: Iterable[str]) -> list[str]:
@@ -222,16 +220,23 @@ class _Look:
             parts.append(f"train loss {progress.train_loss:.3g}")
         if progress.steps_per_second is not None:
             parts.append(f"{progress.steps_per_second:.3g} steps/s")
-        left = progress.seconds_left
-        if left is not None:
-            left = max(0.0, left - age)
+        left = seconds_per_epoch = None
+        if progress.seconds_left is not None:
+            left = max(0.0, progress.seconds_left - age)
             parts.append(f"{duration(left)} left")
+            epochs_left = progress.epochs - (progress.epoch or 0)
+            seconds_per_epoch = progress.seconds_left / epochs_left if epochs_left else None
         parts.append(self._place(progress))
         if progress.is_overdue:
             parts.append(f"not heard of for {duration(age)}")
         detail = ", ".join(parts)
         return RunStatus(
-            self._version, State.TRAINING, detail, epoch=progress.epoch, seconds_left=left
+            self._version,
+            State.TRAINING,
+            detail,
+            epoch=progress.epoch,
+            seconds_left=left,
+            seconds_per_epoch=seconds_per_epoch,
         )
 
     def _place(self, progress: Progress) -> str:
