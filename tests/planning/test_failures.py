@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,8 @@ import pandas as pd
 import pytest
 
 from perigee.cli import LogFile, program
-from perigee.errors import PerigeeError
-from perigee.failures import failed_jobs, reason
+from perigee.errors import PerigeeError, StoppedBySignalError
+from perigee.failures import failed_jobs, noted_failure, reason
 
 FULL = Path("/dev/full")
 
@@ -132,3 +133,60 @@ def test_a_job_that_was_killed_is_named_too(text: str | None, tmp_path: Path) ->
 
 def test_nothing_failed() -> None:
     assert failed_jobs("4 of 4 steps (100%) done\n    log: x\n") == []
+
+
+def ends_with(
+    error: Exception | None, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> int | str | None:
+    """Exit status of a program that ends so."""
+
+    def main(log: LogFile = None) -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr("perigee.cli._require_own_library", lambda script: None)
+    monkeypatch.setattr(sys, "argv", ["scripts/train.py", "--log", str(log)])
+    monkeypatch.setattr(logging.getLogger("perigee"), "handlers", [])
+    with pytest.raises(SystemExit) as ended:
+        program(main)()
+    return ended.value.code
+
+
+def test_how_a_program_failed_is_noted_until_it_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "train_run/lr0.1/e4.log"
+    assert noted_failure(log) is None
+    assert ends_with(ValueError("no\nsuch loss"), log, monkeypatch) == 1
+    noted = noted_failure(log)
+    assert noted is not None
+    assert (noted.reason, noted.exit_status) == ("ValueError: no such loss", 1)
+    assert not noted.was_stopped
+    assert noted_failure(log.with_name("e40.log")) is None
+    assert ends_with(None, log, monkeypatch) == 0
+    assert noted_failure(log) is None
+
+
+@pytest.mark.parametrize("received", [signal.SIGTERM, signal.SIGINT])
+def test_one_told_to_stop_has_not_failed(
+    received: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "e4.log"
+    status = ends_with(StoppedBySignalError("stopped", received), log, monkeypatch)
+    noted = noted_failure(log)
+    assert noted is not None
+    assert noted.was_stopped
+    assert noted.exit_status == status == 128 + received
+
+
+@pytest.mark.parametrize("kept", [0, 1, 10])
+def test_a_note_cut_off_still_tells_of_a_failure(
+    kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "e4.log"
+    ends_with(PerigeeError("wrong"), log, monkeypatch)
+    (note,) = (path for path in tmp_path.iterdir() if path != log)
+    note.write_bytes(note.read_bytes()[:kept])
+    noted = noted_failure(log)
+    assert noted is not None
+    assert noted.reason == ""

@@ -1,15 +1,21 @@
-"""perigee.progress: what the lines say and how often they come."""
+"""perigee.progress: what lines and notes say and how often they come."""
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import platform
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from perigee import progress
-from perigee.progress import RunProgress
+from perigee.progress import RunProgress, noted_in
+from perigee.store.progress import PROGRESS, Progress, read_progress, write_progress
 from perigee.training.record import RunRecord
 
 
@@ -133,3 +139,96 @@ def test_durations(
     clock.now += seconds_per_epoch
     follow.after_epoch(record_of(1))
     assert lines.messages[-1].endswith(f", {expected}")
+
+
+def test_whoever_looks_from_outside_finds_what_the_last_line_told(
+    clock: Clock, lines: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    follow = RunProgress("run", 400, interval=10)
+    folder = tmp_path / "unfinished/e400"
+    with noted_in(folder, 400):
+        begun = read_progress(folder)
+        assert begun is not None
+        assert (begun.epochs, begun.epoch, begun.process) == (400, None, os.getpid())
+        assert begun.machine == platform.node()
+        follow.after_epoch(record_of(0))
+        assert json.loads((folder / PROGRESS).read_text())["epoch"] == 0
+        clock.now += 20
+        follow.after_epoch(record_of(50))
+        clock.now += 1
+        follow.after_epoch(record_of(53))
+        told = read_progress(folder)
+    assert told is not None
+    assert len(lines.messages) == 2, "no line of its own"
+    # 50 epochs of 12 steps in 20 s; 350 epochs are left. An epoch takes 0.4 s, a line comes in 10.
+    assert (told.epoch, told.steps_per_second, told.seconds_left) == (50, 30, 140)
+    assert (told.train_loss, told.next_within) == (0.12345, 10)
+
+
+def test_notes_come_no_closer_than_epochs(clock: Clock, tmp_path: Path) -> None:
+    logging.getLogger("perigee").setLevel(logging.INFO)
+    follow = RunProgress("run", 10, interval=1)
+    with noted_in(tmp_path, 10):
+        follow.after_epoch(record_of(0))
+        clock.now += 70
+        follow.after_epoch(record_of(2))
+    told = read_progress(tmp_path)
+    assert told is not None
+    assert told.next_within == 35
+
+
+def test_what_an_interrupted_job_noted_is_kept_but_its_speed_and_name(tmp_path: Path) -> None:
+    write_progress(
+        tmp_path, Progress(400, 120, 0.5, 30.0, 100.0, machine="elsewhere", process=1, job="7")
+    )
+    with noted_in(tmp_path, 400):
+        told = read_progress(tmp_path)
+    assert told is not None
+    assert (told.epoch, told.train_loss) == (120, 0.5)
+    assert (told.steps_per_second, told.seconds_left, told.job) == (None, None, None)
+    assert (told.machine, told.process) == (platform.node(), os.getpid())
+
+
+def test_notes_that_cannot_be_written_stop_nothing(
+    lines: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with noted_in(tmp_path / "file/e2", 2):
+        RunProgress("run", 2, interval=10).after_epoch(record_of(2))
+    assert len(lines.messages) == 1
+    assert read_progress(tmp_path / "file/e2") is None
+
+
+def test_after_the_work_nothing_is_noted(tmp_path: Path) -> None:
+    logging.getLogger("perigee").setLevel(logging.INFO)
+    with noted_in(tmp_path, 2):
+        pass
+    RunProgress("run", 2, interval=10).after_epoch(record_of(2))
+    told = read_progress(tmp_path)
+    assert told is not None
+    assert told.epoch is None
+
+
+def test_a_note_is_read_whole_while_it_is_replaced(tmp_path: Path) -> None:
+    write_progress(tmp_path, Progress(0))
+    over = threading.Event()
+
+    def write() -> None:
+        for epochs in range(200):
+            write_progress(tmp_path, Progress(epochs, machine="m" * 20_000))
+        over.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    read = set()
+    while not over.is_set():
+        read.add(json.loads((tmp_path / PROGRESS).read_text())["epochs"])
+    writer.join()
+    assert len(read) > 1
+    assert [path.name for path in tmp_path.iterdir()] == [PROGRESS]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"epochs": 4, "unknown": 1}', "null"])
+def test_a_note_that_cannot_be_read_counts_as_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / PROGRESS).write_text(text)
+    assert read_progress(tmp_path) is None

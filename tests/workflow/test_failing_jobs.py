@@ -65,6 +65,17 @@ def test_one_broken_run_holds_nothing_else_up_and_is_named_at_the_end(fresh: Wor
     assert logged.splitlines()[-1].endswith(told)
     assert "Traceback" in logged
 
+    shown = fresh.by_hand(
+        "python", "workflow/scripts/show_status.py", "periodic_fig3", "--scale", "smoke"
+    )
+    lines = shown.stdout.splitlines()
+    assert lines[0] == "2 runs at smoke scale: 1 done, 1 failed."
+    start = lines.index(f"failed    {log.parent.name}/e4")
+    assert lines[start + 1 : start + 3] == [
+        "          ValueError: broken here",
+        f"          log: {log.relative_to(fresh.root)}",
+    ]
+
 
 def test_a_broken_data_set_fails_the_runs_that_need_it(fresh: Workspace) -> None:
     """One that its provenance vouches for, so that only reading it shows that it is broken."""

@@ -15,7 +15,7 @@ import typer
 
 import perigee
 from perigee.errors import PerigeeError
-from perigee.failures import reason
+from perigee.failures import forget_failure, note_failure, reason
 from perigee.identity.products import Identity
 
 logger = logging.getLogger("perigee")
@@ -54,7 +54,8 @@ def program(main: Callable[..., None]) -> Callable[[], None]:
 
     An exception ends it with exit status 1 (or its own) and one last line: the program, what it was
     to write, why it failed, and the log. The traceback of one that is no `PerigeeError` goes to the
-    file given as ``--log``, or to the terminal if there is none.
+    file given as ``--log``, or to the terminal if there is none. Beside the log the end is noted
+    for programs to read (see `perigee.failures.noted_failure`).
     """
 
     @functools.wraps(main)
@@ -70,8 +71,11 @@ def program(main: Callable[..., None]) -> Callable[[], None]:
                 raise
             if not foreseen:
                 logging.getLogger("perigee.traceback").exception("failed")
+            exit_status = getattr(error, "exit_status", 1)
             logger.error(_last_word(error, options.get("out"), log))
-            raise typer.Exit(getattr(error, "exit_status", 1)) from None
+            if log is not None:
+                note_failure(log, reason(error, options.get("out")), exit_status)
+            raise typer.Exit(exit_status) from None
 
     def run() -> None:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -90,6 +94,7 @@ def _set_up_logging(log: Path | None) -> None:
     logging.raiseExceptions = False  # a full disk is told once, by the program
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
+        forget_failure(log)
         # Added to: an earlier start's log may tell why it ended, and its job may still be at work.
         file = logging.FileHandler(log, mode="a", encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))

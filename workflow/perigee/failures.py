@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import json
 import re
 import shutil
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from perigee.errors import PerigeeError
@@ -37,6 +40,58 @@ def reason(error: BaseException, out: Path | None) -> str:
     if isinstance(error, PerigeeError | OSError):
         return text
     return f"{type(error).__name__}: {text}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a program ended that did not do what it was to.
+
+    Attributes:
+        reason: in one line; "" if it could not be noted.
+        exit_status: of the program.
+        moment: seconds since 1970, as the file system has it.
+    """
+
+    reason: str
+    exit_status: int
+    moment: float
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it was told to by a signal, and so nothing is wrong."""
+        return self.exit_status > 128
+
+
+def note_failure(log: Path, why: str, exit_status: int) -> None:
+    """Note beside a program's log that it failed; that this cannot be written is passed over."""
+    with suppress(OSError):
+        _record(log).write_text(json.dumps({"reason": why, "exit_status": exit_status}))
+
+
+def forget_failure(log: Path) -> None:
+    """To be called when a program begins: what an earlier one with this log noted is over."""
+    _record(log).unlink(missing_ok=True)
+
+
+def noted_failure(log: Path) -> Failure | None:
+    """How the last program with this log failed; None if it did not, or could not tell.
+
+    A record cut off, as on a full disk, still tells that it failed.
+    """
+    path = _record(log)
+    try:
+        moment, text = path.stat().st_mtime, path.read_text()
+    except OSError:
+        return None
+    try:
+        noted = json.loads(text)
+        return Failure(str(noted["reason"]), int(noted["exit_status"]), moment)
+    except (ValueError, KeyError, TypeError):
+        return Failure("", 1, moment)
+
+
+def _record(log: Path) -> Path:
+    return log.with_suffix(".failed.json")
 
 
 def failed_jobs(snakemake_log: str) -> list[str]:

@@ -80,6 +80,7 @@ class Layout:
     def __init__(self, plan: Plan, results: str) -> None:
         self.plan = plan
         self.store = f"{results}/store"
+        self.logs = f"{results}/logs"
         self.published_folder = f"{results}/{plan.scale}/figures"
         self.claims_csv = f"{results}/{plan.scale}/{CLAIMS}"
         self.report = f"{results}/{plan.scale}/report.html"
@@ -124,6 +125,19 @@ class Layout:
                 if folder in longer:
                     self.longer[folder.removeprefix("run/")] = longer[folder]
             settled |= part.runs.keys()
+
+    @cached_property
+    def named(self) -> dict[str, list[str]]:
+        """Targets by name -> keys of the figures that they stand for."""
+        papers: dict[str, list[str]] = {}
+        for key, figure in self.plan.of_papers.figures.items():
+            papers.setdefault(figure.request.paper, []).append(key)
+        return {
+            "everything": list(self.reported.figures),
+            "all_figures": list(self.plan.of_papers.figures),
+            **papers,
+            **{key: [key] for key in self.plan.figures},
+        }
 
     def files(self, folder: str, names: Iterable[str]) -> list[str]:
         """Paths of files of a product."""
@@ -187,6 +201,11 @@ class Layout:
         """Folder of the data set that a run trains on."""
         return f"{self.store}/{self.run(version).dataset.identity.folder}"
 
+    def run_log(self, version: str) -> str:
+        """Where the program that makes a run writes its messages."""
+        rule = "read_off_run" if version in self.longer else "train_run"
+        return f"{self.logs}/{rule}/{version}.log"
+
     def run_inputs(self, version: str) -> list[str]:
         """What train_run needs: the data set, the run it forks from, a shorter version of itself.
 
@@ -248,9 +267,10 @@ class Layout:
         longer = self.longer[version]
         if longer not in self.plan.runs:
             return []
-        return self._run_still_to_make(self.plan.runs[longer])
+        return self.run_still_to_make(self.plan.runs[longer])
 
-    def _run_still_to_make(self, run: PlannedRun) -> list[str]:
+    def run_still_to_make(self, run: PlannedRun) -> list[str]:
+        """Paths of a run's files, or none if it is complete."""
         files = RUN_FILES if run.keep_every is None else KEEPING_RUN_FILES
         return self.still_to_make(run.folder, files)
 
@@ -265,7 +285,7 @@ class Layout:
         """What predict_run needs: the run with its checkpoints, and the data set."""
         run = self.predictions(name).run
         dataset = self.still_to_make(run.dataset.identity.folder, DATASET_FILES)
-        return [*self._run_still_to_make(run), *dataset]
+        return [*self.run_still_to_make(run), *dataset]
 
     def predictions_run(self, name: str) -> str:
         """Folder of the run."""
@@ -294,7 +314,7 @@ class Layout:
         table: PlannedTable = self._planned(f"table/{name}")
         folders = [predictions.identity.folder for predictions in table.predictions]
         return [
-            *(path for run in table.runs for path in self._run_still_to_make(run)),
+            *(path for run in table.runs for path in self.run_still_to_make(run)),
             *(path for one in folders for path in self.still_to_make(one, PREDICTIONS_FILES)),
         ]
 

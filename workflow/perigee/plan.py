@@ -184,10 +184,6 @@ class Plan:
         """The part that the papers' figures need."""
         return self.of_figures(k for k, f in self.figures.items() if not f.request.is_own)
 
-    def paper(self, name: str) -> list[PlannedFigure]:
-        """The figures of one paper."""
-        return [f for f in self.figures.values() if f.request.paper == name]
-
 
 def checked_configuration(configuration: Mapping[str, Any]) -> dict[str, Any]:
     """The merged configuration, validated.

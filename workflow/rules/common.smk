@@ -59,7 +59,6 @@ except PerigeeError as error:
 shell.prefix("set -euo pipefail; trap : TERM; ")
 
 RESULTS = settings["results"]
-LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 CONDA = "../../envs/perigee.yaml"
 PLAN_OPTIONS = " ".join(
@@ -69,6 +68,7 @@ PLAN_OPTIONS = " ".join(
     ]
 )
 layout = Layout(plan, RESULTS)
+LOGS = layout.logs
 
 if workflow.is_main_process:
     warning = retraining_warning(
@@ -76,14 +76,6 @@ if workflow.is_main_process:
     )
     if warning:
         print(f"Warning: {warning}", file=sys.stderr)
-
-NAMED = {
-    "everything": list(layout.reported.figures),
-    "all_figures": list(plan.of_papers.figures),
-    **{p: [f.request.key for f in plan.paper(p)] for p in settings["papers"]},
-    **{key: [key] for key in plan.figures},
-}
-"""Targets by name, and the figures they stand for."""
 
 
 def is_planning():
@@ -93,18 +85,18 @@ def is_planning():
 
 def published(name):
     """What a named target needs: the published figures it stands for."""
-    return lambda w: [] if is_planning() else layout.published(NAMED[name])
+    return lambda w: [] if is_planning() else layout.published(layout.named[name])
 
 
 def figures_to_plan():
     """Of the targets named beside `plan`; those of `everything` if there is none."""
     beside = sorted(set(workflow.dag_settings.targets) - {"plan"})
-    unknown = [name for name in beside if name not in NAMED]
+    unknown = [name for name in beside if name not in layout.named]
     if unknown:
         sys.exit(
             f"Error: 'plan' cannot plan '{unknown[0]}'; name figures or papers beside it."
         )
-    return [key for name in beside or ["everything"] for key in NAMED[name]]
+    return [key for name in beside or ["everything"] for key in layout.named[name]]
 
 
 onerror:

@@ -13,9 +13,11 @@ from perigee.gpus import own_gpu
 from perigee.identity.products import run_identity
 from perigee.interruption import stop_request
 from perigee.jobs.training import TrainingJob
+from perigee.progress import noted_in
 from perigee.store.datasets import DATA
 from perigee.store.locks import locked
 from perigee.store.provenance import read_product
+from perigee.store.runs import unfinished_folder
 from perigee.store.writing import remove_abandoned
 
 
@@ -77,7 +79,10 @@ def main(
         with locked(job.run_folder, end_waiting_if_told):
             remove_abandoned(out)
             if not job.is_done():
-                with own_gpu(device, runs_per_gpu, end_waiting_if_told) as own:
+                with (
+                    own_gpu(device, runs_per_gpu, end_waiting_if_told) as own,
+                    noted_in(unfinished_folder(job.run_folder, job.version), epochs),
+                ):
                     replace(job, device=own).run(stop)
 
 

@@ -36,6 +36,7 @@ HARMLESS = (
     "perigee.plan",
     "perigee.progress",
     "perigee.registry",
+    "perigee.slurm",
     "perigee.spec",
     "perigee.stamp",
     "perigee.store",

@@ -43,7 +43,7 @@ def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator
             break
         except Timeout:
             if not waited:
-                logger.info("waiting for %s, which works on %s", _holder(folder), folder)
+                logger.info("waiting for %s, which works on %s", holder(folder), folder)
             waited = True
             waiting()
     try:
@@ -75,14 +75,27 @@ def locked_if_free(folder: Path) -> Iterator[bool]:
         lock.release()
 
 
-def _note_holder(folder: Path) -> None:
-    since = time.strftime("%Y-%m-%d %H:%M:%S")
-    text = f"process {os.getpid()} on {platform.node()} since {since}"
-    (folder / HOLDER).write_text(text)
-
-
-def _holder(folder: Path) -> str:
+def holder(folder: Path) -> str:
+    """Who holds the lock of a folder, in words."""
     try:
         return (folder / HOLDER).read_text() or "another process"
     except OSError:
         return "another process"
+
+
+def held_since(folder: Path) -> float | None:
+    """When the holder of a folder's lock, or the last one if it was killed, began.
+
+    Returns:
+        Seconds since 1970, as the file system has it; None if nobody holds it.
+    """
+    try:
+        return (folder / HOLDER).stat().st_mtime
+    except OSError:
+        return None
+
+
+def _note_holder(folder: Path) -> None:
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    text = f"process {os.getpid()} on {platform.node()} since {since}"
+    (folder / HOLDER).write_text(text)

@@ -1,0 +1,137 @@
+"""What SLURM's queue holds of this user's jobs, and which products they make.
+
+Snakemake's SLURM plugin notes a job's wildcards as the job's comment, "/" written as "_". The
+comment of a group of jobs names only their rules; its batch script names them all, as Snakemake's
+option --target-jobs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from perigee.errors import PerigeeError
+
+ANSWER_S = 5.0
+"""Seconds to wait for an answer of the queue, and for those on the scripts of groups together (our
+choice)."""
+
+FORMAT = "%i|%T|%R|%Z|%k"
+"""Of a line of squeue: id, state, reason or nodes, working folder, comment."""
+
+RUNNING, ENDING = "RUNNING", "COMPLETING"
+WILDCARDS = "_wildcards_"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job in the queue.
+
+    Attributes:
+        id: SLURM's.
+        state: in SLURM's word, e.g. PENDING or RUNNING.
+        place: the nodes it runs on; of one that waits the reason, in parentheses.
+        wildcards: their values in the job's rules, as `flat` writes them.
+        is_group: whether it was submitted as a group, of one or several jobs of Snakemake.
+    """
+
+    id: str
+    state: str
+    place: str
+    wildcards: frozenset[str]
+    is_group: bool
+
+    def makes(self, name: str) -> bool:
+        """Whether it is for the product that a rule's wildcard names so."""
+        return flat(name) in self.wildcards
+
+
+def flat(wildcard: str) -> str:
+    """A wildcard's value as the plugin writes it into a comment."""
+    return wildcard.replace("/", "_")
+
+
+def own_job() -> str | None:
+    """Id of the job that this process is part of, if the environment has it."""
+    return os.environ.get("SLURM_JOB_ID")
+
+
+class Queue:
+    """This user's jobs that work on one store.
+
+    Args:
+        store: the store's folder. A relative one is meant from a job's working folder.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._members: dict[str, frozenset[str]] = {}
+        """Of groups, by id. A job's script does not change, so it is asked for once."""
+
+    def jobs(self) -> list[Job]:
+        """Those that wait or run; none where there is no SLURM.
+
+        Raises:
+            PerigeeError: there is a squeue, but it does not answer.
+        """
+        if shutil.which("squeue") is None:
+            return []
+        lines = _answer(["squeue", "--me", "--noheader", f"--format={FORMAT}"], ANSWER_S)
+        end = time.monotonic() + ANSWER_S
+        found = []
+        for line in lines.splitlines():
+            fields = line.strip().split("|", maxsplit=4)
+            if len(fields) < 5:
+                continue
+            number, state, place, folder, comment = fields
+            if state == ENDING or not self._is_ours(Path(folder)):
+                continue
+            _, single, wildcards = comment.partition(WILDCARDS)
+            members = frozenset({wildcards}) if single else self._group(number, end)
+            found.append(Job(number, state, place, members, not single))
+        return found
+
+    def _is_ours(self, folder: Path) -> bool:
+        return (folder / self._store).resolve() == self._store.resolve()
+
+    def _group(self, number: str, end: float) -> frozenset[str]:
+        """Wildcards in the script of a job; none, for now, if it is not to be had in time."""
+        left = end - time.monotonic()
+        if number not in self._members and left > 0:
+            try:
+                script = _answer(["scontrol", "write", "batch_script", number, "-"], left)
+            except PerigeeError:
+                return frozenset()
+            self._members[number] = _wildcards(script)
+        return self._members.get(number, frozenset())
+
+
+def _wildcards(script: str) -> frozenset[str]:
+    """Of all jobs that a batch script has Snakemake make: RULE:NAME=VALUE,NAME=VALUE ..."""
+    commands = [line for line in script.splitlines() if not line.startswith("#")]
+    try:
+        words = shlex.split("\n".join(commands))
+    except ValueError:
+        return frozenset()
+    after = itertools.dropwhile(lambda word: word != "--target-jobs", words)
+    targets = itertools.takewhile(lambda word: not word.startswith("-"), list(after)[1:])
+    pairs = (pair for target in targets for pair in target.partition(":")[2].split(","))
+    return frozenset(flat(value) for _, given, value in (p.partition("=") for p in pairs) if given)
+
+
+def _answer(command: list[str], seconds: float) -> str:
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, check=True
+        ).stdout
+    except subprocess.TimeoutExpired as error:
+        raise PerigeeError(f"{command[0]} gave no answer within {seconds:.0f} s.") from error
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = str(getattr(error, "stderr", None) or error).strip().splitlines()
+        raise PerigeeError(f"{command[0]} failed: {said[-1] if said else error}") from error

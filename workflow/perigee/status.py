@@ -1,0 +1,299 @@
+"""What has become of every run that some figures need: from files, and from the cluster's queue."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from perigee.errors import PerigeeError
+from perigee.failures import Failure, noted_failure
+from perigee.forecast import trainings
+from perigee.layout import KEEPING_RUN_FILES, RUN_FILES, Layout
+from perigee.plan import PlannedRun
+from perigee.progress import duration
+from perigee.slurm import RUNNING, Job
+from perigee.store.costs import Record, shape_of
+from perigee.store.locks import held_since, holder, locked_if_free
+from perigee.store.progress import Progress, read_progress
+from perigee.store.runs import spare_folder, unfinished_folder
+
+
+class State(StrEnum):
+    """What may have become of a run, in the order in which a user wants to hear of it."""
+
+    FAILED = "failed"
+    """Its program ended with an error, and nobody works on it."""
+    TRAINING = "training"
+    STOPPED = "stopped"
+    """It was begun, and nobody works on it; it goes on when it is started again."""
+    QUEUED = "queued"
+    """A job for it waits in the cluster's queue, or for its turn in a group of jobs."""
+    WAITING = "waiting"
+    """No job is at work on it or queued."""
+    DONE = "done"
+    """It is in the store, or a longer version that it is read off without training."""
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What has become of one run.
+
+    Attributes:
+        version: "<name>-<digest>/e<epochs>".
+        state: in a word.
+        detail: in a few more; "" if there is nothing to add.
+        log: path of its log where something has gone wrong.
+        epoch: that it had reached when it last told.
+        seconds_left: of its training, as it tells itself; None if it tells nothing.
+        seconds_per_epoch: likewise.
+    """
+
+    version: str
+    state: State
+    detail: str = ""
+    log: str | None = None
+    epoch: int | None = None
+    seconds_left: float | None = None
+    seconds_per_epoch: float | None = None
+
+
+def statuses(layout: Layout, figures: Iterable[str], jobs: Sequence[Job] = ()) -> list[RunStatus]:
+    """Of all runs that figures need, those too that are only gone on from or read off.
+
+    Args:
+        layout: of the plan; made now, since it looks into the store.
+        figures: keys of planned figures.
+        jobs: in the cluster's queue.
+
+    Returns:
+        Each run once, in the order of `State`, of equal state in that of the plan.
+    """
+    found = [_Look(layout, version, jobs).status() for version in _needed(layout, figures)]
+    order = list(State)
+    return sorted(found, key=lambda status: order.index(status.state))
+
+
+def time_left(
+    layout: Layout, found: Iterable[RunStatus], records: Sequence[Record]
+) -> tuple[float, int]:
+    """Seconds of one device that training will still take, and of how many runs that is unknown.
+
+    Args:
+        layout: of the plan.
+        found: what has become of its runs.
+        records: of finished runs, which with those at work tell what the others cost.
+    """
+    to_train = [
+        status
+        for status in found
+        if status.state is not State.DONE and status.version not in layout.longer
+    ]
+    known = [status.seconds_left for status in to_train if status.seconds_left is not None]
+    silent = [status for status in to_train if status.seconds_left is None]
+    at_work = [
+        Record(shape_of(layout.run(status.version).spec.to_dict()), status.seconds_per_epoch, 0, "")
+        for status in to_train
+        if status.seconds_per_epoch is not None
+    ]
+    runs = {run.folder: run for run in (layout.run(status.version) for status in silent)}
+    forecast = trainings(layout.plan, Path(layout.store), runs, [*records, *at_work])
+    unknown = 0
+    for status in silent:
+        run = layout.run(status.version)
+        training = forecast[run.folder]
+        if training.cost.seconds is None:
+            unknown += 1
+            continue
+        epochs = min(training.epochs, run.epochs - (status.epoch or 0))
+        known.append(training.cost.seconds * epochs / training.epochs)
+    return math.fsum(known), unknown
+
+
+def _needed(layout: Layout, figures: Iterable[str]) -> list[str]:
+    """Versions of the runs of figures, and of those that are still to be made for them."""
+    waiting = list(layout.plan.of_figures(figures).runs)
+    found: dict[str, None] = {}
+    while waiting:
+        folder = waiting.pop(0)
+        version = folder.removeprefix("run/")
+        if version not in found:
+            found[version] = None
+            waiting += [needed for needed in _missing(layout, version) if needed.startswith("run/")]
+    return list(found)
+
+
+def _missing(layout: Layout, version: str) -> list[str]:
+    """Folders of the products that a run still waits for."""
+    if not layout.run_still_to_make(layout.run(version)):
+        return []
+    read_off = version in layout.longer
+    paths = layout.reading_off_inputs(version) if read_off else layout.run_inputs(version)
+    return list(dict.fromkeys(str(Path(path).parent.relative_to(layout.store)) for path in paths))
+
+
+class _Look:
+    """At one run."""
+
+    def __init__(self, layout: Layout, version: str, jobs: Sequence[Job]) -> None:
+        self._layout = layout
+        self._version = version
+        self._run: PlannedRun = layout.run(version)
+        store = Path(layout.store)
+        self._run_folder = store / self._run.identity.folder
+        self._name = Path(version).name
+        self._unfinished = unfinished_folder(self._run_folder, self._name)
+        self._log = layout.run_log(version)
+        self._job = next((job for job in jobs if job.makes(version)), None)
+
+    def status(self) -> RunStatus:
+        done = self._done()
+        if done is not None:
+            return RunStatus(self._version, State.DONE, done)
+        failure = noted_failure(Path(self._log))
+        progress = read_progress(self._unfinished)
+        free = self._is_free()
+        done = self._done()
+        if done is not None:  # by now: what was read since may be that of a job that ended
+            return RunStatus(self._version, State.DONE, done)
+        if progress is not None and self._is_at_work(progress, failure, free):
+            return self._training(progress)
+        if self._job is not None:
+            return self._submitted(self._job, progress)
+        if failure is not None and not failure.was_stopped:
+            reason = failure.reason or "it could not say why"
+            return self._of(State.FAILED, reason, progress, self._log)
+        if self._version in self._layout.longer and not _missing(self._layout, self._version):
+            longer = Path(self._layout.longer[self._version]).name
+            return RunStatus(self._version, State.DONE, f"to be read off {longer}")
+        if progress is not None or self._has_saved():
+            return self._of(State.STOPPED, self._stopped(progress), progress)
+        return RunStatus(self._version, State.WAITING, self._waits_for(free))
+
+    def _of(
+        self, state: State, detail: str, progress: Progress | None, log: str | None = None
+    ) -> RunStatus:
+        epoch = progress.epoch if progress else None
+        return RunStatus(self._version, state, detail, log, epoch)
+
+    def _done(self) -> str | None:
+        """What is to be said of a run whose files are there; None if they are not."""
+        if not self._layout.run_still_to_make(self._run):
+            return ""
+        names = RUN_FILES if self._run.keep_every is None else KEEPING_RUN_FILES
+        spare = spare_folder(self._run_folder, self._name)
+        if all((spare / name).is_file() for name in names):
+            return "its files were deleted, and will be put back"
+        return None
+
+    def _is_free(self) -> bool:
+        """Whether nobody works on the run, as far as this machine can see."""
+        try:
+            with locked_if_free(self._run_folder) as free:
+                return free
+        except OSError:
+            return True  # a store that may only be read
+
+    def _is_at_work(self, progress: Progress, failure: Failure | None, free: bool) -> bool:
+        """Whether the process that wrote its progress is at work.
+
+        The lock is that of all versions of the run: who wrote after it was taken is its holder.
+        One that is free tells nothing of another machine where the file system shows locks to the
+        machine that took them only; there what was written lately counts.
+        """
+        since = held_since(self._run_folder)
+        if not free:
+            return since is not None and progress.written >= since
+        if progress.machine == platform.node():
+            return False
+        ended = since is None or (failure is not None and failure.moment >= progress.written)
+        return not ended and not progress.is_overdue
+
+    def _training(self, progress: Progress) -> RunStatus:
+        age = max(0.0, time.time() - progress.written)
+        parts = [f"epoch {progress.epoch or 0}/{progress.epochs}"]
+        if progress.train_loss is not None:
+            parts.append(f"train loss {progress.train_loss:.3g}")
+        if progress.steps_per_second is not None:
+            parts.append(f"{progress.steps_per_second:.3g} steps/s")
+        left = seconds_per_epoch = None
+        if progress.seconds_left is not None:
+            left = max(0.0, progress.seconds_left - age)
+            parts.append(f"{duration(left)} left")
+            epochs_left = progress.epochs - (progress.epoch or 0)
+            seconds_per_epoch = progress.seconds_left / epochs_left if epochs_left else None
+        parts.append(self._place(progress))
+        if progress.is_overdue:
+            parts.append(f"not heard of for {duration(age)}")
+        detail = ", ".join(parts)
+        return RunStatus(
+            self._version,
+            State.TRAINING,
+            detail,
+            epoch=progress.epoch,
+            seconds_left=left,
+            seconds_per_epoch=seconds_per_epoch,
+        )
+
+    def _place(self, progress: Progress) -> str:
+        job = progress.job or (self._job.id if self._job else None)
+        worker = f"process {progress.process}" if job is None else f"job {job}"
+        return f"{worker} on {progress.machine}"
+
+    def _submitted(self, job: Job, progress: Progress | None) -> RunStatus:
+        if job.state != RUNNING:
+            word = "" if job.state == "PENDING" else f"{job.state} "
+            detail, state = f"job {job.id} {word}{job.place}".strip(), State.QUEUED
+        elif job.is_group:
+            detail, state = f"its turn comes in job {job.id} on {job.place}", State.QUEUED
+        else:
+            detail, state = f"starting, job {job.id} on {job.place}", State.TRAINING
+        if progress is not None and progress.epoch:
+            detail += f"; goes on from about epoch {progress.epoch} of {progress.epochs}"
+        return self._of(state, detail, progress)
+
+    def _has_saved(self) -> bool:
+        return any(self._unfinished.glob("*.safetensors"))
+
+    def _stopped(self, progress: Progress | None) -> str:
+        where = "before its first epoch"
+        if progress is None:
+            where = "in mid-training"
+        elif progress.epoch:
+            where = f"at epoch {progress.epoch} of {progress.epochs}"
+        after = "goes on" if self._has_saved() else "nothing was saved, begins anew"
+        return f"{where}; {after} when started again"
+
+    def _waits_for(self, free: bool) -> str:
+        needed = [self._needed(folder) for folder in _missing(self._layout, self._version)]
+        if needed:
+            return f"for {', '.join(needed)}"
+        if not free:
+            return f"for {holder(self._run_folder)}, which holds its folder"
+        return ""
+
+    def _needed(self, folder: str) -> str:
+        kind, _, name = folder.partition("/")
+        if kind != "dataset":
+            return f"{kind} {name}"
+        log = f"{self._layout.logs}/build_dataset/{name}.log"
+        failure = noted_failure(Path(log))
+        failed = "" if failure is None else f" (failed: {failure.reason} log: {log})"
+        return f"data set {name}{failed}"
+
+
+def figures_of(layout: Layout, targets: Sequence[str]) -> list[str]:
+    """Keys of the figures that targets stand for, those of `everything` if there are none.
+
+    Raises:
+        PerigeeError: one is no target that stands for figures.
+    """
+    unknown = [name for name in targets if name not in layout.named]
+    if unknown:
+        known = ", ".join(layout.named)
+        raise PerigeeError(f"'{unknown[0]}' is no target with runs; known are {known}.")
+    return [key for name in targets or ["everything"] for key in layout.named[name]]

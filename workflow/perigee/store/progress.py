@@ -1,0 +1,71 @@
+"""How far a training job has come: a small file that it keeps beside its saved state."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from perigee.slurm import own_job
+from perigee.store.writing import written_atomically
+
+PROGRESS = "progress.json"
+FIRST_WITHIN_S = 600.0
+"""Seconds within which a job's first epoch is expected (our choice)."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a training job tells of itself now and then.
+
+    Attributes:
+        epochs: of the run in all.
+        epoch: after which this was noted; None before the first metrics.
+        train_loss: then.
+        steps_per_second: of this process; None before its first epoch, as is the next.
+        seconds_left: of training, counted from ``written``.
+        next_within: seconds within which the next note is expected.
+        machine: that the process runs on.
+        process: its id there.
+        job: the cluster's id of the job it is part of, if it is known.
+        written: seconds since 1970; of one that was read, as the file system has it.
+    """
+
+    epochs: int
+    epoch: int | None = None
+    train_loss: float | None = None
+    steps_per_second: float | None = None
+    seconds_left: float | None = None
+    next_within: float = FIRST_WITHIN_S
+    machine: str = field(default_factory=platform.node)
+    process: int = field(default_factory=os.getpid)
+    job: str | None = field(default_factory=own_job)
+    written: float = field(default_factory=time.time)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the next note should be there: after twice its time and half a minute."""
+        return time.time() - self.written > 2 * self.next_within + 30  # our choice
+
+
+def write_progress(folder: Path, progress: Progress) -> None:
+    """Replace what stands in a folder, which is made if need be.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with written_atomically(folder / PROGRESS) as aside:
+        aside.write_text(json.dumps(asdict(progress)), encoding="utf-8")
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """What was noted last in a folder; None without a readable note."""
+    path = folder / PROGRESS
+    try:
+        progress = Progress(**json.loads(path.read_text(encoding="utf-8")))
+        return replace(progress, written=path.stat().st_mtime)
+    except (OSError, ValueError, TypeError):
+        return None
