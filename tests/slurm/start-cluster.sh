@@ -60,7 +60,8 @@ fi
 until_true 10 munge -n -S "$SOCKET" || { tail "$ROOT/munge/munged.log" >&2; exit 1; }
 
 # Without slurmdbd; short scheduling cycles; a node that may claim more CPUs than there are.
-# Ended jobs stay visible to squeue for an hour, and a job is killed 5 s after its time limit.
+# Ended jobs stay visible to squeue for an hour, a job is killed 5 s after its time limit, and what
+# is requeued begins after 10 s (cred_expire).
 MEMORY=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
 cat >"$CONF" <<END
 ClusterName=perigee
@@ -68,7 +69,7 @@ SlurmctldHost=$HOST(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket=$SOCKET
+AuthInfo=socket=$SOCKET,cred_expire=10
 CryptoType=crypto/munge
 MpiDefault=none
 ProctrackType=proctrack/linuxproc

@@ -10,7 +10,7 @@ It submits, tracks and cancels jobs as that plugin does, with four differences:
   ever), with a line when it stops and when it goes on answering;
 - without sbatch it says so at once.
 
-Nothing else of Perigee knows of SLURM.
+Beside it only `perigee.slurm`, which reads the queue to show it, knows of SLURM.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
 ANSWER_SECONDS = 30
 """How long SLURM may take to say whether it would take a job."""
+
+IDLE_SECONDS = 1
+"""Between looks for jobs to ask about while there are none; ending the workflow waits for a look."""
 
 
 class RefusedError(WorkflowError):
@@ -116,13 +119,13 @@ class Executor(SlurmExecutor):
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
         """Yield the jobs that are still to be tracked."""
-        # Called in a thread that starts before __post_init__; it must not fail, or nothing is
-        # tracked any more.
-        answers = self._status_query_calls if active_jobs else 0
+        if not active_jobs:
+            # Also before __post_init__ has ended: this is called in a thread that starts earlier.
+            self.next_seconds_between_status_checks = IDLE_SECONDS
+            return
+        answers = self._status_query_calls
         async for job in super().check_active_jobs(active_jobs):
             yield job
-        if not active_jobs:
-            return
         if self._status_query_calls == answers:
             if self._silent_since is None:
                 self._silent_since = time.time()

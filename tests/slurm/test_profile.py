@@ -1,0 +1,204 @@
+"""The profile `slurm/` on a real SLURM: the README's command, groups, watching, refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster import SECONDS, Cluster, Started, wait_until
+from workspace import Workspace, sweep_of
+
+pytestmark = pytest.mark.timeout(480)
+
+LEARNING_RATES = (0.05, 0.1, 0.2, 0.3)
+
+
+def snakemake(workspace: Workspace, *options: str, **environment: str) -> Started:
+    """`snakemake --profile slurm` at smoke scale."""
+    output = workspace.root.parent / f"{workspace.root.name}.log"
+    program = str(Path(sys.executable).with_name("snakemake"))
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [program, "--profile", "slurm", *options, "--config", "scale=smoke"],
+            cwd=workspace.root,
+            env={**os.environ, **environment},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return Started(process, output)
+
+
+def training_times(workspace: Workspace) -> list[tuple[str, float]]:
+    """When each run's training began, and how long it took."""
+    found = []
+    for path in workspace.root.glob("results/store/run/*/e*/provenance.json"):
+        details = json.loads(path.read_text())["details"]
+        if details.get("trained_epochs"):
+            found.append((details["sessions"][0]["started"], details["seconds"]))
+    return found
+
+
+def test_all_figures_from_a_fresh_clone(cluster: Cluster, tmp_path: Path) -> None:
+    """The command of the README, as it stands there but for the scale."""
+    workspace = Workspace.clone(tmp_path / "clone")
+    started = snakemake(workspace, "all_figures")
+    try:
+        assert started.end(450) == 0, started.printed
+    finally:
+        started.process.kill()
+    figures = list((workspace.root / "results/smoke/figures").glob("*.pdf"))
+    assert len(figures) >= 8
+    jobs = {number: cluster.job(number) for number in started.submitted}
+    assert {job["JobState"] for job in jobs.values()} == {"COMPLETED"}
+    # Whatever trains or predicts, and nothing else, has one GPU to itself.
+    computing = {
+        number
+        for number, rules in re.findall(
+            r"jobid (\d+) \(log: \S*/slurm_logs/(\S+?)/", started.printed
+        )
+        if "train_run" in rules or "predict_run" in rules
+    }
+    assert computing
+    gpus = {number for number, job in jobs.items() if "gres:gpu:1" in job.get("TresPerNode", "")}
+    assert gpus == computing
+    # Runs share submissions, and there is a log of each.
+    trained = len(training_times(workspace))
+    assert trained > 20
+    assert len(computing) < trained
+    logs = list(workspace.root.glob("results/logs/train_run/*/*.log"))
+    assert len(logs) == trained
+    again = workspace.snakemake("all_figures", options=("-n",))
+    assert "Nothing to be done" in again.stdout
+
+
+@pytest.fixture
+def four_runs(tmp_path: Path) -> Workspace:
+    """Figure 3 shows four runs of some seconds."""
+
+    def edit(study: dict[str, Any]) -> None:
+        study["figures"] = {"fig3": study["figures"]["fig3"] | {"claims": {}}}
+        sweep_of(study)["sweep"]["optimiser.learning_rate"]["smoke"] = list(LEARNING_RATES)
+        sweep_of(study)["epochs"]["smoke"] = 80
+
+    workspace = Workspace.clone(tmp_path / "four")
+    workspace.edit_study(edit)
+    return workspace
+
+
+def test_short_runs_share_a_submission_and_its_gpu(four_runs: Workspace, cluster: Cluster) -> None:
+    """They train at the same time, and meanwhile each is listed with the job's id."""
+    started = snakemake(four_runs, "periodic_fig3", "--cores", "4", "--until", "train_run")
+    status = [sys.executable, "workflow/scripts/show_status.py", "periodic_fig3", "--scale=smoke"]
+    try:
+        number = wait_until(lambda: started.submitted, "nothing is submitted")[0]
+        wait_until(lambda: cluster.state(number) == "RUNNING", "the job does not start")
+        queued = four_runs.by_hand(*status).stdout
+        wait_until(
+            lambda: len(list(four_runs.root.glob("results/store/run/*/unfinished/e80"))) == 4,
+            "the four do not train at the same time",
+        )
+        training = four_runs.by_hand(*status).stdout
+        assert started.end() == 0, started.printed
+    finally:
+        started.process.kill()
+    assert started.submitted == [number]
+    job = cluster.job(number)
+    assert job["TresPerNode"] == "gres:gpu:1"
+    assert job["NumCPUs"] == "4"
+    assert len(training_times(four_runs)) == 4
+    assert queued.count(f"job {number}") == 4, queued
+    assert len(re.findall(r"^ *training .*lr", training, flags=re.MULTILINE)) == 4, training
+    assert four_runs.by_hand(*status).stdout.count("done") >= 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "slurm_partition: main ",
+            "slurm_partition: nope ",
+            r"no partition 'nope' \(it has: main\)",
+        ),
+        (
+            '"gpu:1"',
+            '"gpu:h100:1"',
+            r"No node has what .*gpu:h100:1.*there are nodes with gpu:preten",
+        ),
+    ],
+)
+def test_what_the_cluster_has_not_is_said_in_a_sentence(
+    old: str, new: str, said: str, four_runs: Workspace, cluster: Cluster
+) -> None:
+    four_runs.replace("slurm/profile.yaml", old, new)
+    started = snakemake(four_runs, "periodic_fig3")
+    assert started.end(60) == 1
+    assert re.search(said, started.printed), started.printed
+    lines = (four_runs.root / "slurm/profile.yaml").read_text().splitlines()
+    ((number, path),) = re.findall(r"in line (\d+) of (\S+)\.$", started.printed, re.MULTILINE)
+    assert path == "slurm/profile.yaml"
+    assert new in lines[int(number) - 1]
+    assert started.submitted == []
+    assert "Traceback" not in started.printed
+    assert " line 1" not in started.printed.replace(f"line {number}", "")
+
+
+def only(folder: Path, *leave_out: str) -> str:
+    """A PATH with every program but some."""
+    folder.mkdir()
+    for place in (Path(sys.executable).parent, Path("/usr/bin")):
+        for program in place.iterdir():
+            if program.name not in leave_out and not (folder / program.name).exists():
+                (folder / program.name).symlink_to(program)
+    return str(folder)
+
+
+def pretend_sbatch(folder: Path, error: str) -> str:
+    """A PATH on which sbatch refuses everything with that message."""
+    folder.mkdir()
+    program = folder / "sbatch"
+    program.write_text(f"#!/bin/sh\necho '{error}' >&2\nexit 1\n")
+    program.chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_without_sbatch(four_runs: Workspace, tmp_path: Path) -> None:
+    path = only(tmp_path / "bin", "sbatch", "squeue", "sinfo", "sacct", "scontrol", "srun")
+    assert shutil.which("sbatch", path=path) is None
+    program = str(Path(sys.executable).with_name("snakemake"))
+    ended = subprocess.run(
+        [program, "--profile", "slurm", "periodic_fig3", "--config", "scale=smoke"],
+        cwd=four_runs.root,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "There is no sbatch on this machine" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("account", ["", "ours"])
+def test_an_account_that_is_missing_or_wrong(
+    account: str, four_runs: Workspace, cluster: Cluster, tmp_path: Path
+) -> None:
+    """The test cluster takes any account, so sbatch's own words come from a pretend one."""
+    if account:
+        four_runs.replace(
+            "slurm/profile.yaml", "# slurm_account: my_project", f"slurm_account: {account}"
+        )
+    message = "allocation failure: Invalid account or account/partition combination specified"
+    started = snakemake(four_runs, "periodic_fig3", PATH=pretend_sbatch(tmp_path / "bin", message))
+    assert started.end(60) == 1
+    expected = "does not take the account 'ours'" if account else "wants an account"
+    assert expected in started.printed, started.printed
+    assert re.search(r"set 'slurm_account' in line \d+ of slurm/profile.yaml", started.printed)
