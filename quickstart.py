@@ -2,8 +2,9 @@
 
 Needs nothing but Python 3.11 or newer:
 
-    python3 quickstart.py figures    figures and report at laptop scale, from bundled real data
-    python3 quickstart.py test       all tests and checks
+    python3 quickstart.py figures        figures and report at laptop scale, from bundled real data
+    python3 quickstart.py test           all tests and checks
+    python3 quickstart.py environment    nothing but the environment, as on a cluster
 
 The environment is .venv in this folder, with the exact versions of envs/perigee.lock.txt. It is
 made once and kept until that file changes. Further arguments are passed on to snakemake or pytest.
@@ -48,7 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["figures", "test"])
+    parser.add_argument("what", choices=["figures", "test", "environment"])
     arguments, passed_on = parser.parse_known_args()
     if sys.version_info < OLDEST_PYTHON:
         wanted = ".".join(map(str, OLDEST_PYTHON))
@@ -59,6 +60,9 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         print(f"Installing failed: see the messages above (exit status {error.returncode}).")
         return 1
+    if arguments.what == "environment":
+        print(f"The environment is made: source {ENVIRONMENT / 'bin' / 'activate'}")
+        return 0
     environment = os.environ | {
         "PATH": os.pathsep.join([str(Path(executable("python")).parent), os.environ["PATH"]])
     }

@@ -9,11 +9,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_help_names_both_commands() -> None:
+def test_help_names_all_commands() -> None:
     command = [sys.executable, ROOT / "quickstart.py", "--help"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "quickstart.py figures" in result.stdout
     assert "quickstart.py test" in result.stdout
+    assert "quickstart.py environment" in result.stdout
 
 
 def test_an_unknown_command_is_refused() -> None:

@@ -37,7 +37,7 @@ ANSWER_SECONDS = 30
 """How long SLURM may take to say whether it would take a job."""
 
 IDLE_SECONDS = 1
-"""Between looks for jobs to ask about while there are none; ending the workflow waits for a look."""
+"""Between looks for jobs to ask about while there are none; the end of a workflow awaits one."""
 
 
 class RefusedError(WorkflowError):

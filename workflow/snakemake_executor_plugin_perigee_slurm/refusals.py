@@ -65,7 +65,7 @@ def _some_are_down() -> bool:
 
 def _sinfo(shown: str) -> str:
     """What `sinfo` tells, its different lines in a row."""
-    return "; ".join(sorted(set(_lines_of_sinfo(f"--format={shown}")))) or "sinfo tells"
+    return "; ".join(sorted(set(_lines_of_sinfo(f"--format={shown}")))) or "see sinfo"
 
 
 def _lines_of_sinfo(*options: str) -> list[str]:

@@ -1,0 +1,116 @@
+"""What SLURM's refusals mean: sentences that name the line of the profile to change."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from snakemake_executor_plugin_perigee_slurm.refusals import refusal
+
+PROFILE = """\
+executor: perigee-slurm
+default-resources:
+  slurm_partition: main
+  # slurm_account: mine
+set-resources:
+  train_run:
+    gres: "gpu:a100:1"
+"""
+NO_NODE = "allocation failure: Requested node configuration is not available"
+
+
+@pytest.fixture(autouse=True)
+def _profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cluster").mkdir()
+    (tmp_path / "cluster/profile.yaml").write_text(PROFILE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["snakemake", "--profile=cluster", "all_figures"])
+    pretend_sinfo(tmp_path, monkeypatch)
+
+
+def pretend_sinfo(folder: Path, monkeypatch: pytest.MonkeyPatch, down: str = "") -> None:
+    program = folder / "bin/sinfo"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        f"  *--states*) {f'echo {down}' if down else ':'} ;;\n"
+        "  *%R:*) echo 'main: 1:00:00' ;;\n"
+        "  *%R*) echo main; echo gpu; echo main ;;\n"
+        "  *) echo 'gpu:v100:4, 64000 MB, 16 CPUs' ;;\n"
+        "esac\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+
+@pytest.mark.parametrize(
+    ("error", "resources", "said"),
+    [
+        (
+            "sbatch: error: invalid partition specified: nope",
+            {"slurm_partition": "nope"},
+            "SLURM has no partition 'nope' (it has: gpu; main); change 'slurm_partition' in line 3 "
+            "of cluster/profile.yaml.",
+        ),
+        (
+            "allocation failure: Invalid account or account/partition combination specified",
+            {},
+            "SLURM wants an account for train_run; set 'slurm_account' in line 4 of "
+            "cluster/profile.yaml.",
+        ),
+        (
+            "allocation failure: Invalid account or account/partition combination specified",
+            {"slurm_account": "yours"},
+            "SLURM does not take the account 'yours' for train_run; set 'slurm_account' in line 4 "
+            "of cluster/profile.yaml.",
+        ),
+        (
+            NO_NODE,
+            {"gres": "gpu:a100:1", "mem_mb": 6000, "_cores": 8},
+            "No node has what train_run asks for (gres: gpu:a100:1, mem_mb: 6000, 8 CPUs; there "
+            "are nodes with gpu:v100:4, 64000 MB, 16 CPUs); change 'gres' in line 7 of "
+            "cluster/profile.yaml.",
+        ),
+        (
+            "allocation failure: Requested time limit is invalid (missing or exceeds some limit)",
+            {"runtime": 900},
+            "train_run asks for 900 minutes, more than the partition allows (main: 1:00:00); "
+            "change 'runtime' in cluster/profile.yaml or 'slurm_partition' in line 3 of "
+            "cluster/profile.yaml.",
+        ),
+        (
+            "allocation failure: Invalid qos specification",
+            {"qos": "long"},
+            "SLURM does not take the QOS for train_run; change 'qos' in cluster/profile.yaml.",
+        ),
+    ],
+)
+def test_a_sentence_and_a_line(error: str, resources: dict[str, object], said: str) -> None:
+    assert refusal(error, "train_run", resources) == said
+
+
+def test_a_node_that_is_down_may_be_the_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SLURM answers alike whether no node has a GPU of that model or the node that has is down."""
+    assert refusal(NO_NODE, "train_run", {"gres": "gpu:1"}) is not None
+    pretend_sinfo(tmp_path, monkeypatch, down="node7")
+    assert refusal(NO_NODE, "train_run", {"gres": "gpu:1"}) is None
+
+
+def test_what_no_profile_can_mend_is_left_to_submitting() -> None:
+    silent = "sbatch: error: Batch job submission failed: Unable to contact slurm controller"
+    assert refusal(silent, "train_run", {}) is None
+
+
+def test_without_sinfo_and_without_a_profile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["snakemake"])
+    told = refusal("invalid partition specified: x", "train_run", {"slurm_partition": "x"})
+    expected = "SLURM has no partition 'x' (it has: see sinfo); change 'slurm_partition' in the"
+    assert told == f"{expected} profile."
