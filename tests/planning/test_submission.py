@@ -11,7 +11,7 @@ from perigee.plan import PlannedRun, make_plan
 from perigee.store.costs import Record, shape_of
 from perigee.submission import SHORT_RUNS, minutes, planned_steps
 
-UNKNOWN = 100
+UNKNOWN, LONGEST = 100, 350
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,8 @@ def test_a_run_of_more_steps_goes_alone(steps: int, layout: Layout) -> None:
         (0, 1, 10),
         (None, 1, UNKNOWN),
         (None, 2, 2 * UNKNOWN),
+        (None, 4, LONGEST),
+        (3600, 1, LONGEST),
     ],
 )
 def test_the_time_limit_is_twice_what_finished_runs_took(
@@ -70,9 +72,13 @@ def test_the_time_limit_is_twice_what_finished_runs_took(
     shape = shape_of(run.spec.to_dict())
     other = [Record("of another kind", 1e6, 1, "any")]
     records = [] if seconds_per_epoch is None else [Record(shape, seconds_per_epoch, 1, "any")]
-    assert minutes(run, records + other, UNKNOWN, attempt) == expected
+    found = minutes(run, records + other, attempt, unknown=UNKNOWN, longest=LONGEST)
+    assert found == expected
 
 
 def test_time_limits_come_from_the_store(layout: Layout, tmp_path: Path) -> None:
     empty = Layout(layout.plan, str(tmp_path))
-    assert {empty.run_minutes(version, UNKNOWN, 1) for version in runs(layout)} == {UNKNOWN}
+    found = {
+        empty.run_minutes(version, 1, unknown=UNKNOWN, longest=LONGEST) for version in runs(layout)
+    }
+    assert found == {UNKNOWN}

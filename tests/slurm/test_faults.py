@@ -140,6 +140,19 @@ def test_the_controller_is_away_for_a_while(
     assert run.result == uninterrupted
 
 
+def test_without_a_controller_nothing_is_submitted_and_the_end_is_clear(
+    run: OneRun, cluster: Cluster
+) -> None:
+    cluster.stop_controller()
+    try:
+        snakemake = run.start()
+        assert snakemake.end() == 1, snakemake.printed
+    finally:
+        cluster.start_controller()
+    assert "Unable to contact slurm controller" in snakemake.printed
+    assert snakemake.submitted == []
+
+
 def cancelled(cluster: Cluster, job: str) -> None:
     wait_until(lambda: cluster.state(job) == "CANCELLED", "the job was not cancelled")
 

@@ -46,6 +46,22 @@ def training_times(workspace: Workspace) -> list[tuple[str, float]]:
     return found
 
 
+def gpus_given(workspace: Workspace) -> list[str]:
+    """CUDA_VISIBLE_DEVICES of each process that trains in the workspace."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            here = (process / "cwd").resolve() == workspace.root
+            environment = (process / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has ended
+        if here and b"workflow/scripts/train.py" in command[:2]:
+            given = [e for e in environment if e.startswith(b"CUDA_VISIBLE_DEVICES=")]
+            found += [entry.decode().partition("=")[2] for entry in given]
+    return found
+
+
 def test_all_figures_from_a_fresh_clone(cluster: Cluster, tmp_path: Path) -> None:
     """The command of the README, as it stands there but for the scale."""
     workspace = Workspace.clone(tmp_path / "clone")
@@ -105,6 +121,7 @@ def test_short_runs_share_a_submission_and_its_gpu(four_runs: Workspace, cluster
             lambda: len(list(four_runs.root.glob("results/store/run/*/unfinished/e80"))) == 4,
             "the four do not train at the same time",
         )
+        gpus = gpus_given(four_runs)
         training = four_runs.by_hand(*status).stdout
         assert started.end() == 0, started.printed
     finally:
@@ -113,10 +130,29 @@ def test_short_runs_share_a_submission_and_its_gpu(four_runs: Workspace, cluster
     job = cluster.job(number)
     assert job["TresPerNode"] == "gres:gpu:1"
     assert job["NumCPUs"] == "4"
+    assert len(gpus) == 4
+    assert len(set(gpus)) == 1
     assert len(training_times(four_runs)) == 4
     assert queued.count(f"job {number}") == 4, queued
     assert len(re.findall(r"^ *training .*lr", training, flags=re.MULTILINE)) == 4, training
     assert four_runs.by_hand(*status).stdout.count("done") >= 4
+
+
+def test_a_cluster_that_wants_gpus_instead_of_gres(four_runs: Workspace, cluster: Cluster) -> None:
+    """As the profile's comments say: `gpu` instead of `gres`, and each run by itself."""
+    four_runs.replace(
+        "slurm/profile.yaml", '    gres: "gpu:1" ', "    gpu: 1\n    gpu_model: pretend "
+    )
+    four_runs.replace("config/paper.yaml", "short_run_steps: 50000", "short_run_steps: 0")
+    four_runs.edit_study(lambda study: sweep_of(study)["epochs"].update(smoke=2))
+    started = snakemake(four_runs, "periodic_fig3", "--until", "train_run")
+    try:
+        assert started.end() == 0, started.printed
+    finally:
+        started.process.kill()
+    jobs = [cluster.job(number) for number in started.submitted]
+    assert len(jobs) == 4
+    assert {job["TresPerJob"] for job in jobs} == {"gres:gpu:pretend:1"}
 
 
 @pytest.mark.parametrize(

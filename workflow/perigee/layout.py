@@ -236,9 +236,9 @@ class Layout:
         alone = run.parent is not None or bool(self._predecessor(run))
         return SHORT_RUNS if is_short(run, steps) and not alone else None
 
-    def run_minutes(self, version: str, unknown: int, attempt: int) -> int:
+    def run_minutes(self, version: str, attempt: int, *, unknown: int, longest: int) -> int:
         """The time limit of a run's job (`perigee.submission.minutes`)."""
-        return minutes(self.run(version), self._records, unknown, attempt)
+        return minutes(self.run(version), self._records, attempt, unknown=unknown, longest=longest)
 
     @cached_property
     def _records(self) -> list[Record]:

@@ -29,7 +29,9 @@ def is_short(run: PlannedRun, steps: int) -> bool:
     return planned_steps(run) <= steps
 
 
-def minutes(run: PlannedRun, records: Sequence[Record], unknown: int, attempt: int) -> int:
+def minutes(
+    run: PlannedRun, records: Sequence[Record], attempt: int, *, unknown: int, longest: int
+) -> int:
     """The time that a run's job may take.
 
     From finished runs of its kind (`perigee.store.costs.estimate`), with head room. Each further
@@ -38,12 +40,12 @@ def minutes(run: PlannedRun, records: Sequence[Record], unknown: int, attempt: i
     Args:
         run: all of its epochs count.
         records: of finished runs.
-        unknown: the minutes if no finished run is of its kind.
         attempt: 1 at first.
+        unknown: the minutes if no finished run is of its kind.
+        longest: never more than so many, since a run that reaches its limit goes on.
     """
     images = registration("dataset", run.spec.dataset).train_images
     steps = steps_per_epoch(images, run.spec.batch_size, run.spec.gradient)
     seconds = estimate(run.spec.to_dict(), run.epochs, steps, records).seconds
-    if seconds is None:
-        return unknown * attempt
-    return math.ceil(STARTING_MINUTES + HEADROOM * seconds / 60) * attempt
+    first = unknown if seconds is None else math.ceil(STARTING_MINUTES + HEADROOM * seconds / 60)
+    return min(first * attempt, longest)

@@ -24,7 +24,10 @@ rule train_run:
     resources:
         mem_mb=1200,
         runtime=lambda w, attempt: layout.run_minutes(
-            w.version, settings["unknown_run_minutes"], attempt
+            w.version,
+            attempt,
+            unknown=settings["unknown_run_minutes"],
+            longest=settings["longest_run_minutes"],
         ),
     params:
         spec=lambda w: layout.run_spec(w.version),

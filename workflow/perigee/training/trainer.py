@@ -123,7 +123,8 @@ class Trainer:
                 self._before_step = {n: b.clone() for n, b in self.model.named_buffers()}
             for images, labels, share in batches:
                 loss = self.loss(self.model(images), labels)
-                loss.backward(torch.full_like(loss, share))
+                # (Given a gradient, backward() would import sympy: a tenth of a job's start.)
+                (share * loss).backward()
                 row[0].add_(loss.detach(), alpha=share)
                 if self._before_step:
                     within_step()
