@@ -9,6 +9,8 @@ import pytest
 from perigee.layout import Layout
 from perigee.plan import PlannedRun, make_plan
 from perigee.store.costs import Record, shape_of
+from perigee.store.runs import run_details
+from perigee.store.writing import product_writer
 from perigee.submission import SHORT_RUNS, minutes, planned_steps
 
 UNKNOWN, LONGEST = 100, 350
@@ -77,6 +79,16 @@ def test_the_time_limit_is_twice_what_finished_runs_took(
 
 
 def test_time_limits_come_from_the_store(layout: Layout, tmp_path: Path) -> None:
+    version, run = next((v, run) for v, run in runs(layout).items() if run.epochs == 4)
+    details = run_details(4, 0, None, 4, 240.0)
+    with product_writer(tmp_path / "store" / run.folder, run.identity, **details) as product:
+        (product.aside / "metrics.parquet").write_bytes(b"")
+    known = Layout(layout.plan, str(tmp_path))
+    # Four minutes: twice that, and 10.
+    assert known.run_minutes(version, 1, unknown=UNKNOWN, longest=LONGEST) == 18
+
+
+def test_without_finished_runs_nothing_is_known(layout: Layout, tmp_path: Path) -> None:
     empty = Layout(layout.plan, str(tmp_path))
     found = {
         empty.run_minutes(version, 1, unknown=UNKNOWN, longest=LONGEST) for version in runs(layout)

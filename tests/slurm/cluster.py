@@ -148,6 +148,15 @@ class Cluster:
         """What `scontrol show job` says of a job."""
         return dict(re.findall(r"(\w+)=(\S*)", self.command("scontrol", "show", "job", number)))
 
+    def first_processes(self) -> list[int]:
+        """Pids of what SLURM itself started as job steps, other than batch scripts."""
+        tree = subprocess.run(
+            ["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+        ).stdout
+        processes = [line.split(maxsplit=2) for line in tree.splitlines()]
+        steps = {pid for pid, _, args in processes if re.match(r"slurmstepd: \[\d+\.\d+\]", args)}
+        return [int(pid) for pid, parent, _ in processes if parent in steps]
+
     def state(self, number: str) -> str:
         """PENDING, RUNNING, COMPLETED, FAILED, ..."""
         return self.job(number)["JobState"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -103,6 +104,20 @@ def test_a_job_saves_before_its_time_limit_and_is_gone_on_with(
     assert run.result == whole.result
 
 
+def test_a_signal_to_the_first_process_alone_reaches_training(
+    run: OneRun, cluster: Cluster, uninterrupted: dict[str, bytes]
+) -> None:
+    """So SLURM signals where it tracks processes by cgroups, which this test cluster does not."""
+    snakemake = run.start()
+    run.wait_for_training()
+    (first,) = cluster.first_processes()
+    os.kill(first, signal.SIGTERM)
+    assert snakemake.end() == 0, snakemake.printed
+    assert "SIGTERM received: saving" in run.slurm_log(snakemake.submitted[0])
+    assert "continuing after epoch" in run.log
+    assert run.result == uninterrupted
+
+
 def test_a_node_goes_down_and_comes_back(
     run: OneRun, cluster: Cluster, uninterrupted: dict[str, bytes]
 ) -> None:
@@ -115,6 +130,7 @@ def test_a_node_goes_down_and_comes_back(
     finally:
         cluster.set_node("resume")
     assert snakemake.end() == 0, snakemake.printed
+    assert snakemake.submitted == [first]
     assert run.log.count("continuing after epoch") == 1
     assert run.result == uninterrupted
 
@@ -179,6 +195,10 @@ def test_snakemake_is_killed_and_started_again(
         assert killed.end() != 0
     again = run.start()
     assert again.end() == 0, again.printed
+    killed.end()
+    assert len(killed.submitted) == 1
     job_is(cluster, killed.submitted[0])
-    assert "continuing after epoch" in run.log or "nothing to train" in run.log
+    gone_on = "continuing after epoch" in run.log
+    waited = "nothing to train" in run.log
+    assert (gone_on, waited) == ((True, False) if number == signal.SIGINT else (False, True))
     assert run.result == uninterrupted

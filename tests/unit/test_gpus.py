@@ -1,6 +1,6 @@
 """perigee.gpus: each job a GPU of its own, tried with pretend GPUs.
 
-A pretend GPU is a UUID that PyTorch is made to report. The claims on it are real.
+A pretend GPU is a UUID that PyTorch is made to report. The holds on it are real.
 """
 
 from __future__ import annotations
@@ -333,7 +333,7 @@ def test_a_holder_can_be_asked_for_any_number_of_times(pretend: Pretend, jobs: E
     (uuid,) = some_gpus(1)
     pretend(uuid)
     jobs.enter_context(own_gpu("auto", 1))
-    name = next(gpus._possible_claims(uuid))
+    name = next(gpus._possible_names(uuid))
     started = time.monotonic()
     answers = [gpus._holder(name) for _ in range(5000)]
     assert answers[0] == f"process {os.getpid()}"
@@ -348,11 +348,11 @@ def test_a_holder_can_be_asked_for_any_number_of_times(pretend: Pretend, jobs: E
 def test_who_is_faster_leads_to_the_next_gpu(
     pretend: Pretend, jobs: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As if all claims were made between the look at what is free and one's own."""
+    """As if all had been taken between the look at what is free and one's own."""
     uuids = some_gpus(2)
     pretend(*uuids)
-    claims = [next(gpus._possible_claims(uuid)) for uuid in uuids]
-    holder = gpus._listen(claims[0])
+    names = [next(gpus._possible_names(uuid)) for uuid in uuids]
+    holder = gpus._listen(names[0])
     assert holder is not None
     jobs.enter_context(closing(holder))
     monkeypatch.setattr(gpus, "_names_in_use", set)

@@ -33,10 +33,11 @@ def _profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def pretend_sinfo(folder: Path, monkeypatch: pytest.MonkeyPatch, down: str = "") -> None:
     program = folder / "bin/sinfo"
     program.parent.mkdir(exist_ok=True)
+    told_of_those = f"echo '{down}'" if down else ":"
     program.write_text(
         "#!/bin/sh\n"
         'case "$*" in\n'
-        f"  *--states*) {f'echo {down}' if down else ':'} ;;\n"
+        f"  *--states*) {told_of_those} ;;\n"
         "  *%R:*) echo 'main: 1:00:00' ;;\n"
         "  *%R*) echo main; echo gpu; echo main ;;\n"
         "  *) echo 'gpu:v100:4, 64000 MB, 16 CPUs' ;;\n"
@@ -77,9 +78,9 @@ def pretend_sinfo(folder: Path, monkeypatch: pytest.MonkeyPatch, down: str = "")
         (
             "allocation failure: Requested time limit is invalid (missing or exceeds some limit)",
             {"runtime": 900},
-            "train_run asks for 900 minutes, more than the partition allows (main: 1:00:00); "
-            "change 'runtime' in cluster/profile.yaml or 'slurm_partition' in line 3 of "
-            "cluster/profile.yaml.",
+            "train_run asks for 900 minutes, more than the partition allows (main: 1:00:00); set "
+            "'longest_run_minutes' in config/config.yaml to what it allows, or change "
+            "'slurm_partition' in line 3 of cluster/profile.yaml.",
         ),
         (
             "allocation failure: Invalid qos specification",
@@ -92,18 +93,49 @@ def test_a_sentence_and_a_line(error: str, resources: dict[str, object], said: s
     assert refusal(error, "train_run", resources) == said
 
 
+@pytest.mark.parametrize(
+    ("down", "resources", "refused"),
+    [
+        ("gpu:a100:4", {"gres": "gpu:a100:1"}, False),
+        ("gpu:a100:4", {"gres": "gpu:1"}, False),
+        ("gpu:a100:4", {"gpu": 1, "gpu_model": "a100"}, False),
+        ("gpu:v100:4", {"gres": "gpu:a100:1"}, True),
+        ("(null)", {"gpu": 1, "gpu_model": "a100"}, True),
+    ],
+)
 def test_a_node_that_is_down_may_be_the_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    down: str,
+    resources: dict[str, object],
+    refused: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """SLURM answers alike whether no node has a GPU of that model or the node that has is down."""
-    assert refusal(NO_NODE, "train_run", {"gres": "gpu:1"}) is not None
-    pretend_sinfo(tmp_path, monkeypatch, down="node7")
-    assert refusal(NO_NODE, "train_run", {"gres": "gpu:1"}) is None
+    assert refusal(NO_NODE, "train_run", resources) is not None
+    pretend_sinfo(tmp_path, monkeypatch, down=down)
+    assert (refusal(NO_NODE, "train_run", resources) is not None) == refused
 
 
-def test_what_no_profile_can_mend_is_left_to_submitting() -> None:
-    silent = "sbatch: error: Batch job submission failed: Unable to contact slurm controller"
-    assert refusal(silent, "train_run", {}) is None
+@pytest.mark.parametrize(
+    "error",
+    [
+        "sbatch: error: Batch job submission failed: Unable to contact slurm controller",
+        "allocation failure: Job violates accounting/QOS policy (job submit limit, user's size "
+        "and/or time limits)",
+    ],
+)
+def test_what_no_profile_can_mend_is_left_to_submitting(error: str) -> None:
+    assert refusal(error, "train_run", {}) is None
+
+
+def test_the_line_with_the_value_is_named_and_not_another_of_the_key(tmp_path: Path) -> None:
+    two = PROFILE + "    slurm_partition: gpus\n"
+    (tmp_path / "cluster/profile.yaml").write_text(two)
+    for partition, line in (("gpus", 8), ("main", 3)):
+        error = f"invalid partition specified: {partition}"
+        told = refusal(error, "train_run", {"slurm_partition": partition})
+        assert told is not None
+        assert f"'slurm_partition' in line {line} of" in told
 
 
 def test_without_sinfo_and_without_a_profile(

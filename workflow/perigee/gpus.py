@@ -1,15 +1,16 @@
 """Each job gets a GPU of its own, among all jobs and all users of this machine.
 
-A job claims its GPU by listening on a Unix socket with an abstract name: a name in the kernel, that
+A job holds its GPU by listening on a Unix socket with an abstract name: a name in the kernel, that
 one process at a time has, and that is free again the moment the process ends, however it ends. No
 file has to be made, shared between users or cleaned away. Such names belong to Linux, and to a
-network namespace: containers with networks of their own do not see each other's claims.
+network namespace: containers with networks of their own do not see each other's jobs.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 import struct
 import time
@@ -25,7 +26,7 @@ from perigee.errors import PerigeeError
 logger = logging.getLogger("perigee")
 
 NAMES = "perigee-gpu/"
-"""How the names of all claims begin."""
+"""How the names of all holds begin."""
 
 NAMES_IN_USE = Path("/proc/net/unix")
 
@@ -55,10 +56,14 @@ def own_gpu(
     """
     gpus = _eligible(device)
     if not gpus:
+        if device == "auto" and os.environ.get("CUDA_VISIBLE_DEVICES"):
+            logger.warning(
+                "computing on the CPU: PyTorch does not see the GPU that there should be"
+            )
         yield device
         return
-    name, claim = _claim_one(gpus, runs_per_gpu, waiting)
-    with claim:
+    name, hold = _take_one(gpus, runs_per_gpu, waiting)
+    with hold:
         logger.info("computing on %s (%s)", name, gpus[name])
         torch.cuda.set_device(name)
         yield name
@@ -87,26 +92,26 @@ def _eligible(device: str) -> Mapping[str, str]:
     return {device: gpus[device]}
 
 
-def _claim_one(
+def _take_one(
     gpus: Mapping[str, str], runs_per_gpu: int, waiting: Callable[[], None]
 ) -> tuple[str, socket.socket]:
     """The name of a GPU, and the socket that holds it until it is closed."""
     told = False
     while True:
         in_use = _names_in_use()
-        claims = {name: _claims(uuid, in_use) for name, uuid in gpus.items()}
-        while (fewest := min(map(len, claims.values()))) < runs_per_gpu:
-            name = next(name for name, names in claims.items() if len(names) == fewest)
+        holds = {name: _holds(uuid, in_use) for name, uuid in gpus.items()}
+        while (fewest := min(map(len, holds.values()))) < runs_per_gpu:
+            name = next(name for name, names in holds.items() if len(names) == fewest)
             # The lowest number: of jobs that start at once, all but one then look further.
-            mine = next(n for n in _possible_claims(gpus[name]) if n not in claims[name])
-            claim = _listen(mine)
-            if claim is not None:
-                return name, claim
-            claims[name].append(mine)
+            mine = next(n for n in _possible_names(gpus[name]) if n not in holds[name])
+            hold = _listen(mine)
+            if hold is not None:
+                return name, hold
+            holds[name].append(mine)
         if not told:
             held = "; ".join(
                 f"{name} is held by {', '.join(map(_holder, names))}"
-                for name, names in claims.items()
+                for name, names in holds.items()
             )
             logger.info("waiting for a GPU: %s", held)
         told = True
@@ -114,33 +119,33 @@ def _claim_one(
         time.sleep(PATIENCE)
 
 
-def _possible_claims(uuid: str) -> Iterator[str]:
-    """Without end: the names by which jobs claim this GPU."""
+def _possible_names(uuid: str) -> Iterator[str]:
+    """Without end: the names by which jobs hold this GPU."""
     return (f"{NAMES}{uuid}/{number}" for number in count())
 
 
-def _claims(uuid: str, names: set[str]) -> list[str]:
+def _holds(uuid: str, names: set[str]) -> list[str]:
     return sorted(name for name in names if name.startswith(f"{NAMES}{uuid}/"))
 
 
 def _names_in_use() -> set[str]:
-    """The names of the claims of all processes on this machine."""
+    """The names of the holds of all processes on this machine."""
     lines = NAMES_IN_USE.read_text(errors="replace").splitlines()
     return {line.rpartition(" @")[2] for line in lines if f" @{NAMES}" in line}
 
 
 def _listen(name: str) -> socket.socket | None:
     """A socket of that name; None if another process has it."""
-    claim = socket.socket(socket.AF_UNIX)
+    hold = socket.socket(socket.AF_UNIX)
     try:
-        claim.bind(f"\0{name}")
-        claim.listen()
+        hold.bind(f"\0{name}")
+        hold.listen()
     except OSError as error:
-        claim.close()
+        hold.close()
         if error.errno == errno.EADDRINUSE:
             return None
         raise
-    return claim
+    return hold
 
 
 def _holder(name: str) -> str:

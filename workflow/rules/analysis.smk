@@ -21,7 +21,7 @@ rule predict_run:
     threads: 1
     resources:
         mem_mb=2000,
-        runtime=60,
+        runtime=lambda w, attempt: 60 * attempt,
     params:
         run=lambda w: layout.predictions_run(w.name),
         dataset=lambda w: layout.predictions_dataset(w.name),
@@ -51,7 +51,7 @@ rule make_table:
         CONDA
     resources:
         mem_mb=2000,
-        runtime=20,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         spec=lambda w: layout.table_spec(w.name),
         digest=lambda w: layout.identity("table", w.name).digest,

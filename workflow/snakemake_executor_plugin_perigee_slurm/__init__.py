@@ -1,25 +1,28 @@
 """The executor of the profile `slurm/`: Snakemake's SLURM plugin, made to fail clearly.
 
-It submits, tracks and cancels jobs as that plugin does, with four differences:
-- all of a submission is one job step, with one Snakemake that runs its jobs side by side (that
-  plugin runs the jobs of a group one after another, with two more Snakemakes each). What SLURM
-  signals, before the time limit or by scancel, so reaches the programs themselves;
-- before a kind of job is first submitted, SLURM is asked whether it would take it, and if not, one
-  sentence says which line of the profile to change;
-- while SLURM does not answer, jobs stay tracked (version 2.8.0 forgets them and then waits for
-  ever), with a line when it stops and when it goes on answering;
-- without sbatch it says so at once.
+It submits, tracks and cancels jobs as that plugin does (version 2.8.0), with these differences:
 
-Beside it only `perigee.slurm`, which reads the queue to show it, knows of SLURM.
+- All that is submitted together is one job step, with one Snakemake that runs its jobs side by
+  side; the plugin runs the jobs of a group one after another, with two more Snakemakes each. What
+  SLURM signals, before the time limit or by scancel, reaches the programs themselves (`forward`).
+- Before a kind of job is first submitted SLURM is asked whether it would take it. If not, a
+  sentence says which line of the profile to change (`refusals`).
+- While SLURM does not answer, jobs stay tracked, and that is told (`silence`); the plugin forgets
+  them and waits for ever.
+- States are read as sacct writes them, "CANCELLED by 1000" too.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
 
+import snakemake_executor_plugin_slurm as plugin
 from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_executor_plugin_slurm import ExecutorSettings, common_settings
 from snakemake_executor_plugin_slurm.submit_string import get_submit_command
@@ -29,15 +32,19 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
-from snakemake_executor_plugin_perigee_slurm.refusals import refusal
+from snakemake_executor_plugin_perigee_slurm.refusals import WRONG_ACCOUNT, refusal
+from snakemake_executor_plugin_perigee_slurm.silence import Silence, TooLongError
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
+
+FORWARD = Path(__file__).with_name("forward.py")
 
 ANSWER_SECONDS = 30
 """How long SLURM may take to say whether it would take a job."""
 
-IDLE_SECONDS = 1
-"""Between looks for jobs to ask about while there are none; the end of a workflow awaits one."""
+IDLE_SECONDS, LONGEST_INTERVAL = 1, 60
+"""Seconds between looks for jobs to ask about while there are none (the end of a workflow waits for
+one), and at most between questions: ended jobs must not leave squeue's list unseen."""
 
 
 class RefusedError(WorkflowError):
@@ -55,8 +62,6 @@ class RefusedError(WorkflowError):
 class Executor(SlurmExecutor):
     """See the module."""
 
-    _silent_since: float | None = None
-
     def __post_init__(self, test_mode: bool = False) -> None:
         if shutil.which("sbatch") is None:
             raise RefusedError(
@@ -65,55 +70,63 @@ class Executor(SlurmExecutor):
             )
         super().__post_init__(test_mode)
         self._accepted: set[str] = set()
+        self._silence = Silence()
 
     def additional_general_args(self) -> str:
-        """What Snakemake is told within a submission."""
+        """What Snakemake is told within a job."""
         return "--executor local"
 
     def format_job_exec(self, job: JobExecutorInterface) -> str:
-        """The command of a submission: its one job step."""
+        """The command of a job: its one job step."""
         asks_for_gpu = bool(job.resources.get("gpu") or "gpu" in job.resources.get("gres", ""))
         share = f"{get_cpu_setting(job, asks_for_gpu)} {get_gpu_setting(job)}".strip()
-        return f"srun --nodes=1 --ntasks=1 --cpu-bind=quiet {share} {super().format_job_exec(job)}"
+        return (
+            f"srun --nodes=1 --ntasks=1 --cpu-bind=quiet {share} {sys.executable} {FORWARD} "
+            f"{super().format_job_exec(job)}"
+        )
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
         """Submit jobs.
 
         Raises:
-            RefusedError: SLURM would refuse one; what was submitted before is cancelled.
+            RefusedError: SLURM would refuse one, and has accepted none before.
         """
         for job in jobs:
             if sentence := self._refusal(job):
-                self.cancel()
-                raise RefusedError(sentence)
+                if not self._accepted:
+                    raise RefusedError(sentence)
+                self.logger.error(sentence)  # others are at work: let this job alone fail
         super().run_jobs(jobs)
 
     def _refusal(self, job: JobExecutorInterface) -> str | None:
         """Why SLURM would not take the job; asked once for each kind of job."""
-        names = {"run_uuid": "check", "slurm_logfile": "/dev/null", "comment_str": "check"}
+        wanted = dict(job.resources)
+        try:
+            account = next(self.get_account_arg(job))
+        except WorkflowError:
+            return refusal(WRONG_ACCOUNT, job.name, wanted)
         asked_for = {
-            "account": next(self.get_account_arg(job)),
+            "run_uuid": "check",
+            "slurm_logfile": "/dev/null",
+            "comment_str": "check",
+            "account": account,
             "partition": self.get_partition_arg(job),
             "workdir": self.workflow.workdir_init,
         }
-        settings = self.workflow.executor_settings
-        call = get_submit_command(job, names | asked_for, settings) + set_gres_string(job)
+        call = get_submit_command(job, asked_for, self.workflow.executor_settings)
+        call = f"{call} {set_gres_string(job)} --test-only --wrap true"
         if call in self._accepted:
             return None
         try:
             answer = subprocess.run(
-                f"{call} --test-only --wrap true",
-                shell=True,
-                capture_output=True,
-                text=True,
-                timeout=ANSWER_SECONDS,
+                call, shell=True, capture_output=True, text=True, timeout=ANSWER_SECONDS
             )
         except subprocess.TimeoutExpired:
             return None  # submitting will tell
         if answer.returncode == 0:
             self._accepted.add(call)
             return None
-        return refusal(answer.stderr, job.name, dict(job.resources))
+        return refusal(answer.stderr, job.name, wanted)
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
@@ -126,15 +139,30 @@ class Executor(SlurmExecutor):
         answers = self._status_query_calls
         async for job in super().check_active_jobs(active_jobs):
             yield job
-        if self._status_query_calls == answers:
-            if self._silent_since is None:
-                self._silent_since = time.time()
-                self.logger.warning(
-                    "SLURM does not say how its jobs are; asking on. Jobs that run are not touched."
-                )
+        answered = self._status_query_calls > answers
+        if not answered:
             for job in active_jobs:
                 yield job
-        elif self._silent_since is not None:
-            seconds = time.time() - self._silent_since
-            self.logger.warning(f"SLURM answers again, after {seconds:.0f} s.")
-            self._silent_since = None
+        self.next_seconds_between_status_checks = min(
+            self.next_seconds_between_status_checks, LONGEST_INTERVAL
+        )
+        try:
+            told = self._silence.note(answered, time.time())
+        except TooLongError as error:
+            raise WorkflowError(str(error)) from error
+        if told:
+            self.logger.warning(told)
+
+
+_states_as_written = plugin.query_job_status
+
+
+async def _states(*arguments: Any, **options: Any) -> tuple[dict[str, str] | None, float | None]:
+    """States of jobs by id, each in one word."""
+    states, seconds = await _states_as_written(*arguments, **options)
+    if states is None:
+        return None, seconds
+    return {job: state.split()[0] if state else state for job, state in states.items()}, seconds
+
+
+plugin.query_job_status = _states

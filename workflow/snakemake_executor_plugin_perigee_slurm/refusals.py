@@ -11,6 +11,9 @@ from typing import Any
 
 PROFILE = "slurm"
 
+WRONG_ACCOUNT = "Invalid account"
+"""What sbatch says of one."""
+
 
 def refusal(error: str, job: str, resources: Mapping[str, Any]) -> str | None:
     """Why SLURM will not take a job, and what to change.
@@ -21,46 +24,58 @@ def refusal(error: str, job: str, resources: Mapping[str, Any]) -> str | None:
         resources: what it asks for.
 
     Returns:
-        A sentence; None if the refusal is none that a profile can mend (no answer, a node that is
-        down), so that submitting should be tried.
+        A sentence; None if the refusal is none that a profile can mend (no answer, a full queue, a
+        node that is down), so that submitting should be tried.
     """
     said = error.lower()
+    partition = resources.get("slurm_partition")
+    if "accounting/qos policy" in said:
+        return None  # a limit on what one user may have in the queue, as a rule
     if "invalid partition" in said:
-        wanted = resources.get("slurm_partition")
         return (
-            f"SLURM has no partition '{wanted}' (it has: {_sinfo('%R')}); change "
-            f"{_line('slurm_partition')}."
+            f"SLURM has no partition '{partition}' (it has: {_sinfo('%R')}); change "
+            f"{_line('slurm_partition', partition)}."
         )
-    if "account" in said:
-        wanted = resources.get("slurm_account")
-        what = f"does not take the account '{wanted}'" if wanted else "wants an account"
-        return f"SLURM {what} for {job}; set {_line('slurm_account')}."
+    if WRONG_ACCOUNT.lower() in said:
+        account = resources.get("slurm_account")
+        what = f"does not take the account '{account}'" if account else "wants an account"
+        return f"SLURM {what} for {job}; set {_line('slurm_account', account)}."
     if "node configuration is not available" in said or "generic resource" in said:
-        if _some_are_down():
-            return None  # one of them may have it
-        wanted = ", ".join(
+        if _may_be_on_a_node_that_is_down(resources):
+            return None
+        asked_for = ", ".join(
             f"{key}: {resources[key]}"
             for key in ("gres", "gpu", "gpu_model", "mem_mb", "constraint")
             if resources.get(key)
         )
-        key = "gres" if resources.get("gres") else "gpu_model" if resources.get("gpu") else "mem_mb"
+        key = next((k for k in ("gres", "gpu_model", "gpu") if resources.get(k)), "mem_mb")
         return (
-            f"No node has what {job} asks for ({wanted}, {resources.get('_cores', 1)} CPUs; there "
-            f"are nodes with {_sinfo('%G, %m MB, %c CPUs')}); change {_line(key)}."
+            f"No node has what {job} asks for ({asked_for}, {resources.get('_cores', 1)} CPUs; "
+            f"there are nodes with {_sinfo('%G, %m MB, %c CPUs')}); change "
+            f"{_line(key, resources.get(key))}."
         )
-    if "time limit" in said:
+    if "time limit is invalid" in said:
         return (
             f"{job} asks for {resources.get('runtime')} minutes, more than the partition allows "
-            f"({_sinfo('%R: %l')}); change {_line('runtime')} or {_line('slurm_partition')}."
+            f"({_sinfo('%R: %l')}); set 'longest_run_minutes' in config/config.yaml to what it "
+            f"allows, or change {_line('slurm_partition', partition)}."
         )
-    if "qos" in said:
-        return f"SLURM does not take the QOS for {job}; change {_line('qos')}."
+    if "invalid qos" in said:
+        return (
+            f"SLURM does not take the QOS for {job}; change {_line('qos', resources.get('qos'))}."
+        )
     return None
 
 
-def _some_are_down() -> bool:
-    """Whether there are nodes that cannot be used at present."""
-    return bool(_lines_of_sinfo("--states=down,drain,fail,maint,unknown", "--format=%n"))
+def _may_be_on_a_node_that_is_down(resources: Mapping[str, Any]) -> bool:
+    """Whether a node that cannot be used at present has GPUs of the model that is asked for.
+
+    SLURM answers alike whether no node has one or the node that has is down.
+    """
+    _, _, named = str(resources.get("gres", "")).partition(":")
+    model = resources.get("gpu_model") or (named.partition(":")[0] if ":" in named else None)
+    down = _lines_of_sinfo("--states=down,drain,fail,maint,unknown", "--format=%G")
+    return any(model is None or f":{model}:" in gpus for gpus in down)
 
 
 def _sinfo(shown: str) -> str:
@@ -78,15 +93,16 @@ def _lines_of_sinfo(*options: str) -> list[str]:
     return [line.strip() for line in answer.stdout.splitlines()]
 
 
-def _line(key: str) -> str:
-    """The key and where the profile has it, or would."""
+def _line(key: str, value: object) -> str:
+    """The key and where the profile gives it this value, or could."""
     path = _profile()
     if path is None:
         return f"'{key}' in the profile"
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.lstrip("# ").startswith(f"{key}:"):
-            return f"'{key}' in line {number} of {path}"
-    return f"'{key}' in {path}"
+    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+    found = [(n, line) for n, line in lines if line.lstrip("# ").startswith(f"{key}:")]
+    exact = [n for n, line in found if str(value) in line and not line.lstrip().startswith("#")]
+    numbers = exact or [n for n, _ in found]
+    return f"'{key}' in line {numbers[0]} of {path}" if numbers else f"'{key}' in {path}"
 
 
 def _profile() -> Path | None:
