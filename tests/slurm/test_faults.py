@@ -13,7 +13,7 @@ from cluster import Cluster, OneRun, one_run, wait_until
 from workspace import Workspace
 
 EPOCHS = 120
-LONG = 700
+LONG = 900
 """Longer than the shortest time limit that SLURM knows, a minute, lets a job go on."""
 
 pytestmark = pytest.mark.timeout(240)
@@ -78,28 +78,28 @@ def test_a_cancelled_job_is_gone_on_with(
     assert run.result == uninterrupted
 
 
+@pytest.mark.timeout(450)
 def test_a_job_saves_before_its_time_limit_and_is_gone_on_with(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     """The training process itself gets the signal, and the next attempt has more time."""
     run = one_run(Workspace.clone(tmp_path / "workspace"), LONG)
-    # SLURM looks at time limits every half minute or so: the signal comes up to a minute before.
-    run.workspace.replace("slurm/profile.yaml", "--signal=TERM@120", "--signal=TERM@20")
+    # SLURM looks at time limits every half minute: this comes 25 to 55 s after the job's start.
+    run.workspace.replace("slurm/profile.yaml", "--signal=TERM@120", "--signal=TERM@5")
     whole = OneRun(run.workspace.copy(tmp_path / "whole"), run.version)
-    reference = whole.workspace
     try:
         snakemake = run.start("unknown_run_minutes=1")
-        reference.make(f"results/store/run/{run.version}/provenance.json")
-        assert snakemake.end(200) == 0, snakemake.printed
+        whole.workspace.make(f"results/store/run/{run.version}/provenance.json")
+        assert snakemake.end(400) == 0, snakemake.printed
     finally:
         run.stop()
-    numbers = snakemake.submitted
-    first, second = (cluster.job(number) for number in numbers)
-    assert (first["TimeLimit"], second["TimeLimit"]) == ("00:01:00", "00:02:00")
-    assert (first["JobState"], second["JobState"]) == ("FAILED", "COMPLETED")
-    said = run.slurm_log(numbers[0])
-    assert "SIGTERM received: saving" in said
-    assert "its state is saved" in said
+    jobs = [cluster.job(number) for number in snakemake.submitted]
+    assert len(jobs) >= 2
+    assert [job["TimeLimit"] for job in jobs] == [f"00:0{n}:00" for n in range(1, len(jobs) + 1)]
+    assert [job["JobState"] for job in jobs] == ["FAILED"] * (len(jobs) - 1) + ["COMPLETED"]
+    for number in snakemake.submitted[:-1]:
+        assert "SIGTERM received: saving" in run.slurm_log(number)
+        assert "its state is saved" in run.slurm_log(number)
     assert "continuing after epoch" in run.log
     assert run.result == whole.result
 

@@ -9,6 +9,8 @@ It submits, tracks and cancels jobs as that plugin does (version 2.8.0), with th
   sentence says which line of the profile to change (`refusals`).
 - While SLURM does not answer, jobs stay tracked, and that is told (`silence`); the plugin forgets
   them and waits for ever.
+- It asks at equal intervals; the plugin's grow to three minutes, in which a job may end and leave
+  squeue's list.
 - States are read as sacct writes them, "CANCELLED by 1000" too.
 """
 
@@ -42,9 +44,8 @@ FORWARD = Path(__file__).with_name("forward.py")
 ANSWER_SECONDS = 30
 """How long SLURM may take to say whether it would take a job."""
 
-IDLE_SECONDS, LONGEST_INTERVAL = 1, 60
-"""Seconds between looks for jobs to ask about while there are none (the end of a workflow waits for
-one), and at most between questions: ended jobs must not leave squeue's list unseen."""
+IDLE_SECONDS = 1
+"""Between looks for jobs to ask about while there are none; the end of a workflow awaits one."""
 
 
 class RefusedError(WorkflowError):
@@ -143,9 +144,8 @@ class Executor(SlurmExecutor):
         if not answered:
             for job in active_jobs:
                 yield job
-        self.next_seconds_between_status_checks = min(
-            self.next_seconds_between_status_checks, LONGEST_INTERVAL
-        )
+        settings = self.workflow.executor_settings
+        self.next_seconds_between_status_checks = settings.init_seconds_before_status_checks
         try:
             told = self._silence.note(answered, time.time())
         except TooLongError as error:
