@@ -144,21 +144,28 @@ def test_short_runs_share_a_submission_and_its_gpu(four_runs: Workspace, cluster
     assert four_runs.by_hand(*status).stdout.count("done") >= 4
 
 
-def test_a_cluster_that_wants_gpus_instead_of_gres(four_runs: Workspace, cluster: Cluster) -> None:
-    """As the profile's comments say: `gpu` instead of `gres`, and each run by itself."""
+def test_a_cluster_that_wants_gpus_instead_of_gres_and_no_work_on_its_login_node(
+    four_runs: Workspace, cluster: Cluster
+) -> None:
+    """As comments say: `gpu` instead of `gres`, each run by itself; figures are drawn by jobs."""
     four_runs.replace(
         "slurm/profile.yaml", '    gres: "gpu:1" ', "    gpu: 1\n    gpu_model: pretend "
     )
     four_runs.replace("config/cluster.yaml", "short_run_steps: 50000", "short_run_steps: 0")
     four_runs.edit_study(lambda study: sweep_of(study)["epochs"].update(smoke=2))
-    started = snakemake(four_runs, "periodic_fig3", "--until", "train_run")
+    four_runs.replace(
+        "config/config.yaml", "draw_on_submit_node: true", "draw_on_submit_node: false"
+    )
+    started = snakemake(four_runs, "periodic_fig3")
     try:
         assert started.end() == 0, started.printed
     finally:
         started.process.kill()
+    rules = re.findall(r"slurm_logs/rule_(\w+)/", started.printed)
+    assert sorted(rules) == ["draw_figure", "make_table", *["train_run"] * 4]
     jobs = [cluster.job(number) for number in started.submitted]
-    assert len(jobs) == 4
-    assert {job["TresPerJob"] for job in jobs} == {"gres:gpu:pretend:1"}
+    gpus = [job["TresPerJob"] for job in jobs if "TresPerJob" in job]
+    assert gpus == ["gres:gpu:pretend:1"] * 4
 
 
 @pytest.mark.parametrize(
