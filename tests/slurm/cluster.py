@@ -148,6 +148,11 @@ class Cluster:
         """What `scontrol show job` says of a job."""
         return dict(re.findall(r"(\w+)=(\S*)", self.command("scontrol", "show", "job", number)))
 
+    def members(self, number: str) -> int:
+        """How many training runs a SLURM job holds."""
+        script = self.command("scontrol", "write", "batch_script", number, "-")
+        return len(re.findall(r"[\s']train_run\w*:version=", script))
+
     def first_processes(self) -> list[int]:
         """Pids of what SLURM itself started as job steps, other than batch scripts."""
         tree = subprocess.run(

@@ -46,11 +46,6 @@ def training_times(workspace: Workspace) -> list[tuple[str, float]]:
     return found
 
 
-def groups(printed: str) -> list[str]:
-    """What Snakemake prints of each group of jobs."""
-    return re.findall(r"Group job short_runs .*?(?=has been submitted)", printed, re.DOTALL)
-
-
 def gpus_given(workspace: Workspace) -> list[str]:
     """CUDA_VISIBLE_DEVICES of each process that trains in the workspace."""
     found = []
@@ -93,8 +88,9 @@ def test_all_figures_from_a_fresh_clone(cluster: Cluster, tmp_path: Path) -> Non
     # Runs share submissions, and there is a log of each.
     trained = len(training_times(workspace))
     assert trained > 20
-    members = [len(group.split("Job ")) - 1 for group in groups(started.printed)]
+    members = [cluster.members(number) for number in jobs]
     assert max(members) == 8
+    assert sum(members) == trained
     logs = list(workspace.root.glob("results/logs/train_run/*/*.log"))
     assert len(logs) == trained
     again = workspace.snakemake("all_figures", options=("-n",))

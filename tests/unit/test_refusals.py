@@ -116,16 +116,19 @@ def test_a_node_that_is_down_may_be_the_one(
     assert (refusal(NO_NODE, "train_run", resources) is not None) == refused
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        "sbatch: error: Batch job submission failed: Unable to contact slurm controller",
+def test_what_no_profile_can_mend_is_left_to_submitting() -> None:
+    error = (
         "allocation failure: Job violates accounting/QOS policy (job submit limit, user's size "
-        "and/or time limits)",
-    ],
-)
-def test_what_no_profile_can_mend_is_left_to_submitting(error: str) -> None:
+        "and/or time limits)"
+    )
     assert refusal(error, "train_run", {}) is None
+
+
+def test_no_answer_is_told_as_such() -> None:
+    error = "allocation failure: Unable to contact slurm controller (connect failure)"
+    told = refusal(error, "train_run", {})
+    assert told is not None
+    assert told.startswith("SLURM does not answer")
 
 
 def test_the_line_with_the_value_is_named_and_not_another_of_the_key(tmp_path: Path) -> None:

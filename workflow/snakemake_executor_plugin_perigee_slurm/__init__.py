@@ -34,7 +34,7 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
-from snakemake_executor_plugin_perigee_slurm.refusals import WRONG_ACCOUNT, refusal
+from snakemake_executor_plugin_perigee_slurm.refusals import NO_ANSWER, WRONG_ACCOUNT, refusal
 from snakemake_executor_plugin_perigee_slurm.silence import Silence, TooLongError
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
@@ -99,6 +99,14 @@ class Executor(SlurmExecutor):
                 self.logger.error(sentence)  # others are at work: let this job alone fail
         super().run_jobs(jobs)
 
+    def report_job_error(
+        self, job_info: SubmittedJobInfo, msg: str | None = None, **options: Any
+    ) -> None:
+        """Tell of a job that failed, of groups too, whose message Snakemake leaves out."""
+        if msg and job_info.job.is_group():
+            self.logger.error(msg)
+        super().report_job_error(job_info, msg=msg, **options)
+
     def _refusal(self, job: JobExecutorInterface) -> str | None:
         """Why SLURM would not take the job; asked once for each kind of job."""
         wanted = dict(job.resources)
@@ -123,7 +131,7 @@ class Executor(SlurmExecutor):
                 call, shell=True, capture_output=True, text=True, timeout=ANSWER_SECONDS
             )
         except subprocess.TimeoutExpired:
-            return None  # submitting will tell
+            return NO_ANSWER
         if answer.returncode == 0:
             self._accepted.add(call)
             return None

@@ -15,6 +15,9 @@ WRONG_ACCOUNT = "Invalid account"
 """What sbatch says of one."""
 
 
+NO_ANSWER = "SLURM does not answer: its controller is away. Start Snakemake again when it is back."
+
+
 def refusal(error: str, job: str, resources: Mapping[str, Any]) -> str | None:
     """Why SLURM will not take a job, and what to change.
 
@@ -24,10 +27,12 @@ def refusal(error: str, job: str, resources: Mapping[str, Any]) -> str | None:
         resources: what it asks for.
 
     Returns:
-        A sentence; None if the refusal is none that a profile can mend (no answer, a full queue, a
-        node that is down), so that submitting should be tried.
+        A sentence; None if the refusal is none that a profile can mend (a full queue, a node that
+        is down), so that submitting should be tried.
     """
     said = error.lower()
+    if "unable to contact" in said:
+        return NO_ANSWER
     partition = resources.get("slurm_partition")
     if "accounting/qos policy" in said:
         return None  # a limit on what one user may have in the queue, as a rule
