@@ -15,7 +15,7 @@ import pytest
 from cluster import SECONDS, Cluster, Started, wait_until
 from workspace import Workspace, sweep_of
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = pytest.mark.timeout(900)
 
 LEARNING_RATES = (0.05, 0.1, 0.2, 0.3)
 
