@@ -2,8 +2,8 @@
 
 They train side by side as the profile `slurm/` has it, one after another with a single core, and
 as Snakemake's own SLURM plugin runs a group. Measured is how long the SLURM job runs, which SLURM
-tells in whole seconds. Needs root, and SLURM and munge (Debian: slurm-wlm munge): the one-node SLURM of
-tests/slurm is started, and stopped at the end.
+tells in whole seconds. Needs root, and SLURM and munge (Debian: slurm-wlm munge): the one-node
+SLURM of tests/slurm is started, and stopped at the end.
 """
 
 from __future__ import annotations
