@@ -170,11 +170,15 @@ class Cluster:
         """Run a command of SLURM."""
         return subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout
 
-    def set_node(self, state: str) -> None:
-        """Take the node down, or up again."""
+    def take_node_down(self) -> None:
+        """As if it had crashed; SLURM takes it back by itself, if it is not resumed."""
         name = self.command("scontrol", "show", "node", "--oneliner").split()[0].split("=")[1]
-        reason = ["reason=test"] if state == "down" else []
-        self.command("scontrol", "update", f"nodename={name}", f"state={state}", *reason)
+        self.command("scontrol", "update", f"nodename={name}", "state=down", "reason=test")
+
+    def take_node_up(self) -> None:
+        """Resume it, if that is still to be done, and wait until it can be used."""
+        start = Path(__file__).parent / "start-cluster.sh"
+        subprocess.run([start], check=True, timeout=90, stdout=subprocess.DEVNULL)
 
     def stop_controller(self) -> None:
         """End slurmctld, and wait until it does not answer."""

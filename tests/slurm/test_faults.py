@@ -12,7 +12,7 @@ import pytest
 from cluster import Cluster, OneRun, one_run, wait_until
 from workspace import Workspace
 
-EPOCHS = 120
+EPOCHS = 240
 LONG = 900
 """Longer than the shortest time limit that SLURM knows, a minute, lets a job go on."""
 
@@ -122,12 +122,12 @@ def test_a_node_goes_down_and_comes_back(
 ) -> None:
     snakemake = run.start()
     run.wait_for_training()
-    cluster.set_node("down")
+    cluster.take_node_down()
     try:
         (first,) = snakemake.submitted
         wait_until(lambda: cluster.state(first) != "RUNNING", "the job is still said to run")
     finally:
-        cluster.set_node("resume")
+        cluster.take_node_up()
     assert snakemake.end() == 0, snakemake.printed
     assert snakemake.submitted == [first]
     assert run.log.count("continuing after epoch") == 1
