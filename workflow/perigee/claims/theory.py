@@ -91,14 +91,7 @@ def jump_condition_error(table: pd.DataFrame) -> float:
     Returns:
         At least 0; NaN without phases, or if a step does not move or is not finite.
     """
-    table = of_one_run(table)
-    norm, gradient, rate, distance = _floats(
-        table[table["phase"] == "B"],
-        "weight_norm",
-        "effective_gradient_norm",
-        "learning_rate",
-        "cosine_distance",
-    )
+    norm, gradient, rate, distance = _steps_of_phase_b(table)
     if not (len(norm) and (gradient > 0).all() and (distance > 0).all()):
         return math.nan
     return float(np.max(np.abs(norm**2 / jump_squared_norm(rate, gradient, distance) - 1)))
@@ -120,14 +113,7 @@ def jump_delay(table: pd.DataFrame, *, weight_decay: float) -> float:
         Steps; NaN without phases, if a value is not finite, and where the proposition says
         nothing: its condition is not met, or so large a jump is possible at once.
     """
-    table = of_one_run(table)
-    norm, gradient, rate, distance = _floats(
-        table[table["phase"] == "B"],
-        "weight_norm",
-        "effective_gradient_norm",
-        "learning_rate",
-        "cosine_distance",
-    )
+    norm, gradient, rate, distance = _steps_of_phase_b(table)
     if not (len(norm) and np.isfinite(norm * gradient * distance).all() and distance.max() > 0):
         return math.nan
     steps = int(np.argmax(distance))
@@ -140,6 +126,13 @@ def jump_delay(table: pd.DataFrame, *, weight_decay: float) -> float:
         cosine_distance=distance[steps],
     )
     return steps - shortest if shortest > 0 else math.nan
+
+
+def _steps_of_phase_b(table: pd.DataFrame) -> list[np.ndarray]:
+    """Rho, effective gradient norm, eta and cosine distance of each step."""
+    table = of_one_run(table)
+    columns = ("weight_norm", "effective_gradient_norm", "learning_rate", "cosine_distance")
+    return _floats(table[table["phase"] == "B"], *columns)
 
 
 def _floats(table: pd.DataFrame, *columns: str) -> list[np.ndarray]:

@@ -109,8 +109,9 @@ def estimate(
         keep_every: of how many epochs a checkpoint is kept; its size is known only from a record
             that keeps some.
     """
-    alike = [record for record in records if record.shape == shape_of(spec)]
-    here = [record for record in alike if record.hardware == _in_words(hardware())]
+    shape, this_hardware = shape_of(spec), _in_words(hardware())
+    alike = [record for record in records if record.shape == shape]
+    here = [record for record in alike if record.hardware == this_hardware]
     used = here or alike
     if not used:
         return Cost(None, STEP_BYTES * steps_per_epoch * epochs, "")
