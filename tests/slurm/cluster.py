@@ -12,10 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workspace import Workspace, sweep_of
+from workspace import Workspace, sessions, sweep_of
 
 SECONDS = 150
 """Nothing that a test waits for takes longer."""
+
+HOLD = "hold"
+"""While a workspace holds such a file, training waits after `HELD_AFTER` epochs.
+
+So what is to happen in mid-training does, on a machine of any speed."""
+
+HELD_AFTER = 10
 
 FILES = ("metrics.parquet", "steps.parquet", "state.safetensors")
 
@@ -76,7 +83,17 @@ class OneRun:
     @property
     def log(self) -> str:
         """Of the training job's last attempt: Snakemake removes those of earlier ones."""
-        return (self.workspace.root / f"results/logs/train_run/{self.version}.log").read_text()
+        path = self.workspace.root / f"results/logs/train_run/{self.version}.log"
+        return path.read_text() if path.exists() else ""
+
+    @property
+    def sessions(self) -> list[str]:
+        """When each process that trained the finished run began."""
+        return sessions(self.folder)
+
+    def release(self) -> None:
+        """Let training go on to its end."""
+        (self.workspace.root / HOLD).unlink()
 
     def slurm_log(self, job: str) -> str:
         """Of a SLURM job, which is kept unless it was successful."""
@@ -87,8 +104,10 @@ class OneRun:
     def result(self) -> dict[str, bytes]:
         return {name: (self.folder / name).read_bytes() for name in FILES}
 
-    def start(self, *options: str) -> Started:
-        """`snakemake --profile slurm` for the run."""
+    def start(self, *options: str, hold: bool = False) -> Started:
+        """`snakemake --profile slurm` for the run, which is held in mid-training if asked for."""
+        if hold:
+            (self.workspace.root / HOLD).touch()
         target = f"results/store/run/{self.version}/provenance.json"
         output = self.workspace.root.parent / f"snakemake-{len(self.started)}.log"
         command = [
@@ -120,6 +139,20 @@ class OneRun:
                 one.process.wait()
 
 
+def make_holdable(workspace: Workspace) -> None:
+    """Have training look for `HOLD`; a state is saved where it waits."""
+    after = "            self._trajectory.after_epoch(record)\n"
+    workspace.replace(
+        "workflow/perigee/jobs/watching.py",
+        after,
+        f"{after}"
+        f"        if record.epochs == {HELD_AFTER} and Path('{HOLD}').exists():\n"
+        "            self._save(record)\n"
+        f"            while Path('{HOLD}').exists() and not self._stop:\n"
+        "                time.sleep(0.05)\n",
+    )
+
+
 def one_run(workspace: Workspace, epochs: int) -> OneRun:
     """Make figure 3 of a workspace show one run of so many epochs."""
 
@@ -129,6 +162,7 @@ def one_run(workspace: Workspace, epochs: int) -> OneRun:
         sweep_of(study)["epochs"]["smoke"] = epochs
 
     workspace.edit_study(edit)
+    make_holdable(workspace)
     dry = workspace.snakemake("periodic_fig3", options=("-n",)).stdout
     (version,) = re.findall(r"^Job \d+: train_run (\S+)$", dry, flags=re.MULTILINE)
     return OneRun(workspace, version)
@@ -169,6 +203,12 @@ class Cluster:
     def command(self, *words: str) -> str:
         """Run a command of SLURM."""
         return subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout
+
+    def clear(self) -> None:
+        """Cancel what a failed test left, and wait until it is gone."""
+        self.command("scancel", "--quiet", "--user=root")
+        left = ["squeue", "--noheader", "--states=PENDING,RUNNING,COMPLETING"]
+        wait_until(lambda: not self.command(*left), "jobs could not be cancelled", 60)
 
     def take_node_down(self) -> None:
         """As if it had crashed; SLURM takes it back by itself, if it is not resumed."""

@@ -37,7 +37,9 @@ def turn(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[F
 
 @pytest.fixture
 def cluster(turn: FileLock) -> Iterator[Cluster]:
-    with turn:
+    with turn.acquire(timeout=1500):
         subprocess.run([HERE / "start-cluster.sh"], check=True, timeout=90)
         # A short path: munge's socket must fit into 108 characters.
-        yield Cluster(Path("/tmp/perigee-slurm"))
+        cluster = Cluster(Path("/tmp/perigee-slurm"))
+        yield cluster
+        cluster.clear()

@@ -17,6 +17,7 @@ default-resources:
 set-resources:
   train_run:
     gres: "gpu:a100:1"
+    mem_mb: 6000
 """
 NO_NODE = "allocation failure: Requested node configuration is not available"
 
@@ -73,6 +74,13 @@ def pretend_sinfo(folder: Path, monkeypatch: pytest.MonkeyPatch, down: str = "")
             {"gres": "gpu:a100:1", "mem_mb": 6000, "_cores": 8},
             "No node has what train_run asks for (gres: gpu:a100:1, mem_mb: 6000, 8 CPUs; there "
             "are nodes with gpu:v100:4, 64000 MB, 16 CPUs); change 'gres' in line 7 of "
+            "cluster/profile.yaml.",
+        ),
+        (
+            NO_NODE,
+            {"gres": "gpu:v100:2", "slurm_partition": "main", "mem_mb": 96000, "_cores": 8},
+            "No node has what train_run asks for (gres: gpu:v100:2, mem_mb: 96000, 8 CPUs; there "
+            "are nodes with gpu:v100:4, 64000 MB, 16 CPUs); change 'mem_mb' in line 8 of "
             "cluster/profile.yaml.",
         ),
         (
@@ -134,7 +142,7 @@ def test_no_answer_is_told_as_such() -> None:
 def test_the_line_with_the_value_is_named_and_not_another_of_the_key(tmp_path: Path) -> None:
     two = PROFILE + "    slurm_partition: gpus\n"
     (tmp_path / "cluster/profile.yaml").write_text(two)
-    for partition, line in (("gpus", 8), ("main", 3)):
+    for partition, line in (("gpus", 9), ("main", 3)):
         error = f"invalid partition specified: {partition}"
         told = refusal(error, "train_run", {"slurm_partition": partition})
         assert told is not None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +113,17 @@ class Workspace:
     def lose_metadata(self) -> None:
         """As after a clone: Snakemake knows nothing of earlier runs."""
         shutil.rmtree(self.root / ".snakemake", ignore_errors=True)
+
+
+def now() -> str:
+    """As the starts of sessions are written."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def sessions(run: Path) -> list[str]:
+    """When each process that trained a finished run began."""
+    provenance = json.loads((run / "provenance.json").read_text())
+    return [session["started"] for session in provenance["details"]["sessions"]]
 
 
 def sweep_of(study: dict[str, Any], figure: str = "fig3") -> dict[str, Any]:

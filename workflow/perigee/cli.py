@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,7 +97,8 @@ def _set_up_logging(log: Path | None) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         forget_failure(log)
         # Added to: an earlier start's log may tell why it ended, and its job may still be at work.
-        file = logging.FileHandler(log, mode="a", encoding="utf-8")
+        # Made anew if it is removed, as Snakemake does with the log of what it is about to start.
+        file = WatchedFileHandler(log, mode="a", encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         logger.handlers.append(file)
 

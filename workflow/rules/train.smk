@@ -7,6 +7,11 @@ e<epochs>-every<K>/, with the checkpoint of every K-th epoch.
 """
 
 
+# Copies the first rows of two tables.
+localrules:
+    read_off_run,
+
+
 rule train_run:
     input:
         lambda w: layout.run_inputs(w.version),
@@ -77,7 +82,7 @@ rule read_off_run:
         CONDA
     resources:
         mem_mb=2000,
-        runtime=20,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         epochs=lambda w: layout.run(w.version).epochs,
         longer=lambda w: layout.longer_run(w.version),

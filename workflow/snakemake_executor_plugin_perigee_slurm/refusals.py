@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -46,7 +47,8 @@ def refusal(error: str, job: str, resources: Mapping[str, Any]) -> str | None:
         what = f"does not take the account '{account}'" if account else "wants an account"
         return f"SLURM {what} for {job}; set {_line('slurm_account', account)}."
     if "node configuration is not available" in said or "generic resource" in said:
-        if _may_be_on_a_node_that_is_down(resources):
+        # SLURM answers alike whether no node has such a GPU or the node that has is down.
+        if _has_gpus(resources, "--states=down,drain,fail,maint,unknown"):
             return None
         asked_for = ", ".join(
             f"{key}: {resources[key]}"
@@ -54,6 +56,8 @@ def refusal(error: str, job: str, resources: Mapping[str, Any]) -> str | None:
             if resources.get(key)
         )
         key = next((k for k in ("gres", "gpu_model", "gpu") if resources.get(k)), "mem_mb")
+        if _has_gpus(resources):
+            key = "mem_mb"  # it is not for the GPUs
         return (
             f"No node has what {job} asks for ({asked_for}, {resources.get('_cores', 1)} CPUs; "
             f"there are nodes with {_sinfo('%G, %m MB, %c CPUs')}); change "
@@ -72,15 +76,16 @@ def refusal(error: str, job: str, resources: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _may_be_on_a_node_that_is_down(resources: Mapping[str, Any]) -> bool:
-    """Whether a node that cannot be used at present has GPUs of the model that is asked for.
-
-    SLURM answers alike whether no node has one or the node that has is down.
-    """
-    _, _, named = str(resources.get("gres", "")).partition(":")
-    model = resources.get("gpu_model") or (named.partition(":")[0] if ":" in named else None)
-    down = _lines_of_sinfo("--states=down,drain,fail,maint,unknown", "--format=%G")
-    return any(model is None or f":{model}:" in gpus for gpus in down)
+def _has_gpus(resources: Mapping[str, Any], *options: str) -> bool:
+    """Whether a node, of those that options of sinfo choose, has the GPUs that are asked for."""
+    asked_for = re.fullmatch(r"gpu(?::([^:]*[^:\d][^:]*))?(?::(\d+))?", str(resources.get("gres")))
+    model = resources.get("gpu_model") or (asked_for and asked_for[1])
+    count = int(resources.get("gpu") or (asked_for and asked_for[2]) or 1)
+    return any(
+        model in (None, has) and int(number) >= count
+        for line in _lines_of_sinfo("--format=%G", *options)
+        for has, number in re.findall(r"gpu(?::([^:,()]+))?:(\d+)", line)
+    )
 
 
 def _sinfo(shown: str) -> str:
