@@ -18,6 +18,9 @@ from workspace import Workspace, sweep_of
 pytestmark = pytest.mark.timeout(600, func_only=True)  # not of waiting for one's turn
 
 STATE = "e20/latest.safetensors"
+OFTEN = ("--perigee-slurm-init-seconds-before-status-checks", "3")
+"""Ask for jobs more often than the profile does, so that tests are shorter."""
+
 LEARNING_RATES = (0.05, 0.1, 0.2, 0.3)
 
 
@@ -117,7 +120,7 @@ def test_short_runs_share_a_submission_and_its_gpu(four_runs: Workspace, cluster
     """They train at the same time, and meanwhile each is listed with the job's id."""
     hold = four_runs.root / HOLD
     hold.touch()
-    started = snakemake(four_runs, "periodic_fig3", "--cores", "4", "--until", "train_run")
+    started = snakemake(four_runs, "periodic_fig3", "--cores=4", "--until", "train_run", *OFTEN)
     status = [sys.executable, "workflow/scripts/show_status.py", "periodic_fig3", "--scale=smoke"]
     try:
         number = wait_until(lambda: started.submitted, "nothing is submitted")[0]
@@ -157,7 +160,7 @@ def test_a_cluster_that_wants_gpus_instead_of_gres_and_no_work_on_its_login_node
     four_runs.replace(
         "config/config.yaml", "draw_on_submit_node: true", "draw_on_submit_node: false"
     )
-    started = snakemake(four_runs, "periodic_fig3")
+    started = snakemake(four_runs, "periodic_fig3", *OFTEN)
     try:
         assert started.end() == 0, started.printed
     finally:
