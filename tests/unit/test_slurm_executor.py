@@ -300,3 +300,10 @@ def test_a_signal_is_passed_on_to_all_that_was_started(tmp_path: Path) -> None:
 def test_the_status_of_the_command_is_passed_on(ended: str, status: int) -> None:
     command = [sys.executable, str(executor.FORWARD), "bash", "-c", ended]
     assert subprocess.run(command, check=False).returncode == status
+
+
+def test_the_plugin_leaves_it_to_the_snakefile_which_library_is_used() -> None:
+    """Snakemake imports plugins before it reads a Snakefile, perhaps of another checkout."""
+    code = "import snakemake_executor_plugin_perigee_slurm, sys; print('perigee' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"

@@ -44,7 +44,6 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
-from perigee.failures import note_failure, noted_failure
 from snakemake_executor_plugin_perigee_slurm.absence import Absence
 from snakemake_executor_plugin_perigee_slurm.refusals import NO_ANSWER, WRONG_ACCOUNT, refusal
 from snakemake_executor_plugin_perigee_slurm.silence import Silence, TooLongError
@@ -300,6 +299,9 @@ class Executor(SlurmExecutor):
 
 def note_end(job: JobExecutorInterface, why: str) -> None:
     """Note beside a job's log how it ended, unless its program did, or its files are there."""
+    # Not above: Snakemake imports plugins first, and the library has to be that of its Snakefile.
+    from perigee.failures import note_failure, noted_failure
+
     for log in map(Path, job.log):
         if noted_failure(log) is None and not all(Path(file).exists() for file in job.output):
             log.parent.mkdir(parents=True, exist_ok=True)
