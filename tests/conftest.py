@@ -5,6 +5,11 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes tells of the machine, not of the code.
+settings.register_profile("perigee", deadline=None)
+settings.load_profile("perigee")
 
 
 def pytest_configure() -> None:

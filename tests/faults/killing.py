@@ -79,17 +79,40 @@ class Jobs:
 
         The moment is some saves after the start, so that steps were taken, and a little later, so
         that it falls anywhere between two saves or into one. Counted so, and not in seconds, it
-        lands in mid-training on a slow machine too.
+        lands in mid-training on a slow machine too; on one so fast that the job has ended by then,
+        it is started anew and killed after half as many saves.
         """
-        job = self.start()
-        for _ in range(dice.randint(2, 9)):
-            before = _stamp(self.state)
-            while _stamp(self.state) == before and job.poll() is None:
-                time.sleep(0.001)
-        time.sleep(dice.uniform(0, 0.06))
-        job.send_signal(number)
-        printed, _ = job.communicate(timeout=120)
+        saves = dice.randint(2, 9)
+        kept = self._copy_aside()
+        while True:
+            job = self.start()
+            for _ in range(saves):
+                before = _stamp(self.state)
+                while _stamp(self.state) == before and job.poll() is None:
+                    time.sleep(0.001)
+            time.sleep(dice.uniform(0, 0.06))
+            job.send_signal(number)
+            printed, _ = job.communicate(timeout=120)
+            if job.returncode != 0 or saves == 1:
+                break
+            saves //= 2
+            self._put_back(kept)
+        shutil.rmtree(kept)
         return job.returncode, printed
+
+    @property
+    def _run(self) -> Path:
+        """Folder of all versions of the run."""
+        return self.state.parents[2]
+
+    def _copy_aside(self) -> Path:
+        aside = self._run.with_name(f"{self._run.name}-aside")
+        self._run.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copytree(self._run, aside))
+
+    def _put_back(self, aside: Path) -> None:
+        shutil.rmtree(self._run)
+        shutil.copytree(aside, self._run)
 
     def files(self) -> dict[str, Any]:
         """Checksums of the run's files; of the provenance what is not about times."""

@@ -52,20 +52,27 @@ def test_killed_at_random_moments(
     assert not list(jobs.out.glob(".writing-*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "numbers", [[signal.SIGTERM], [signal.SIGINT, signal.SIGTERM, signal.SIGINT]]
+)
 def test_told_to_stop(
-    number: signal.Signals, dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
+    numbers: list[signal.Signals], dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
+    """A second signal does not cut the saving short."""
     jobs = Jobs(dataset, tmp_path / "run")
     job = jobs.start(save_interval=3600)
     lines = iter(job.stdout or [])
     while not re.search(r"epoch ([5-9]|[12]\d)/", next(lines)):
         continue
-    job.send_signal(number)
-    printed = "".join(lines)
-    assert job.wait(timeout=60) == 128 + number
+    first, *further = numbers
+    job.send_signal(first)
+    printed = next(line for line in lines if f"{first.name} received: saving" in line)
+    for number in further:
+        job.send_signal(number)
+    printed += "".join(lines)
+    assert job.wait(timeout=60) == 128 + first
     *_, last = printed.strip().splitlines()
-    assert f"was stopped by {number.name} after epoch" in last
+    assert f"was stopped by {first.name} after epoch" in last
     assert "its state is saved, start it again to go on" in last
     assert "Traceback" not in printed
     # Saved where it stopped, not at some interval before.
@@ -73,32 +80,29 @@ def test_told_to_stop(
     assert jobs.files() == uninterrupted
 
 
-def test_a_second_signal_does_not_cut_the_saving_short(
-    dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
-) -> None:
-    jobs = Jobs(dataset, tmp_path / "run")
-    job = jobs.start(save_interval=3600)
-    lines = iter(job.stdout or [])
-    while not re.search(r"epoch ([5-9]|[12]\d)/", next(lines)):
-        continue
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
-        job.send_signal(number)
-    "".join(lines)
-    assert job.wait(timeout=60) == 128 + signal.SIGINT
-    assert resumed_after(jobs.finish()) >= 12 * 5
-    assert jobs.files() == uninterrupted
+def first_held_and_second_waiting(
+    jobs: Jobs,
+) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+    """Two jobs for one run, the first stopped by SIGSTOP in mid-training."""
+    first = jobs.start()
+    while not jobs.state.exists():
+        assert first.poll() is None
+        time.sleep(0.01)
+    first.send_signal(signal.SIGSTOP)
+    second = jobs.start()
+    assert any("waiting for process" in line for line in second.stdout or [])
+    return first, second
 
 
 def test_of_two_jobs_for_one_run_the_second_waits_and_leaves(
     dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
     jobs = Jobs(dataset, tmp_path / "run")
-    first, second = jobs.start(), jobs.start()
+    first, second = first_held_and_second_waiting(jobs)
+    first.send_signal(signal.SIGCONT)
     printed = [job.communicate(timeout=120)[0] for job in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0), printed
-    waited = [text for text in printed if "waiting for process" in text]
-    assert len(waited) == 1, printed
-    assert "nothing to train" in waited[0]
+    assert "nothing to train" in printed[1]
     assert jobs.files() == uninterrupted
 
 
@@ -106,13 +110,7 @@ def test_when_the_first_dies_the_second_goes_on(
     dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
     jobs = Jobs(dataset, tmp_path / "run")
-    first = jobs.start()
-    while not jobs.state.exists():
-        time.sleep(0.01)
-    second = jobs.start()
-    for line in second.stdout or []:
-        if "waiting for process" in line:
-            break
+    first, second = first_held_and_second_waiting(jobs)
     first.kill()
     first.wait()
     printed, _ = second.communicate(timeout=120)
@@ -123,14 +121,7 @@ def test_when_the_first_dies_the_second_goes_on(
 
 def test_a_waiting_job_can_be_told_to_stop(dataset: Path, tmp_path: Path) -> None:
     jobs = Jobs(dataset, tmp_path / "run")
-    first = jobs.start()
-    while not jobs.state.exists():
-        time.sleep(0.01)
-    first.send_signal(signal.SIGSTOP)
-    second = jobs.start()
-    for line in second.stdout or []:
-        if "waiting for process" in line:
-            break
+    first, second = first_held_and_second_waiting(jobs)
     second.send_signal(signal.SIGTERM)
     printed, _ = second.communicate(timeout=60)
     first.kill()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,15 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "workflow"))
 
-from workspace import Workspace, now, sessions, sweep_of
+from workspace import HOLD, Workspace, make_holdable, now, sessions, sweep_of
 
-EPOCHS = 120
+EPOCHS = 20
 RUN = "convnet-digits-lr0.5-wd0.01-seed0"
 SECONDS = 180
 
 
-def one_long_run(study: dict[str, Any]) -> None:
-    """Figure 3 shows a single run of some seconds; the other figures of the paper are left out."""
+def one_run(study: dict[str, Any]) -> None:
+    """Figure 3 shows a single run; the other figures of the paper are left out."""
     study["figures"] = {"fig3": study["figures"]["fig3"] | {"claims": {}}}
     sweep_of(study)["sweep"]["optimiser.learning_rate"]["smoke"] = [0.5]
     sweep_of(study)["epochs"]["smoke"] = EPOCHS
@@ -45,11 +46,16 @@ def start(workspace: Workspace, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_state(results: Path) -> None:
+def wait_until(what: Callable[[], Any], why: str) -> None:
     end = time.monotonic() + SECONDS
-    while not list(results.glob(f"store/run/{RUN}-*/unfinished/e{EPOCHS}/latest.safetensors")):
-        assert time.monotonic() < end, "no state was saved"
+    while not what():
+        assert time.monotonic() < end, why
         time.sleep(0.02)
+
+
+def wait_for_state(results: Path) -> None:
+    state = f"store/run/{RUN}-*/unfinished/e{EPOCHS}/latest.safetensors"
+    wait_until(lambda: list(results.glob(state)), "no state was saved")
 
 
 def training_logs(workspace: Workspace) -> str:
@@ -70,7 +76,8 @@ def result(results: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = Workspace.clone(tmp_path_factory.mktemp("killed") / "prepared")
-    workspace.edit_study(one_long_run)
+    workspace.edit_study(one_run)
+    make_holdable(workspace)
     return workspace
 
 
@@ -100,6 +107,7 @@ def test_snakemake_again_just_continues(
     tmp_path: Path,
 ) -> None:
     workspace = prepared.copy(tmp_path / "workspace")
+    (workspace.root / HOLD).touch()
     killed = start(workspace)
     try:
         wait_for_state(workspace.root / "results")
@@ -108,7 +116,13 @@ def test_snakemake_again_just_continues(
             killed.send_signal(number)
         else:  # as Ctrl-C does, and the end of a session
             os.killpg(killed.pid, number)
+            killed.communicate(timeout=SECONDS)
+            (workspace.root / HOLD).unlink()
         again = start(workspace)
+        if whom == "Snakemake alone":
+            says = "the job that lived on is not waited for"
+            wait_until(lambda: "waiting for process" in training_logs(workspace), says)
+            (workspace.root / HOLD).unlink()
         printed, _ = again.communicate(timeout=SECONDS)
         assert again.returncode == 0, printed
         assert "LockException" not in printed
@@ -116,8 +130,7 @@ def test_snakemake_again_just_continues(
     finally:
         killed.kill()
     assert result(workspace.root / "results") == uninterrupted
-    # Training began once: a killed job's state was gone on from; a job that lived on was waited
-    # for, or had ended before Snakemake was back.
+    # A killed job's state was gone on from; a job that lived on was waited for.
     began, *went_on = sessions(finished_run(workspace.root / "results"))
     assert began <= killed_at
     assert len(went_on) == (1 if whom == "all its processes" else 0)
@@ -129,9 +142,21 @@ def test_snakemake_again_just_continues(
 def test_two_clones_on_one_store_work_at_once(
     prepared: Workspace, uninterrupted: dict[str, bytes], tmp_path: Path
 ) -> None:
+    """With the data set there; the later one would make it anew under the other's hands."""
     shared = tmp_path / "shared"
     clones = [prepared.copy(tmp_path / name) for name in ("one", "two")]
+    data = clones[0].run("snakemake", "data", "--config", "scale=smoke", f"results={shared}")
+    assert data.returncode == 0, data.stdout
+    for clone in clones:
+        (clone.root / HOLD).touch()
     jobs = [start(clone, f"results={shared}") for clone in clones]
+    logs = shared / "logs/train_run"
+    wait_until(
+        lambda: any("waiting for process" in path.read_text() for path in logs.rglob("*.log")),
+        "no job waits for the other",
+    )
+    for clone in clones:
+        (clone.root / HOLD).unlink()
     printed = [job.communicate(timeout=SECONDS)[0] for job in jobs]
     assert [job.returncode for job in jobs] == [0, 0], "\n".join(printed)
     assert result(shared) == uninterrupted

@@ -12,17 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workspace import Workspace, sessions, sweep_of
+from workspace import HOLD, Workspace, make_holdable, sessions, sweep_of
 
 SECONDS = 150
 """Nothing that a test waits for takes longer."""
-
-HOLD = "hold"
-"""While a workspace holds such a file, training waits after `HELD_AFTER` epochs.
-
-So what is to happen in mid-training does, on a machine of any speed."""
-
-HELD_AFTER = 10
 
 FILES = ("metrics.parquet", "steps.parquet", "state.safetensors")
 
@@ -137,20 +130,6 @@ class OneRun:
             if one.process.poll() is None:
                 one.process.send_signal(signal.SIGKILL)
                 one.process.wait()
-
-
-def make_holdable(workspace: Workspace) -> None:
-    """Have training look for `HOLD`; a state is saved where it waits."""
-    after = "            self._trajectory.after_epoch(record)\n"
-    workspace.replace(
-        "workflow/perigee/jobs/watching.py",
-        after,
-        f"{after}"
-        f"        if record.epochs == {HELD_AFTER} and Path('{HOLD}').exists():\n"
-        "            self._save(record)\n"
-        f"            while Path('{HOLD}').exists() and not self._stop:\n"
-        "                time.sleep(0.05)\n",
-    )
 
 
 def one_run(workspace: Workspace, epochs: int) -> OneRun:

@@ -59,10 +59,9 @@ if ! runs "$ROOT/munge/munged.pid" munged; then
 fi
 until_true 10 munge -n -S "$SOCKET" || { tail "$ROOT/munge/munged.log" >&2; exit 1; }
 
-# Without slurmdbd; short scheduling cycles; a node that may claim more CPUs than there are.
+# Without slurmdbd; short scheduling cycles; a node that may claim more CPUs and memory than it has.
 # Ended jobs stay visible to squeue for an hour, a job is killed 5 s after its time limit, and what
 # is requeued begins after 10 s (cred_expire).
-MEMORY=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
 cat >"$CONF" <<END
 ClusterName=perigee
 SlurmctldHost=$HOST(127.0.0.1)
@@ -87,6 +86,7 @@ KillWait=5
 OverTimeLimit=0
 ReturnToService=2
 SlurmdTimeout=300
+MessageTimeout=5
 SlurmctldPort=6817
 SlurmdPort=6818
 SlurmctldPidFile=$ROOT/run/slurmctld.pid
@@ -97,7 +97,7 @@ SlurmctldLogFile=$ROOT/log/slurmctld.log
 SlurmdLogFile=$ROOT/log/slurmd.log
 SlurmdParameters=config_overrides
 GresTypes=gpu
-NodeName=$HOST NodeAddr=127.0.0.1 CPUs=$NCPUS RealMemory=$MEMORY Gres=gpu:pretend:$NGPUS State=UNKNOWN
+NodeName=$HOST NodeAddr=127.0.0.1 CPUs=$NCPUS RealMemory=64000 Gres=gpu:pretend:$NGPUS State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES DefMemPerCPU=500 DefaultTime=10 MaxTime=INFINITE State=UP
 END
 devices=(/dev/zero /dev/full /dev/null /dev/random /dev/urandom)

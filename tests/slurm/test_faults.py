@@ -147,7 +147,7 @@ def test_the_controller_is_away_for_a_while(
         wait_until(lambda: said in snakemake.printed, "nothing is said")
         run.release()  # the job ends while nobody can be asked
         wait_until(lambda: (run.folder / "provenance.json").exists(), "training did not end")
-        time.sleep(5)
+        time.sleep(5)  # two questions
         assert snakemake.process.poll() is None
     finally:
         cluster.start_controller()

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import HOLD, SECONDS, Cluster, Started, make_holdable, wait_until
-from workspace import Workspace, sweep_of
+from cluster import SECONDS, Cluster, Started, wait_until
+from workspace import HOLD, Workspace, make_holdable, sweep_of
 
 pytestmark = pytest.mark.timeout(600, func_only=True)  # not of waiting for one's turn
 
@@ -69,9 +69,11 @@ def gpus_given(workspace: Workspace) -> list[str]:
 def test_all_figures_from_a_fresh_clone(cluster: Cluster, tmp_path: Path) -> None:
     """The command of the README, as it stands there but for the scale."""
     workspace = Workspace.clone(tmp_path / "clone")
+    often = "perigee-slurm-init-seconds-before-status-checks: 3"
+    workspace.replace("slurm/profile.yaml", f"{often[:-1]}15", often)  # only to save time
     started = snakemake(workspace, "all_figures")
     try:
-        assert started.end(450) == 0, started.printed
+        assert started.end(550) == 0, started.printed
     finally:
         started.process.kill()
     figures = list((workspace.root / "results/smoke/figures").glob("*.pdf"))

@@ -14,7 +14,7 @@ from perigee.training.optimisers.adam import Adam
 betas = st.sampled_from([(0.9, 0.999), (0.0, 0.9), (0.5, 0.0), (0.9, 0.99)])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     learning_rates=st.lists(rates, min_size=1, max_size=6), decay=decays, betas=betas, seed=seeds
 )

@@ -37,7 +37,7 @@ def random_dataset(seed: int, train: int = 5, test: int = 3, channels: int = 2) 
     )
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 2**31),
     train=st.integers(1, 9),

@@ -67,7 +67,7 @@ def all_found(data: ArrayDataset, images: Tensor, padding: int) -> list[Found]:
     return [found_by_search(data, n, image, padding) for n, image in enumerate(images.numpy())]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(5, 9), st.integers(5, 9)),
     padding=st.integers(0, 3),
@@ -106,7 +106,7 @@ def test_each_image_has_offsets_of_its_own_and_all_occur_equally_often() -> None
         assert abs(np.corrcoef(one, other)[0, 1]) < 0.13
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(size=st.integers(1, 25), seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 2000))
 def test_only_seed_epoch_and_position_count(size: int, seed: int, epoch: int) -> None:
     data = loaded(dataset(20, (2, 5, 5)))

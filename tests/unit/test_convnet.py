@@ -43,7 +43,7 @@ def written_out(model: nn.Module, images: Tensor) -> Tensor:
     return activations.amax(dim=(2, 3)) @ matrix.T + head_bias
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     shape=sizes,
     width=st.integers(1, 4),
@@ -68,7 +68,7 @@ def test_logits_are_those_of_the_network_written_out(
     torch.testing.assert_close(model(images), expected, rtol=1e-10, atol=1e-10)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     shape=sizes,
     width=st.integers(1, 4),
@@ -141,7 +141,7 @@ def test_seeds_give_different_networks() -> None:
     assert not any(torch.equal(one, other) for one, other in pairs)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(norm=st.floats(1e-3, 1e3), bias=st.booleans(), seed=st.integers(0, 2**31))
 def test_frozen_head_has_the_norm_and_keeps_direction_and_bias(
     norm: float, bias: bool, seed: int

@@ -19,7 +19,7 @@ seeds = st.integers(0, 2**32 - 1)
 epochs = st.integers(0, 2000)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(images=st.integers(1, 300), seed=seeds, epoch=epochs)
 def test_order_is_a_permutation_that_only_seed_and_epoch_settle(
     images: int, seed: int, epoch: int
@@ -31,7 +31,7 @@ def test_order_is_a_permutation_that_only_seed_and_epoch_settle(
     assert np.array_equal(epoch_order(images, seed, epoch), order)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(first=st.tuples(seeds, epochs), second=st.tuples(seeds, epochs))
 def test_orders_of_different_seeds_or_epochs_differ(
     first: tuple[int, int], second: tuple[int, int]
@@ -94,7 +94,7 @@ def counting_split(images: int) -> DeviceSplit:
 sizes = st.integers(1, 40)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(images=sizes, batch_size=sizes)
 def test_batches_keep_stored_order_and_the_smaller_last_one(images: int, batch_size: int) -> None:
     batches = list(counting_split(images).batches(batch_size))
@@ -105,7 +105,7 @@ def test_batches_keep_stored_order_and_the_smaller_last_one(images: int, batch_s
         assert torch.equal(pixels[:, 0, 1, 1].long(), labels)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(images=sizes, batch_size=sizes, seed=seeds, epoch=epochs)
 def test_shuffled_batches_follow_the_order(
     images: int, batch_size: int, seed: int, epoch: int

@@ -105,7 +105,7 @@ def test_several_runs_share_a_gpu_and_spread(pretend: Pretend, jobs: ExitStack) 
         jobs.enter_context(own_gpu("auto", 2, give_up))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     number=st.integers(1, 4),
     runs_per_gpu=st.integers(1, 3),

@@ -48,7 +48,7 @@ def rates_and_gradient_norms(
     return rates, np.array(sizes)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(dimensions=dimensions, seed=seeds, rate=learning_rates, norm=norms)
 def test_totals_are_those_of_all_parameters_together(
     dimensions: list[int], seed: int, rate: float, norm: float
@@ -65,7 +65,7 @@ def test_totals_are_those_of_all_parameters_together(
     assert individual.min() * (1 - 1e-9) <= squared <= individual.max() * (1 + 1e-9)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(dimensions=dimensions, seed=seeds, rate=learning_rates, norm=norms)
 def test_next_individual_rates_are_those_after_a_projected_step(
     dimensions: list[int], seed: int, rate: float, norm: float
@@ -102,7 +102,7 @@ def test_axes_before_the_last_are_kept() -> None:
             assert following[place][i] == pytest.approx(expected, rel=1e-14)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     coefficient=st.floats(0.2, 5),
     product=st.floats(0.1, 0.9) | st.floats(1.1, 4),

@@ -29,7 +29,7 @@ def quotient_of_powers(points: Floats) -> Floats:
     return variables.grad.numpy()  # type: ignore[union-attr]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(seed=seeds, dimension=dimensions, factor=factors)
 def test_both_are_round_off_for_a_scale_invariant_function(
     seed: int, dimension: int, factor: float
@@ -45,7 +45,7 @@ def test_both_are_round_off_for_a_scale_invariant_function(
         assert (errors <= 1e-14 * (1 + 1 / size)).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(seed=seeds, dimension=dimensions, factor=factors)
 def test_errors_of_a_gradient_that_is_the_point(seed: int, dimension: int, factor: float) -> None:
     # That of |x|^2 / 2: all of it is radial, and it grows with the norm.
@@ -55,7 +55,7 @@ def test_errors_of_a_gradient_that_is_the_point(seed: int, dimension: int, facto
     assert found == pytest.approx(abs(factor**2 - 1), rel=1e-9, abs=1e-12)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(seed=seeds, angle=st.floats(0.1, 3), factor=factors)
 def test_errors_of_a_constant_gradient(seed: int, angle: float, factor: float) -> None:
     point = random_points(seed, 2)

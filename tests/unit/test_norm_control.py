@@ -21,7 +21,7 @@ def norm_of(weights: torch.Tensor) -> float:
     return float(weights.double().pow(2).sum()) ** 0.5
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(norm=st.floats(1e-3, 1e3), seed=seeds)
 def test_fixed_puts_weights_on_the_sphere_at_once_and_after_every_step(
     norm: float, seed: int
@@ -37,7 +37,7 @@ def test_fixed_puts_weights_on_the_sphere_at_once_and_after_every_step(
     torch.testing.assert_close(moved, norm * direction, rtol=1e-12, atol=0)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=seeds, growth=st.floats(1e-2, 1e2))
 def test_fixed_without_a_norm_keeps_the_initial_one(seed: int, growth: float) -> None:
     weights = vector(seed)

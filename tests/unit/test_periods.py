@@ -64,7 +64,7 @@ signals = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(signals)
 def test_every_destabilisation_is_found_at_its_place(signal: Signal) -> None:
     found = find_destabilisations(signal.loss, signal.norm)
@@ -80,7 +80,7 @@ def test_every_destabilisation_is_found_at_its_place(signal: Signal) -> None:
         assert period.rising == second.loss_onset < period.end == second.loss_peak
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(signals, st.integers(1, 10), st.integers(0, 9))
 def test_the_logging_interval_changes_the_number_by_at_most_one(
     signal: Signal, interval: int, first: int

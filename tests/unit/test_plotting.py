@@ -53,7 +53,7 @@ def lightness(colour: str) -> float:
 # Colours
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(values=st.lists(st.floats(1e-6, 1e3), min_size=2, max_size=8, unique=True))
 def test_colours_are_distinct_and_grow_lighter_with_the_value(values: list[float]) -> None:
     colours = ordered_colours(values)

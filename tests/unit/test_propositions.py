@@ -175,7 +175,7 @@ def certain_with(setting: Setting, delta: float) -> float:
 # Proposition 1
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     setting=settings_of_runs,
     delta=powers_of_ten(-6, -0.3),
@@ -198,7 +198,7 @@ def test_a_jump_is_possible_and_certain_where_proposition_1_says(
             assert squared_norm >= certain * (1 - 1e-9)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(setting=settings_of_runs, delta=powers_of_ten(-6, -0.3))
 def test_proposition_1_cannot_be_sharpened(setting: Setting, delta: float) -> None:
     # Just inside, the bound that is meant makes a jump; just outside, the other way round. (4a) is
@@ -229,7 +229,7 @@ def test_the_squared_norm_of_a_jump_inverts_the_bound(
 # Proposition 2
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     setting=settings_of_runs,
     start=powers_of_ten(-2, 1),
@@ -258,7 +258,7 @@ def test_no_jump_comes_before_the_minimal_time(
         assert not len(made) or made[0] >= time - 1e-6
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     setting=settings_of_runs,
     start=powers_of_ten(-2, 2),
@@ -287,7 +287,7 @@ def test_a_jump_has_come_by_the_maximal_time(
         assert (distances > delta).any()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(product=powers_of_ten(-3.7, -3.2), kappa=powers_of_ten(-2, 2), ratio=st.floats(1.1, 2))
 def test_an_impatient_adversary_nearly_meets_the_minimal_time(
     product: float, kappa: float, ratio: float
@@ -311,7 +311,7 @@ def test_an_impatient_adversary_nearly_meets_the_minimal_time(
     assert time == pytest.approx(first, rel=0.1)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(product=powers_of_ten(-2.7, -2), kappa=powers_of_ten(-2, 2), ratio=st.floats(1, 1.5))
 def test_a_reluctant_adversary_nearly_meets_the_maximal_time(
     product: float, kappa: float, ratio: float
@@ -454,7 +454,7 @@ def trajectories(draw: st.DrawFn) -> Trajectory:
     return Trajectory(setting, squared_norms, distances)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(run=trajectories(), part=st.floats(0.1, 0.9))
 def test_proposition_1_holds_for_scale_invariant_functions(run: Trajectory, part: float) -> None:
     delta = float(np.quantile(run.distances, part))
@@ -466,7 +466,7 @@ def test_proposition_1_holds_for_scale_invariant_functions(run: Trajectory, part
     assert (run.squared_norms[~made] >= certain * (1 - 1e-6)).all()
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=OFTEN_FILTERED)
+@settings(max_examples=40, suppress_health_check=OFTEN_FILTERED)
 @given(run=trajectories(), part=st.floats(0.01, 0.9))
 def test_proposition_2_holds_for_scale_invariant_functions(run: Trajectory, part: float) -> None:
     setting, initial = run.setting, float(run.squared_norms[0])
@@ -493,7 +493,7 @@ def test_proposition_2_holds_for_scale_invariant_functions(run: Trajectory, part
     assert minimal - 1e-6 <= made[0] <= math.floor(maximal) + 1
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=OFTEN_FILTERED)
+@settings(max_examples=40, suppress_health_check=OFTEN_FILTERED)
 @given(run=trajectories(), tolerance=powers_of_ten(-2, 0))
 def test_proposition_3_holds_for_scale_invariant_functions(
     run: Trajectory, tolerance: float
@@ -518,7 +518,7 @@ def test_proposition_3_holds_for_scale_invariant_functions(
 # Corollary 1
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     product=powers_of_ten(-4, -2),
     factor=st.floats(1.01, 20),
@@ -552,7 +552,7 @@ def test_times_are_inversely_proportional_to_the_product(
     assert (sooner <= fast * (1 + 1e-9)).all()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(factor=st.floats(2, 8), ratio=st.floats(1.2, 3), seed=seeds)
 def test_the_dynamics_jump_as_much_sooner(factor: float, ratio: float, seed: int) -> None:
     # The same course of effective gradients in rescaled time, eta lambda being small.
@@ -601,7 +601,7 @@ def alternating(setting: Setting) -> Adversary:
     return choose
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(setting=bounded, start=powers_of_ten(-2, 2), seed=seeds)
 def test_the_squared_norm_settles_in_the_interval(
     setting: Setting, start: float, seed: int
@@ -624,7 +624,7 @@ def test_the_squared_norm_settles_in_the_interval(
         assert late.max() <= ends[1] * above * (1 + 1e-6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(product=powers_of_ten(-2.5, -1.3), excess=st.floats(1.2, 5), kappa=powers_of_ten(-2, 2))
 def test_without_its_condition_the_interval_can_be_left(
     product: float, excess: float, kappa: float
@@ -643,7 +643,7 @@ def test_the_condition_is_met_up_to_its_edge(rate: float, decay: float, upper: f
     assert not norm.settles_between(rate, decay, edge * (1 - 1e-12), upper)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(setting=bounded, start=powers_of_ten(-1, 3), tolerance=powers_of_ten(-3, 0), seed=seeds)
 def test_from_above_it_arrives_within_the_settling_time(
     setting: Setting, start: float, tolerance: float, seed: int

@@ -25,7 +25,7 @@ def random_record(steps_of_epochs: list[int], seed: int) -> RunRecord:
     )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     counts=st.lists(st.integers(1, 4), max_size=5),
     stopped=st.none() | st.integers(0, 9),

@@ -46,7 +46,7 @@ def in_blocks(model: nn.Module, kind: str) -> list[str]:
     return [f"{name}.weight" for name in chosen[0 if kind == "first" else 1 :: 2]]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     shape=shapes,
     width=st.integers(1, 3),
@@ -84,7 +84,7 @@ def test_at_the_standard_width_the_numbers_of_weights_are_the_well_known_ones() 
     assert trained == 11_159_232 + normal + 512 * 10
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(width=st.integers(1, 5), channels=st.integers(1, 4), classes=st.integers(2, 12))
 def test_what_trains_in_either_version(width: int, channels: int, classes: int) -> None:
     def trained(scale_invariant: bool) -> dict[int, int]:
@@ -115,7 +115,7 @@ def test_the_scale_invariant_version_has_a_batch_norm_more_at_each_downsampling(
     assert channels(True) == sorted([*channels(False), 2, 4, 8])
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(head_norm=st.floats(0.1, 100), seed=seeds)
 def test_the_frozen_head_has_the_norm_asked_for(head_norm: float, seed: int) -> None:
     frozen = [p for p in built(seed=seed, head_norm=head_norm).parameters() if not p.requires_grad]
@@ -144,7 +144,7 @@ def test_the_global_random_state_neither_changes_nor_matters() -> None:
         assert not torch.equal(weights(6), first)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     channels=st.sampled_from([1, 3]),
     sides=st.sampled_from([(8, 8), (12, 12), (9, 14), (16, 16)]),
@@ -179,7 +179,7 @@ def stages(model: nn.Module) -> list[list[str]]:
     return [[first, *second[2 * n : 2 * n + 2]] for n, first in enumerate(inputs)]
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(width=st.integers(1, 3), seed=seeds, factor=factors)
 def test_which_convolutions_are_invariant_alone_and_which_by_stage(
     width: int, seed: int, factor: float

@@ -97,7 +97,7 @@ def assert_none_is_missed(problem: Problem, found: Sequence[str]) -> None:
         assert abs(problem.loss_when_scaled([name], 1.7) - loss) > 1e-7 * loss, name
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     channels=st.sampled_from([1, 3]),
     sides=st.sampled_from([(8, 8), (12, 12), (16, 16), (8, 13), (17, 9)]),
@@ -126,7 +126,7 @@ def test_convnet_weights_are_invariant_alone_and_together_and_none_is_missed(
     assert_none_is_missed(problem, names)
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(width=st.integers(1, 4), seed=st.integers(0, 2**20))
 def test_everything_that_trains_in_the_scale_invariant_convnet_is_invariant(
     width: int, seed: int
@@ -166,7 +166,7 @@ class PooledResidual(Residual):
         return self.head(self.pool(self.outer(summed)))
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**20), factor=factors)
 def test_summands_of_a_residual_block_are_invariant_only_together(seed: int, factor: float) -> None:
     problem = Problem(PooledResidual(), (1, 6, 6), seed)

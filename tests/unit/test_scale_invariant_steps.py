@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from perigee.analysis import scale_invariant_steps
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     rate=st.floats(0.01, 2),
     decay=st.floats(0, 0.4),

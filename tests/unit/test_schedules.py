@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from perigee.training.schedules import constant, cosine, steps
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(epoch=st.integers(0, 10**6))
 def test_constant(epoch: int) -> None:
     assert constant.factor(epoch) == 1
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(horizon=st.integers(1, 500), epoch=st.integers(0, 600))
 def test_cosine_is_the_squared_cosine_of_half_the_angle(horizon: int, epoch: int) -> None:
     # (1 + cos x) / 2 = cos^2(x / 2), another form than that of the code.
@@ -32,7 +32,7 @@ def test_cosine_starts_at_one_and_ends_at_exactly_zero() -> None:
     assert cosine.factor(300, horizon=200) == 0
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     milestones=st.lists(st.integers(1, 30), min_size=1, max_size=4, unique=True).map(sorted),
     decay=st.sampled_from([0.1, 0.5, 2.0]),

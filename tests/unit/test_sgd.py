@@ -20,7 +20,7 @@ def targets(seed: int, steps: int) -> torch.Tensor:
     return torch.randn((steps + 1, 5), generator=generator, dtype=torch.float64)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     learning_rates=st.lists(rates, min_size=1, max_size=6),
     decay=decays,
@@ -49,7 +49,7 @@ def test_steps_are_those_of_torch(
         torch.testing.assert_close(ours, theirs.detach(), rtol=1e-11, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(learning_rate=rates, decay=decays, seed=seeds)
 def test_a_step_is_equation_2_of_lobacheva(learning_rate: float, decay: float, seed: int) -> None:
     point, gradient = targets(seed, 1).numpy()

@@ -36,7 +36,7 @@ def random_problem(seed: int, norm: float) -> tuple[Floats, Floats]:
     return norm * unit(generator.normal(size=4)), matrix + matrix.T
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(rate=rates, norm=norms, seed=seeds)
 def test_effective_quantities_make_the_same_step_on_the_unit_sphere(
     rate: float, norm: float, seed: int
@@ -69,7 +69,7 @@ def test_formulas_at_round_numbers_and_on_arrays() -> None:
 # Lobacheva et al. 2021, eq. (3)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(rate=rates, decay=st.floats(0, 0.5), norm=norms, seed=seeds)
 def test_next_squared_norm_is_that_of_a_step_written_out(
     rate: float, decay: float, norm: float, seed: int
@@ -88,7 +88,7 @@ def test_next_squared_norm_is_that_of_a_step_written_out(
 vectors = st.integers(2, 50).flatmap(lambda size: st.tuples(seeds, st.just(size)))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(first=vectors, other_seed=seeds, scales=st.tuples(norms, norms))
 def test_cosine_distance_of_vectors_far_apart_is_the_definition(
     first: tuple[int, int], other_seed: int, scales: tuple[float, float]
@@ -105,7 +105,7 @@ def test_cosine_distance_of_vectors_far_apart_is_the_definition(
     assert float(found) == pytest.approx(expected, rel=1e-9, abs=1e-14)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(exponent=st.integers(-18, -8), norm=st.sampled_from([0.125, 1.0, 64.0]))
 def test_cosine_distance_of_close_float32_vectors_keeps_its_digits(
     exponent: int, norm: float
@@ -123,7 +123,7 @@ def test_cosine_distance_of_close_float32_vectors_keeps_its_digits(
         assert 1 - float(before @ after / (before.norm() * after.norm())) in (0, 2**-24)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(angle=st.sampled_from([1e-4, 1e-3, 1e-2]), size=st.integers(100, 3000), seed=seeds)
 def test_cosine_distance_of_close_random_float32_vectors(
     angle: float, size: int, seed: int
@@ -145,7 +145,7 @@ def test_cosine_distance_of_close_random_float32_vectors(
     assert found == pytest.approx(expected, rel=2e-2 if angle < 5e-4 else 2e-3)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=seeds, scale=norms)
 def test_cosine_distance_ignores_norms_and_knows_its_ends(seed: int, scale: float) -> None:
     vector = np.random.default_rng(seed).normal(size=9)

@@ -52,13 +52,13 @@ def test_the_same_words_are_said_once() -> None:
     assert len(deviations(here, there)) == 1
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(document=documents)
 def test_the_paper_does_not_deviate_from_itself(document: dict[str, Any]) -> None:
     assert deviations(document, dict(document)) == []
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(here=documents, there=documents)
 def test_every_difference_is_told_and_nothing_else(
     here: dict[str, Any], there: dict[str, Any]

@@ -99,7 +99,7 @@ def steps_of_sgd(decay: float, seed: int, momentum: float = 0.0) -> pd.DataFrame
     return pd.DataFrame(rows, columns=columns).assign(run=0, phase="B")
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(decay=st.floats(1e-3, 0.3), seed=st.integers(0, 2**31))
 def test_sgd_keeps_to_equation_3_and_sgd_with_momentum_does_not(decay: float, seed: int) -> None:
     run = steps_of_sgd(decay, seed)
@@ -133,7 +133,7 @@ def test_the_first_step_written_out() -> None:
     assert found == pytest.approx(9 / predicted - 1, rel=1e-12)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(decay=st.floats(1e-3, 0.3), seed=st.integers(0, 2**31))
 def test_steps_of_sgd_make_the_jumps_of_proposition_1_up_to_their_size(
     decay: float, seed: int
@@ -164,7 +164,7 @@ def test_the_time_of_the_largest_jump_written_out() -> None:
     assert found == pytest.approx(2 - shortest, rel=1e-12)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(decay=st.floats(1e-3, 0.3), seed=st.integers(0, 2**31))
 def test_no_step_of_sgd_jumps_sooner_than_proposition_2_says(decay: float, seed: int) -> None:
     run = steps_of_sgd(decay, seed).iloc[:30]  # at one learning rate

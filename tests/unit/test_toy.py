@@ -27,14 +27,14 @@ def random_coefficients(count: int, seed: int) -> Floats:
     return np.random.default_rng((seed, 1)).uniform(0.2, 4, count)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(point=points_of_the_plane)
 def test_value_is_the_squared_cosine_of_the_polar_angle(point: Floats) -> None:
     angle = np.arctan2(point[1], point[0])
     assert toy.toy_value(point) == pytest.approx(np.cos(angle) ** 2, rel=1e-9, abs=1e-15)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(point=points_of_the_plane)
 def test_gradient_equals_finite_differences(point: Floats) -> None:
     step = 1e-6 * np.linalg.norm(point)
@@ -46,7 +46,7 @@ def test_gradient_equals_finite_differences(point: Floats) -> None:
     np.testing.assert_allclose(toy.toy_gradient(point), differences, rtol=1e-5, atol=1e-8 * size)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(count=counts, seed=seeds)
 def test_combination_equals_autograd(count: int, seed: int) -> None:
     points, coefficients = random_points(count, seed), random_coefficients(count, seed)
@@ -60,7 +60,7 @@ def test_combination_equals_autograd(count: int, seed: int) -> None:
     )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(point=points_of_the_plane, factor=factors)
 def test_gradient_is_tangential_and_inversely_proportional(point: Floats, factor: float) -> None:
     # (1a) and (1b) to round-off: a few units in the last place of the terms.
@@ -85,7 +85,7 @@ def test_a_grid_of_points_is_taken_point_by_point() -> None:
 # Kodryan et al. 2022, eqs. (2) to (5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(count=counts, seed=seeds, rate=st.floats(1e-3, 2), norm=st.floats(0.1, 10))
 def test_projected_step_keeps_the_norm_and_goes_down_the_gradient(
     count: int, seed: int, rate: float, norm: float
@@ -103,7 +103,7 @@ def test_projected_step_keeps_the_norm_and_goes_down_the_gradient(
     assert np.array_equal(points, kept)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(count=st.integers(2, 4), seed=seeds, rate=st.floats(1e-3, 1), norm=st.floats(0.3, 3))
 def test_individual_effective_learning_rates_obey_equations_3_to_5(
     count: int, seed: int, rate: float, norm: float
@@ -147,7 +147,7 @@ def descend(coefficient: float, rate: float, seed: int, steps: int) -> Floats:
 coefficients_of_one = st.floats(0.3, 5)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(coefficient=coefficients_of_one, product=st.floats(0.1, 0.9), seed=seeds)
 def test_proposition_1_below_the_threshold_a_function_converges_linearly(
     coefficient: float, product: float, seed: int
@@ -161,7 +161,7 @@ def test_proposition_1_below_the_threshold_a_function_converges_linearly(
         np.testing.assert_allclose(near[1:] / near[:-1], (1 - 2 * product) ** 2, rtol=1e-3)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(coefficient=coefficients_of_one, product=st.floats(1.1, 4), seed=seeds)
 def test_proposition_1_above_the_threshold_a_function_stabilises(
     coefficient: float, product: float, seed: int
@@ -174,7 +174,7 @@ def test_proposition_1_above_the_threshold_a_function_stabilises(
 # The start
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(count=counts, seed=seeds)
 def test_a_random_point_is_on_the_unit_sphere_and_settled_by_its_seed(
     count: int, seed: int

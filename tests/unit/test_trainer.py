@@ -83,7 +83,7 @@ def test_a_run_equals_an_independent_loop(name: str, make_trainer: MakeTrainer) 
     assert_equals_reference(make_trainer(run), run, GOLDEN_EPOCHS, 1e-10)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(
     run=st.builds(
         Settings,

@@ -379,12 +379,14 @@ def test_it_is_shown_again_until_all_is_done(site: Callable[[str, str], Site]) -
     (version,) = at.versions
     options = ("--scale", at.scale, "--results", str(at.results), "--every", "0.2")
     watcher = at.program("show_status.py", at.figure, *options)
+    assert watcher.stdout is not None
+    first = next(found for line in watcher.stdout if (found := ENTRY.match(line)))
+    assert first[1] == "waiting"
     at.build_dataset()
     assert at.train(version).wait(60) == 0
     printed, _ = watcher.communicate(timeout=30)
     assert watcher.returncode == 0
     states = [state for state, _ in ENTRY.findall(printed)]
-    assert states[0] == "waiting"
     assert states[-1] == "done"
     assert states.count("done") == 1
     assert "\033" not in printed

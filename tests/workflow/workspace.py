@@ -23,6 +23,13 @@ LEARNING_RATES = (0.03, 0.1, 0.3, 3)
 EPOCHS = 4
 """Of periodic_fig3 at smoke scale, as config/studies/periodic.yaml has them."""
 
+HOLD = "hold"
+"""While a workspace holds such a file, training waits after `HELD_AFTER` epochs.
+
+So what is to happen in mid-training does, on a machine of any speed."""
+
+HELD_AFTER = 10
+
 COMPARED = tuple(
     f"{setting}-seed{seed}"
     for setting in ("convnet-digits-lr0.15-wd0.01", "resnet18-digits-lr0.3-wd0.03")
@@ -63,7 +70,7 @@ class Workspace:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=550,
             check=False,
         )
 
@@ -113,6 +120,20 @@ class Workspace:
     def lose_metadata(self) -> None:
         """As after a clone: Snakemake knows nothing of earlier runs."""
         shutil.rmtree(self.root / ".snakemake", ignore_errors=True)
+
+
+def make_holdable(workspace: Workspace) -> None:
+    """Have training look for `HOLD`; a state is saved where it waits."""
+    after = "            self._trajectory.after_epoch(record)\n"
+    workspace.replace(
+        "workflow/perigee/jobs/watching.py",
+        after,
+        f"{after}"
+        f"        if record.epochs == {HELD_AFTER} and Path('{HOLD}').exists():\n"
+        "            self._save(record)\n"
+        f"            while Path('{HOLD}').exists() and not self._stop:\n"
+        "                time.sleep(0.05)\n",
+    )
 
 
 def now() -> str:
