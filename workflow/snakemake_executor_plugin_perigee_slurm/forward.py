@@ -5,8 +5,8 @@
 Where SLURM tracks processes by cgroups, as most clusters do, it signals only the job step's first
 process. The command is a Snakemake, which waits for its jobs when told to stop and tells them
 nothing. Elsewhere SLURM signals all processes itself, and then programs hear of it twice, which
-does them no harm. Snakemake hangs if a second signal comes while it handles the first, so it is told
-a second later than its jobs.
+does them no harm. Snakemake hangs if a second signal comes while it handles the first, so it is
+told a second later than its jobs.
 """
 
 import contextlib
