@@ -86,10 +86,7 @@ class Jobs:
         kept = self._copy_aside()
         while True:
             job = self.start()
-            for _ in range(saves):
-                before = _stamp(self.state)
-                while _stamp(self.state) == before and job.poll() is None:
-                    time.sleep(0.001)
+            wait_for_saves(self.state, job, saves)
             time.sleep(dice.uniform(0, 0.06))
             job.send_signal(number)
             printed, _ = job.communicate(timeout=120)
@@ -155,6 +152,14 @@ def trial(jobs: Jobs, seed: int, kills: int, number: signal.Signals = signal.SIG
     assert 0 < resumed_after(printed) < STEPS
     assert resumed_after(printed) >= done
     return resumed + 1
+
+
+def wait_for_saves(state: Path, job: subprocess.Popen[str], saves: int) -> None:
+    """Until a job has saved its state so many times more, or has ended."""
+    for _ in range(saves):
+        before = _stamp(state)
+        while _stamp(state) == before and job.poll() is None:
+            time.sleep(0.001)
 
 
 def _stamp(path: Path) -> int:

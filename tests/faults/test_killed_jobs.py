@@ -9,12 +9,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from killing import EPOCHS, ROOT, SPEC, STEPS, Jobs, resumed_after, trial
+from killing import EPOCHS, ROOT, SPEC, STEPS, Jobs, resumed_after, trial, wait_for_saves
 
 from perigee.configuration.studies import resolved_run
 from perigee.identity.products import run_identity
@@ -85,9 +84,7 @@ def first_held_and_second_waiting(
 ) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
     """Two jobs for one run, the first stopped by SIGSTOP in mid-training."""
     first = jobs.start()
-    while not jobs.state.exists():
-        assert first.poll() is None
-        time.sleep(0.01)
+    wait_for_saves(jobs.state, first, 3)  # the first may be that before any step
     first.send_signal(signal.SIGSTOP)
     second = jobs.start()
     assert any("waiting for process" in line for line in second.stdout or [])
