@@ -90,7 +90,9 @@ class Jobs:
             time.sleep(dice.uniform(0, 0.06))
             job.send_signal(number)
             printed, _ = job.communicate(timeout=120)
-            if job.returncode != 0 or saves == 1:
+            ended = (self.out / "provenance.json").exists()
+            ended = ended or f"epoch {self.epochs}/{self.epochs}" in printed
+            if not ended or saves == 1:
                 break
             saves //= 2
             self._put_back(kept)

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,22 @@ def result(results: Path) -> dict[str, bytes]:
     return {name: (finished_run(results) / name).read_bytes() for name in names}
 
 
+@contextmanager
+def held(*workspaces: Workspace) -> Iterator[Callable[[], None]]:
+    """Within, training is held in mid-training, until what is yielded is called, or at the end."""
+
+    def release() -> None:
+        for workspace in workspaces:
+            (workspace.root / HOLD).unlink(missing_ok=True)
+
+    for workspace in workspaces:
+        (workspace.root / HOLD).touch()
+    try:
+        yield release
+    finally:
+        release()
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = Workspace.clone(tmp_path_factory.mktemp("killed") / "prepared")
@@ -107,28 +124,28 @@ def test_snakemake_again_just_continues(
     tmp_path: Path,
 ) -> None:
     workspace = prepared.copy(tmp_path / "workspace")
-    (workspace.root / HOLD).touch()
-    killed = start(workspace)
-    try:
-        wait_for_state(workspace.root / "results")
-        killed_at = now()
-        if whom == "Snakemake alone":
-            killed.send_signal(number)
-        else:  # as Ctrl-C does, and the end of a session
-            os.killpg(killed.pid, number)
+    with held(workspace) as release:
+        killed = start(workspace)
+        try:
+            wait_for_state(workspace.root / "results")
+            killed_at = now()
+            if whom == "Snakemake alone":
+                killed.send_signal(number)
+            else:  # as Ctrl-C does, and the end of a session
+                os.killpg(killed.pid, number)
+                killed.communicate(timeout=SECONDS)
+                release()
+            again = start(workspace)
+            if whom == "Snakemake alone":
+                says = "the job that lived on is not waited for"
+                wait_until(lambda: "waiting for process" in training_logs(workspace), says)
+                release()
+            printed, _ = again.communicate(timeout=SECONDS)
+            assert again.returncode == 0, printed
+            assert "LockException" not in printed
             killed.communicate(timeout=SECONDS)
-            (workspace.root / HOLD).unlink()
-        again = start(workspace)
-        if whom == "Snakemake alone":
-            says = "the job that lived on is not waited for"
-            wait_until(lambda: "waiting for process" in training_logs(workspace), says)
-            (workspace.root / HOLD).unlink()
-        printed, _ = again.communicate(timeout=SECONDS)
-        assert again.returncode == 0, printed
-        assert "LockException" not in printed
-        killed.communicate(timeout=SECONDS)
-    finally:
-        killed.kill()
+        finally:
+            killed.kill()
     assert result(workspace.root / "results") == uninterrupted
     # A killed job's state was gone on from; a job that lived on was waited for.
     began, *went_on = sessions(finished_run(workspace.root / "results"))
@@ -147,16 +164,13 @@ def test_two_clones_on_one_store_work_at_once(
     clones = [prepared.copy(tmp_path / name) for name in ("one", "two")]
     data = clones[0].run("snakemake", "data", "--config", "scale=smoke", f"results={shared}")
     assert data.returncode == 0, data.stdout
-    for clone in clones:
-        (clone.root / HOLD).touch()
-    jobs = [start(clone, f"results={shared}") for clone in clones]
     logs = shared / "logs/train_run"
-    wait_until(
-        lambda: any("waiting for process" in path.read_text() for path in logs.rglob("*.log")),
-        "no job waits for the other",
-    )
-    for clone in clones:
-        (clone.root / HOLD).unlink()
+    with held(*clones):
+        jobs = [start(clone, f"results={shared}") for clone in clones]
+        wait_until(
+            lambda: any("waiting for process" in path.read_text() for path in logs.rglob("*.log")),
+            "no job waits for the other",
+        )
     printed = [job.communicate(timeout=SECONDS)[0] for job in jobs]
     assert [job.returncode for job in jobs] == [0, 0], "\n".join(printed)
     assert result(shared) == uninterrupted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -140,9 +141,20 @@ def ends_with(
 ) -> int | str | None:
     """Exit status of a program that ends so."""
 
-    def main(log: LogFile = None) -> None:
+    def end() -> None:
         if error is not None:
             raise error
+
+    return exit_status_of(end, log, monkeypatch)
+
+
+def exit_status_of(
+    action: Callable[[], None], log: Path, monkeypatch: pytest.MonkeyPatch
+) -> int | str | None:
+    """Of a program that does that."""
+
+    def main(log: LogFile = None) -> None:
+        action()
 
     monkeypatch.setattr("perigee.cli._require_own_library", lambda script: None)
     monkeypatch.setattr(sys, "argv", ["scripts/train.py", "--log", str(log)])
@@ -165,6 +177,23 @@ def test_how_a_program_failed_is_noted_until_it_is_started_again(
     assert noted_failure(log.with_name("e40.log")) is None
     assert ends_with(None, log, monkeypatch) == 0
     assert noted_failure(log) is None
+
+
+def test_a_log_that_is_removed_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Snakemake removes that of a job which it starts, while an earlier one is at work."""
+    log = tmp_path / "logs/e4.log"
+
+    def work() -> None:
+        logging.getLogger("perigee").warning("one")
+        log.unlink()
+        logging.getLogger("perigee").warning("two")
+        assert log.read_text().endswith(" two\n")
+        shutil.rmtree(log.parent)  # no reason to stop
+        logging.getLogger("perigee").warning("three")
+
+    assert exit_status_of(work, log, monkeypatch) == 0
 
 
 @pytest.mark.parametrize("received", [signal.SIGTERM, signal.SIGINT])

@@ -31,7 +31,9 @@ def _profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_sinfo(tmp_path, monkeypatch)
 
 
-def pretend_sinfo(folder: Path, monkeypatch: pytest.MonkeyPatch, down: str = "") -> None:
+def pretend_sinfo(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, down: str = "", in_main: str = "gpu:v100:4"
+) -> None:
     program = folder / "bin/sinfo"
     program.parent.mkdir(exist_ok=True)
     told_of_those = f"echo '{down}'" if down else ":"
@@ -39,6 +41,7 @@ def pretend_sinfo(folder: Path, monkeypatch: pytest.MonkeyPatch, down: str = "")
         "#!/bin/sh\n"
         'case "$*" in\n'
         f"  *--states*) {told_of_those} ;;\n"
+        f"  *--partition=main*) echo '{in_main}' ;;\n"
         "  *%R:*) echo 'main: 1:00:00' ;;\n"
         "  *%R*) echo main; echo gpu; echo main ;;\n"
         "  *) echo 'gpu:v100:4, 64000 MB, 16 CPUs' ;;\n"
@@ -157,3 +160,27 @@ def test_without_sinfo_and_without_a_profile(
     told = refusal("invalid partition specified: x", "train_run", {"slurm_partition": "x"})
     expected = "SLURM has no partition 'x' (it has: see sinfo); change 'slurm_partition' in the"
     assert told == f"{expected} profile."
+
+
+@pytest.mark.parametrize(
+    ("resources", "key"),
+    [
+        ({"gres": "gpu:v100:1", "slurm_partition": "main"}, "slurm_partition"),
+        ({"gres": "gpu:a100:1", "slurm_partition": "main"}, "gres"),
+        ({"mem_mb": 96000, "slurm_partition": "main"}, "mem_mb"),
+    ],
+)
+def test_where_gpus_have_a_partition_of_their_own(
+    resources: dict[str, object], key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_sinfo(tmp_path, monkeypatch, in_main="(null)")
+    told = refusal(NO_NODE, "train_run", resources)
+    assert told is not None
+    assert f"change '{key}' in line" in told
+
+
+def test_a_job_without_gpus_waits_for_a_node_that_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_sinfo(tmp_path, monkeypatch, down="(null)", in_main="(null)")
+    assert refusal(NO_NODE, "make_table", {"mem_mb": 8000, "slurm_partition": "main"}) is None

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -101,6 +100,7 @@ class Pretend(executor.Executor):
         self.run_uuid = "ours"
         self.reported: list[tuple[str, str | None]] = []
         self._absence, self._silence = Absence(), Silence()
+        self._silence_before_submitting, self._has_submitted = Silence(), False
         self._states = None
         self._accounts = {}
         self._cancelled = threading.Event()
@@ -158,8 +158,10 @@ def test_a_lost_job_has_failed_unless_its_files_are_there(
         output.touch()
     job = PretendJob(output=[str(output)], log=[str(log)], group=True)
     info = SubmittedJobInfo(job, external_jobid="7", aux={"slurm_logfile": "7.log"})
+    cancelled = tmp_path / "cancelled"
+    programs(tmp_path, monkeypatch, scancel=f'echo "$*" > {cancelled}')
     clock = iter([0, LOST_SECONDS + 1])
-    monkeypatch.setattr(time, "time", lambda: next(clock))
+    monkeypatch.setattr(executor, "time", SimpleNamespace(time=lambda: next(clock)))
     pretend._states = {} if state is None else {"7": state}
     assert not pretend._is_lost(info)
     assert not pretend.reported
@@ -171,6 +173,19 @@ def test_a_lost_job_has_failed_unless_its_files_are_there(
         failure = noted_failure(log)
         assert failure is not None
         assert failure.reason.endswith("SLURM's log: 7.log.")
+        assert not failure.was_stopped
+    assert cancelled.exists() == (not finished), "it may be at work all the same"
+
+
+def test_a_cancelled_job_was_stopped_and_has_not_failed(pretend: Pretend, tmp_path: Path) -> None:
+    log = tmp_path / "logs/e4.log"
+    info = SubmittedJobInfo(
+        PretendJob(output=[str(tmp_path / "none")], log=[str(log)]), external_jobid="7", aux={}
+    )
+    pretend.report_job_error(info, msg="SLURM-job '7' failed, SLURM status is: 'CANCELLED'.")
+    failure = noted_failure(log)
+    assert failure is not None
+    assert failure.was_stopped
 
 
 def test_what_a_program_said_of_its_end_is_kept(pretend: Pretend, tmp_path: Path) -> None:
@@ -245,7 +260,10 @@ def test_all_jobs_of_this_snakemake_are_cancelled(
     """Those too that are asked about or submitted at that moment, and so not in the list."""
     programs(tmp_path, monkeypatch, scancel=f'echo "$*" > {tmp_path / "said"}')
     pretend.cancel_jobs([])
-    assert (tmp_path / "said").read_text().split()[-1] == "--name=ours"
+    assert not (tmp_path / "said").exists(), "nothing was submitted"
+    pretend._has_submitted = True
+    pretend.cancel_jobs([])
+    assert (tmp_path / "said").read_text() == "--quiet --name=ours\n"
     programs(tmp_path, monkeypatch, scancel="echo no such user >&2; exit 1")
     pretend.cancel_jobs([])
     assert pretend.logger.told == ["The jobs could not be cancelled: no such user"]

@@ -98,9 +98,19 @@ def _set_up_logging(log: Path | None) -> None:
         forget_failure(log)
         # Added to: an earlier start's log may tell why it ended, and its job may still be at work.
         # Made anew if it is removed, as Snakemake does with the log of what it is about to start.
-        file = WatchedFileHandler(log, mode="a", encoding="utf-8")
+        file = _LogFile(log, mode="a", encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         logger.handlers.append(file)
+
+
+class _LogFile(WatchedFileHandler):
+    """A file that is made anew if it is removed; that it cannot be written is passed over."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
 
 
 def _last_word(error: Exception, out: Path | None, log: Path | None) -> str:

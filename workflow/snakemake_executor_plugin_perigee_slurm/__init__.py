@@ -23,14 +23,15 @@ It submits, tracks and cancels jobs as that plugin does (version 2.8.0), with th
 
 from __future__ import annotations
 
-import getpass
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,9 @@ class Executor(SlurmExecutor):
         super().__post_init__(test_mode)
         self._accepted: set[str] = set()
         self._accounts: dict[str | None, str] = {}
-        self._silence = Silence()
+        self._silence, self._silence_before_submitting = Silence(), Silence()
         self._absence = Absence()
+        self._has_submitted = False
         self._states: dict[str, str] | None = None
         self._cancelled = threading.Event()
         plugin.query_job_status = self._ask
@@ -130,6 +132,7 @@ class Executor(SlurmExecutor):
         try:
             self._wait_for_an_answer()
             if not self._cancelled.is_set():
+                self._has_submitted = True
                 super().run_job(job)
         except Exception as error:
             # The plugin fails in telling of what befell a group.
@@ -144,7 +147,7 @@ class Executor(SlurmExecutor):
         Raises:
             TooLongError: it has not answered for a day.
         """
-        silence = Silence()
+        silence = self._silence_before_submitting
         while not self._cancelled.is_set():
             answered = self._answers()
             if told := silence.note(answered, time.time()):
@@ -166,13 +169,27 @@ class Executor(SlurmExecutor):
 
     def cancel(self) -> None:
         """Cancel whatever was submitted, and submit no more."""
+        try:
+            self._end_submitting()
+        finally:  # even if told a second time while it waits for a submission
+            super().cancel()
+
+    def shutdown(self) -> None:
+        """End; what still waits to be submitted is not."""
+        self._end_submitting()
+        super().shutdown()
+
+    def _end_submitting(self) -> None:
         self._cancelled.set()
         self._job_submission_executor.shutdown(wait=True, cancel_futures=True)
-        super().cancel()
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Cancel all jobs of this Snakemake, which SLURM knows by their name."""
-        command = ["scancel", "--quiet", f"--user={getpass.getuser()}", f"--name={self.run_uuid}"]
+        if self._has_submitted:
+            self._scancel(f"--name={self.run_uuid}")
+
+    def _scancel(self, which: str) -> None:
+        command = ["scancel", "--quiet", which]
         if self._submitted_job_clusters:
             command.append("--clusters=all")
         try:
@@ -192,7 +209,7 @@ class Executor(SlurmExecutor):
         job = job_info.job
         if msg and job.is_group():
             self.logger.error(msg)
-        if msg and job_info.external_jobid is not None:
+        if msg and job_info.external_jobid is not None and not self._cancelled.is_set():
             log = (job_info.aux or {}).get("slurm_logfile")
             for single in job.jobs if job.is_group() else [job]:
                 note_end(single, f"{msg} SLURM's log: {log}.")
@@ -283,6 +300,7 @@ class Executor(SlurmExecutor):
             self.logger.warning(f"Job {info.external_jobid} {what}; its files are there.")
             self.report_job_success(info)
         else:
+            self._scancel(str(info.external_jobid))  # should it be there all the same
             self.report_job_error(info, msg=f"SLURM job {info.external_jobid} {what}.")
         return True
 
@@ -302,10 +320,12 @@ def note_end(job: JobExecutorInterface, why: str) -> None:
     # Not above: Snakemake imports plugins first, and the library has to be that of its Snakefile.
     from perigee.failures import note_failure, noted_failure
 
+    exit_status = 128 + signal.SIGTERM if "CANCELLED" in why else 1
     for log in map(Path, job.log):
         if noted_failure(log) is None and not all(Path(file).exists() for file in job.output):
-            log.parent.mkdir(parents=True, exist_ok=True)
-            note_failure(log, why, exit_status=1)
+            with suppress(OSError):
+                log.parent.mkdir(parents=True, exist_ok=True)
+            note_failure(log, why, exit_status)
 
 
 _states_as_written = plugin.query_job_status

@@ -12,6 +12,8 @@ from typing import Any
 
 PROFILE = "slurm"
 
+GPU_KEYS = ("gres", "gpu_model", "gpu")
+
 WRONG_ACCOUNT = "Invalid account"
 """What sbatch says of one."""
 
@@ -47,17 +49,20 @@ def refusal(error: str, job: str, resources: Mapping[str, Any]) -> str | None:
         what = f"does not take the account '{account}'" if account else "wants an account"
         return f"SLURM {what} for {job}; set {_line('slurm_account', account)}."
     if "node configuration is not available" in said or "generic resource" in said:
-        # SLURM answers alike whether no node has such a GPU or the node that has is down.
-        if _has_gpus(resources, "--states=down,drain,fail,maint,unknown"):
+        here = [f"--partition={partition}"] if partition else []
+        # SLURM answers alike whether no node has what is asked for or the node that has is down.
+        if _has_gpus(resources, "--states=down,drain,fail,maint,unknown", *here):
             return None
         asked_for = ", ".join(
             f"{key}: {resources[key]}"
             for key in ("gres", "gpu", "gpu_model", "mem_mb", "constraint")
             if resources.get(key)
         )
-        key = next((k for k in ("gres", "gpu_model", "gpu") if resources.get(k)), "mem_mb")
-        if _has_gpus(resources):
+        key = next(filter(resources.get, GPU_KEYS), "mem_mb")
+        if _has_gpus(resources, *here):
             key = "mem_mb"  # it is not for the GPUs
+        elif _has_gpus(resources):
+            key = "slurm_partition"  # another one has them
         return (
             f"No node has what {job} asks for ({asked_for}, {resources.get('_cores', 1)} CPUs; "
             f"there are nodes with {_sinfo('%G, %m MB, %c CPUs')}); change "
@@ -77,13 +82,19 @@ def refusal(error: str, job: str, resources: Mapping[str, Any]) -> str | None:
 
 
 def _has_gpus(resources: Mapping[str, Any], *options: str) -> bool:
-    """Whether a node, of those that options of sinfo choose, has the GPUs that are asked for."""
+    """Whether a node, of those that options of sinfo choose, has the GPUs that are asked for.
+
+    Any has, if none are.
+    """
+    lines = _lines_of_sinfo("--format=%G", *options)
+    if not any(map(resources.get, GPU_KEYS)):
+        return bool(lines)
     asked_for = re.fullmatch(r"gpu(?::([^:]*[^:\d][^:]*))?(?::(\d+))?", str(resources.get("gres")))
     model = resources.get("gpu_model") or (asked_for and asked_for[1])
     count = int(resources.get("gpu") or (asked_for and asked_for[2]) or 1)
     return any(
         model in (None, has) and int(number) >= count
-        for line in _lines_of_sinfo("--format=%G", *options)
+        for line in lines
         for has, number in re.findall(r"gpu(?::([^:,()]+))?:(\d+)", line)
     )
 
