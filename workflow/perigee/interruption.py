@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from perigee.errors import StoppedBySignalError
+
 logger = logging.getLogger("perigee")
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopRequest:
@@ -25,6 +27,25 @@ class StopRequest:
 
     def __bool__(self) -> bool:
         return self.received is not None
+
+    def end_if_told(self, name: str) -> None:
+        """End work that has nothing to save.
+
+        Args:
+            name: of the product in progress.
+
+        Raises:
+            StoppedBySignalError: the process was told to stop.
+        """
+        if self.received is not None:
+            raise StoppedBySignalError(
+                f"{name}: stopped by {self.received.name}; start it again to go on.", self.received
+            )
+
+    @property
+    def received_or_term(self) -> signal.Signals:
+        """The signal that came, or SIGTERM where another process of the run was told to stop."""
+        return self.received or signal.SIGTERM
 
     def note(self, number: int, frame: FrameType | None = None) -> None:
         """A signal handler. Further signals change nothing: saving is not to be cut short."""

@@ -10,9 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from perigee.store.progress import FIRST_WITHIN_S, Progress, read_progress, write_progress
-from perigee.training.record import RunRecord
+from perigee.training.recording import Position, Recorder
 
 logger = logging.getLogger("perigee")
+
+METRICS = "metrics"
 
 
 class RunProgress:
@@ -33,54 +35,65 @@ class RunProgress:
         self._epochs_before = 0
         self._last_line = -math.inf
 
-    def begin(self, record: RunRecord) -> None:
-        """To be called where training begins: what is in the record counts as done before."""
+    def begin(self, position: Position) -> None:
+        """Note where training begins: what is done already does not count for its speed."""
         self._started = time.monotonic()
-        self._steps_before, self._epochs_before = record.steps_done, record.epochs
+        self._steps_before, self._epochs_before = position.steps, position.epoch
 
-    def after_epoch(self, record: RunRecord) -> None:
-        """To be called after the initial metrics and after every epoch."""
+    def after_epoch(self, recorder: Recorder) -> None:
+        """Log a line if it is time to; called after the initial measures and after every epoch."""
         now = time.monotonic()
         if self._started is None:
             self._started = now
-            self._steps_before, self._epochs_before = record.steps_done, record.epochs
-        last = record.epochs == self.epochs or record.stopped_at_step is not None
-        if last or now - self._last_line >= self.interval:
+            self._steps_before = recorder.position.steps
+            self._epochs_before = recorder.position.epoch
+        if recorder.is_done or now - self._last_line >= self.interval:
             self._last_line = now
-            progress = self._progress(record, now - self._started)
-            logger.info("%s", self._line(record, progress), extra={"progress": progress})
+            progress = self._progress(recorder, now - self._started)
+            logger.info("%s", self._line(recorder, progress), extra={"progress": progress})
 
-    def _progress(self, record: RunRecord, seconds: float) -> Progress:
+    def _progress(self, recorder: Recorder, seconds: float) -> Progress:
         speed = left = None
         within = FIRST_WITHIN_S
-        trained = record.epochs - self._epochs_before
+        position = recorder.position
+        trained = position.epoch - self._epochs_before
         if trained and seconds > 0:
-            speed = (record.steps_done - self._steps_before) / seconds
-            left = seconds / trained * (self.epochs - record.epochs)
+            speed = (position.steps - self._steps_before) / seconds
+            left = seconds / trained * (self.epochs - position.epoch)
             within = max(self.interval, seconds / trained)
         return Progress(
             epochs=self.epochs,
-            epoch=record.epochs,
-            train_loss=float(record.metrics[-1]["train_loss"]),
+            epoch=position.epoch,
+            train_loss=_train_loss(recorder),
             steps_per_second=speed,
             seconds_left=left,
             next_within=within,
         )
 
-    def _line(self, record: RunRecord, progress: Progress) -> str:
-        row = record.metrics[-1]
-        line = (
-            f"{self.name}: epoch {record.epochs}/{self.epochs}, "
-            f"train loss {row['train_loss']:.3g}, test error {row['test_error']:.1%}, "
-            f"ρ {row['weight_norm']:.3g}"
-        )
+    def _line(self, recorder: Recorder, progress: Progress) -> str:
+        position = recorder.position
+        parts = [f"epoch {position.epoch}/{self.epochs}"]
+        if progress.train_loss is not None:
+            parts.append(f"train loss {progress.train_loss:.3g}")
+        if METRICS in recorder.latest:
+            row = recorder.latest[METRICS]
+            parts += [f"test error {row['test_error']:.1%}", f"ρ {row['weight_norm']:.3g}"]
         if progress.steps_per_second is not None:
-            line += f", {progress.steps_per_second:.0f} steps/s"
-        if record.stopped_at_step is not None:
-            return f"{line}; stopped: the loss of step {record.stopped_at_step} is not finite"
+            parts.append(f"{progress.steps_per_second:.0f} steps/s")
+        line = f"{self.name}: {', '.join(parts)}"
+        if position.stopped_at_step is not None:
+            return f"{line}; stopped: the loss of step {position.stopped_at_step} is not finite"
         if progress.seconds_left is not None:
             line += f", {duration(progress.seconds_left)} left"
         return line
+
+
+def _train_loss(recorder: Recorder) -> float | None:
+    """The train loss at the present weights, or the mean loss of the last epoch's steps."""
+    if METRICS in recorder.latest:
+        return float(recorder.latest[METRICS]["train_loss"])
+    losses = recorder.last_losses
+    return float(losses.mean()) if len(losses) else None
 
 
 @contextmanager

@@ -1,59 +1,55 @@
-"""What determines a training run: plain data, importable without torch.
+"""The specification of a training run, of claims and of forks: plain data, importable without torch.
 
 A `RunSpec` holds everything that can change a run's numbers and nothing else: how long the run
-goes on and what is kept of it are not part of it (design: identity of a run).
+goes on and what is measured of it are not part of it (docs/store.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-Scalar = bool | int | float | str | None
+from pydantic import BaseModel, ConfigDict, InstanceOf
 
+from perigee import registry
+from perigee.blocks.augmentations import Augmentation, NoAugmentation
+from perigee.blocks.base import Block, Count, Seed, without_defaults
+from perigee.blocks.constraints import Constraint, Unconstrained
+from perigee.blocks.datasets import Dataset
+from perigee.blocks.forks import Fork
+from perigee.blocks.losses import CrossEntropy, Loss
+from perigee.blocks.models import Model
+from perigee.blocks.optimisers import Optimiser
+from perigee.blocks.quantities import Quantity
+from perigee.blocks.schedules import Constant, Schedule
+from perigee.blocks.tasks import Classification, Task
 
-@dataclass(frozen=True)
-class Component:
-    """A registered building block (data set, model, optimiser, ...) with all its parameters."""
-
-    name: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Component:
-        """Split ``{"name": ..., parameter: value, ...}`` into name and parameters."""
-        return cls(values["name"], {key: value for key, value in values.items() if key != "name"})
-
-    def to_dict(self) -> dict[str, Any]:
-        """The inverse of `from_dict`."""
-        return {"name": self.name, **self.parameters}
-
-
-COMPONENT_FIELDS = (
+BLOCK_FIELDS = (
     "dataset",
+    "task",
     "model",
     "optimiser",
     "schedule",
-    "norm_control",
+    "constraint",
     "loss",
     "augmentation",
 )
-"""The fields of a `RunSpec` that name a registered component."""
+"""The fields of a `RunSpec` that name a registered block of that kind."""
 
 
-@dataclass(frozen=True)
-class RunSpec:
+class RunSpec(BaseModel):
     """One resolved training run.
 
     Attributes:
         dataset: the images and labels.
         model: the network, scale-invariant or standard.
         optimiser: the update rule with learning rate and weight decay.
-        schedule: the learning rate's course over the epochs, with its horizon where it has one.
-        norm_control: whether the norm of the scale-invariant weights is free or held.
+        task: how batches are made of the data set, and what is evaluated.
+        schedule: the learning rate's course.
+        constraint: whether the norm of the scale-invariant weights is held.
         loss: what training minimises, and what the train loss of a metric is.
-        augmentation: how training images are changed at random; metrics see them unchanged.
+        augmentation: how training images are changed at random; measures see them unchanged.
         gradient: "mini_batch", an update for each of them, in an order drawn for every epoch; or
             "full_batch", one update an epoch, by the mean loss over the training set. BatchNorm
             still uses the statistics of each mini-batch; these are taken in stored order (our
@@ -64,42 +60,52 @@ class RunSpec:
         parent: the run whose checkpoint this one starts from; None starts at the initialisation.
     """
 
-    dataset: Component
-    model: Component
-    optimiser: Component
-    schedule: Component
-    norm_control: Component
-    loss: Component
-    augmentation: Component
-    gradient: str
-    batch_size: int
-    seed: int
-    precision: str
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: InstanceOf[Dataset]
+    model: InstanceOf[Model]
+    optimiser: InstanceOf[Optimiser]
+    batch_size: Count
+    seed: Seed
+    task: InstanceOf[Task] = Classification()
+    schedule: InstanceOf[Schedule] = Constant()
+    constraint: InstanceOf[Constraint] = Unconstrained()
+    loss: InstanceOf[Loss] = CrossEntropy()
+    augmentation: InstanceOf[Augmentation] = NoAugmentation()
+    gradient: Literal["mini_batch", "full_batch"] = "mini_batch"
+    precision: Literal["float32", "tf32", "float64"] = "float32"
     parent: Parent | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
-        """Build the spec from its plain form (the form that digests are taken of)."""
-        components = {key: Component.from_dict(values[key]) for key in COMPONENT_FIELDS}
+        """The inverse of `to_dict`; defaults may also be written out."""
+        blocks = {kind: registry.make(kind, values[kind]) for kind in BLOCK_FIELDS if kind in values}
+        parent = values.get("parent")
         return cls(
-            **components,
-            gradient=values["gradient"],
-            batch_size=values["batch_size"],
-            seed=values["seed"],
-            precision=values["precision"],
-            parent=Parent.from_dict(values["parent"]) if values.get("parent") else None,
+            **{**values, **blocks, "parent": None if parent is None else Parent.from_dict(parent)}
         )
 
+    @property
+    def blocks(self) -> dict[str, Block]:
+        """The blocks by kind."""
+        return {kind: getattr(self, kind) for kind in BLOCK_FIELDS}
+
     def to_dict(self) -> dict[str, Any]:
-        """The plain form: nested dictionaries of JSON values."""
-        plain = {**vars(self), **{key: getattr(self, key).to_dict() for key in COMPONENT_FIELDS}}
+        """The canonical form: nested JSON values, those left out that equal their defaults."""
+        plain = without_defaults(self)
+        return plain if self.parent is None else {**plain, "parent": self.parent.to_dict()}
+
+    def full_dict(self) -> dict[str, Any]:
+        """All values in effect, as nested JSON values; a run without a parent has none."""
+        values = {key: getattr(self, key) for key in type(self).model_fields}
+        plain = {k: v.full_dict() if isinstance(v, Block) else v for k, v in values.items()}
         del plain["parent"]
-        return plain if self.parent is None else plain | {"parent": self.parent.to_dict()}
+        return plain if self.parent is None else {**plain, "parent": self.parent.full_dict()}
 
 
 @dataclass(frozen=True)
 class Parent:
-    """Where a forked run starts from.
+    """The run and the epoch that a forked run starts from.
 
     Attributes:
         run: the parent.
@@ -109,27 +115,34 @@ class Parent:
 
     run: RunSpec
     epochs: int
-    at: Component
+    at: Fork
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Parent:
         """The inverse of `to_dict`."""
-        return cls(
-            RunSpec.from_dict(values["run"]), values["epochs"], Component.from_dict(values["at"])
-        )
+        at = registry.make("fork", values["at"])
+        assert isinstance(at, Fork)
+        return cls(RunSpec.from_dict(values["run"]), int(values["epochs"]), at)
 
     def to_dict(self) -> dict[str, Any]:
-        """The plain form."""
+        """The canonical form."""
         return {"run": self.run.to_dict(), "epochs": self.epochs, "at": self.at.to_dict()}
+
+    def full_dict(self) -> dict[str, Any]:
+        """All values in effect."""
+        return {"run": self.run.full_dict(), "epochs": self.epochs, "at": self.at.full_dict()}
+
+
+RunSpec.model_rebuild()
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper says of a figure, as a rule.
+    """A statement of a paper about a figure, as a rule.
 
     Attributes:
         name: unique in its figure.
-        says: what the paper says, in our words.
+        says: the statement, in our words.
         source: the place in the paper.
         table: name of the figure's table that the quantity is measured on.
         quantity: what is measured.
@@ -142,7 +155,7 @@ class Claim:
     says: str
     source: str
     table: str
-    quantity: Component
+    quantity: Quantity
     relation: str
     bound: float
     testable: bool
@@ -150,8 +163,13 @@ class Claim:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Claim:
         """The inverse of `to_dict`."""
-        return cls(**{**values, "quantity": Component.from_dict(values["quantity"])})
+        return cls(**{**values, "quantity": registry.make("quantity", values["quantity"])})
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {**vars(self), "quantity": self.quantity.to_dict()}
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        """The part that decides the verdict: everything but the wording."""
+        return {key: value for key, value in self.to_dict().items() if key not in ("says", "source")}

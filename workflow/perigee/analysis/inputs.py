@@ -1,11 +1,16 @@
-"""What an analysis is given of a run."""
+"""The finished runs that an analysis is given."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from perigee.checkpoints import ROWS, KeptCheckpoints
 
 LARGEST = 2**63 - 1
 """Whole number that a column holds."""
@@ -16,19 +21,24 @@ class RunInput:
     """A finished run.
 
     Attributes:
-        folder: holds metrics.parquet and steps.parquet, and where the analysis reads checkpoints
-            trajectory.npy and trajectory.json.
+        epochs: up to which it is looked at; the files may have more.
+        steps_per_epoch: updates of the weights in an epoch.
+        measures: folder of each of its measures, by name.
         swept: the values that tell the run from the table's others, by dotted key.
         stopped: whether training ended early because the loss stopped being finite.
         fork_epoch: of its parent, where the run starts; 0 for a run without a parent.
-        predictions: folder of the checkpoints' predictions, where the analysis reads checkpoints.
+        checkpoint_interval: epochs between the checkpoints that are looked at.
+        evaluations: folder of each evaluation of its checkpoints, by name.
     """
 
-    folder: Path
+    epochs: int
+    steps_per_epoch: int
+    measures: Mapping[str, Path]
     swept: Mapping[str, Any]
     stopped: bool
     fork_epoch: int = 0
-    predictions: Path | None = None
+    checkpoint_interval: int = 1
+    evaluations: Mapping[str, Path] = field(default_factory=dict)
 
     def labels(self) -> dict[str, Any]:
         """The swept values as a table can hold them: whole numbers beyond 64 bits become floats."""
@@ -36,3 +46,40 @@ class RunInput:
             key: float(value) if isinstance(value, int) and abs(value) > LARGEST else value
             for key, value in self.swept.items()
         }
+
+    def metrics(self, *further: str) -> pd.DataFrame:
+        """The metrics, a row an epoch, with the columns of further measures beside them."""
+        table = read_metrics(self.measures["metrics"], self.epochs)
+        for name in further:
+            table = table.merge(read_metrics(self.measures[name], self.epochs), on="epoch")
+        return table
+
+    def steps(self) -> pd.DataFrame:
+        """The measure ``steps``: a row a step, with ``step`` from 0 and ``epoch`` from 1."""
+        rows = self._rows_of_steps("steps")
+        table = pd.DataFrame(rows)
+        step = np.arange(len(table), dtype=np.int32)
+        table.insert(0, "epoch", step // self.steps_per_epoch + 1)
+        table.insert(0, "step", step)
+        return table
+
+    def checkpoints(self) -> KeptCheckpoints:
+        """The kept checkpoints."""
+        return KeptCheckpoints.of_measure(
+            self.measures["checkpoints"], self.epochs, self.checkpoint_interval
+        )
+
+    def _rows_of_steps(self, name: str) -> np.ndarray:
+        rows: np.ndarray = np.load(self.measures[name] / ROWS, allow_pickle=False)
+        return rows[: self.epochs * self.steps_per_epoch]
+
+
+def read_metrics(folder: Path, epochs: int) -> pd.DataFrame:
+    """A measure with a row an epoch, up to a number of epochs.
+
+    Args:
+        folder: of the measure.
+        epochs: the last one.
+    """
+    table = pd.DataFrame(np.load(folder / ROWS, allow_pickle=False))
+    return table[table["epoch"] <= epochs].reset_index(drop=True)

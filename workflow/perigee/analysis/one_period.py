@@ -64,11 +64,9 @@ def choose_period(loss: np.ndarray, weight_norm: np.ndarray) -> Period | None:
 
 
 def _period_of(run: RunInput, smoothing_epochs: int) -> pd.DataFrame:
-    steps = pd.read_parquet(run.folder / "steps.parquet")
-    metrics = pd.read_parquet(run.folder / "metrics.parquet")
-    metrics = metrics.set_index("epoch")
-    steps_per_epoch = int((steps["epoch"] == steps["epoch"].min()).sum())
-    window = smoothing_epochs * steps_per_epoch
+    steps = run.steps()
+    metrics = run.metrics().set_index("epoch")
+    window = smoothing_epochs * run.steps_per_epoch
     # The learning rate of a row of metrics is that of the epoch that follows.
     rate = metrics.loc[steps["epoch"] - 1, "learning_rate"].to_numpy(dtype=float)
     norm = steps["weight_norm"].to_numpy(dtype=float)

@@ -36,7 +36,7 @@ def tabulate(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
     """
     rows = []
     for position, run in enumerate(runs):
-        metrics = pd.read_parquet(run.folder / "metrics.parquet")
+        metrics = run.metrics()
         labels = {"run": position, **run.labels(), "stopped": run.stopped}
         rows.append(labels | statistics_of(metrics, near_zero))
     return pd.DataFrame(rows)

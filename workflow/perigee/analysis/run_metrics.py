@@ -9,16 +9,21 @@ import pandas as pd
 from perigee.analysis.inputs import RunInput
 
 
-def tabulate(runs: Sequence[RunInput]) -> pd.DataFrame:
+def tabulate(runs: Sequence[RunInput], *, further: Sequence[str]) -> pd.DataFrame:
     """A row an epoch of a run.
 
     Columns: ``run`` (its place in the sweep, from 0), the swept values by their dotted keys,
     ``stopped`` (whether the run's loss stopped being finite at the end of its rows), ``fork_epoch``
-    (of its parent, where it starts; 0 without one), and those of metrics.parquet.
+    (of its parent, where it starts; 0 without one), those of the measure `perigee.measures.metrics`,
+    and those of the further measures.
+
+    Args:
+        runs: finished ones.
+        further: names of measures with a row an epoch.
     """
     tables = []
     for position, run in enumerate(runs):
-        table = pd.read_parquet(run.folder / "metrics.parquet")
+        table = run.metrics(*further)
         labels = {
             "run": position,
             **run.labels(),

@@ -17,10 +17,10 @@ from perigee.analysis.periods import (
     find_destabilisations,
     find_periods,
 )
-from perigee.checkpoints import Trajectory
+from perigee.checkpoints import KeptCheckpoints
 from perigee.dynamics.similarity import cosine_similarities, ensemble_test_error
 from perigee.errors import PerigeeError
-from perigee.store.predictions import Predictions
+from perigee.evaluation.files import Predictions
 
 CONSISTENT, FIRST_PERIOD, FIRST_HALF = "consistent_stage", "first_period", "first_half"
 """By which rule an anchor was found."""
@@ -31,36 +31,35 @@ class _Run:
     """A run with its kept checkpoints.
 
     Attributes:
-        metrics: rows of metrics.parquet, by epoch.
+        metrics: of every epoch, by epoch.
         kept: the rows of kept epochs.
-        trajectory, predictions: of these epochs.
+        checkpoints, predictions: of these epochs.
         destabilisations: positions are epochs.
     """
 
     metrics: pd.DataFrame
     kept: pd.DataFrame
-    trajectory: Trajectory
+    checkpoints: KeptCheckpoints
     predictions: Predictions
     destabilisations: list[Destabilisation]
 
     @classmethod
     def read(cls, run: RunInput, near_zero: str) -> _Run:
-        assert run.predictions is not None
-        metrics = pd.read_parquet(run.folder / "metrics.parquet").set_index("epoch", drop=False)
-        trajectory = Trajectory.of_run(run.folder)
+        metrics = run.metrics().set_index("epoch", drop=False)
+        checkpoints = run.checkpoints()
         found = find_destabilisations(
             metrics[near_zero].to_numpy(float),
             metrics["weight_norm"].to_numpy(float),
             NEAR_ZERO[near_zero],
         )
-        kept = metrics.loc[list(trajectory.epochs)]
-        return cls(metrics, kept, trajectory, Predictions.load(run.predictions), found)
+        kept = metrics.loc[list(checkpoints.epochs)]
+        predictions = Predictions.load(run.evaluations["predictions"])
+        return cls(metrics, kept, checkpoints, predictions, found)
 
     def weights(self, epoch: int) -> NDArray[np.float64]:
         """The scale-invariant weights of a checkpoint as one vector."""
-        rows = np.load(self.trajectory.path, mmap_mode="r", allow_pickle=False)
-        row = rows[self.trajectory.epochs.index(epoch), : self.trajectory.weights]
-        return np.array(row, dtype=np.float64)
+        vector = self.checkpoints.vector(epoch)[: self.checkpoints.weights]
+        return np.array(vector, dtype=np.float64)
 
     def probabilities(self, epoch: int) -> NDArray[np.float32]:
         """Of a checkpoint, (test images, classes)."""
@@ -172,15 +171,15 @@ def phase_at(epoch: int, found: Sequence[Destabilisation]) -> str:
 
 def _compared(run: _Run, other: _Run) -> pd.DataFrame:
     found = run.destabilisations
-    anchor, rule = choose_anchor(run.metrics, run.trajectory.epochs, found)
+    anchor, rule = choose_anchor(run.metrics, run.checkpoints.epochs, found)
     anchor_error = float(run.metrics["test_error"][anchor])
     independent = choose_independent(other.kept, anchor_error, anchor)
     references = run.weights(anchor), other.weights(independent)
     if len(references[0]) != len(references[1]):
         raise PerigeeError("Two runs of one setting differ in their numbers of weights.")
-    cosines = cosine_similarities(run.trajectory.path, run.trajectory.weights, references)
-    later = [position for position, epoch in enumerate(run.trajectory.epochs) if epoch >= anchor]
-    epochs = [run.trajectory.epochs[position] for position in later]
+    cosines = cosine_similarities(run.checkpoints, references)
+    later = [position for position, epoch in enumerate(run.checkpoints.epochs) if epoch >= anchor]
+    epochs = [run.checkpoints.epochs[position] for position in later]
     labels = run.predictions.labels
 
     def errors_with(probabilities: NDArray[np.float32]) -> list[float]:

@@ -51,7 +51,7 @@ def measure(claim: Claim, table: pd.DataFrame) -> dict[str, float]:
             and without a swept seed.
         NotMeasurableError: it lacks runs of a setting.
     """
-    quantity = registry.load("quantity", claim.quantity)
+    quantity = registry.load(claim.quantity)
     if "seed" in table and table["seed"].isna().any():
         raise PerigeeError(
             f"Claim '{claim.name}': table '{claim.table}' has runs with and without a swept seed; "

@@ -1,19 +1,30 @@
-"""A data set as one array file."""
+"""A data set of images that fit in memory, as arrays."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from perigee.errors import PerigeeError
 
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+@dataclass(frozen=True)
+class ArraySplit:
+    """The images and labels of one split, as they are stored.
+
+    Attributes:
+        images: uint8, (images, channels, height, width).
+        labels: unsigned integers, (images,), classes counted from 0.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -21,18 +32,14 @@ class ArrayDataset:
     """Images and labels as they are stored.
 
     Attributes:
-        train_images, test_images: uint8, (images, channels, height, width).
-        train_labels, test_labels: uint8, (images,), classes counted from 0.
+        splits: by name; "train" and "test" are among them.
         classes: how many classes there are.
-        channel_means, channel_stds: per channel, in the images' own grey levels; what images are
-            normalised by.
+        channel_means, channel_stds: per channel, in the images' own grey levels; images are
+            normalised by them.
         origin: where the images come from, in words.
     """
 
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
+    splits: Mapping[str, ArraySplit]
     classes: int
     channel_means: tuple[float, ...]
     channel_stds: tuple[float, ...]
@@ -41,13 +48,16 @@ class ArrayDataset:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width)."""
-        channels, height, width = self.train_images.shape[1:]
+        channels, height, width = self.splits["train"].images.shape[1:]
         return channels, height, width
 
     @property
     def sha256(self) -> str:
-        """Of the four arrays, in the order of `ARRAYS`."""
-        content = b"".join(np.ascontiguousarray(getattr(self, name)).tobytes() for name in ARRAYS)
+        """SHA-256 of images and labels, split by split."""
+        arrays = (
+            array for split in self.splits.values() for array in (split.images, split.labels)
+        )
+        content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
         return hashlib.sha256(content).hexdigest()
 
     def require(self, sha256: str, name: str) -> None:
@@ -66,37 +76,7 @@ class ArrayDataset:
                 "scikit-learn and NumPy that envs/perigee.lock.txt names."
             )
 
-    def save(self, path: Path) -> None:
-        """Write one safetensors file: the four arrays, and the rest as its metadata."""
-        described = {
-            "classes": self.classes,
-            "channel_means": self.channel_means,
-            "channel_stds": self.channel_stds,
-            "origin": self.origin,
-        }
-        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS}
-        save_file(arrays, path, metadata={"dataset": json.dumps(described)})
 
-    @classmethod
-    def load(cls, path: Path) -> ArrayDataset:
-        """Read what `save` wrote.
-
-        Raises:
-            PerigeeError: the file is truncated or is no such file.
-        """
-        try:
-            with safe_open(path, framework="numpy") as file:
-                described = json.loads(file.metadata()["dataset"])
-                arrays = {name: file.get_tensor(name) for name in ARRAYS}
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise PerigeeError(
-                f"{path} is not a readable data set ({error}); delete its folder and run again "
-                "to have it built anew."
-            ) from error
-        return cls(
-            **arrays,
-            classes=described["classes"],
-            channel_means=tuple(described["channel_means"]),
-            channel_stds=tuple(described["channel_stds"]),
-            origin=described["origin"],
-        )
+def label_type(classes: int) -> np.dtype:
+    """The smallest unsigned integers that hold the labels of so many classes."""
+    return np.min_scalar_type(classes - 1)

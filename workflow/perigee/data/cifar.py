@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from perigee.data.arrays import ArrayDataset
+from perigee.data.arrays import ArrayDataset, ArraySplit
 from perigee.data.downloading import DownloadError, fetch
 from perigee.errors import PerigeeError
 
@@ -61,10 +61,10 @@ def _build(name: str, source: type[CIFAR10], folder: Path, download: bool) -> Ar
             "give another folder."
         ) from error
     return ArrayDataset(
-        train_images=_channels_first(train.data),
-        train_labels=np.array(train.targets, dtype=np.uint8),
-        test_images=_channels_first(test.data),
-        test_labels=np.array(test.targets, dtype=np.uint8),
+        splits={
+            name: ArraySplit(_channels_first(part.data), np.array(part.targets, dtype=np.uint8))
+            for name, part in (("train", train), ("test", test))
+        },
         classes=len(train.classes),
         channel_means=tuple(255 * mean for mean in CHANNEL_MEANS),
         channel_stds=tuple(255 * std for std in CHANNEL_STDS),

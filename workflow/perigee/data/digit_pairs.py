@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from perigee.data import digits
-from perigee.data.arrays import ArrayDataset
+from perigee.data.arrays import ArrayDataset, ArraySplit
 
 TRAIN_PAIRS_PER_CLASS = 20
 TEST_PAIRS_PER_CLASS = 5
@@ -36,41 +36,32 @@ def build(folder: Path, download: bool) -> ArrayDataset:
         PerigeeError: the installed scikit-learn or NumPy gives other images than expected.
     """
     single = digits.build(folder, download)
-    train_images, train_labels = _compose(
-        single.train_images, single.train_labels, TRAIN_PAIRS_PER_CLASS
-    )
-    test_images, test_labels = _compose(
-        single.test_images, single.test_labels, TEST_PAIRS_PER_CLASS
-    )
+    train = _compose(single.splits["train"], TRAIN_PAIRS_PER_CLASS)
+    test = _compose(single.splits["test"], TEST_PAIRS_PER_CLASS)
     dataset = ArrayDataset(
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
+        splits={"train": train, "test": test},
         classes=single.classes**2,
-        channel_means=(float(train_images.mean()),),
-        channel_stds=(float(train_images.std()),),
+        channel_means=(float(train.images.mean()),),
+        channel_stds=(float(train.images.std()),),
         origin=f"pairs of digits; {single.origin}",
     )
     dataset.require(SHA256, "digit_pairs")
     return dataset
 
 
-def _compose(
-    images: np.ndarray, labels: np.ndarray, pairs_per_class: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _compose(split: ArraySplit, pairs_per_class: int) -> ArraySplit:
     """Pairs of every class, drawn without replacement from all that there are, in mixed order.
 
     The order matters: metrics are taken over mini-batches in the order in which images are stored.
 
     Args:
-        images: uint8, (images, 1, 8, 8).
-        labels: uint8, (images,), 0 to 9.
+        split: single digits, uint8, (images, 1, 8, 8), and their labels, 0 to 9.
         pairs_per_class: how many to draw.
 
     Returns:
         uint8, (100 * pairs_per_class, 1, 8, 16), and their classes.
     """
+    images, labels = split.images, split.labels
     generator = np.random.default_rng(PAIRS_SEED)
     composed, classes = [], []
     for left_digit in range(10):
@@ -82,4 +73,4 @@ def _compose(
             composed.append(np.concatenate([lefts[left], rights[right]], axis=-1))
             classes.append(np.full(pairs_per_class, 10 * left_digit + right_digit, np.uint8))
     order = generator.permutation(100 * pairs_per_class)
-    return np.concatenate(composed)[order], np.concatenate(classes)[order]
+    return ArraySplit(np.concatenate(composed)[order], np.concatenate(classes)[order])

@@ -9,7 +9,7 @@ import sklearn
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from perigee.data.arrays import ArrayDataset
+from perigee.data.arrays import ArrayDataset, ArraySplit
 
 SHA256 = "28d636f2f47ec885bab6c1d883c883cd3f85cb5f6d0f1457558c6b672cc71adf"
 """Of the split images and labels."""
@@ -40,10 +40,10 @@ def build(folder: Path, download: bool) -> ArrayDataset:
         np.arange(len(labels)), test_size=TEST_IMAGES, random_state=SPLIT_SEED, stratify=labels
     )
     dataset = ArrayDataset(
-        train_images=images[train],
-        train_labels=labels[train],
-        test_images=images[test],
-        test_labels=labels[test],
+        splits={
+            "train": ArraySplit(images[train], labels[train]),
+            "test": ArraySplit(images[test], labels[test]),
+        },
         classes=10,
         channel_means=(float(images[train].mean()),),
         channel_stds=(float(images[train].std()),),

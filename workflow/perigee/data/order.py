@@ -32,3 +32,8 @@ def epoch_order(images: int, seed: int, epoch: int) -> np.ndarray:
         int64, (images,).
     """
     return np.random.default_rng((seed, epoch)).permutation(images)
+
+
+def mini_batches(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """The order cut into mini-batches; the last, smaller one is kept."""
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

@@ -6,7 +6,7 @@ Lobacheva et al. 2021, Section 6 ("Minima achieved at different training periods
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,33 @@ CHUNK_BYTES = 256 * 2**20
 """Of checkpoints in float64 that are in memory at a time."""
 
 
+class Vectors(Protocol):
+    """Checkpoints on the disk.
+
+    Attributes:
+        epochs: of each.
+        weights: how many numbers of each are compared, the first ones.
+    """
+
+    @property
+    def epochs(self) -> Sequence[int]:
+        """The epochs, one of each checkpoint."""
+
+    @property
+    def weights(self) -> int:
+        """The number of weights."""
+
+    def vectors(self, epochs: Sequence[int]) -> NDArray[np.floating]:
+        """The numbers of some checkpoints, (checkpoints, numbers)."""
+
+
 def cosine_similarities(
-    path: Path, weights: int, references: Sequence[Floats], chunk_bytes: int = CHUNK_BYTES
+    checkpoints: Vectors, references: Sequence[Floats], chunk_bytes: int = CHUNK_BYTES
 ) -> Floats:
     """Cosines of the angles between checkpoints and reference vectors, summed in float64.
 
     Args:
-        path: of an array file, (checkpoints, numbers); it is read in pieces.
-        weights: so many numbers of each row are compared, the first ones.
+        checkpoints: read in pieces.
         references: one or more vectors, (weights,).
         chunk_bytes: memory for checkpoints; one row and a copy of it are held at least.
 
@@ -32,24 +51,18 @@ def cosine_similarities(
         (references, checkpoints); NaN where one of the two is zero or not finite.
     """
     wanted = np.stack([np.asarray(reference, dtype=np.float64) for reference in references])
-    count = len(np.load(path, mmap_mode="r", allow_pickle=False))
+    epochs, weights = checkpoints.epochs, checkpoints.weights
     step = max(1, chunk_bytes // (8 * weights))
     with np.errstate(all="ignore"):
         wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
-        found = np.empty((len(wanted), count))
-        for start in range(0, count, step):
-            chunk = _rows(path, start, start + step, weights)
+        found = np.empty((len(wanted), len(epochs)))
+        for start in range(0, len(epochs), step):
+            some = checkpoints.vectors(epochs[start : start + step])
+            chunk = some[:, :weights].astype(np.float64)
             norms = np.sqrt(np.einsum("ij,ij->i", chunk, chunk))
             found[:, start : start + step] = wanted @ chunk.T / norms
     cosines: Floats = np.clip(found, -1, 1)
     return cosines
-
-
-def _rows(path: Path, start: int, end: int, weights: int) -> Floats:
-    # Mapped anew each time: pages that were read count as this process's memory while mapped.
-    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    rows: Floats = mapped[start:end, :weights].astype(np.float64)
-    return rows
 
 
 def ensemble_test_error(

@@ -1,8 +1,8 @@
-"""Digests of the code that makes a product, over the import closure of its program.
+"""Digests of the code that makes a product.
 
-What counts is parsed source without comments, docstrings and positions, of every module of this
-package that the program reaches through imports: those it imports itself, and those its spec
-names through the registry. A change elsewhere changes no digest.
+What counts is parsed source, of the modules that make the numbers and of all that they import from
+this package. Comments, docstrings and layout do not count, nor do annotations outside class bodies,
+calls that log, and the words of errors: none of them moves a number.
 """
 
 from __future__ import annotations
@@ -24,56 +24,57 @@ PACKAGE_FOLDER = Path(perigee.__file__).parent
 
 HARMLESS = (
     "perigee",
-    "perigee.cli",
-    "perigee.configuration",
+    "perigee.blocks",
     "perigee.data.downloading",
     "perigee.errors",
-    "perigee.failures",
-    "perigee.gpus",
-    "perigee.identity",
-    "perigee.interruption",
     "perigee.paths",
-    "perigee.plan",
-    "perigee.progress",
     "perigee.registry",
-    "perigee.slurm",
     "perigee.spec",
-    "perigee.stamp",
-    "perigee.store",
 )
-"""Modules (with all below them) that cannot touch a number, and so are left out of digests.
+"""Modules (with all below them) that cannot move a number, and so are left out of digests.
 
-They read the command line and the configuration, fetch, name and move files, print progress, wait
-for a free GPU. What a spec holds and a registry's line decides is in the spec itself, or adds a
-module to the closure.
+They declare parameters, whose values are in the spec, name files, and fetch what is verified.
 """
 
 
-def code_digest(program: Path, components: Iterable[str] = ()) -> str:
-    """The digest of a program's import closure.
+def code_digest(roots: Iterable[str], *, words: bool = False) -> str:
+    """The digest of some modules and of all that they import from this package.
 
     Args:
-        program: a Python file outside the package that imports from it. A command-line program
-            does nothing but read arguments and call the library, so its own text does not count.
-        components: further modules that the product's spec names.
+        roots: names of modules.
+        words: whether the texts of errors count, since they become part of the product.
     """
-    modules = module_digests(program, components)
-    lines = (f"{module} {found}" for module, found in modules.items())
+    lines = (f"{module} {found}" for module, found in module_digests(roots, words=words).items())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def module_digests(program: Path, components: Iterable[str] = ()) -> Mapping[str, str]:
-    """The digest of each module of a program's import closure, in the alphabet's order.
+def module_digests(roots: Iterable[str], *, words: bool = False) -> Mapping[str, str]:
+    """The digest of each module that the roots reach through imports, in the alphabet's order.
 
     Args:
-        program, components: as for `code_digest`.
+        roots, words: as for `code_digest`.
     """
-    return _closure_digests(_imported_modules(program) | frozenset(components))
+    return _closure_digests(frozenset(roots), words)
 
 
-def source_digest(source: str) -> str:
-    """The digest of one parsed source: what comments, docstrings and layout cannot change."""
-    return hashlib.sha256(_normalised(source).encode()).hexdigest()
+def program_digest(program: Path) -> str:
+    """The digest of a file outside the package, such as a notebook's, with all that it imports.
+
+    Args:
+        program: a Python file. Its whole text counts, prose included.
+    """
+    text = hashlib.sha256(read_source(program).encode()).hexdigest()
+    return hashlib.sha256(f"{text} {code_digest(imported_modules(program))}".encode()).hexdigest()
+
+
+def source_digest(source: str, *, words: bool = False) -> str:
+    """The digest of one parsed source.
+
+    Args:
+        source: Python.
+        words: as for `code_digest`.
+    """
+    return hashlib.sha256(_dump(_normalised(ast.parse(source), words)).encode()).hexdigest()
 
 
 def closure(roots: frozenset[str]) -> tuple[str, ...]:
@@ -89,20 +90,38 @@ def closure(roots: frozenset[str]) -> tuple[str, ...]:
         if module in reached or _is_harmless(module):
             continue
         reached.add(module)
-        waiting.extend(graph.find_modules_directly_imported_by(module))
-        waiting.extend(_packages_of(module))
+        waiting += graph.find_modules_directly_imported_by(module)
+        waiting += _packages_of(module)
     return tuple(sorted(reached))
 
 
+def read_source(path: Path) -> str:
+    """The text of a source file, with line ends of one kind whatever the file has."""
+    return path.read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
 @cache
-def _closure_digests(roots: frozenset[str]) -> Mapping[str, str]:
-    return MappingProxyType({module: _module_digest(module) for module in closure(roots)})
+def imported_modules(program: Path) -> frozenset[str]:
+    """The modules of this package that a file outside it imports."""
+    names: set[str] = set()
+    for node in ast.walk(_parsed(program)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(names & _import_graph().modules)
+
+
+@cache
+def _closure_digests(roots: frozenset[str], words: bool) -> Mapping[str, str]:
+    return MappingProxyType({module: _module_digest(module, words) for module in closure(roots)})
 
 
 @cache
 def _import_graph() -> grimp.ImportGraph:
     try:
-        return grimp.build_graph(PACKAGE, cache_dir=None)
+        return grimp.build_graph(PACKAGE, cache_dir=None, exclude_type_checking_imports=True)
     except grimp.exceptions.SourceSyntaxError as error:
         raise PerigeeError(
             f"{error.filename}, line {error.lineno}: invalid Python; mend that line."
@@ -111,14 +130,14 @@ def _import_graph() -> grimp.ImportGraph:
 
 def _parsed(path: Path) -> ast.Module:
     try:
-        return ast.parse(path.read_text())
+        return ast.parse(read_source(path))
     except SyntaxError as error:
         raise PerigeeError(f"{path}, line {error.lineno}: {error.msg}; mend that line.") from error
 
 
 @cache
-def _module_digest(module: str) -> str:
-    return source_digest(_module_file(module).read_text())
+def _module_digest(module: str, words: bool) -> str:
+    return source_digest(read_source(_module_file(module)), words=words)
 
 
 def _module_file(module: str) -> Path:
@@ -140,32 +159,88 @@ def _is_harmless(module: str) -> bool:
     )
 
 
-@cache
-def _imported_modules(program: Path) -> frozenset[str]:
-    names: set[str] = set()
-    for node in ast.walk(_parsed(program)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return frozenset(names & _import_graph().modules)
+def _normalised(tree: ast.Module, words: bool) -> ast.AST:
+    stripped = _Stripping(words).visit(tree)
+    used = {node.id for node in ast.walk(stripped) if isinstance(node, ast.Name)}
+    return _UsedImports(used).visit(stripped)  # type: ignore[no-any-return]
 
 
-def _normalised(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [line for line in node.body if not _is_bare_text(line)]
-    return _dump(tree)
+class _Stripping(ast.NodeTransformer):
+    """Removes from a tree what cannot move a number."""
+
+    def __init__(self, words: bool) -> None:
+        self._words = words
+        self._in_class = False
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:  # noqa: N802
+        outer, self._in_class = self._in_class, True
+        self.generic_visit(node)
+        self._in_class = outer
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+        outer, self._in_class = self._in_class, False
+        node.returns = None
+        self.generic_visit(node)
+        self._in_class = outer
+        return node
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment]  # noqa: N815
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:  # noqa: N802
+        self.generic_visit(node)
+        if self._in_class:
+            return node  # a field of a dataclass is made of its annotation
+        return ast.Assign([node.target], node.value) if node.value else None
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:  # noqa: N802
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return None  # a docstring, of a definition or below an attribute
+        if not self._words and _is_logging(node.value):
+            return None
+        self.generic_visit(node)
+        return node
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:  # noqa: N802
+        if not self._words and isinstance(node.exc, ast.Call):
+            node.exc = ast.Call(node.exc.func, [], [])
+        self.generic_visit(node)
+        return node
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:  # noqa: N802
+        node.msg = None
+        self.generic_visit(node)
+        return node
 
 
-def _is_bare_text(statement: ast.stmt) -> bool:
-    """A docstring, of a definition or below an attribute: text that nothing reads."""
+class _UsedImports(ast.NodeTransformer):
+    """Removes imported names that nothing uses: those of annotations and of errors' words."""
+
+    def __init__(self, used: set[str]) -> None:
+        self._used = used
+
+    def visit_Import(self, node: ast.Import) -> ast.AST | None:  # noqa: N802
+        node.names = [
+            name for name in node.names if (name.asname or name.name.split(".")[0]) in self._used
+        ]
+        return node if node.names else None
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:  # noqa: N802
+        node.names = [name for name in node.names if (name.asname or name.name) in self._used]
+        return node if node.names else None
+
+
+def _is_logging(call: ast.expr) -> bool:
+    """Whether an expression is a call such as ``logger.info(...)`` or ``warnings.warn(...)``."""
+    function = call.func if isinstance(call, ast.Call) else None
     return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
+        isinstance(function, ast.Attribute)
+        and isinstance(function.value, ast.Name)
+        and function.value.id in ("logger", "logging", "warnings")
     )
 
 

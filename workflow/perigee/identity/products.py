@@ -1,32 +1,41 @@
 """The identity of each kind of product, and the folder that follows from it.
 
-A product's digest is taken over its spec, the code of its program for that spec, and the digests
-of its inputs. The workflow and the programs compute it with these same functions, so a program
-can refuse to write a product that its code would not make.
+A product's digest is taken over its spec, the code that makes its numbers, and the digests of its
+inputs. The workflow and the programs compute it with these same functions, so a program can refuse
+to write a product that its code would not make.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from perigee.blocks.analyses import Analysis
+from perigee.blocks.base import Block
+from perigee.blocks.datasets import Dataset
+from perigee.blocks.evaluations import Evaluation
+from perigee.blocks.measures import Measure
 from perigee.identity.canonical import digest
-from perigee.identity.code import code_digest, module_digests
+from perigee.identity.code import code_digest, imported_modules, module_digests, program_digest
 from perigee.identity.equivalences import counting_code
-from perigee.paths import NOTEBOOKS, SCRIPTS, template
-from perigee.registry import Registration, registration
-from perigee.spec import COMPONENT_FIELDS, Claim, Component, RunSpec
+from perigee.paths import NOTEBOOKS, template
+from perigee.spec import Claim, RunSpec
+
+DATASET_ROOT = "perigee.data.building"
+RUN_ROOT = "perigee.training.trainer"
+CLAIMS_ROOT = "perigee.claims.judging"
+FIGURE_ROOT = "perigee.plotting.notebook"
+"""Modules that every product of a kind is made by, beside the blocks that its spec names."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a product is.
+    """The identity of a product.
 
     Attributes:
-        kind: "dataset", "run", "predictions", "table", "figure" or "claims".
+        kind: "dataset", "run", "measure", "evaluation", "table", "figure" or "claims".
         name: for readers; says nothing that spec and inputs do not.
         spec: canonical plain data.
         code: digest of the code that makes it, or of older code that is proven to make the same.
@@ -45,72 +54,88 @@ class Identity:
 
     @cached_property
     def digest(self) -> str:
-        """Over kind, spec, code and inputs."""
+        """The digest of kind, spec, code and inputs."""
         return digest(
             {"kind": self.kind, "spec": self.spec, "code": self.code, "inputs": self.inputs}
         )
 
     @cached_property
+    def label(self) -> str:
+        """<name>-<digest>, the name of its folder."""
+        return f"{self.name}-{self.digest}"
+
+    @cached_property
     def folder(self) -> str:
         """<kind>/<name>-<digest>, below the store."""
-        return f"{self.kind}/{self.name}-{self.digest}"
+        return f"{self.kind}/{self.label}"
 
 
-def dataset_identity(dataset: Component) -> Identity:
-    """A data set's array file."""
-    code = _code("build_dataset.py", {"dataset": dataset})
-    return _identity("dataset", dataset.name, dataset.to_dict(), code, {})
+def dataset_identity(dataset: Dataset) -> Identity:
+    """The identity of a data set."""
+    return _identity("dataset", dataset.name, dataset.to_dict(), _code([dataset], DATASET_ROOT), {})
 
 
 def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
-    """A training run, whatever its number of epochs.
+    """The identity of a training run, independent of its number of epochs.
 
     Args:
         spec: of the run; a parent is trained on the same data set.
         dataset_digest: of the data set.
     """
-    components = {kind: getattr(spec, kind) for kind in COMPONENT_FIELDS if kind != "dataset"}
-    inputs = {"dataset": dataset_digest}
-    if spec.parent is not None:
-        components["fork"] = spec.parent.at
-        inputs["parent"] = run_identity(spec.parent.run, dataset_digest).digest
-    code = _code("train.py", components)
-    rule = spec.optimiser.parameters
+    blocks = [block for kind, block in spec.blocks.items() if kind != "dataset"]
+    inputs: dict[str, Any] = {"dataset": dataset_digest}
+    parent = spec.parent
+    if parent is not None:
+        blocks.append(parent.at)
+        identity = run_identity(parent.run, dataset_digest)
+        inputs["parent"] = identity.digest
+        # The course that the rule looks at is part of what settles where the run starts.
+        course = [measure_identity(measure(), identity).digest for measure in parent.at.reads]
+        if course:
+            inputs["course"] = course
+    rule = spec.optimiser
     name = (
-        f"{spec.model.name}-{spec.dataset.name}-lr{_short(rule['learning_rate'])}"
-        f"-wd{_short(rule['weight_decay'])}-seed{spec.seed}"
+        f"{spec.model.name}-{spec.dataset.name}-lr{_short(rule.learning_rate)}"
+        f"-wd{_short(rule.weight_decay)}-seed{spec.seed}"
     )
-    if spec.parent is not None:
-        name += f"-fork-{spec.parent.at.name}"
-    return _identity("run", name, spec.to_dict(), code, inputs)
+    if parent is not None:
+        name += f"-fork-{parent.at.name}"
+    return _identity("run", name, spec.to_dict(), _code(blocks, RUN_ROOT), inputs)
 
 
-def predictions_identity(
-    run: str, digest: str, model: Component, epochs: int, keep_every: int
+def measure_identity(measure: Measure, run: Identity) -> Identity:
+    """The identity of a measure of a run, independent of the run's number of epochs."""
+    return _identity(
+        "measure", measure.name, measure.to_dict(), _code([measure]), {"run": run.digest}
+    )
+
+
+def evaluation_identity(
+    evaluation: Evaluation, run: Identity, epochs: int, checkpoints: Identity
 ) -> Identity:
-    """The predictions of a run's kept checkpoints on its test set.
+    """The identity of an evaluation of a run's checkpoints.
 
     Args:
-        run, digest: name and digest of the run, which settles the data set too.
-        model: the run's.
-        epochs, keep_every: of the version that keeps the checkpoints.
+        evaluation: what is computed.
+        run: whose digest settles the data set too.
+        epochs: of the run, whose checkpoints are evaluated.
+        checkpoints: the measure that keeps them.
     """
-    code = _code("predict.py", {"model": model})
-    spec = {"epochs": epochs, "keep_every": keep_every}
-    return _identity("predictions", run, spec, code, {"run": digest})
+    spec = {**evaluation.to_dict(), "epochs": epochs}
+    inputs = {"run": run.digest, "checkpoints": checkpoints.digest}
+    return _identity("evaluation", f"{evaluation.name}-{run.name}", spec, _code([evaluation]), inputs)
 
 
-def table_identity(name: str, analysis: Component, runs: Sequence[Mapping[str, Any]]) -> Identity:
-    """A table.
+def table_identity(name: str, analysis: Analysis, runs: Sequence[Mapping[str, Any]]) -> Identity:
+    """The identity of a table.
 
     Args:
         name: for readers.
         analysis: what computes it.
-        runs: of each run it reads the digest, the epochs and the swept values, in order, and where
-            it reads checkpoints the digest of their predictions.
+        runs: of each run it reads the digest, the epochs, the swept values, and the digests of
+            measures and evaluations by name, in order.
     """
-    code = _code("make_table.py", {"analysis": analysis})
-    return _identity("table", name, analysis.to_dict(), code, {"runs": list(runs)})
+    return _identity("table", name, analysis.to_dict(), _code([analysis]), {"runs": list(runs)})
 
 
 def figure_identity(
@@ -119,20 +144,18 @@ def figure_identity(
     tables: Mapping[str, str],
     parameters: Mapping[str, Any] | None = None,
 ) -> Identity:
-    """A figure.
+    """The identity of a figure.
 
     Args:
         key: <paper>_<figure>, whose notebook is workflow/notebooks/<key>.py, or study_<name>.
-        stamp: what is printed below it.
+        stamp: printed below it.
         tables: digests of the tables it draws, by name.
         parameters: of the notebook, beside these.
     """
     notebook = NOTEBOOKS / f"{template(key)}.py"
-    text = hashlib.sha256(notebook.read_bytes()).hexdigest()  # its prose is part of the product
-    program = SCRIPTS / "draw_figure.py"
     code = _Code(
-        digest([code_digest(notebook), text, code_digest(program)]),
-        {**module_digests(notebook), **module_digests(program)},
+        digest([program_digest(notebook), code_digest([FIGURE_ROOT])]),
+        module_digests([FIGURE_ROOT, *imported_modules(notebook)]),
     )
     spec = {"key": key, "stamp": dict(stamp)}
     if parameters:
@@ -141,16 +164,16 @@ def figure_identity(
 
 
 def claims_identity(key: str, claims: Sequence[Claim], tables: Mapping[str, str]) -> Identity:
-    """The verdicts on a figure's claims.
+    """The identity of the verdicts on a figure's claims.
 
     Args:
         key: <paper>_<figure>.
-        claims: at least one.
+        claims: at least one; their wording does not count.
         tables: digests of the tables that they are measured on, by name.
     """
-    quantities = [registration("quantity", claim.quantity) for claim in claims]
-    code = _code_of("judge_claims.py", quantities)
-    spec = {"key": key, "claims": [claim.to_dict() for claim in claims]}
+    # Why a claim cannot be measured is told in an error's words, and stands in the product.
+    code = _code([claim.quantity for claim in claims], CLAIMS_ROOT, words=True)
+    spec = {"key": key, "claims": [claim.rule for claim in claims]}
     return _identity("claims", key, spec, code, {"tables": tables})
 
 
@@ -168,17 +191,12 @@ def _identity(kind: str, name: str, spec: Any, code: _Code, inputs: Mapping[str,
     return Identity(kind, name, spec, counting, inputs, at_hand, code.modules)
 
 
-def _code(script: str, components: Mapping[str, Component]) -> _Code:
-    return _code_of(script, [registration(kind, block) for kind, block in components.items()])
-
-
-def _code_of(script: str, blocks: Sequence[Registration]) -> _Code:
-    """A program's code, with that of the blocks that a spec names."""
-    modules = [block.module for block in blocks]
-    closure = code_digest(SCRIPTS / script, modules)
+def _code(blocks: Iterable[Block], *roots: str, words: bool = False) -> _Code:
+    """The code of the blocks that a spec names, with that of the modules that use them."""
+    targets = sorted({block.code for block in blocks})
+    modules = sorted({*roots, *(target.partition(":")[0] for target in targets)})
     return _Code(
-        digest([closure, *(block.target for block in blocks)]),
-        module_digests(SCRIPTS / script, modules),
+        digest([code_digest(modules, words=words), *targets]), module_digests(modules, words=words)
     )
 
 

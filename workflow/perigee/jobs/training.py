@@ -1,184 +1,381 @@
-"""A training job from beginning to end: begin where an earlier one stopped, train, write."""
+"""A training job from beginning to end: begin where an earlier one stopped, train, measure, write."""
 
 from __future__ import annotations
 
 import logging
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+from safetensors.torch import save_file
+
 from perigee import registry
-from perigee.checkpoints import Trajectory
+from perigee.analysis.inputs import read_metrics
+from perigee.blocks.measures import Checkpoints, Measure
+from perigee.checkpoints import KeptCheckpoints
+from perigee.data.array_files import load_arrays
 from perigee.data.arrays import ArrayDataset
 from perigee.errors import PerigeeError
-from perigee.identity.products import Identity
+from perigee.identity.products import Identity, measure_identity, run_identity
 from perigee.interruption import StopRequest
+from perigee.jobs.following import DepartureError, Follower
 from perigee.jobs.watching import RunWatch
+from perigee.measures.base import Measure as LiveMeasure
+from perigee.models.proof import prove_declaration
 from perigee.progress import RunProgress
 from perigee.spec import RunSpec
-from perigee.store.datasets import DATA
-from perigee.store.provenance import (
-    folder_digest,
-    hardware,
-    is_complete,
-    read_product,
-    read_provenance,
-    versions,
-)
+from perigee.store.provenance import folder_digest, hardware, read_product, versions
 from perigee.store.runs import (
-    read_tables,
-    run_details,
-    spare_folder,
+    ROWS,
+    STATE,
+    Version,
+    find_version,
     unfinished_folder,
     version_name,
-    write_tables,
 )
-from perigee.store.spares import keep_spare, restore_spare
-from perigee.store.trajectories import TRAJECTORY_FILES
-from perigee.store.writing import product_writer
-from perigee.training.execution import prepare
-from perigee.training.resuming import resume, save_final_state
-from perigee.training.trainer import Trainer, train
-from perigee.training.trajectory import TrajectoryWriter
+from perigee.store.runs import versions as complete_versions
+from perigee.store.writing import link_or_copy, product_writer
+from perigee.training.beginning import (
+    Beginning,
+    begin,
+    beginnings,
+    beginnings_of_trajectory,
+    lay_out,
+)
+from perigee.training.execution import Execution, prepare
+from perigee.training.loop import train
+from perigee.training.ranks import Ranks
+from perigee.training.recording import FINGERPRINT, Recorder
+from perigee.training.trainer import Start, Trainer
 
 logger = logging.getLogger("perigee")
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is to be trained, and where.
+    """A run that is to be trained or measured, and where.
 
     Attributes:
         identity: of the run.
         spec: of the run.
         epochs: in all.
+        measures: that are wanted of it.
         dataset: folder of the data set, which has been verified.
-        out: folder for the run's files.
+        out: folder of the version, .../e<epochs>.
         device: see `perigee.training.execution.prepare`.
-        keep_every: keep a checkpoint every so many epochs; None keeps none.
         progress_interval: seconds between progress lines.
         save_interval: seconds between saves of the state.
-        parent: folder of the parent's version that the run forks from; None for a run without.
+        parent: folder of all versions of the run that this one forks from, if it does.
+        new_trajectory: whether a finished run that cannot be followed is trained anew, beside the
+            old one, instead of being an error.
     """
 
     identity: Identity
     spec: RunSpec
     epochs: int
+    measures: tuple[Measure, ...]
     dataset: Path
     out: Path
     device: str
-    keep_every: int | None
     progress_interval: float
     save_interval: float
     parent: Path | None = None
-
-    @property
-    def version(self) -> str:
-        """Name of this version of the run."""
-        return version_name(self.epochs, self.keep_every)
+    new_trajectory: bool = False
 
     @property
     def run_folder(self) -> Path:
-        """Shared by all versions of the run: what is locked, and where states are saved."""
+        """Shared by all versions of the run: it is locked, and states are saved in it."""
         in_store = folder_digest(self.out.parent) is not None
         return self.out.parent if in_store else self.out
 
-    def is_done(self) -> bool:
-        """Whether there is nothing to train: the files are there, or can be put back."""
-        files = () if self.keep_every is None else TRAJECTORY_FILES
-        digest = self.identity.digest
-        if is_complete(self.out, digest, files) and self._is_this_version(self.out):
-            logger.info("%s is there: nothing to train", self.out)
-            return True
-        spare = spare_folder(self.run_folder, self.version)
-        if is_complete(spare, digest, files) and self._is_this_version(spare):
-            restore_spare(spare, self.out)
-            logger.info("%s is put back from %s: nothing to train", self.out, spare)
-            return True
-        return False
+    @cached_property
+    def wanted(self) -> dict[str, Identity]:
+        """The identities of the measures by name."""
+        return {m.name: measure_identity(m, self.identity) for m in self.measures}
 
-    def _is_this_version(self, folder: Path) -> bool:
-        # A folder that was named by hand may hold another version of the same run.
-        details = read_provenance(folder).details
-        kept = self.keep_every in (None, details.get("keep_every"))
-        return kept and bool(details["epochs"] == self.epochs)
+    def is_done(self) -> bool:
+        """Whether the store has the run with all measures."""
+        found = self._found(list(self.wanted.values()))
+        if found is not None:
+            logger.info("%s has all that is wanted: nothing to train", found.folder)
+        return found is not None
 
     def run(self, stop: StopRequest) -> None:
-        """Train, and write the files.
+        """Train, measure, and write the files.
+
+        A finished run of which measures are missing is measured at its checkpoints where that
+        suffices, or else trained again, following its fingerprint.
 
         Args:
             stop: is looked at after every step.
 
         Raises:
             StoppedBySignalError: told to stop; the state is saved.
+            DepartureError: a finished run could not be followed.
             PerigeeError: the device or the model cannot be had.
             OSError: a file cannot be written.
         """
-        data = ArrayDataset.load(self.dataset / DATA)
-        execution = prepare(self.device, self.spec.precision, data.image_shape)
-        fork_epoch, start = self._fork()
-        trainer = Trainer(self.spec, data, execution, start)
-        unfinished = unfinished_folder(self.run_folder, self.version)
-        trajectory = (
-            None
-            if self.keep_every is None
-            else TrajectoryWriter(unfinished, trainer, self.epochs, self.keep_every)
-        )
-        began_with = resume(trainer, self.run_folder, self.epochs, self.identity.digest, trajectory)
-        watch = RunWatch(
-            trainer=trainer,
-            began_with=began_with,
-            folder=unfinished,
-            save_interval=self.save_interval,
-            progress=RunProgress(self.identity.name, self.epochs, self.progress_interval),
-            stop=stop,
-            trajectory=trajectory,
-            session=_session(),
-        )
-        record = began_with.record
-        train(trainer, self.epochs, record, watch)
-        details = run_details(
-            epochs=self.epochs,
-            keep_every=self.keep_every,
-            seed=self.spec.seed,
-            stopped_at_step=record.stopped_at_step,
-            trained_epochs=record.epochs - began_with.first_epoch,
-            seconds=watch.seconds,
-            sessions=watch.sessions,
-            fork_epoch=fork_epoch,
-        )
-        with product_writer(self.out, self.identity, **details) as product:
-            write_tables(product.aside, record.metrics_table(), record.steps_table())
-            save_final_state(product.aside, trainer)
-            if trajectory is not None:
-                trajectory.finish(product.aside)
-        keep_spare(self.out, spare_folder(self.run_folder, self.version))
-        shutil.rmtree(unfinished, ignore_errors=True)
-        with suppress(OSError):
-            unfinished.parent.rmdir()  # unless there is a state of another version
+        work = _Work(self, stop)
+        try:
+            work.complete()
+        except DepartureError as error:
+            if not self.new_trajectory:
+                raise
+            logger.warning("%s The run is trained anew, beside it.", error)
+            work.train_anew()
+        finally:
+            work.ranks.close()
 
-    def _fork(self) -> tuple[int | None, dict[str, Any] | None]:
-        """The parent's epoch that the run starts from, and the checkpoint."""
-        parent = self.spec.parent
+    def _found(self, measures: list[Identity]) -> Version | None:
+        if self.run_folder == self.out:
+            return None
+        return find_version(self.run_folder, self.epochs, measures)
+
+
+class _Work:
+    """The steps of one job."""
+
+    def __init__(self, job: TrainingJob, stop: StopRequest) -> None:
+        self.job, self.stop = job, stop
+        self.data: ArrayDataset = load_arrays(job.dataset)
+        self.execution: Execution = prepare(
+            job.device, job.spec.precision, self.data.image_shape
+        )
+        self.ranks = Ranks.of_environment(self.execution.device)
+        self.fork_epoch, self.start = self._fork()
+
+    def complete(self) -> None:
+        """Make what is missing of the run and of its measures."""
+        job = self.job
+        if job._found([]) is None:
+            self._train_first(job.wanted)
+        version = job._found(list(job.wanted.values()))
+        if version is not None or job.run_folder == job.out:
+            return
+        exact = [v for v in complete_versions(job.run_folder) if v.epochs == job.epochs]
+        if not exact:  # a longer version lacks measures: this one is made by following it
+            longer = job._found([])
+            self._train(job.out.name, job.wanted, self._furthest(job.wanted), longer)
+            return
+        version = exact[0]
+        missing = {
+            name: identity
+            for name, identity in job.wanted.items()
+            if version.measure(identity, job.epochs) is None
+        }
+        missing = self._measure_checkpoints(version, missing)
+        if missing:
+            logger.info("measuring %s: the run is trained again", ", ".join(missing))
+            self._train(job.out.name, missing, self._furthest(missing), version)
+
+    def train_anew(self) -> None:
+        """Train a further trajectory of the run, with all measures."""
+        job = self.job
+        lengths = [v for v in complete_versions(job.run_folder) if v.epochs == job.epochs]
+        name = version_name(job.epochs, 1 + max((v.trajectory for v in lengths), default=0))
+        found = beginnings_of_trajectory(
+            job.run_folder, name, job.epochs, job.identity, job.wanted
+        )
+        usable = [one for one in found if one.measures(job.wanted) == set(job.wanted)]
+        self._train(name, job.wanted, usable[0] if usable else None, None)
+
+    def _train_first(self, wanted: Mapping[str, Identity]) -> None:
+        """Train a run that is not there, from the furthest state that is to be had.
+
+        Measures that were not taken from that run's start are left for later.
+        """
+        job = self.job
+        found = beginnings(job.run_folder, job.epochs, job.identity, wanted)
+        beginning = found[0] if found and self.ranks.is_main else None
+        names = self.ranks.of_main(
+            sorted(wanted if beginning is None else beginning.measures(wanted))
+        )
+        self._train(job.out.name, {name: wanted[name] for name in names}, beginning, None)
+
+    def _furthest(self, wanted: Mapping[str, Identity]) -> Beginning | None:
+        """The furthest state to which all measures were taken."""
+        found = beginnings(self.job.run_folder, self.job.epochs, self.job.identity, wanted)
+        usable = [one for one in found if one.measures(wanted) == set(wanted)]
+        return usable[0] if usable else None
+
+    def _train(
+        self,
+        name: str,
+        wanted: Mapping[str, Identity],
+        beginning: Beginning | None,
+        followed: Version | None,
+    ) -> None:
+        """Train a version of the run, and write it and its measures.
+
+        Args:
+            name: of the version.
+            wanted: measures to be taken.
+            beginning: of the training.
+            followed: a finished version of the same run whose fingerprint has to come out.
+        """
+        job = self.job
+        folder = unfinished_folder(job.run_folder, name)
+        trainer = self._trainer()
+        if self.ranks.is_main:
+            lay_out(beginning, folder, [*FINGERPRINT, *wanted])
+        recorder = Recorder(trainer, folder, self._live(trainer, wanted), job.epochs)
+        state = begin(recorder, beginning)
+        progress = RunProgress(job.identity.name, job.epochs, job.progress_interval)
+        progress.begin(recorder.position)
+        watch = RunWatch(
+            job.identity.digest, state, folder, job.save_interval, progress, self.stop, _session()
+        )
+        if followed is not None:
+            watch.follower = Follower(followed)
+        train(trainer, recorder, watch)
+        recorder.close()
+        if self.ranks.is_main:
+            self._write(name, wanted, recorder, watch, followed)
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):
+                folder.parent.rmdir()  # unless there is a state of another version
+
+    def _write(
+        self,
+        name: str,
+        wanted: Mapping[str, Identity],
+        recorder: Recorder,
+        watch: RunWatch,
+        followed: Version | None,
+    ) -> None:
+        """Write the measures, and the version itself if it is not there."""
+        job, position = self.job, recorder.position
+        out = job.out.with_name(name)
+        details = {
+            "epochs": job.epochs,
+            "seed": job.spec.seed,
+            "steps_per_epoch": recorder.trainer.task.steps_per_epoch,
+            "steps": position.steps,
+            "trained_to": position.epoch,
+            "stopped_at_step": position.stopped_at_step,
+            "trained_epochs": position.epoch - watch.first_epoch,
+            "seconds": round(watch.seconds, 3),
+            "sessions": watch.sessions,
+            "ranks": self.ranks.world,
+            "data_epoch": recorder.trainer.first_epoch,
+            **({} if self.fork_epoch is None else {"fork_epoch": self.fork_epoch}),
+        }
+        for measure, identity in wanted.items():
+            described = {
+                **details,
+                "description": recorder.measures[measure].description,
+                "by": "training" if followed is None else "replay",
+            }
+            with product_writer(out / identity.label, identity, **described) as product:
+                link_or_copy(recorder.logs[measure].path, product.aside / ROWS)
+        if followed is not None and followed.folder == out:
+            return
+        with product_writer(out, job.identity, **details) as product:
+            for log in FINGERPRINT:
+                link_or_copy(recorder.logs[log].path, product.aside / f"{log}.npy")
+            save_file(recorder.trainer.state(), product.aside / STATE)
+
+    def _measure_checkpoints(
+        self, version: Version, missing: Mapping[str, Identity]
+    ) -> dict[str, Identity]:
+        """Compute at kept checkpoints what can be computed there.
+
+        Returns:
+            The measures that are still missing.
+        """
+        job = self.job
+        every = version.measure(measure_identity(Checkpoints(), job.identity), version.epochs)
+        suited = {m.name for m in job.measures if m.at_epochs}
+        now = {name: one for name, one in missing.items() if name in suited}
+        if every is None or not now:
+            return dict(missing)
+        trainer = self._trainer()
+        measures = self._live(trainer, now)
+        read_product(every, [ROWS])
+        kept = KeptCheckpoints.of_measure(every)
+        logger.info("measuring %s at %d checkpoints", ", ".join(now), len(kept.epochs))
+        recorder = Recorder(
+            trainer,
+            unfinished_folder(job.run_folder, f"{job.out.name}-measuring"),
+            measures,
+            kept.epochs[-1],
+        )
+        recorder.measure_checkpoints(kept, self._end_if_told)
+        recorder.close()
+        details = version.provenance.details
+        if self.ranks.is_main:
+            for name, identity in now.items():
+                described = {
+                    **details,
+                    "description": measures[name].description,
+                    "by": "checkpoints",
+                }
+                folder = version.folder / identity.label
+                with product_writer(folder, identity, **described) as product:
+                    link_or_copy(recorder.logs[name].path, product.aside / ROWS)
+            shutil.rmtree(recorder.logs[next(iter(now))].path.parent, ignore_errors=True)
+        return {name: one for name, one in missing.items() if name not in now}
+
+    def _end_if_told(self) -> None:
+        self.stop.end_if_told(self.job.identity.name)
+
+    def _trainer(self) -> Trainer:
+        trainer = Trainer(
+            self.job.spec, self.data, self.execution, start=self.start, ranks=self.ranks
+        )
+        if self.ranks.world == 1:
+            batch = next(iter(trainer.task.batches("train")))
+            prove_declaration(trainer.model, batch.inputs[:8])
+        return trainer
+
+    def _live(self, trainer: Trainer, wanted: Mapping[str, Identity]) -> dict[str, LiveMeasure]:
+        return {
+            measure.name: registry.load(measure)(trainer, **measure.parameters)
+            for measure in self.job.measures
+            if measure.name in wanted
+        }
+
+    def _fork(self) -> tuple[int | None, Start | None]:
+        """The epoch of its parent's course at which the run starts, and the state there."""
+        job, parent = self.job, self.job.spec.parent
         if parent is None:
             return None, None
-        if self.parent is None:
-            raise PerigeeError(f"{self.identity.name} forks from another run; give its folder.")
-        metrics, _, provenance = read_tables(self.parent)
-        if provenance.digest != self.identity.inputs["parent"]:
+        if job.parent is None:
+            raise PerigeeError(f"{job.identity.name} forks from another run; give its folder.")
+        identity = run_identity(parent.run, job.identity.inputs["dataset"])
+        needed = {m.name: m for m in (*(read() for read in parent.at.reads), Checkpoints())}
+        identities = {name: measure_identity(m, identity) for name, m in needed.items()}
+        version = find_version(job.parent, parent.epochs, list(identities.values()))
+        if version is None:
             raise PerigeeError(
-                f"{self.parent} holds the run {provenance.digest}, but "
-                f"{self.identity.inputs['parent']} is forked from; give that one's folder."
+                f"{job.parent} has no complete version of {parent.epochs} epochs with "
+                f"{', '.join(needed)} of the run {identity.digest}; train that one first."
             )
-        epoch = registry.load("fork", parent.at)(metrics, **parent.at.parameters)
-        read_product(self.parent, TRAJECTORY_FILES)
-        logger.info("starting from epoch %d of %s", epoch, self.parent)
-        return epoch, Trajectory.of_run(self.parent).checkpoint(epoch)
+        folders = {}
+        for name, one in identities.items():
+            folder = version.measure(one, parent.epochs)
+            assert folder is not None  # `find_version` looked
+            read_product(folder, [ROWS])
+            folders[name] = folder
+        kept = KeptCheckpoints.of_measure(folders[Checkpoints.name], parent.epochs)
+        course = (
+            read_metrics(folders["metrics"], parent.epochs)
+            if "metrics" in folders
+            else pd.DataFrame({"epoch": kept.epochs})
+        )
+        epoch = registry.load(parent.at)(course, **parent.at.parameters)
+        logger.info("starting from epoch %d of %s", epoch, version.folder)
+        of_parent = version.provenance.details["data_epoch"]
+        return epoch, Start(kept.checkpoint(epoch), of_parent + epoch, parent.run)
 
 
 def _session() -> dict[str, Any]:
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return {"started": started, "hardware": hardware(), "versions": versions()}
+

@@ -1,4 +1,4 @@
-"""What happens beside training: progress, trajectory, saving the state, stopping when told to."""
+"""Callbacks of a training job: progress, saving the state, stopping when told to."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
 
 from perigee.errors import StoppedBySignalError
 from perigee.interruption import StopRequest
+from perigee.jobs.following import Follower
 from perigee.progress import RunProgress
-from perigee.training.record import RunRecord
-from perigee.training.saved_state import SavedState
-from perigee.training.trainer import Trainer, Watch
-from perigee.training.trajectory import TrajectoryWriter
+from perigee.training.loop import Watch
+from perigee.training.recording import Recorder
+from perigee.training.saved_state import LOSSES, MEASURE, SavedState
 
 logger = logging.getLogger("perigee")
 
@@ -24,104 +24,127 @@ logger = logging.getLogger("perigee")
 class RunWatch(Watch):
     """Watches one training job.
 
+    Where several processes share the run, a stop reaches all of them at the same step, and the first
+    one saves.
+
     Args:
-        trainer: whose state is saved.
-        began_with: the state that it has.
+        digest: of the run.
+        began_with: the saved state that the run goes on from; None for a fresh one.
         folder: for the saved state.
         save_interval: seconds between saves, at least 0.
         progress: prints lines.
         stop: is looked at after every step and mini-batch.
-        trajectory: if checkpoints are kept.
-        session: what this process runs on.
+        session: hardware and versions of this process.
+
+    Attributes:
+        follower: compares every epoch with a finished run's, if there is one to follow.
     """
 
     def __init__(
         self,
-        trainer: Trainer,
-        began_with: SavedState,
+        digest: str,
+        began_with: SavedState | None,
         folder: Path,
         save_interval: float,
         progress: RunProgress,
         stop: StopRequest,
-        trajectory: TrajectoryWriter | None,
         session: Mapping[str, Any],
     ) -> None:
-        self._trainer = trainer
+        self._digest = digest
         self._began_with = began_with
         self._folder = folder
         self._interval = save_interval
         self._progress = progress
         self._stop = stop
-        self._trajectory = trajectory
         self._session = session
+        self.follower: Follower | None = None
         self._started = time.monotonic()
         self._last_save = self._started
-        self._progress.begin(began_with.record)
 
     @property
     def sessions(self) -> list[Mapping[str, Any]]:
-        """What the processes that trained the run up to now ran on."""
-        return [*self._began_with.sessions, self._session]
+        """Hardware and versions of the processes that trained the run up to now."""
+        earlier = self._began_with.sessions if self._began_with else ()
+        return [*earlier, self._session]
 
     @property
     def seconds(self) -> float:
-        """Of wall time that training has taken, interrupted jobs included."""
-        return self._began_with.seconds + time.monotonic() - self._started
+        """Wall time that training has taken, interrupted jobs included."""
+        earlier = self._began_with.seconds if self._began_with else 0.0
+        return earlier + time.monotonic() - self._started
 
-    def after_step(self, record: RunRecord, rows: Tensor) -> None:
+    @property
+    def first_epoch(self) -> int:
+        """How many epochs there were when that training began."""
+        return self._began_with.first_epoch if self._began_with else 0
+
+    def after_step(self, recorder: Recorder) -> None:
         """Save and stop if it is time to."""
-        if self._stop or time.monotonic() - self._last_save >= self._interval:
-            record.unfinished = rows.detach().cpu().numpy().copy()
-            self._pause(record)
-            record.unfinished = None
+        self._look(recorder, may_save=True)
 
-    def within_step(self, record: RunRecord) -> None:
+    def within_step(self, recorder: Recorder) -> None:
         """Stop if told to; the step is made again."""
-        if self._stop:
-            self._pause(record)
+        self._look(recorder, may_save=False)
 
-    def while_measuring(self, record: RunRecord) -> None:
-        """Stop if told to; what was measured so far is measured again."""
-        if self._stop:
-            self._pause(record)
+    def while_measuring(self, recorder: Recorder) -> None:
+        """Stop if told to; what was measured of the epoch so far is measured again."""
+        self._look(recorder, may_save=False)
 
-    def after_epoch(self, record: RunRecord) -> None:
-        """Tell of the epoch, keep its checkpoint, save and stop if it is time to."""
-        self._progress.after_epoch(record)
-        if self._trajectory is not None:
-            self._trajectory.after_epoch(record)
-        if self._stop or time.monotonic() - self._last_save >= self._interval:
-            self._pause(record)
+    def after_epoch(self, recorder: Recorder) -> None:
+        """Tell of the epoch; save and stop if it is time to."""
+        if self.follower is not None:
+            self.follower.after_epoch(recorder)
+        if recorder.trainer.ranks.is_main:
+            self._progress.after_epoch(recorder)
+        self._look(recorder, may_save=True)
 
-    def _pause(self, record: RunRecord) -> None:
-        saved = self._save(record)
-        if self._stop.received is not None:
-            kept = "its state is saved" if saved else "its state could not be saved"
-            raise StoppedBySignalError(
-                f"{self._progress.name} was stopped by {self._stop.received.name} after epoch "
-                f"{record.epochs} of {self._progress.epochs}; {kept}, start it again to go on.",
-                self._stop.received,
-            )
+    def _look(self, recorder: Recorder, may_save: bool) -> None:
+        ranks = recorder.trainer.ranks
+        told = ranks.any(bool(self._stop)) if ranks.world > 1 else bool(self._stop)
+        if told:
+            self._end(recorder)
+        elif may_save and time.monotonic() - self._last_save >= self._interval:
+            self._save(recorder)
 
-    def _save(self, record: RunRecord) -> bool:
-        """Whether the state could be saved; if not, training goes on with the one before."""
-        began = self._began_with
+    def _end(self, recorder: Recorder) -> None:
+        saved = self._save(recorder)
+        kept = "its state is saved" if saved else "its state could not be saved"
+        received = self._stop.received_or_term
+        raise StoppedBySignalError(
+            f"{self._progress.name} was stopped by {received.name} after epoch "
+            f"{recorder.position.epoch} of {self._progress.epochs}; {kept}, start it again to go on.",
+            received,
+        )
+
+    def _save(self, recorder: Recorder) -> bool:
+        """Save the state if this process is the one to.
+
+        Returns:
+            Whether it could be saved; if not, training goes on with the one before.
+        """
+        if not recorder.trainer.ranks.is_main:
+            return True
         try:
-            if self._trajectory is not None:
-                self._trajectory.flush()
+            logs = recorder.saved()
+            tensors = recorder.trainer.state()
+            tensors[LOSSES] = torch.from_numpy(recorder.losses_of_epoch)
+            for name, measure in recorder.measures.items():
+                for part, value in measure.state.items():
+                    tensors[f"{MEASURE}{name}.{part}"] = value.detach().cpu().clone()
             SavedState(
-                digest=began.digest,
-                tensors=self._trainer.state(),
-                record=record,
+                digest=self._digest,
+                tensors=tensors,
+                position=recorder.position,
+                logs=logs,
                 seconds=self.seconds,
                 sessions=tuple(self.sessions),
-                first_epoch=began.first_epoch,
+                first_epoch=self.first_epoch,
             ).save(self._folder)
         except Exception as error:
             logger.warning(
                 "%s: the state after epoch %d could not be saved in %s (%s); training goes on",
                 self._progress.name,
-                record.epochs,
+                recorder.position.epoch,
                 self._folder,
                 error,
             )

@@ -6,9 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from perigee.errors import PerigeeError
-from perigee.models.head import freeze_head
+from perigee.models.declaration import ScaleInvariantWeights
+from perigee.models.head import freeze_head, redraw_head
 
 POOLINGS = 3
+CONVOLUTION_BLOCKS = (0, 1, 3, 5)
+"""Their positions among the features, the poolings between them."""
 
 
 class ConvBlock(nn.Sequential):
@@ -35,7 +38,8 @@ class ConvNet(nn.Module):
         scale_invariant: the fully scale-invariant version: BatchNorm without location and scale,
             the head frozen. Otherwise the standard network: everything trains.
         head_norm: Frobenius norm that the frozen head's weight matrix is rescaled to; 10 in the
-            papers. Without meaning for the standard network.
+            papers. Without meaning for the standard network, as is the next.
+        head_seed: seed of the frozen head; None leaves it as the network was drawn.
 
     Raises:
         PerigeeError: the images are too small for three 2x2 poolings.
@@ -48,6 +52,7 @@ class ConvNet(nn.Module):
         width: int,
         scale_invariant: bool,
         head_norm: float,
+        head_seed: int | None,
     ) -> None:
         super().__init__()
         channels, *sides = image_shape
@@ -72,7 +77,10 @@ class ConvNet(nn.Module):
         )
         self.head = nn.Linear(8 * width, classes)
         if scale_invariant:
+            redraw_head(self.head, head_seed)
             freeze_head(self.head, head_norm)
+        convolutions = tuple(f"features.{number}.0.weight" for number in CONVOLUTION_BLOCKS)
+        self.scale_invariant_weights = ScaleInvariantWeights(convolutions, convolutions)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (images, classes) of images (images, channels, height, width)."""
@@ -88,8 +96,9 @@ def build(
     width: int,
     scale_invariant: bool,
     head_norm: float,
+    head_seed: int | None,
 ) -> nn.Module:
-    """A ConvNet on the CPU at PyTorch's default initialisation, drawn from ``seed`` alone."""
+    """A ConvNet on the CPU at PyTorch's default initialisation, drawn from ``seed`` and ``head_seed``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ConvNet(image_shape, classes, width, scale_invariant, head_norm)
+        return ConvNet(image_shape, classes, width, scale_invariant, head_norm, head_seed)

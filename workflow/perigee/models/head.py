@@ -19,3 +19,18 @@ def freeze_head(head: nn.Linear, norm: float) -> None:
     with torch.no_grad():
         head.weight.mul_(norm / head.weight.norm())
     head.requires_grad_(False)
+
+
+def redraw_head(head: nn.Linear, seed: int | None) -> None:
+    """Draw a linear layer's weights and bias anew from a seed of their own.
+
+    Runs of several seeds can so share their frozen head (Kodryan et al. 2022, Section 4).
+
+    Args:
+        head: changed in place.
+        seed: of the draw; None leaves the layer as it is.
+    """
+    if seed is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            head.reset_parameters()

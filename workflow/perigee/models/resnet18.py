@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from perigee.models.head import freeze_head
+from perigee.models.declaration import ScaleInvariantWeights
+from perigee.models.head import freeze_head, redraw_head
 
 STAGE_STRIDES = (1, 2, 2, 2)
 BLOCKS_PER_STAGE = 2
@@ -16,14 +17,14 @@ BLOCKS_PER_STAGE = 2
 class Block(nn.Module):
     """BN-ReLU-conv3x3 twice, and a shortcut past both.
 
-    Where stride or width changes, the shortcut is a 1x1 convolution of the input after the block's
-    first BN and ReLU; elsewhere it is the input itself (He et al. 2016, Identity Mappings).
+    Where stride or width changes, the shortcut is a BN and a 1x1 convolution of the input after the
+    block's first BN and ReLU, as in the official implementation; elsewhere it is the input itself
+    (He et al. 2016, Identity Mappings).
 
     Args:
         inputs, outputs: channels.
         stride: of the first convolution and of the shortcut.
-        affine: whether BatchNorm has location and scale. If not, the shortcut's convolution gets a
-            BatchNorm of its own before it, as in the official implementation.
+        affine: whether BatchNorm has location and scale.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, affine: bool) -> None:
@@ -37,11 +38,9 @@ class Block(nn.Module):
         )
         self.downsampling: nn.Module | None = None
         if stride != 1 or inputs != outputs:
-            convolution = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
-            self.downsampling = (
-                convolution
-                if affine
-                else nn.Sequential(nn.BatchNorm2d(inputs, affine=False), convolution)
+            self.downsampling = nn.Sequential(
+                nn.BatchNorm2d(inputs, affine=affine),
+                nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False),
             )
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -63,11 +62,12 @@ class ResNet18(nn.Module):
         classes: outputs of the head.
         width: k, channels of the first stage; 64 is the standard ResNet-18.
         scale_invariant: the fully scale-invariant version: BatchNorm without location and scale,
-            one more of them before each downsampling shortcut, the head frozen. All convolutions
-            are then scale-invariant together; single ones only if none is added to their output.
-            Otherwise the standard network: everything trains.
+            the head frozen. Otherwise the standard network: everything trains. In both, all
+            convolutions are scale-invariant together; those that BatchNorm follows are so filter by
+            filter, too.
         head_norm: Frobenius norm that the frozen head's weight matrix is rescaled to; 10 in the
-            papers. Without meaning for the standard network.
+            papers. Without meaning for the standard network, as is the next.
+        head_seed: seed of the frozen head; None leaves it as the network was drawn.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class ResNet18(nn.Module):
         width: int,
         scale_invariant: bool,
         head_norm: float,
+        head_seed: int | None,
     ) -> None:
         super().__init__()
         channels, *sides = image_shape
@@ -99,7 +100,15 @@ class ResNet18(nn.Module):
         )
         self.head = nn.Linear(inputs, classes, bias=False)
         if scale_invariant:
+            redraw_head(self.head, head_seed)
             freeze_head(self.head, head_norm)
+        convolutions = tuple(
+            f"{name}.weight"
+            for name, module in self.named_modules()
+            if isinstance(module, nn.Conv2d)
+        )
+        normalised = tuple(name for name in convolutions if name.endswith("branch.0.weight"))
+        self.scale_invariant_weights = ScaleInvariantWeights(convolutions, normalised)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (images, classes) of images (images, channels, height, width)."""
@@ -115,8 +124,9 @@ def build(
     width: int,
     scale_invariant: bool,
     head_norm: float,
+    head_seed: int | None,
 ) -> nn.Module:
-    """A ResNet-18 on the CPU at PyTorch's default initialisation, drawn from ``seed`` alone."""
+    """A ResNet-18 on the CPU at PyTorch's default initialisation, drawn from ``seed`` and ``head_seed``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ResNet18(image_shape, classes, width, scale_invariant, head_norm)
+        return ResNet18(image_shape, classes, width, scale_invariant, head_norm, head_seed)

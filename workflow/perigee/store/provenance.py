@@ -74,7 +74,8 @@ class Provenance:
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        path.write_text(text, encoding="utf-8")
 
 
 def read_product(folder: Path, files: Iterable[str]) -> Provenance:
@@ -118,7 +119,7 @@ def read_provenance(folder: Path) -> Provenance:
     """
     path = folder / PROVENANCE
     try:
-        document = dict(json.loads(path.read_text()))
+        document = dict(json.loads(path.read_text(encoding="utf-8")))
         known = {field.name for field in fields(Provenance)}
         return Provenance(**{key: value for key, value in document.items() if key in known})
     except (OSError, TypeError, ValueError) as error:
@@ -142,6 +143,11 @@ def is_complete(folder: Path, digest: str, files: Iterable[str] = ()) -> bool:
     except PerigeeError:
         return False
     return provenance.digest == digest and set(files) <= set(provenance.files)
+
+
+def is_there(folder: Path, files: Iterable[str]) -> bool:
+    """Whether a folder has some files; nothing of them is read."""
+    return all((folder / name).is_file() for name in files)
 
 
 def folder_digest(folder: Path) -> str | None:

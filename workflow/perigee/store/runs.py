@@ -1,228 +1,121 @@
-"""The files of a run, and what shorter and longer versions of it give each other."""
+"""The folders of a run: its versions, and below each the measures that were taken of it.
+
+A version is the run up to a number of epochs, ``e240``. A second trajectory of the same run, made
+because the first could not be followed, is ``e240.2``. Measures lie in folders of their own below,
+``e240/metrics-<digest>``.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import pandas as pd
-
+from perigee.blocks.measures import Checkpoints
 from perigee.identity.products import Identity
-from perigee.store.provenance import PROVENANCE, Provenance, read_product
-from perigee.store.trajectories import TRAJECTORY_FILES
+from perigee.store.provenance import PROVENANCE, Provenance, is_there, read_provenance
 
-METRICS, STEPS, STATE = "metrics.parquet", "steps.parquet", "state.safetensors"
-TABLES = (METRICS, STEPS)
-UNFINISHED, SPARE = "unfinished", "spare"
-VERSION_NAME = r"e(\d+)(?:-every(\d+))?"
-
-
-class PlannedVersion(Protocol):
-    """A run up to a number of epochs, as the plan names it."""
-
-    @property
-    def identity(self) -> Identity:
-        """Of the run, whatever its epochs."""
-
-    @property
-    def epochs(self) -> int:
-        """Of this version."""
-
-    @property
-    def keep_every(self) -> int | None:
-        """Whether this version keeps checkpoints, and of how many epochs one."""
+STATE, LOSSES, WEIGHTS = "state.safetensors", "losses.npy", "weights.npy"
+RUN_FILES = (LOSSES, WEIGHTS, STATE, PROVENANCE)
+ROWS = "rows.npy"
+MEASURE_FILES = (ROWS, PROVENANCE)
+UNFINISHED = "unfinished"
+VERSION = re.compile(r"e(\d+)(?:\.(\d+))?")
 
 
-def version_name(epochs: int, keep_every: int | None = None) -> str:
-    """Of the folder of a run up to a number of epochs; one that keeps checkpoints says so."""
-    return f"e{epochs}" if keep_every is None else f"e{epochs}-every{keep_every}"
+@dataclass(frozen=True)
+class Version:
+    """A complete run up to a number of epochs.
 
-
-def kept_versions(run_folder: Path) -> dict[int, Path]:
-    """Folders of the complete versions of a run in the store, by their epochs, ascending.
-
-    Where one keeps checkpoints and another does not, the latter stands for that number of epochs.
+    Attributes:
+        folder: of the version.
+        epochs: how many it has.
+        trajectory: its number among the trajectories of this length, from 1.
     """
-    found = [(epochs, path) for epochs, _, path in complete_versions(run_folder)]
-    return dict(sorted(found, key=lambda version: (version[0], -len(version[1].name))))
+
+    folder: Path
+    epochs: int
+    trajectory: int
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """The provenance; the files are not verified here."""
+        return read_provenance(self.folder)
+
+    def measure(self, identity: Identity, epochs: int) -> Path | None:
+        """The folder of a complete measure up to a number of epochs; None if there is none.
+
+        Checkpoints may be read off others that were kept more often.
+
+        Args:
+            identity: of the measure.
+            epochs: at most those of the version.
+        """
+        folder = self.folder / identity.label
+        if is_there(folder, MEASURE_FILES) and self._holds(identity.spec, epochs, identity.spec):
+            return folder
+        if identity.name != Checkpoints.name:
+            return None
+        for other in sorted(self.folder.glob(f"{Checkpoints.name}-*")):
+            if not is_there(other, MEASURE_FILES):
+                continue
+            kept = read_provenance(other)
+            same_code = kept.code == identity.code
+            if same_code and self._holds(kept.spec, epochs, identity.spec):
+                return other
+        return None
+
+    def _holds(self, kept: Mapping[str, Any], epochs: int, wanted: Mapping[str, Any]) -> bool:
+        """Whether a measure has all rows that another with other parameters would have."""
+        if kept["name"] != Checkpoints.name or (kept == wanted and epochs == self.epochs):
+            return True
+        interval, wanted_interval = (spec.get("interval", 1) for spec in (kept, wanted))
+        # The last epoch's checkpoint is kept whatever the interval is.
+        last = epochs == self.epochs or epochs % interval == 0
+        return bool(last and wanted_interval % interval == 0)
 
 
-def complete_versions(
-    run_folder: Path, files: Iterable[str] = ()
-) -> list[tuple[int, int | None, Path]]:
-    """Epochs, K (None keeps no checkpoints) and folder of a run's complete versions in the store.
+def version_name(epochs: int, trajectory: int = 1) -> str:
+    """The name of the folder of a run up to a number of epochs."""
+    return f"e{epochs}" if trajectory == 1 else f"e{epochs}.{trajectory}"
 
-    Args:
-        run_folder: of all its versions.
-        files: that they have to have beside tables and provenance.
-    """
-    if not run_folder.is_dir():
-        return []
-    needed = (*TABLES, PROVENANCE, *files)
+
+def versions(run_folder: Path) -> list[Version]:
+    """The complete versions of a run in the store, by epochs and trajectory."""
     found = []
-    for path in sorted(run_folder.iterdir()):
-        match = re.fullmatch(VERSION_NAME, path.name)
-        if match and all((path / name).is_file() for name in needed):
-            found.append((int(match[1]), int(match[2]) if match[2] else None, path))
-    return found
+    for path in run_folder.glob("e*") if run_folder.is_dir() else ():
+        match = VERSION.fullmatch(path.name)
+        if match and is_there(path, RUN_FILES):
+            found.append(Version(path, int(match[1]), int(match[2] or 1)))
+    return sorted(found, key=lambda version: (version.epochs, version.trajectory))
 
 
-def unfinished_folder(run_folder: Path, version: str) -> Path:
-    """Where the job that trains a version saves its state; no output of any rule."""
-    return run_folder / UNFINISHED / version
+def find_version(
+    run_folder: Path, epochs: int, measures: Sequence[Identity] = ()
+) -> Version | None:
+    """The shortest version of a run that has all its epochs, and all the measures.
 
-
-def spare_folder(run_folder: Path, version: str) -> Path:
-    """Where the files of a finished version have a second name; no output of any rule."""
-    return run_folder / SPARE / version
-
-
-def unfinished_folders(run_folder: Path) -> list[Path]:
-    """Those of all interrupted jobs of a run."""
-    return sorted(path for path in run_folder.glob(f"{UNFINISHED}/e*") if path.is_dir())
-
-
-def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, Provenance]:
-    """Verified metrics and steps of a finished run, with its provenance.
-
-    Raises:
-        PerigeeError: the product is incomplete, foreign or was changed.
-    """
-    provenance = read_product(folder, TABLES)
-    metrics, steps = (pd.read_parquet(folder / name) for name in TABLES)
-    return metrics, steps, provenance
-
-
-def write_tables(folder: Path, metrics: pd.DataFrame, steps: pd.DataFrame) -> None:
-    """metrics.parquet and steps.parquet, without provenance."""
-    metrics.to_parquet(folder / METRICS, index=False)
-    steps.to_parquet(folder / STEPS, index=False)
-
-
-def run_details(
-    epochs: int,
-    seed: int,
-    stopped_at_step: int | None,
-    trained_epochs: int,
-    seconds: float = 0.0,
-    sessions: Sequence[Mapping[str, Any]] = (),
-    fork_epoch: int | None = None,
-    keep_every: int | None = None,
-) -> dict[str, Any]:
-    """What the provenance of a run tells beyond its identity.
-
-    Args:
-        epochs: asked for.
-        seed: of the run.
-        stopped_at_step: see `perigee.training.record.RunRecord`.
-        trained_epochs: how many this job trained, its interrupted starts included, those that it
-            went on from not counted.
-        seconds: of wall time that took.
-        sessions: hardware and versions of each start.
-        fork_epoch: the parent's epoch that the run starts from; None for a run without a parent.
-        keep_every: of how many epochs a checkpoint is kept; None keeps none.
-    """
-    return {
-        "epochs": epochs,
-        "keep_every": keep_every,
-        "seed": seed,
-        "stopped_at_step": stopped_at_step,
-        "trained_epochs": trained_epochs,
-        "seconds": round(seconds, 3),
-        "sessions": list(sessions),
-        **({} if fork_epoch is None else {"fork_epoch": fork_epoch}),
-    }
-
-
-def longer_versions(store: Path, runs: Mapping[str, PlannedVersion]) -> dict[str, str]:
-    """Which planned runs are to be read off another version of themselves, and off which.
-
-    Args:
-        store: the store's folder.
-        runs: planned runs by folder below the store.
-
-    Returns:
-        Folder of the run -> folder of the shortest version that holds all of it: one in the store,
-        or else one that keeps checkpoints and is planned. What is in the store already may be
-        among the runs; it is not made again.
-    """
-    planned: dict[str, list[tuple[int, int | None]]] = {}
-    for run in runs.values():
-        if run.keep_every is not None:
-            planned.setdefault(run.identity.folder, []).append((run.epochs, run.keep_every))
-    found: dict[str, str] = {}
-    for folder, run in runs.items():
-        run_folder = run.identity.folder
-        files = () if run.keep_every is None else TRAJECTORY_FILES
-        kept = [one[:2] for one in complete_versions(store / run_folder, files)]
-        for versions in (kept, planned.get(run_folder, [])):
-            longer = [version for version in versions if _holds(*version, run)]
-            if longer:
-                shortest = min(longer, key=lambda version: (version[0], version[1] or 0))
-                found[folder] = f"{run_folder}/{version_name(*shortest)}"
-                break
-    return found
-
-
-def _holds(epochs: int, keep_every: int | None, run: PlannedVersion) -> bool:
-    """Whether another version of a run has all its epochs, and all checkpoints that it keeps."""
-    if epochs < run.epochs or (epochs, keep_every) == (run.epochs, run.keep_every):
-        return False
-    if run.keep_every is None:
-        return True
-    # The last epoch's checkpoint is kept whatever K is.
-    last = epochs == run.epochs or _has_checkpoints(keep_every, run.epochs)
-    return last and _has_checkpoints(keep_every, run.keep_every)
-
-
-def _has_checkpoints(keep_every: int | None, wanted: int | None) -> bool:
-    """Whether a version that keeps a checkpoint every so many epochs has every ``wanted``-th."""
-    return wanted is None or (keep_every is not None and wanted % keep_every == 0)
-
-
-def continuable_epochs(run_folder: Path, keep_every: int | None) -> list[int]:
-    """Epochs of the versions in the store that training can go on from.
+    Measures that are read together come from one version, and so from one trajectory.
 
     Args:
         run_folder: of all versions of the run.
-        keep_every: of the version to be trained; those without its checkpoints are of no use.
+        epochs: how many are needed.
+        measures: identities of the measures that are needed.
     """
-    files = (STATE, *(() if keep_every is None else TRAJECTORY_FILES))
-    found = complete_versions(run_folder, files)
-    return [epochs for epochs, every, _ in found if _has_checkpoints(every, keep_every)]
+    for version in versions(run_folder):
+        if version.epochs >= epochs and all(version.measure(m, epochs) for m in measures):
+            return version
+    return None
 
 
-def planned_epochs(runs: Iterable[PlannedVersion]) -> dict[str, list[int]]:
-    """Of every planned run, by the folder of its digest, the numbers of epochs asked for.
-
-    Versions that keep checkpoints are left out: they can only go on from one that does too.
-    """
-    planned: dict[str, list[int]] = {}
-    for run in runs:
-        numbers = planned.setdefault(run.identity.folder, [])
-        if run.keep_every is None:
-            numbers.append(run.epochs)
-    return planned
+def unfinished_folder(run_folder: Path, version: str) -> Path:
+    """The folder in which the job that trains a version keeps its state and logs."""
+    return run_folder / UNFINISHED / version
 
 
-def planned_predecessor(store: Path, planned: Sequence[int], run: PlannedVersion) -> str | None:
-    """The planned version of a run that its training should wait for and go on from.
-
-    Args:
-        store: the store's folder.
-        planned: for how many epochs this run is planned.
-        run: up to one of these.
-
-    Returns:
-        Folder of the longest shorter version; None without one, if the store holds a version at
-        least as long to go on from, or if the run keeps checkpoints.
-    """
-    shorter = [epochs for epochs in planned if epochs < run.epochs]
-    if not shorter or run.keep_every is not None:
-        return None
-    kept = kept_versions(store / run.identity.folder)
-    if any(max(shorter) <= epochs < run.epochs for epochs in kept):
-        return None
-    return f"{run.identity.folder}/{version_name(max(shorter))}"
+def unfinished_folders(run_folder: Path) -> list[Path]:
+    """The folders of all interrupted jobs of a run."""
+    return sorted(path for path in run_folder.glob(f"{UNFINISHED}/e*") if path.is_dir())

@@ -1,38 +1,72 @@
-"""The training loop: what a run does, in the order it does it."""
+"""The kernel of a training run: what a step does, in the order it does it.
+
+Everything here can move a number, and everything that can is here or imported: saving, watching,
+measuring and stopping happen elsewhere, at the moments that `Trainer.epoch` yields.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from perigee import registry
-from perigee.data import order
 from perigee.data.arrays import ArrayDataset
-from perigee.data.device import DeviceDataset
-from perigee.dynamics import sphere
+from perigee.errors import PerigeeError
 from perigee.spec import RunSpec
+from perigee.tasks.base import Batch, Task
+from perigee.training.batch_norm import synchronise
 from perigee.training.execution import Execution
 from perigee.training.flat import FlatParameters
-from perigee.training.metrics import require_enough_images, test_metrics, train_metrics
-from perigee.training.record import STEP_QUANTITIES, RunRecord
+from perigee.training.names import CONSTRAINT, MODEL, OPTIMISER
+from perigee.training.ranks import Ranks
+from perigee.training.running_statistics import running_statistics_left_alone
 
-OPTIMISER_STATE = "optimiser."
-MODEL_STATE = "model."
+class Moment(Enum):
+    """A moment of an epoch at which others may look at the network, but not touch it."""
+
+    BATCH = auto()
+    """A mini-batch of a step of several was added to the gradient."""
+    GRADIENT = auto()
+    """The gradient of a step is complete; the weights are those before it."""
+    STEP = auto()
+    """The weights were updated."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A state of another run that a run starts from.
+
+    Attributes:
+        state: tensors as `Trainer.state` names them.
+        epoch: of the data order and augmentation, at which the run goes on.
+        spec: of the other run, whose blocks tell what else goes on.
+    """
+
+    state: Mapping[str, np.ndarray]
+    epoch: int
+    spec: RunSpec
 
 
 class Trainer:
-    """One run in progress: network, update rule and data on one device.
+    """One run in progress: network, update rule and task on one device, or on one of several.
+
+    A run that starts from another's checkpoint goes on with the order of the data and the
+    augmentation at that epoch. Optimiser state, constraint and schedule go on where the block is
+    the parent's unchanged, and start afresh where it is another (our choice). So a run that changes
+    nothing equals its parent from there on.
 
     Args:
         spec: the run.
         dataset: the data set that the spec names.
         execution: where and how to compute.
-        start: parameters and BatchNorm statistics by name that the run starts with instead of the
-            initialisation's; the optimiser starts afresh (our choice).
+        start: where the run starts instead of its initialisation.
+        ranks: the processes that share the run.
+        epoch_order: the order of the training images in an epoch; None draws it from the seed.
 
     Raises:
         PerigeeError: model and data set or mini-batches do not fit together.
@@ -43,220 +77,172 @@ class Trainer:
         spec: RunSpec,
         dataset: ArrayDataset,
         execution: Execution,
-        start: Mapping[str, np.ndarray] | None = None,
+        start: Start | None = None,
+        ranks: Ranks | None = None,
+        epoch_order: Callable[[int], np.ndarray] | None = None,
     ) -> None:
         self.spec = spec
         self.execution = execution
-        self.data = DeviceDataset.load(
-            dataset, execution.device, execution.dtype, execution.memory_format
-        )
-        build_model = registry.load("model", spec.model)
+        self.ranks = ranks or Ranks.alone()
+        build_task = registry.load(spec.task)
+        self.task: Task = build_task(spec, dataset, execution, self.ranks, epoch_order)
+        build_model = registry.load(spec.model)
         model = build_model(
-            dataset.image_shape, dataset.classes, spec.seed, **spec.model.parameters
-        )
-        self.model = model.to(device=execution.device, dtype=execution.dtype)
+            self.task.image_shape, self.task.classes, spec.seed, **spec.model.parameters
+        ).to(device=execution.device, dtype=execution.dtype)
         if start is not None:  # in the run's precision: the initialisation's would round them
-            given = {name: torch.from_numpy(value) for name, value in start.items()}
-            self.model.load_state_dict(self.model.state_dict() | given)
-        require_enough_images(self.model, self.data.train, spec.batch_size)
-        self.parameters = FlatParameters(self.model)
-        rule = dict(spec.optimiser.parameters)
+            _load(model, start.state)
+        synchronise(model, self.ranks, execution.device)
+        self.model = model
+        _require_enough_images(self.model, self.task, spec.batch_size)
+        self.parameters = FlatParameters(self.model, execution.memory_format)
+        rule = spec.optimiser.parameters
         self.base_learning_rate = rule.pop("learning_rate")
-        self.optimiser = registry.load("optimiser", spec.optimiser)(self.parameters.values, **rule)
-        self.schedule = registry.load("schedule", spec.schedule)
-        self.loss: Callable[[Tensor, Tensor], Tensor] = partial(
-            registry.load("loss", spec.loss), **spec.loss.parameters
+        self.optimiser = registry.load(spec.optimiser)(self.parameters, **rule)
+        self.constraint = registry.load(spec.constraint)(
+            self.parameters, **spec.constraint.parameters
         )
-        self.augmentation: Callable[..., Callable[[Tensor, int], Tensor]] = partial(
-            registry.load("augmentation", spec.augmentation), **spec.augmentation.parameters
+        self.schedule = registry.load(spec.schedule)(
+            self.task.steps_per_epoch, **spec.schedule.parameters
         )
-        self.project: Callable[[Tensor], None] = registry.load("norm_control", spec.norm_control)(
-            self.parameters.weights, **spec.norm_control.parameters
-        )
-        self._before_step: dict[str, Tensor] = {}
-        """BatchNorm's statistics before a step that is being made of several mini-batches."""
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Updates of the weights in an epoch."""
-        return order.steps_per_epoch(len(self.data.train), self.spec.batch_size, self.spec.gradient)
+        self.first_epoch = 0 if start is None else start.epoch
+        self._first_of_schedule = 0
+        if start is not None:
+            self._go_on(start)
+        self.loss = torch.zeros((), device=execution.device, dtype=execution.dtype)
+        """The loss of the step in progress, at the weights before it."""
+        self._statistics_before_step: dict[str, Tensor] = {}
 
     def learning_rate(self, epoch: int) -> float:
-        """Eta in an epoch counted from 0."""
-        factor = self.schedule(epoch, **self.spec.schedule.parameters)
-        return float(self.base_learning_rate * factor)
+        """Eta in the first step of an epoch counted from 0."""
+        return float(self._learning_rates(epoch)[0])
 
-    def train_epoch(
-        self,
-        epoch: int,
-        done: np.ndarray | None = None,
-        after_step: Callable[[Tensor], None] = lambda rows: None,
-        within_step: Callable[[], None] = lambda: None,
-    ) -> np.ndarray:
+    def epoch(self, epoch: int, taken: int = 0) -> Iterator[Moment]:
         """One pass over the training set, or the rest of one.
 
         Args:
-            epoch: counted from 0; settles the order of the data and the learning rate.
-            done: rows of the epoch's first steps, if those were taken already.
-            after_step: called after every step with the rows so far; what it raises ends the pass.
-            within_step: called after every mini-batch of a full batch; so does what it raises. The
-                state is then that before the step.
+            epoch: counted from 0, the run's start.
+            taken: steps of the epoch that were taken already.
 
-        Returns:
-            A row a step, columns `STEP_QUANTITIES`, (steps, 4).
+        Yields:
+            The moments of each step. Whoever stops asking leaves the run between two of them.
         """
-        learning_rate = self.learning_rate(epoch)
-        parameters = self.parameters
-        logged = torch.zeros(
-            (self.steps_per_epoch, len(STEP_QUANTITIES)),
-            device=self.execution.device,
-            dtype=self.execution.dtype,
-        )
-        first = 0 if done is None else len(done)
-        if done is not None:
-            logged[:first] = torch.from_numpy(done)
+        if not taken:
+            self.schedule.begin_epoch(
+                self._first_of_schedule + epoch, self.parameters, self.optimiser
+            )
+        rates = torch.from_numpy(self._learning_rates(epoch)).to(self.execution.device)
         self.model.train()
-        for step, batches in enumerate(self._batches_by_step(epoch, first), start=first):
-            row = logged[step]
-            parameters.gradient.zero_()
+        steps = self.task.training_steps(self.first_epoch + epoch, taken)
+        for step, batches in enumerate(steps, start=taken):
+            self.loss.zero_()
+            self.parameters.gradient.zero_()
             if self.spec.gradient == "full_batch":
-                self._before_step = {n: b.clone() for n, b in self.model.named_buffers()}
-            for images, labels, share in batches:
-                loss = self.loss(self.model(images), labels)
-                # (Given a gradient, backward() would import sympy: a tenth of a job's start.)
-                (share * loss).backward()
-                row[0].add_(loss.detach(), alpha=share)
-                if self._before_step:
-                    within_step()
-            self._before_step = {}
-            before = parameters.weights.clone()
-            self.optimiser.step(parameters.values, parameters.gradient, learning_rate)
-            self.project(parameters.weights)
-            row[1] = torch.linalg.vector_norm(parameters.weights_gradient)
-            row[2] = torch.linalg.vector_norm(before)
-            row[3] = sphere.cosine_distance(before, parameters.weights)
-            after_step(logged[: step + 1])
-        return logged.cpu().numpy()
+                self._statistics_before_step = {
+                    name: buffer.clone() for name, buffer in self.model.named_buffers()
+                }
+            for batch in batches:
+                self.add_gradient(batch)
+                if self._statistics_before_step:
+                    yield Moment.BATCH
+            self._statistics_before_step = {}
+            self.ranks.sum_(self.parameters.gradient)
+            self.ranks.sum_(self.loss)
+            yield Moment.GRADIENT
+            self.update(rates[step])
+            yield Moment.STEP
 
-    def _batches_by_step(
-        self, epoch: int, taken: int
-    ) -> Iterator[Iterable[tuple[Tensor, Tensor, float]]]:
-        """Of each step of an epoch but the first ``taken`` the mini-batches, with their shares.
+    def add_gradient(self, batch: Batch) -> None:
+        """Add a mini-batch's share of the step's loss and of its gradient."""
+        loss = self.task.loss(self.model(batch.inputs), batch.targets) / batch.count
+        if batch.share != 1:
+            loss = batch.share * loss
+        # (Given a gradient, backward() would import sympy: a tenth of a job's start.)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.loss.add_(loss.detach())
 
-        A mini-batch is images, augmented, labels, and what its mean loss contributes to the step's.
-        """
-        train, size, seed = self.data.train, self.spec.batch_size, self.spec.seed
-        augment = self.augmentation(len(train), seed, epoch, self.data.black)
-        if self.spec.gradient == "full_batch":
-            if not taken:
-                yield (
-                    (augment(images, number * size), labels, len(labels) / len(train))
-                    for number, (images, labels) in enumerate(train.batches(size))
-                )
-            return
-        batches = train.shuffled_batches(size, seed, epoch, skipped=taken)
-        for number, (images, labels) in enumerate(batches, start=taken):
-            yield [(augment(images, number * size), labels, 1.0)]
-
-    def metrics(
-        self, epochs_done: int, between_batches: Callable[[], None] = lambda: None
-    ) -> dict[str, float]:
-        """A row of metrics.parquet at the present weights, which stay fixed.
+    def update(self, learning_rate: Tensor) -> None:
+        """Take the step: the update rule, then the constraint.
 
         Args:
-            epochs_done: the row's epoch.
-            between_batches: called after every mini-batch; what it raises ends the measuring.
+            learning_rate: eta, a tensor of no dimensions.
         """
-        train = train_metrics(
-            self.model,
-            self.parameters,
-            self.loss,
-            self.data.train,
-            self.spec.batch_size,
-            between_batches,
-        )
-        test = test_metrics(self.model, self.data.test)
-        # NumPy's float, for which a division by a norm of 0 is a result and not an error.
-        weight_norm = np.float64(torch.linalg.vector_norm(self.parameters.weights).item())
-        learning_rate = self.learning_rate(epochs_done)
-        with np.errstate(all="ignore"):
-            effective_learning_rate = sphere.effective_learning_rate(learning_rate, weight_norm)
-            effective_gradient_norm = sphere.effective_gradient_norm(
-                train.gradient_norm, weight_norm
-            )
-            effective_step_size = sphere.effective_step_size(
-                learning_rate, train.gradient_norm, weight_norm
-            )
-        return {
-            "epoch": epochs_done,
-            "train_loss": train.loss,
-            "train_error": train.error,
-            "gradient_norm": train.gradient_norm,
-            "test_loss": test.loss,
-            "test_error": test.error,
-            "weight_norm": float(weight_norm),
-            "learning_rate": learning_rate,
-            "effective_learning_rate": float(effective_learning_rate),
-            "effective_gradient_norm": float(effective_gradient_norm),
-            "effective_step_size": float(effective_step_size),
-        }
+        self.optimiser.step(self.parameters, learning_rate)
+        self.constraint.apply(self.parameters)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that training on needs: weights, BatchNorm statistics, optimiser state."""
-        whole = self.model.state_dict() | self._before_step
-        model = {MODEL_STATE + name: value for name, value in whole.items()}
-        optimiser = {OPTIMISER_STATE + name: v for name, v in self.optimiser.state.items()}
-        return {name: value.detach().cpu().clone() for name, value in (model | optimiser).items()}
+        """Everything that training on needs, by name: weights, statistics, optimiser, constraint.
 
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Go back to what `state` returned."""
-        self.model.load_state_dict(
-            {
-                name.removeprefix(MODEL_STATE): value
-                for name, value in state.items()
-                if name.startswith(MODEL_STATE)
-            }
+        In the middle of a step it is the state before that.
+        """
+        model = self.model.state_dict() | self._statistics_before_step
+        parts = (
+            (MODEL, model),
+            (OPTIMISER, self.optimiser.state),
+            (CONSTRAINT, self.constraint.state),
         )
-        for name, value in self.optimiser.state.items():
-            value.copy_(state[OPTIMISER_STATE + name])
+        return {
+            prefix + name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for prefix, part in parts
+            for name, value in part.items()
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to the state that `state` returned."""
+        self.model.load_state_dict(_part(state, MODEL))
+        for prefix, own in ((OPTIMISER, self.optimiser.state), (CONSTRAINT, self.constraint.state)):
+            for name, value in own.items():
+                value.copy_(state[prefix + name])
+
+    def load_network(self, state: Mapping[str, np.ndarray]) -> None:
+        """Put weights and statistics of a state in the place of the present ones."""
+        _load(self.model, state)
+
+    def _learning_rates(self, epoch: int) -> np.ndarray:
+        factors: np.ndarray = self.schedule.factors(self._first_of_schedule + epoch)
+        return self.base_learning_rate * factors
+
+    def _go_on(self, start: Start) -> None:
+        """Let go on what the run has in common with the one that it starts from."""
+        if self.spec.schedule == start.spec.schedule:
+            self._first_of_schedule = start.epoch
+        given = {name: torch.from_numpy(value) for name, value in start.state.items()}
+        if self.spec.optimiser == start.spec.optimiser:
+            for name, value in self.optimiser.state.items():
+                value.copy_(given[OPTIMISER + name])
+        if self.spec.constraint == start.spec.constraint:
+            # The weights fulfil it already; to project them again would change their last bits.
+            _load(self.model, start.state)
+            for name, value in self.constraint.state.items():
+                value.copy_(given[CONSTRAINT + name])
 
 
-class Watch:
-    """What is told of a run's course; this one looks on. What a method raises ends the training."""
-
-    def after_step(self, record: RunRecord, rows: Tensor) -> None:
-        """A step was taken; ``rows`` are those of the epoch so far, of which record has none."""
-
-    def within_step(self, record: RunRecord) -> None:
-        """In the middle of a step of several mini-batches, which would be made again from there."""
-
-    def while_measuring(self, record: RunRecord) -> None:
-        """In the middle of measuring; the rows of a finished epoch are in ``record.unfinished``."""
-
-    def after_epoch(self, record: RunRecord) -> None:
-        """The initial metrics, or an epoch with its metrics, have been added to the record."""
+def _load(model: torch.nn.Module, state: Mapping[str, np.ndarray]) -> None:
+    """Put the tensors of another run's network in the place of a network's own."""
+    given = {name: torch.from_numpy(value) for name, value in state.items()}
+    model.load_state_dict(model.state_dict() | _part(given, MODEL))
 
 
-def train(trainer: Trainer, epochs: int, record: RunRecord, watch: Watch | None = None) -> None:
-    """Train until ``record`` holds ``epochs`` epochs or the loss stops being finite.
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
-    Args:
-        trainer: at the state that ``record`` ends with, the steps of an unfinished epoch included.
-        epochs: in all, those already in the record included.
-        record: grows in place.
-        watch: is told of every step and epoch.
+
+def _require_enough_images(model: torch.nn.Module, task: Task, batch_size: int) -> None:
+    """Refuse a last mini-batch of one image if BatchNorm gets one value a channel of it.
+
+    Raises:
+        PerigeeError: the network cannot normalise the last mini-batch.
     """
-    watch = watch or Watch()
-    if not record.metrics:
-        record.metrics.append(trainer.metrics(0, lambda: watch.while_measuring(record)))
-        watch.after_epoch(record)
-    while record.epochs < epochs and record.stopped_at_step is None:
-        record.unfinished = trainer.train_epoch(
-            record.epochs,
-            record.unfinished,
-            lambda rows: watch.after_step(record, rows),
-            lambda: watch.within_step(record),
-        )
-        metrics = trainer.metrics(record.epochs + 1, lambda: watch.while_measuring(record))
-        record.finish_epoch(metrics)
-        watch.after_epoch(record)
+    images = task.sizes["train"]
+    if (images - 1) % batch_size:
+        return
+    model.train()
+    first = next(iter(task.batches("train")))
+    try:
+        with torch.no_grad(), running_statistics_left_alone(model):
+            model(first.inputs[:1])
+    except ValueError as error:
+        raise PerigeeError(
+            f"Key 'batch_size' is {batch_size}, so that of {images} training images the last "
+            "mini-batch has one, too few for BatchNorm in this network; choose another."
+        ) from error

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+import numpy as np
 from torch import Tensor
 
 
-def of_epoch(images: int, seed: int, epoch: int, black: Tensor) -> Callable[[Tensor, int], Tensor]:
-    """No augmentation; arguments as for `perigee.data.augmentations.crop_and_flip.of_epoch`."""
+class NoAugmentation:
+    """No change; arguments as of `perigee.data.augmentations.crop_and_flip.CropAndFlip`."""
 
-    def leave(batch: Tensor, first: int) -> Tensor:
+    def __init__(self, images: int, seed: int, black: Tensor) -> None:
+        pass
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Do nothing."""
+
+    def __call__(self, batch: Tensor, images: np.ndarray) -> Tensor:
+        """The mini-batch itself."""
         return batch
-
-    return leave

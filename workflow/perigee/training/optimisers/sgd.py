@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from perigee.training.flat import FlatParameters
+
 
 class SGD:
-    """The update rule of the papers on one flat vector of parameters.
+    """The update rule of the papers on the vector of all trained parameters.
 
     Without momentum, eq. (2) of Lobacheva et al. 2021::
 
@@ -18,25 +22,39 @@ class SGD:
         v_{t+1} = alpha * v_t + grad f(x_t) + lambda * x_t,    x_{t+1} = x_t - eta * v_{t+1}
 
     Args:
-        parameters: the vector to be updated; fixes size, device and dtype of the state.
-        weight_decay: lambda, on every trained parameter.
+        parameters: to be updated.
+        weight_decay: lambda.
+        undecayed: names of the groups of parameters without weight decay.
         momentum: alpha, in [0, 1).
     """
 
-    def __init__(self, parameters: Tensor, *, weight_decay: float, momentum: float) -> None:
-        self.weight_decay = weight_decay
+    def __init__(
+        self,
+        parameters: FlatParameters,
+        *,
+        weight_decay: float,
+        undecayed: Sequence[str],
+        momentum: float,
+    ) -> None:
+        self.weight_decay = parameters.coefficients(weight_decay, undecayed)
         self.momentum = momentum
         self.state: dict[str, Tensor] = {}
-        """What a resumed run needs: the velocity v, if there is momentum."""
+        """The tensors that a resumed run needs: the velocity v, if there is momentum."""
         if momentum:
-            self.state["velocity"] = torch.zeros_like(parameters)
+            self.state["velocity"] = torch.zeros_like(parameters.values)
 
-    def step(self, parameters: Tensor, gradient: Tensor, learning_rate: float) -> None:
-        """Update ``parameters`` in place by one step of ``learning_rate``."""
+    def step(self, parameters: FlatParameters, learning_rate: Tensor) -> None:
+        """Update the parameters in place.
+
+        Args:
+            parameters: with their gradient.
+            learning_rate: eta, a tensor of no dimensions.
+        """
+        values, gradient = parameters.values, parameters.gradient
         if self.momentum:
             velocity = self.state["velocity"]
-            velocity.mul_(self.momentum).add_(gradient).add_(parameters, alpha=self.weight_decay)
-            parameters.sub_(velocity, alpha=learning_rate)
+            velocity.mul_(self.momentum).add_(gradient).addcmul_(values, self.weight_decay)
+            values.addcmul_(velocity, learning_rate, value=-1)
         else:
-            parameters.mul_(1 - learning_rate * self.weight_decay)
-            parameters.sub_(gradient, alpha=learning_rate)
+            values.mul_(1 - learning_rate * self.weight_decay)
+            values.addcmul_(gradient, learning_rate, value=-1)

@@ -1,1 +1,1 @@
-"""Learning-rate schedules, one module each: what a run's base learning rate is multiplied by."""
+"""Learning-rate schedules, one module each: factors of a run's base learning rate."""

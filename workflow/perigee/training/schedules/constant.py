@@ -1,6 +1,9 @@
 """The constant learning rate of the papers' main experiments."""
 
+from __future__ import annotations
 
-def factor(epoch: int) -> float:
-    """1 in every epoch."""
-    return 1.0
+from perigee.training.schedules.base import Schedule
+
+
+class Constant(Schedule):
+    """The base learning rate in every step."""

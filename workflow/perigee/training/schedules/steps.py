@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 
-def factor(epoch: int, *, milestones: Sequence[int], decay: float) -> float:
-    """``decay`` to the power of how many milestones the epoch has reached (Goyal et al. recipe).
+from perigee.training.schedules.base import Schedule
+
+
+class Steps(Schedule):
+    """``gamma`` to the power of how many milestones the epoch has reached (Goyal et al. recipe).
 
     Args:
-        epoch: counted from 0.
+        steps_per_epoch: updates of the weights in an epoch.
         milestones: epochs from which on the learning rate is multiplied once more.
-        decay: the factor, greater than 0.
+        gamma: the factor, greater than 0.
     """
-    return float(decay ** sum(epoch >= milestone for milestone in milestones))
+
+    def __init__(self, steps_per_epoch: int, *, milestones: Sequence[int], gamma: float) -> None:
+        super().__init__(steps_per_epoch)
+        self.milestones, self.gamma = milestones, gamma
+
+    def factors(self, epoch: int) -> NDArray[np.float64]:
+        """The power, the same in each step of the epoch."""
+        reached = sum(epoch >= milestone for milestone in self.milestones)
+        return np.full(self.steps_per_epoch, self.gamma**reached)

@@ -1,4 +1,4 @@
-"""The files of a run's predictions."""
+"""The files of evaluations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 PREDICTIONS, LABELS, PREDICTED_EPOCHS = "predictions.npy", "labels.npy", "predictions.json"
-PREDICTIONS_FILES = (PREDICTIONS, LABELS, PREDICTED_EPOCHS)
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,8 @@ class Predictions:
 
     @classmethod
     def load(cls, folder: Path) -> Predictions:
-        """Those of a product; the files are not verified here."""
-        described = json.loads((folder / PREDICTED_EPOCHS).read_text())
+        """The predictions in a product's folder; the files are not verified here."""
+        described = json.loads((folder / PREDICTED_EPOCHS).read_text(encoding="utf-8"))
         return cls(
             np.load(folder / PREDICTIONS, mmap_mode="r", allow_pickle=False),
             np.load(folder / LABELS, allow_pickle=False),
@@ -40,6 +39,7 @@ class Predictions:
 
 
 def write_labels_and_epochs(folder: Path, labels: np.ndarray, epochs: Sequence[int]) -> None:
-    """labels.npy and predictions.json."""
+    """Write labels.npy and predictions.json."""
     np.save(folder / LABELS, labels)
-    (folder / PREDICTED_EPOCHS).write_text(json.dumps({"epochs": list(epochs)}) + "\n")
+    text = json.dumps({"epochs": list(epochs)}) + "\n"
+    (folder / PREDICTED_EPOCHS).write_text(text, encoding="utf-8")

@@ -1,0 +1,191 @@
+"""Analyses: the tables that figures and claims are made from."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from perigee.blocks.base import (
+    Block,
+    Count,
+    Names,
+    NotNegative,
+    NotNegativeInteger,
+    Pair,
+    Positive,
+    Positives,
+)
+from perigee.blocks.evaluations import Evaluation, Predictions
+from perigee.blocks.measures import Checkpoints, Measure, Metrics, Steps
+
+NearZero = Literal["train_loss", "train_error"]
+
+
+class Analysis(Block):
+    """A table, computed from a formula or from runs.
+
+    Attributes:
+        reads: measures of every run; one without computes from a formula.
+        reads_checkpoints: whether it also needs checkpoints, to compare each run with one of
+            another seed.
+        evaluates: what is computed of the checkpoints for it.
+    """
+
+    kind: ClassVar[str] = "analysis"
+    reads: ClassVar[tuple[type[Measure], ...]] = ()
+    reads_checkpoints: ClassVar[bool] = False
+    evaluates: ClassVar[tuple[type[Evaluation], ...]] = ()
+
+    @property
+    def reads_runs(self) -> bool:
+        """Whether it is made from runs."""
+        return bool(self.reads)
+
+    def further_measures(self) -> tuple[str, ...]:
+        """Names of measures that it reads beside its own, as a configuration asks for them."""
+        return ()
+
+    def measures(self, checkpoint_interval: int | None) -> tuple[Measure, ...]:
+        """The measures that it reads of every run.
+
+        Args:
+            checkpoint_interval: epochs between checkpoints, where it reads them.
+        """
+        found = tuple(measure() for measure in self.reads)
+        if not self.reads_checkpoints or checkpoint_interval is None:
+            return found
+        return (*found, Checkpoints(interval=checkpoint_interval))
+
+
+class OnePeriod(Analysis):
+    """One training period, a row a step.
+
+    Attributes:
+        smoothing_epochs: width of all running windows.
+    """
+
+    name: ClassVar[str] = "one_period"
+    code: ClassVar[str] = "perigee.analysis.one_period:tabulate"
+    reads: ClassVar = (Metrics, Steps)
+
+    smoothing_epochs: Count
+
+
+class PeriodStatistics(Analysis):
+    """What the periods of runs amount to, a row a run.
+
+    Attributes:
+        near_zero: the column that tells phase B.
+    """
+
+    name: ClassVar[str] = "period_statistics"
+    code: ClassVar[str] = "perigee.analysis.period_statistics:tabulate"
+    reads: ClassVar = (Metrics,)
+
+    near_zero: NearZero = "train_loss"
+
+
+class RunMetrics(Analysis):
+    """Measures of runs, a row an epoch.
+
+    Attributes:
+        further: measures with a row an epoch, by name, whose columns stand beside the metrics.
+    """
+
+    name: ClassVar[str] = "run_metrics"
+    code: ClassVar[str] = "perigee.analysis.run_metrics:tabulate"
+    reads: ClassVar = (Metrics,)
+
+    further: Names = ()
+
+    def further_measures(self) -> tuple[str, ...]:
+        """The names under ``further``."""
+        return self.further
+
+
+class ScaleInvariantSteps(Analysis):
+    """Gradient steps and weight-decay steps of a scale-invariant function of two variables."""
+
+    name: ClassVar[str] = "scale_invariant_steps"
+    code: ClassVar[str] = "perigee.analysis.scale_invariant_steps:tabulate"
+
+    learning_rate: Positive
+    weight_decay: NotNegative
+    start: Pair
+    steps: Count
+
+
+class Similarity(Analysis):
+    """How far training moves from a minimum.
+
+    Attributes:
+        near_zero: the column that tells phase B.
+    """
+
+    name: ClassVar[str] = "similarity"
+    code: ClassVar[str] = "perigee.analysis.similarity:tabulate"
+    reads: ClassVar = (Metrics,)
+    reads_checkpoints: ClassVar[bool] = True
+    evaluates: ClassVar = (Predictions,)
+
+    near_zero: NearZero = "train_loss"
+
+
+class ToyConvergence(Analysis):
+    """Whether the toy function of Kodryan et al. 2022 converges from many starts."""
+
+    name: ClassVar[str] = "toy_convergence"
+    code: ClassVar[str] = "perigee.analysis.toy_convergence:tabulate"
+
+    coefficients: Positives
+    effective_learning_rates: Positives
+    starts: Count
+    iterations: Count
+    converged_below: Positive
+    seed: NotNegativeInteger
+
+
+class ToyGradientIdentities(Analysis):
+    """Identities of the gradient of a scale-invariant function."""
+
+    name: ClassVar[str] = "toy_gradient_identities"
+    code: ClassVar[str] = "perigee.analysis.toy_gradient_identities:tabulate"
+
+    points: Count
+    factors: Positives
+    seed: NotNegativeInteger
+
+
+class ToyGroupIdentities(Analysis):
+    """Identities of scale-invariant groups on the toy function."""
+
+    name: ClassVar[str] = "toy_group_identities"
+    code: ClassVar[str] = "perigee.analysis.toy_group_identities:tabulate"
+
+    coefficients: Positives
+    effective_learning_rates: Positives
+    iterations: Count
+    seed: NotNegativeInteger
+
+
+class ToyRegimes(Analysis):
+    """Training of the toy function at several effective learning rates."""
+
+    name: ClassVar[str] = "toy_regimes"
+    code: ClassVar[str] = "perigee.analysis.toy_regimes:tabulate"
+
+    coefficients: Positives
+    effective_learning_rates: Positives
+    iterations: Count
+    seed: NotNegativeInteger
+
+
+class ToyStabilisation(Analysis):
+    """Where a single summand of the toy function stabilises."""
+
+    name: ClassVar[str] = "toy_stabilisation"
+    code: ClassVar[str] = "perigee.analysis.toy_stabilisation:tabulate"
+
+    coefficients: Positives
+    rates_times_coefficient: Positives
+    iterations: Count
+    seed: NotNegativeInteger

@@ -1,0 +1,40 @@
+"""Networks."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from perigee.blocks.base import Block, Count, Positive, Seed, Truth
+
+
+class Model(Block):
+    """A network.
+
+    Attributes:
+        width: channels of its first stage.
+        scale_invariant: the fully scale-invariant version, its head frozen; otherwise all of the
+            standard network trains.
+        head_norm: Frobenius norm of the frozen head's weight matrix.
+        head_seed: seed of the frozen head alone; None draws it from the run's seed.
+    """
+
+    kind: ClassVar[str] = "model"
+
+    width: Count
+    scale_invariant: Truth
+    head_norm: Positive = 10.0
+    head_seed: Seed | None = None
+
+
+class ConvNet(Model):
+    """The ConvNet of Lobacheva et al. 2021 and Kodryan et al. 2022."""
+
+    name: ClassVar[str] = "convnet"
+    code: ClassVar[str] = "perigee.models.convnet:build"
+
+
+class ResNet18(Model):
+    """The pre-activation ResNet-18 of these papers."""
+
+    name: ClassVar[str] = "resnet18"
+    code: ClassVar[str] = "perigee.models.resnet18:build"

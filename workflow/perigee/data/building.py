@@ -1,0 +1,48 @@
+"""Building a data set: the images of its source, with noise in the labels if wanted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from perigee import registry
+from perigee.blocks.datasets import Dataset
+from perigee.data.arrays import ArrayDataset
+
+
+def build_arrays(dataset: Dataset, downloads: Path, download: bool) -> ArrayDataset:
+    """The arrays of a data set.
+
+    Args:
+        dataset: which, with its parameters.
+        downloads: folder of downloaded files.
+        download: whether files that it lacks are fetched.
+
+    Raises:
+        PerigeeError: the source cannot be had, or is another one than expected.
+    """
+    built: ArrayDataset = registry.load(dataset)(downloads, download)
+    return with_noisy_labels(built, dataset.label_noise, dataset.noise_seed)
+
+
+def with_noisy_labels(dataset: ArrayDataset, share: float, seed: int) -> ArrayDataset:
+    """The data set with a share of its training labels replaced by random ones.
+
+    The replaced labels are drawn uniformly from all classes, so that some stay right by chance
+    (Kodryan et al. 2022, Appendix G). Test labels stay.
+
+    Args:
+        dataset: left as it is.
+        share: of the training images, in [0, 1]; rounded to whole images.
+        seed: of the choice of images and of their labels.
+    """
+    if not share:
+        return dataset
+    train = dataset.splits["train"]
+    draws = np.random.default_rng(seed)
+    chosen = draws.permutation(len(train))[: round(share * len(train))]
+    labels = train.labels.copy()
+    labels[chosen] = draws.integers(0, dataset.classes, size=len(chosen))
+    return replace(dataset, splits={**dataset.splits, "train": replace(train, labels=labels)})

@@ -1,0 +1,46 @@
+"""The base class of evaluations of checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from perigee.checkpoints import KeptCheckpoints
+from perigee.data.arrays import ArrayDataset
+from perigee.spec import RunSpec
+from perigee.training.execution import Execution
+
+
+@dataclass(frozen=True)
+class EvaluationInput:
+    """A finished run whose checkpoints are evaluated.
+
+    Attributes:
+        spec: of the run.
+        dataset: that it was trained on.
+        execution: where and how to compute.
+        checkpoints: of the run.
+        told: to be called after every checkpoint with how many are done; what it raises ends the
+            evaluation.
+    """
+
+    spec: RunSpec
+    dataset: ArrayDataset
+    execution: Execution
+    checkpoints: KeptCheckpoints
+    told: Callable[[int], None]
+
+
+class Evaluation:
+    """Computes files from the kept checkpoints of a run.
+
+    Attributes:
+        files: the names of the files that `write` writes.
+    """
+
+    files: tuple[str, ...] = ()
+
+    def write(self, run: EvaluationInput, folder: Path) -> None:
+        """Compute the files, checkpoint by checkpoint, and write them into a folder."""
+        raise NotImplementedError

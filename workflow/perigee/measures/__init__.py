@@ -1,0 +1,1 @@
+"""What is watched while a run trains, one module each; none of it moves a weight."""

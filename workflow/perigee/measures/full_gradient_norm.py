@@ -1,0 +1,23 @@
+"""The norm of the gradient with respect to all trained weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from perigee.measures.base import Measure
+from perigee.measures.metrics import train_pass
+
+
+class FullGradientNorm(Measure):
+    """A row an epoch: ``epoch`` and ``full_gradient_norm``.
+
+    The mean over mini-batches, as of `perigee.measures.metrics`; the regular gradient norm of
+    standard networks (Kodryan et al. 2022, Section 4).
+    """
+
+    row = np.dtype([("epoch", "<i4"), ("full_gradient_norm", "<f8")])
+
+    def after_epoch(self, epoch: int, last: bool) -> np.ndarray:
+        """The row of the present weights."""
+        *_, norm = train_pass(self.trainer, "gradient", self.pause)
+        return np.array([(epoch, norm)], self.row)

@@ -1,0 +1,205 @@
+"""Where a training job begins: at the furthest state of its run that is to be had.
+
+That is a saved state of a job that was interrupted, or the end of a shorter version of the run.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import load_file
+
+from perigee.errors import PerigeeError
+from perigee.identity.products import Identity
+from perigee.store.provenance import read_product
+from perigee.store.runs import (
+    ROWS,
+    STATE,
+    Version,
+    unfinished_folder,
+    unfinished_folders,
+    versions,
+)
+from perigee.training.recording import FINGERPRINT, Position, Recorder
+from perigee.training.row_log import checksum_of
+from perigee.training.saved_state import LOSSES, MEASURE, SavedState, read_states
+
+logger = logging.getLogger("perigee")
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A state that training can go on from.
+
+    Attributes:
+        state: of the run.
+        where: the folder that it lies in.
+        logs: file of each log, by name; there may be more rows in it than the state knows.
+        continues: whether it is the end of a shorter version, whose last epoch has to be measured
+            again, since it is no longer the last.
+    """
+
+    state: SavedState
+    where: Path
+    logs: Mapping[str, Path]
+    continues: bool = False
+
+    def measures(self, wanted: Mapping[str, Identity]) -> set[str]:
+        """The names of those measures whose rows are there from the run's start."""
+        return {name for name in wanted if name in self.logs}
+
+
+def beginnings(
+    run_folder: Path, epochs: int, identity: Identity, measures: Mapping[str, Identity]
+) -> list[Beginning]:
+    """All states of a run that can be gone on from, the furthest first.
+
+    A saved state that is damaged or belongs to another run is passed over with a warning.
+
+    Args:
+        run_folder: of all versions of the run.
+        epochs: how many are wanted in all.
+        identity: of the run.
+        measures: those that are wanted, by name.
+    """
+    found = [
+        *_interrupted(unfinished_folders(run_folder), epochs, identity, measures),
+        *_finished(run_folder, epochs, identity, measures),
+    ]
+    return sorted(found, key=lambda one: (one.state.steps, len(one.logs)), reverse=True)
+
+
+def beginnings_of_trajectory(
+    run_folder: Path, version: str, epochs: int, identity: Identity, measures: Mapping[str, Identity]
+) -> list[Beginning]:
+    """The same of one trajectory only: the states of the interrupted job for it."""
+    folder = unfinished_folder(run_folder, version)
+    return list(_interrupted([folder], epochs, identity, measures))
+
+
+def lay_out(beginning: Beginning | None, folder: Path, names: Iterable[str]) -> None:
+    """Put a beginning's logs where a recorder will open them.
+
+    Args:
+        beginning: as of `beginnings`; None removes what lies there.
+        folder: of the recorder's logs.
+        names: of the logs.
+    """
+    for name in names:
+        target = folder / f"{name}.npy"
+        source = beginning.logs[name] if beginning else None
+        if source == target:
+            continue
+        target.unlink(missing_ok=True)
+        if source is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+
+def begin(recorder: Recorder, beginning: Beginning | None) -> SavedState | None:
+    """Bring a fresh trainer, with its recorder, to a beginning.
+
+    Where several processes share the run, the first one reads and gives the state to the others.
+
+    Args:
+        recorder: of the trainer, with the logs of `lay_out`.
+        beginning: as of `beginnings`; None starts the run.
+
+    Returns:
+        The state that the trainer now has; None for a fresh one.
+    """
+    ranks = recorder.trainer.ranks
+    told = None if beginning is None else (beginning.state, beginning.continues)
+    told = ranks.of_main(told)
+    if told is None:
+        recorder.begin(dict.fromkeys(recorder.logs, 0), Position(), np.empty(0), again=False)
+        return None
+    state, continues = told
+    tensors = dict(state.tensors)
+    recorder.trainer.restore(tensors)
+    for name, measure in recorder.measures.items():
+        for part, value in measure.state.items():
+            value.copy_(tensors[f"{MEASURE}{name}.{part}"])
+    losses = tensors[LOSSES].numpy() if LOSSES in tensors else np.empty(0)
+    rows = {name: state.logs[name]["rows"] for name in recorder.logs}
+    recorder.begin(rows, replace(state.position), losses, continues)
+    position = state.position
+    if beginning is not None:
+        taken = f" and {position.taken} steps" if position.taken else ""
+        logger.info("continuing after epoch %d%s of %s", position.epoch, taken, beginning.where)
+    return state
+
+
+def _interrupted(
+    folders: list[Path], epochs: int, identity: Identity, measures: Mapping[str, Identity]
+) -> Iterator[Beginning]:
+    """The latest usable state of every interrupted job, of this length or another."""
+    for folder in folders:
+        for state in read_states(folder, identity.digest):
+            position = state.position
+            if position.epoch > epochs or (position.epoch == epochs and position.taken):
+                continue
+            wanted = {name for name in (*FINGERPRINT, *measures) if name in state.logs}
+            sound = {
+                name: folder / f"{name}.npy"
+                for name in wanted
+                if _is_sound(folder / f"{name}.npy", state.logs[name])
+            }
+            if set(FINGERPRINT) <= set(sound):
+                yield Beginning(state, folder, sound)
+                break
+            logger.warning("saved state in %s is not used: its logs are damaged", folder)
+
+
+def _is_sound(path: Path, told: Mapping[str, int]) -> bool:
+    """Whether a log begins with the rows that a state knows of."""
+    try:
+        return checksum_of(path, told["rows"]) == told["checksum"]
+    except (OSError, ValueError):
+        return False
+
+
+def _finished(
+    run_folder: Path, epochs: int, identity: Identity, measures: Mapping[str, Identity]
+) -> Iterator[Beginning]:
+    """The ends of shorter versions."""
+    for version in versions(run_folder):
+        if version.epochs >= epochs:
+            continue
+        try:
+            yield _end_of(version, identity, measures)
+        except PerigeeError as error:
+            logger.warning("not continued from %s: %s", version.folder, error)
+
+
+def _end_of(
+    version: Version, identity: Identity, measures: Mapping[str, Identity]
+) -> Beginning:
+    provenance = read_product(version.folder, [STATE, *(f"{name}.npy" for name in FINGERPRINT)])
+    if provenance.digest != identity.digest:
+        raise PerigeeError(f"it belongs to another run ({provenance.digest}).")
+    folders = {name: version.folder / measure.label for name, measure in measures.items()}
+    kept = {name: folder for name, folder in folders.items() if (folder / ROWS).is_file()}
+    for folder in kept.values():
+        read_product(folder, [ROWS])
+    logs = {
+        **{name: version.folder / f"{name}.npy" for name in FINGERPRINT},
+        **{name: folder / ROWS for name, folder in kept.items()},
+    }
+    details = provenance.details
+    stopped = details["stopped_at_step"]
+    position = Position(
+        epoch=details["trained_to"],
+        measured=True,
+        steps=details["steps"],
+        stopped_at_step=stopped,
+    )
+    rows = {name: {"rows": len(np.load(path, mmap_mode="r"))} for name, path in logs.items()}
+    tensors = load_file(version.folder / STATE)
+    state = SavedState(identity.digest, tensors, position, rows, 0.0, (), version.epochs)
+    return Beginning(state, version.folder, logs, continues=True)

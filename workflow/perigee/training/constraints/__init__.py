@@ -1,0 +1,1 @@
+"""Conditions that the scale-invariant weights fulfil after every step, one module each."""
