@@ -92,9 +92,9 @@ class Trainer:
         ).to(device=execution.device, dtype=execution.dtype)
         if start is not None:  # in the run's precision: the initialisation's would round them
             _load(model, start.state)
+        _require_enough_images(model, self.task, spec.batch_size)
         synchronise(model, self.ranks, execution.device)
         self.model = model
-        _require_enough_images(self.model, self.task, spec.batch_size)
         self.parameters = FlatParameters(self.model, execution.memory_format)
         rule = spec.optimiser.parameters
         self.base_learning_rate = rule.pop("learning_rate")
