@@ -23,11 +23,21 @@ from perigee.identity.equivalences import counting_code
 from perigee.paths import NOTEBOOKS, template
 from perigee.spec import Claim, RunSpec
 
-DATASET_ROOT = "perigee.data.building"
-RUN_ROOT = "perigee.training.trainer"
-CLAIMS_ROOT = "perigee.claims.judging"
-FIGURE_ROOT = "perigee.plotting.notebook"
-"""Modules that every product of a kind is made by, beside the blocks that its spec names."""
+DATASET_ROOTS = ("perigee.data.building", "perigee.data.array_files")
+RUN_ROOTS = (
+    "perigee.training.trainer",
+    "perigee.training.execution",
+    "perigee.data.arrays",
+    "perigee.data.array_files",
+)
+FORK_ROOTS = ("perigee.measures.checkpoints", "perigee.checkpoints")
+COURSE_ROOTS = ("perigee.analysis.inputs",)
+CLAIMS_ROOTS = ("perigee.claims.judging",)
+FIGURE_ROOTS = ("perigee.plotting.notebook",)
+"""Modules that every product of a kind is made by, beside the blocks that its spec names.
+
+A fork is a run that starts from a kept checkpoint; its rule may look at its parent's course.
+"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,9 @@ class Identity:
 
 def dataset_identity(dataset: Dataset) -> Identity:
     """The identity of a data set."""
-    return _identity("dataset", dataset.name, dataset.to_dict(), _code([dataset], DATASET_ROOT), {})
+    return _identity(
+        "dataset", dataset.name, dataset.to_dict(), _code([dataset], *DATASET_ROOTS), {}
+    )
 
 
 def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
@@ -84,15 +96,18 @@ def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
     """
     blocks = [block for kind, block in spec.blocks.items() if kind != "dataset"]
     inputs: dict[str, Any] = {"dataset": dataset_digest}
+    roots = [*RUN_ROOTS]
     parent = spec.parent
     if parent is not None:
         blocks.append(parent.at)
+        roots += FORK_ROOTS
         identity = run_identity(parent.run, dataset_digest)
         inputs["parent"] = identity.digest
         # The course that the rule looks at is part of what settles where the run starts.
         course = [measure_identity(measure(), identity).digest for measure in parent.at.reads]
         if course:
             inputs["course"] = course
+            roots += COURSE_ROOTS
     rule = spec.optimiser
     name = (
         f"{spec.model.name}-{spec.dataset.name}-lr{_short(rule.learning_rate)}"
@@ -100,7 +115,7 @@ def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
     )
     if parent is not None:
         name += f"-fork-{parent.at.name}"
-    return _identity("run", name, spec.to_dict(), _code(blocks, RUN_ROOT), inputs)
+    return _identity("run", name, spec.to_dict(), _code(blocks, *roots), inputs)
 
 
 def measure_identity(measure: Measure, run: Identity) -> Identity:
@@ -123,7 +138,9 @@ def evaluation_identity(
     """
     spec = {**evaluation.to_dict(), "epochs": epochs}
     inputs = {"run": run.digest, "checkpoints": checkpoints.digest}
-    return _identity("evaluation", f"{evaluation.name}-{run.name}", spec, _code([evaluation]), inputs)
+    return _identity(
+        "evaluation", f"{evaluation.name}-{run.name}", spec, _code([evaluation]), inputs
+    )
 
 
 def table_identity(name: str, analysis: Analysis, runs: Sequence[Mapping[str, Any]]) -> Identity:
@@ -154,8 +171,8 @@ def figure_identity(
     """
     notebook = NOTEBOOKS / f"{template(key)}.py"
     code = _Code(
-        digest([program_digest(notebook), code_digest([FIGURE_ROOT])]),
-        module_digests([FIGURE_ROOT, *imported_modules(notebook)]),
+        digest([program_digest(notebook), code_digest(FIGURE_ROOTS)]),
+        module_digests([*FIGURE_ROOTS, *imported_modules(notebook)]),
     )
     spec = {"key": key, "stamp": dict(stamp)}
     if parameters:
@@ -172,7 +189,7 @@ def claims_identity(key: str, claims: Sequence[Claim], tables: Mapping[str, str]
         tables: digests of the tables that they are measured on, by name.
     """
     # Why a claim cannot be measured is told in an error's words, and stands in the product.
-    code = _code([claim.quantity for claim in claims], CLAIMS_ROOT, words=True)
+    code = _code([claim.quantity for claim in claims], *CLAIMS_ROOTS, words=True)
     spec = {"key": key, "claims": [claim.rule for claim in claims]}
     return _identity("claims", key, spec, code, {"tables": tables})
 
