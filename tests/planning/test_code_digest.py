@@ -39,7 +39,10 @@ SAME = {
     "a docstring or an ellipsis": ("class A:\n    '''Doc.'''\n", "class A: ...\n"),
     "pass beside something": ("def f():\n    g()\n", "def f():\n    pass\n    g()\n"),
     # Annotations outside class bodies, with their imports.
-    "annotations": (STEP, STEP.replace("weights, rate)", "weights: Tensor, rate: float) -> Tensor")),
+    "annotations": (
+        STEP,
+        STEP.replace("weights, rate)", "weights: Tensor, rate: float) -> Tensor"),
+    ),
     "of a method": (METHOD, METHOD.replace("self, x)", "self: A, x: int) -> 'int'")),
     "of all arguments": (
         "def f(a, /, b, *c, d=1, **e): pass",
@@ -100,7 +103,8 @@ SAME = {
     "an error's words": (RAISE, RAISE.replace("KeyError(x)", "KeyError(f'no {x}', y)")),
     "an error's words and their import": (
         RAISE,
-        "from perigee.paths import shown\n" + RAISE.replace("KeyError(x)", "KeyError(shown(x), hint='there')"),
+        "from perigee.paths import shown\n"
+        + RAISE.replace("KeyError(x)", "KeyError(shown(x), hint='there')"),
     ),
     "the words of a function's error": (
         "raise _departure_error(a)",
@@ -263,7 +267,7 @@ def test_every_constant_is_told_from_its_neighbour(number: float, text: str) -> 
     assert len(found) == 5
 
 
-TRICKY = '''
+TRICKY = """
 match x:
     case {"a": [1, *rest], **more} if rest: f(f"{x!r:>{width}}{{}}{y = }" "tail" f"{x:}")
     case A(1, b=2) | None: pass
@@ -274,7 +278,7 @@ async def g():
     async with a as b, c: return [x async for x in y if (z := await x)]
 try: f()
 except* KeyError as e: raise StopIteration(1) from e
-'''
+"""
 
 
 def test_the_digest_of_a_source_is_stable() -> None:
@@ -342,7 +346,9 @@ def write(package: Path, **sources: str) -> None:
 
 
 def reached(*roots: str) -> set[str]:
-    return {name.removeprefix("perigee.") for name in module_digests([f"perigee.{r}" for r in roots])}
+    return {
+        name.removeprefix("perigee.") for name in module_digests([f"perigee.{r}" for r in roots])
+    }
 
 
 def test_which_modules_are_reached(package: Path) -> None:
@@ -354,7 +360,7 @@ def test_which_modules_are_reached(package: Path) -> None:
         c__three="from ..e import five\nfrom . import beside\nfive.f(), beside.f()",
         c__beside="from perigee.blocks import base\nfrom perigee.errors import PerigeeError",
         d__four="import numpy\nfrom perigee.d import name_of_no_module\nname_of_no_module()",
-        e__five="from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from perigee.f.six import S",
+        e__five="import typing\nif typing.TYPE_CHECKING:\n    from perigee.f.six import S",
         f__six="x = 1",
         blocks__base="from perigee.f.six import x\nx",
         errors="class PerigeeError(Exception): pass",
@@ -405,7 +411,7 @@ def test_a_source_that_cannot_be_read_is_named(package: Path, content: bytes, to
 
 
 def test_a_module_that_is_not_there_is_named(package: Path) -> None:
-    with pytest.raises(PerigeeError, match="no module 'perigee.absent'"):
+    with pytest.raises(PerigeeError, match=r"no module 'perigee\.absent'"):
         module_digests(["perigee.absent"])
 
 

@@ -90,10 +90,10 @@ def start_of_fork(
     loss, norm = 3 * [*[1e-3] * 90, *[1.0] * 10], 3 * [*falling, *rising]
     course = pd.DataFrame({"epoch": range(300), "train_loss": loss, "weight_norm": norm})
     found = registry.load(parent.at)(course, **parent.at.parameters)
-    np.save(folder / "fork_epoch.npy", found)
     measure = registry.make("measure", {"name": "checkpoints"})
     run = trainer.Trainer(parent.run, data, place)
     parts = record(run, measure, folder / "parent")["parts"]
+    np.save(folder / "fork_epoch.npy", found)
     rows, epochs = folder / "parent/checkpoints.npy", tuple(range(EPOCHS + 1))
     kept = checkpoints.KeptCheckpoints(rows, epochs, epochs, tuple(parts))
     first = min(found, EPOCHS - 1)
