@@ -45,8 +45,8 @@ def main(
         found = compare(trees, golden, Path(folder), downloads.absolute(), device)
     proofs, unproven = read_proofs(EQUIVALENCES), []
     for (kind, before, now), products in found.items():
-        blocks = products[0][0]["blocks"]
-        name = f"{kind} {', '.join(blocks)}"
+        blocks = ", ".join(products[0][0]["blocks"])
+        name = f"{kind} {blocks}"
         problems = [f"{json.dumps(one['run'])}: {told}" for one, told in products if told]
         if problems:
             unproven.append(name)
