@@ -79,7 +79,9 @@ class RunSpec(BaseModel):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
         """The inverse of `to_dict`; defaults may also be written out."""
-        blocks = {kind: registry.make(kind, values[kind]) for kind in BLOCK_FIELDS if kind in values}
+        blocks = {
+            kind: registry.make(kind, values[kind]) for kind in BLOCK_FIELDS if kind in values
+        }
         parent = values.get("parent")
         return cls(
             **{**values, **blocks, "parent": None if parent is None else Parent.from_dict(parent)}
@@ -142,23 +144,23 @@ class Claim:
 
     Attributes:
         name: unique in its figure.
-        says: the statement, in our words.
-        source: the place in the paper.
         table: name of the figure's table that the quantity is measured on.
         quantity: what is measured.
         relation: "at_least", "at_most", "greater_than", "less_than" or "equal_to".
         bound: what the measured value has to be at least, at most, ...
         testable: whether the claim can be tested at the scale at hand.
+        says: the statement, in our words; not needed to judge it, as is the next.
+        source: the place in the paper.
     """
 
     name: str
-    says: str
-    source: str
     table: str
     quantity: Quantity
     relation: str
     bound: float
     testable: bool
+    says: str = ""
+    source: str = ""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Claim:
@@ -172,4 +174,6 @@ class Claim:
     @property
     def rule(self) -> dict[str, Any]:
         """The part that decides the verdict: everything but the wording."""
-        return {key: value for key, value in self.to_dict().items() if key not in ("says", "source")}
+        return {
+            key: value for key, value in self.to_dict().items() if key not in ("says", "source")
+        }

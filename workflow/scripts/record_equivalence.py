@@ -15,7 +15,7 @@ from perigee.equivalence.proving import Bench, Proof, changes, prove_dataset, pr
 from perigee.equivalence.trees import Tree, unpacked
 from perigee.identity.equivalences import Equivalence, read_equivalences, write_equivalences
 from perigee.paths import EQUIVALENCES, ROOT, shown
-from perigee.plan import checked_configuration, make_plan
+from perigee.planning.plan import checked_configuration, make_plan
 from perigee.registry import REGISTRY
 from perigee.store.provenance import versions
 from perigee.store.writing import written_atomically

@@ -53,7 +53,8 @@ def without_defaults(model: BaseModel) -> dict[str, Any]:
     return {
         name: plain(getattr(model, name))
         for name, field in fields.items()
-        if field.is_required() or getattr(model, name) != field.get_default(call_default_factory=True)
+        if field.is_required()
+        or getattr(model, name) != field.get_default(call_default_factory=True)
     }
 
 

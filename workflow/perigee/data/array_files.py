@@ -12,10 +12,10 @@ from safetensors.numpy import save_file
 from perigee.data.arrays import ArrayDataset, ArraySplit
 from perigee.errors import PerigeeError
 
-DATA = "data.safetensors"
+DATA, MANIFEST = "data.safetensors", "manifest.json"
 
 
-def save_arrays(dataset: ArrayDataset, folder: Path) -> None:
+def save_dataset(dataset: ArrayDataset, folder: Path) -> None:
     """Write images and labels of all splits, and the rest as the file's metadata."""
     described = {
         "splits": list(dataset.splits),
@@ -30,10 +30,18 @@ def save_arrays(dataset: ArrayDataset, folder: Path) -> None:
         for kind in ("images", "labels")
     }
     save_file(arrays, folder / DATA, metadata={"dataset": json.dumps(described)})
+    manifest = {
+        "kind": "arrays",
+        "splits": {name: len(split) for name, split in dataset.splits.items()},
+        "classes": dataset.classes,
+        "image_shape": list(dataset.image_shape),
+        "origin": dataset.origin,
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def load_arrays(folder: Path) -> ArrayDataset:
-    """Read the file that `save_arrays` wrote.
+def load_dataset(folder: Path) -> ArrayDataset:
+    """Read the file that `save_dataset` wrote.
 
     Raises:
         PerigeeError: the file is truncated or is not such a file.

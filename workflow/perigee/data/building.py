@@ -12,7 +12,7 @@ from perigee.blocks.datasets import Dataset
 from perigee.data.arrays import ArrayDataset
 
 
-def build_arrays(dataset: Dataset, downloads: Path, download: bool) -> ArrayDataset:
+def build_dataset(dataset: Dataset, downloads: Path, download: bool) -> ArrayDataset:
     """The arrays of a data set.
 
     Args:

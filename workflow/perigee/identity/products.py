@@ -123,7 +123,9 @@ def evaluation_identity(
     """
     spec = {**evaluation.to_dict(), "epochs": epochs}
     inputs = {"run": run.digest, "checkpoints": checkpoints.digest}
-    return _identity("evaluation", f"{evaluation.name}-{run.name}", spec, _code([evaluation]), inputs)
+    return _identity(
+        "evaluation", f"{evaluation.name}-{run.name}", spec, _code([evaluation]), inputs
+    )
 
 
 def table_identity(name: str, analysis: Analysis, runs: Sequence[Mapping[str, Any]]) -> Identity:

@@ -19,7 +19,7 @@ from perigee import registry
 from perigee.analysis.inputs import read_metrics
 from perigee.blocks.measures import Checkpoints, Measure
 from perigee.checkpoints import KeptCheckpoints
-from perigee.data.array_files import load_arrays
+from perigee.data.array_files import load_dataset
 from perigee.data.arrays import ArrayDataset
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity, measure_identity, run_identity
@@ -143,10 +143,8 @@ class _Work:
 
     def __init__(self, job: TrainingJob, stop: StopRequest) -> None:
         self.job, self.stop = job, stop
-        self.data: ArrayDataset = load_arrays(job.dataset)
-        self.execution: Execution = prepare(
-            job.device, job.spec.precision, self.data.image_shape
-        )
+        self.data: ArrayDataset = load_dataset(job.dataset)
+        self.execution: Execution = prepare(job.device, job.spec.precision, self.data.image_shape)
         self.ranks = Ranks.of_environment(self.execution.device)
         self.fork_epoch, self.start = self._fork()
 
@@ -179,9 +177,7 @@ class _Work:
         job = self.job
         lengths = [v for v in complete_versions(job.run_folder) if v.epochs == job.epochs]
         name = version_name(job.epochs, 1 + max((v.trajectory for v in lengths), default=0))
-        found = beginnings_of_trajectory(
-            job.run_folder, name, job.epochs, job.identity, job.wanted
-        )
+        found = beginnings_of_trajectory(job.run_folder, name, job.epochs, job.identity, job.wanted)
         usable = [one for one in found if one.measures(job.wanted) == set(job.wanted)]
         self._train(name, job.wanted, usable[0] if usable else None, None)
 
@@ -378,4 +374,3 @@ class _Work:
 def _session() -> dict[str, Any]:
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return {"started": started, "hardware": hardware(), "versions": versions()}
-

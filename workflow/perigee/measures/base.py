@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from perigee.training.trainer import Trainer
 
 
-
 class Measure:
     """Watches a run; this base class sees nothing.
 

@@ -1,5 +1,5 @@
-"""The file of a data set."""
+"""The files of a data set."""
 
 from __future__ import annotations
 
-DATA = "data.safetensors"
+MANIFEST = "manifest.json"

@@ -75,7 +75,11 @@ def beginnings(
 
 
 def beginnings_of_trajectory(
-    run_folder: Path, version: str, epochs: int, identity: Identity, measures: Mapping[str, Identity]
+    run_folder: Path,
+    version: str,
+    epochs: int,
+    identity: Identity,
+    measures: Mapping[str, Identity],
 ) -> list[Beginning]:
     """The same of one trajectory only: the states of the interrupted job for it."""
     folder = unfinished_folder(run_folder, version)
@@ -177,9 +181,7 @@ def _finished(
             logger.warning("not continued from %s: %s", version.folder, error)
 
 
-def _end_of(
-    version: Version, identity: Identity, measures: Mapping[str, Identity]
-) -> Beginning:
+def _end_of(version: Version, identity: Identity, measures: Mapping[str, Identity]) -> Beginning:
     provenance = read_product(version.folder, [STATE, *(f"{name}.npy" for name in FINGERPRINT)])
     if provenance.digest != identity.digest:
         raise PerigeeError(f"it belongs to another run ({provenance.digest}).")

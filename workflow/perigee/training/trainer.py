@@ -26,6 +26,7 @@ from perigee.training.names import CONSTRAINT, MODEL, OPTIMISER
 from perigee.training.ranks import Ranks
 from perigee.training.running_statistics import running_statistics_left_alone
 
+
 class Moment(Enum):
     """A moment of an epoch at which others may look at the network, but not touch it."""
 
