@@ -1,4 +1,4 @@
-"""The specification of a training run, of claims and of forks: plain data, importable without torch.
+"""The specification of training runs and of claims: plain data, importable without torch.
 
 A `RunSpec` holds everything that can change a run's numbers and nothing else: how long the run
 goes on and what is measured of it are not part of it (docs/store.md).

@@ -34,8 +34,8 @@ def main(
     spec: Annotated[
         str,
         typer.Option(
-            help="JSON, or its file: run, epochs, measures, dataset (its folder) and, of a run that "
-            "forks from another, parent (that one's folder)."
+            help="JSON, or its file: run, epochs, measures, dataset (its folder) and, of a run "
+            "that forks from another, parent (that one's folder)."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the run's files: .../<run>/e<epochs>.")],
@@ -60,9 +60,9 @@ def main(
     """Train one run and take its measures.
 
     Told to stop by SIGTERM, SIGINT or SIGHUP, it saves its state and exits with 128 plus the
-    signal's number. Started again, after that or any other end, it goes on from the state saved last,
-    to the same bits. If beside OUT there is a shorter version of the same run (e100 beside e400),
-    training goes on from its end. Of a finished run only missing measures are taken.
+    signal's number. Started again, after that or any other end, it goes on from the state saved
+    last, to the same bits. If beside OUT there is a shorter version of the same run (e100 beside
+    e400), training goes on from its end. Of a finished run only missing measures are taken.
     """
     told = read_spec(spec, "run", "epochs", "measures", "dataset")
     dataset = Path(told["dataset"])

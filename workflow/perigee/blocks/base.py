@@ -111,6 +111,7 @@ def _as_scalar(value: Any) -> Any:
 
 
 def as_tuple(value: Any) -> Any:
+    """A list as a tuple, which can be hashed; for pydantic, before it looks at the items."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise PydanticCustomError("list_type", "must be of type list")
     return tuple(value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from perigee.blocks.base import Block, NotNegativeInteger, Positive, Positives, Rows, Share
 
 Statistic = Literal["first", "last", "minimum", "maximum", "mean", "median"]
@@ -57,7 +59,7 @@ class ColumnStatistic(Quantity):
 
     column: str
     statistic: Statistic
-    where: Rows = {}
+    where: Rows = Field(default_factory=dict)
     last_fraction: Share = 1.0
 
 

@@ -1,4 +1,4 @@
-"""A training job from beginning to end: begin where an earlier one stopped, train, measure, write."""
+"""A training job: begin where an earlier one stopped, train, measure, write."""
 
 from __future__ import annotations
 

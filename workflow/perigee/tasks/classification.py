@@ -57,9 +57,12 @@ class Classification:
         epoch_order: Callable[[int], np.ndarray] | None = None,
     ) -> None:
         shape = (1, -1, 1, 1)
-        options = {"device": execution.device, "dtype": execution.dtype}
-        means = torch.tensor(dataset.channel_means, **options).view(shape)
-        stds = torch.tensor(dataset.channel_stds, **options).view(shape)
+        moments = torch.tensor(
+            (dataset.channel_means, dataset.channel_stds),
+            device=execution.device,
+            dtype=execution.dtype,
+        )
+        means, stds = moments[0].view(shape), moments[1].view(shape)
         self.splits = {
             name: _on_device(split, means, stds, execution)
             for name, split in dataset.splits.items()

@@ -159,7 +159,7 @@ class Trainer:
         if batch.share != 1:
             loss = batch.share * loss
         # (Given a gradient, backward() would import sympy: a tenth of a job's start.)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.loss.add_(loss.detach())
 
     def update(self, learning_rate: Tensor) -> None:
@@ -201,7 +201,8 @@ class Trainer:
 
     def _learning_rates(self, epoch: int) -> np.ndarray:
         factors: np.ndarray = self.schedule.factors(self._first_of_schedule + epoch)
-        return self.base_learning_rate * factors
+        rates: np.ndarray = self.base_learning_rate * factors
+        return rates
 
     def _go_on(self, start: Start) -> None:
         """Let go on what the run has in common with the one that it starts from."""
