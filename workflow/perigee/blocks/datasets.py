@@ -9,7 +9,7 @@ from annotated_types import Le
 from perigee.blocks.base import Block, NotNegative, Seed
 
 
-class Dataset(Block):
+class Dataset(Block, kind="dataset"):
     """A data set of images with labels.
 
     Attributes:
@@ -19,40 +19,31 @@ class Dataset(Block):
         noise_seed: seed of that draw.
     """
 
-    kind: ClassVar[str] = "dataset"
     train_images: ClassVar[int]
 
     label_noise: Annotated[NotNegative, Le(1)] = 0.0
     noise_seed: Seed = 0
 
 
-class Digits(Dataset):
+class Digits(Dataset, name="digits", code="perigee.data.digits:build"):
     """The 8x8 digits that scikit-learn carries."""
 
-    name: ClassVar[str] = "digits"
-    code: ClassVar[str] = "perigee.data.digits:build"
     train_images: ClassVar[int] = 1437
 
 
-class DigitPairs(Dataset):
+class DigitPairs(Dataset, name="digit_pairs", code="perigee.data.digit_pairs:build"):
     """Two digits side by side in 100 classes."""
 
-    name: ClassVar[str] = "digit_pairs"
-    code: ClassVar[str] = "perigee.data.digit_pairs:build"
     train_images: ClassVar[int] = 2000
 
 
-class Cifar10(Dataset):
+class Cifar10(Dataset, name="cifar10", code="perigee.data.cifar:build_cifar10"):
     """CIFAR-10."""
 
-    name: ClassVar[str] = "cifar10"
-    code: ClassVar[str] = "perigee.data.cifar:build_cifar10"
     train_images: ClassVar[int] = 50000
 
 
-class Cifar100(Dataset):
+class Cifar100(Dataset, name="cifar100", code="perigee.data.cifar:build_cifar100"):
     """CIFAR-100."""
 
-    name: ClassVar[str] = "cifar100"
-    code: ClassVar[str] = "perigee.data.cifar:build_cifar100"
     train_images: ClassVar[int] = 50000
