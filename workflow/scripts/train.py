@@ -1,5 +1,8 @@
 """Train one run and take its measures."""
 
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -7,7 +10,15 @@ from typing import Annotated
 
 import typer
 
-from perigee.cli import Digest, LogFile, RunsPerGpu, program, read_spec, require_digest
+from perigee.cli import (
+    Digest,
+    LogFile,
+    RunsPerGpu,
+    is_main_rank,
+    program,
+    read_spec,
+    require_digest,
+)
 from perigee.configuration.studies import resolved_run
 from perigee.configuration.validation import validated_block
 from perigee.gpus import own_gpu
@@ -88,14 +99,29 @@ def main(
         def end_waiting_if_told() -> None:
             stop.end_if_told(identity.name)
 
+        if not is_main_rank():
+            job.run(stop)  # what the first process decides, which holds the lock and logs
+            return
         with locked(job.run_folder, end_waiting_if_told):
             remove_abandoned(out)
-            if not job.is_done():
+            if is_shared() or not job.is_done():
                 with (
-                    own_gpu(device, runs_per_gpu, end_waiting_if_told) as own,
+                    _device(device, runs_per_gpu, end_waiting_if_told) as own,
                     noted_in(unfinished_folder(job.run_folder, out.name), job.epochs),
                 ):
                     replace(job, device=own).run(stop)
+
+
+def is_shared() -> bool:
+    """Whether torchrun started several processes for this run."""
+    return int(os.environ.get("WORLD_SIZE") or 1) > 1
+
+
+def _device(
+    device: str, runs_per_gpu: int, waiting: Callable[[], None]
+) -> AbstractContextManager[str]:
+    """The device to compute on: a GPU of one's own, or those that torchrun numbers."""
+    return nullcontext(device) if is_shared() else own_gpu(device, runs_per_gpu, waiting)
 
 
 if __name__ == "__main__":
