@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
@@ -48,6 +48,13 @@ def measure(lengths: list[int], *vectors: Floats) -> Floats:
     result = Layers(lengths, CPU).quantities(*(torch.from_numpy(vector) for vector in vectors))
     assert result.dtype == torch.float64
     return result.numpy()
+
+
+@pytest.fixture(autouse=True, params=["by the device", "all at once"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test holds for tensors one by one, as on a CPU, and for all at once, as on a GPU."""
+    if request.param == "all at once":
+        monkeypatch.setattr(Layers, "quantities", Layers.all_at_once)
 
 
 def exact_product(first: Floats, second: Floats) -> Fraction:
@@ -107,7 +114,7 @@ def step(
     return before, after, gradient, velocity
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=st.data(),
     lengths=tensor_lengths,
@@ -151,7 +158,7 @@ def test_every_quantity_is_what_exact_arithmetic_makes_of_the_same_numbers(
             assert abs(value - expected) <= relative["sums"] * sizes
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     log_angle=st.floats(-8, math.log10(3)),
     factor=st.floats(0.5, 2),
@@ -167,7 +174,7 @@ def test_a_planted_rotation_is_found_in_float64(
     assert measure([length], *vectors)[0, 2] == pytest.approx(angle, rel=1e-13, abs=5e-16)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     log_angle=st.floats(-6, math.log10(3)),
     decay=st.sampled_from([0.0, 1e-5, 1e-4, 1e-3]),
@@ -272,7 +279,7 @@ class Recorded(TorchDispatchMode):
 def recorded(lengths: list[int], vectors: tuple[Floats, ...]) -> Recorded:
     layers = Layers(lengths, CPU)
     with Recorded() as record:
-        layers.quantities(*(torch.from_numpy(vector) for vector in vectors))
+        layers.all_at_once(*(torch.from_numpy(vector) for vector in vectors))
     return record
 
 

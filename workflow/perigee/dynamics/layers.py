@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
+
+LONGEST_PRODUCT = 2**17
+"""Numbers of a tensor up to which float32 may sum an inner product on a CPU without losing more than
+its last digit."""
 
 LONGEST_ROW = 1024
 """Numbers summed in the precision of the weights, so that float32 loses no more than its last
@@ -17,20 +22,11 @@ digit; sums of rows are float64."""
 class Layers:
     """The tensors that stand one after the other in one flat vector, measured all at once.
 
-    The vector is read as a matrix whose rows each lie within one tensor: sums over rows are few
-    operations for all tensors, and few numbers are left to be added up tensor by tensor. Within
-    the training of a small ConvNet (24 000 weights, one thread) no other of seven ways measured
-    was faster: 0.24 ms a step, everything in float64 0.31, `torch.segment_reduce` of all products
-    0.42. For ResNet-50 it takes as long as copying the weights 12 times, those two 26 and 31 times.
-
-    Rows are as long as the greatest common divisor of the lengths allows. Convolutions share their
-    channels and kernels, so it is 64 for ResNet-50; without a common divisor everything is correct
-    and two to four times slower.
-
-    Steps can be measured together as well: with the ``lengths`` repeated for every step and the
-    steps' vectors one after the other, (steps * P,), the result is (steps * tensors, ...). For
-    small networks 12 steps at once cost about half: most of the time goes into PyTorch's own code, which
-    forward and backward pass have driven from the caches.
+    Large networks, and all on GPUs: the vector is read as a matrix whose rows each lie within one
+    tensor, so that sums over rows are few operations for all tensors, and few numbers are left to
+    be added up tensor by tensor. Rows are as long as the greatest common divisor of the lengths
+    allows. Convolutions share their channels and kernels, so it is 64 for ResNet-50; without a
+    common divisor everything is correct and slower.
 
     Nothing waits for the device, no shape depends on values, and sums are the same in every run:
     for `torch.segment_reduce` on GPUs, CUB promises that (on the same GPU).
@@ -48,6 +44,8 @@ class Layers:
         self._tensor_of_row = torch.repeat_interleave(torch.tensor(rows, dtype=torch.int64)).to(
             device
         )
+        self._is_short = 0 < max(lengths, default=0) <= LONGEST_PRODUCT
+        self._parts = [slice(*ends) for ends in pairwise(accumulate(lengths, initial=0))]
         self._bounds = torch.tensor(list(accumulate(rows * 4, initial=0)), device=device)
 
     def quantities(
@@ -73,6 +71,38 @@ class Layers:
             float64 (tensors, 3), with a velocity (tensors, 4): ||w_t||, ||g_t||, Delta_t in
             radians, <v_{t-1}, g_t>.
         """
+        if self._is_short and before.device.type == "cpu":
+            return self._tensor_by_tensor(before, after, gradient, velocity)
+        return self.all_at_once(before, after, gradient, velocity)
+
+    def _tensor_by_tensor(
+        self, before: Tensor, after: Tensor, gradient: Tensor, velocity: Tensor | None
+    ) -> Tensor:
+        """The same by inner products in NumPy.
+
+        It slows a training step of a small ConvNet by a quarter of what `all_at_once` costs there:
+        calling PyTorch's operations takes longer than the sums.
+        """
+        old, new, slopes = before.numpy(), after.numpy(), gradient.numpy()
+        speeds = None if velocity is None else velocity.numpy()
+        rows = []
+        for part in self._parts:
+            weights, slope = old[part], slopes[part]
+            change = new[part] - weights
+            square = float(weights.dot(weights))
+            growth = float(change.dot(weights)) / square if square else math.nan
+            change -= weights * weights.dtype.type(growth)
+            row = [square, float(slope.dot(slope)), growth, float(change.dot(change))]
+            rows.append(row if speeds is None else [*row, float(speeds[part].dot(slope))])
+        square, slope_square, growth, across, *products = np.array(rows).T
+        norm = np.sqrt(square)
+        angle = np.arctan2(np.sqrt(across), norm * (1 + growth))
+        return torch.from_numpy(np.stack([norm, np.sqrt(slope_square), angle, *products], axis=1))
+
+    def all_at_once(
+        self, before: Tensor, after: Tensor, gradient: Tensor, velocity: Tensor | None = None
+    ) -> Tensor:
+        """The same by operations on whole vectors; arguments as of `quantities`."""
         weights = before.view(-1, self._row)
         gradients = gradient.view(-1, self._row)
         change = (after - before).view(-1, self._row)
