@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 LONGEST_PRODUCT = 2**17
-"""Numbers of a tensor up to which float32 may sum an inner product on a CPU without losing more than
+"""Numbers of a tensor up to which float32 sums an inner product on a CPU and loses no more than
 its last digit."""
 
 LONGEST_ROW = 1024
