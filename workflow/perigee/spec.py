@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, InstanceOf
+from pydantic import BaseModel, ConfigDict, InstanceOf, model_validator
 
 from perigee import registry
 from perigee.blocks.augmentations import Augmentation, NoAugmentation
@@ -24,6 +24,7 @@ from perigee.blocks.optimisers import Optimiser
 from perigee.blocks.quantities import Quantity
 from perigee.blocks.schedules import Constant, Schedule
 from perigee.blocks.tasks import Classification, Task
+from perigee.errors import PerigeeError
 
 BLOCK_FIELDS = (
     "dataset",
@@ -76,10 +77,34 @@ class RunSpec(BaseModel):
     precision: Literal["float32", "tf32", "float64"] = "float32"
     parent: Parent | None = None
 
+    @model_validator(mode="after")
+    def _blocks_fit_the_data(self) -> Self:
+        """Refuse a task or an augmentation that cannot work on data sets of this kind.
+
+        Raises:
+            PerigeeError: one of them does not fit; the message names those that do.
+        """
+        stored = self.dataset.stored_as
+        for key, kind in (("task", Task), ("augmentation", Augmentation)):
+            block = getattr(self, key)
+            if stored in block.fits:
+                continue
+            fitting = [
+                one.name for one in registry.BLOCKS if issubclass(one, kind) and stored in one.fits
+            ]
+            raise PerigeeError(
+                f"Key '{key}.name' is '{block.name}', which does not work on data set "
+                f"'{self.dataset.name}', whose images are kept as {stored}; choose "
+                f"{' or '.join(fitting)}."
+            )
+        return self
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
         """The inverse of `to_dict`; defaults may also be written out."""
-        blocks = {kind: registry.make(kind, values[kind]) for kind in BLOCK_FIELDS if kind in values}
+        blocks = {
+            kind: registry.make(kind, values[kind]) for kind in BLOCK_FIELDS if kind in values
+        }
         parent = values.get("parent")
         return cls(
             **{**values, **blocks, "parent": None if parent is None else Parent.from_dict(parent)}
@@ -172,4 +197,6 @@ class Claim:
     @property
     def rule(self) -> dict[str, Any]:
         """The part that decides the verdict: everything but the wording."""
-        return {key: value for key, value in self.to_dict().items() if key not in ("says", "source")}
+        return {
+            key: value for key, value in self.to_dict().items() if key not in ("says", "source")
+        }

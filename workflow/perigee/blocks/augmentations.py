@@ -5,19 +5,26 @@ from __future__ import annotations
 from typing import ClassVar
 
 from perigee.blocks.base import Block, NotNegativeInteger, Truth
+from perigee.blocks.datasets import Storage
 
 
 class Augmentation(Block):
-    """A random change of training images; measures see them unchanged."""
+    """A random change of training images; measures see them unchanged.
+
+    Attributes:
+        fits: how the data sets lie on the disk whose images it can change.
+    """
 
     kind: ClassVar[str] = "augmentation"
+    fits: ClassVar[tuple[Storage, ...]] = ("arrays",)
 
 
 class NoAugmentation(Augmentation):
-    """Training images as they are."""
+    """Training images as they are; of files the centre, as for measures."""
 
     name: ClassVar[str] = "none"
     code: ClassVar[str] = "perigee.data.augmentations.none:NoAugmentation"
+    fits: ClassVar[tuple[Storage, ...]] = ("arrays", "files")
 
 
 class CropAndFlip(Augmentation):
@@ -33,3 +40,11 @@ class CropAndFlip(Augmentation):
 
     padding: NotNegativeInteger
     flip: Truth
+
+
+class ResizedCropAndFlip(Augmentation):
+    """Random parts of images, resized, and horizontal flips: the usual augmentation of ImageNet."""
+
+    name: ClassVar[str] = "resized_crop_and_flip"
+    code: ClassVar[str] = "perigee.data.augmentations.resized_crop_and_flip:ResizedCropAndFlip"
+    fits: ClassVar[tuple[Storage, ...]] = ("files",)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import ClassVar
 
 from perigee.blocks.base import Block
+from perigee.blocks.datasets import Storage
 
 
 class Task(Block):
-    """What a run learns: batches of the splits, their loss, how a split is evaluated."""
+    """What a run learns: batches of the splits, their loss, how a split is evaluated.
+
+    Attributes:
+        fits: how the data sets lie on the disk that it reads.
+    """
 
     kind: ClassVar[str] = "task"
+    fits: ClassVar[tuple[Storage, ...]] = ("arrays",)
 
 
 class Classification(Task):
@@ -25,3 +31,4 @@ class StreamedClassification(Task):
 
     name: ClassVar[str] = "streamed_classification"
     code: ClassVar[str] = "perigee.tasks.streamed_classification:StreamedClassification"
+    fits: ClassVar[tuple[Storage, ...]] = ("files",)
