@@ -9,7 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from perigee.store.progress import FIRST_WITHIN_S, Progress, read_progress, write_progress
+from perigee.store.progress import (
+    FIRST_WITHIN_S,
+    Progress,
+    duration,
+    read_progress,
+    write_progress,
+)
 from perigee.training.recording import Position, Recorder
 
 logger = logging.getLogger("perigee")
@@ -132,12 +138,3 @@ class _Notes(logging.Handler):
     def write(self, progress: Progress) -> None:
         with suppress(OSError):
             write_progress(self._folder, progress)
-
-
-def duration(seconds: float) -> str:
-    """In hours and minutes, minutes and seconds, or seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

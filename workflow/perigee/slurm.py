@@ -8,7 +8,6 @@ option --target-jobs.
 from __future__ import annotations
 
 import itertools
-import os
 import shlex
 import shutil
 import subprocess
@@ -55,11 +54,6 @@ class Job:
 def flat(wildcard: str) -> str:
     """A wildcard's value as the plugin writes it into a comment."""
     return wildcard.replace("/", "_")
-
-
-def own_job() -> str | None:
-    """Id of the job that this process is part of, if the environment has it."""
-    return os.environ.get("SLURM_JOB_ID")
 
 
 class Queue:

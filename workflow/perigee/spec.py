@@ -1,4 +1,4 @@
-"""The specification of a training run, of claims and of forks: plain data, importable without torch.
+"""The specification of training runs and of claims: plain data, importable without torch.
 
 A `RunSpec` holds everything that can change a run's numbers and nothing else: how long the run
 goes on and what is measured of it are not part of it (docs/store.md).
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, InstanceOf
+from pydantic import BaseModel, ConfigDict, InstanceOf, model_validator
 
 from perigee import registry
 from perigee.blocks.augmentations import Augmentation, NoAugmentation
@@ -24,6 +24,7 @@ from perigee.blocks.optimisers import Optimiser
 from perigee.blocks.quantities import Quantity
 from perigee.blocks.schedules import Constant, Schedule
 from perigee.blocks.tasks import Classification, Task
+from perigee.errors import PerigeeError
 
 BLOCK_FIELDS = (
     "dataset",
@@ -76,10 +77,34 @@ class RunSpec(BaseModel):
     precision: Literal["float32", "tf32", "float64"] = "float32"
     parent: Parent | None = None
 
+    @model_validator(mode="after")
+    def _blocks_fit_the_data(self) -> Self:
+        """Refuse a task or an augmentation that cannot work on data sets of this kind.
+
+        Raises:
+            PerigeeError: one of them does not fit; the message names those that do.
+        """
+        stored = self.dataset.stored_as
+        for key, kind in (("task", Task), ("augmentation", Augmentation)):
+            block = getattr(self, key)
+            if stored in block.fits:
+                continue
+            fitting = [
+                one.name for one in registry.BLOCKS if issubclass(one, kind) and stored in one.fits
+            ]
+            raise PerigeeError(
+                f"Key '{key}.name' is '{block.name}', which does not work on data set "
+                f"'{self.dataset.name}', whose images are kept as {stored}; choose "
+                f"{' or '.join(fitting)}."
+            )
+        return self
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
         """The inverse of `to_dict`; defaults may also be written out."""
-        blocks = {kind: registry.make(kind, values[kind]) for kind in BLOCK_FIELDS if kind in values}
+        blocks = {
+            kind: registry.make(kind, values[kind]) for kind in BLOCK_FIELDS if kind in values
+        }
         parent = values.get("parent")
         return cls(
             **{**values, **blocks, "parent": None if parent is None else Parent.from_dict(parent)}
@@ -142,23 +167,23 @@ class Claim:
 
     Attributes:
         name: unique in its figure.
-        says: the statement, in our words.
-        source: the place in the paper.
         table: name of the figure's table that the quantity is measured on.
         quantity: what is measured.
         relation: "at_least", "at_most", "greater_than", "less_than" or "equal_to".
         bound: what the measured value has to be at least, at most, ...
         testable: whether the claim can be tested at the scale at hand.
+        says: the statement, in our words; not needed to judge it, as is the next.
+        source: the place in the paper.
     """
 
     name: str
-    says: str
-    source: str
     table: str
     quantity: Quantity
     relation: str
     bound: float
     testable: bool
+    says: str = ""
+    source: str = ""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Claim:
@@ -172,4 +197,6 @@ class Claim:
     @property
     def rule(self) -> dict[str, Any]:
         """The part that decides the verdict: everything but the wording."""
-        return {key: value for key, value in self.to_dict().items() if key not in ("says", "source")}
+        return {
+            key: value for key, value in self.to_dict().items() if key not in ("says", "source")
+        }

@@ -1,7 +1,8 @@
 """Claims.
 
 In: tables. Out: results/store/claims/<figure>-<digest>/ with claims.csv and provenance.json; and
-results/<scale>/claims.csv, gathered from all figures. The target `claims` prints it.
+results/<scale>/claims.csv, gathered from all figures, with the wording of the claims. The target
+`claims` prints it.
 """
 
 
@@ -13,22 +14,22 @@ localrules:
 
 rule judge_claims:
     input:
-        lambda w: layout.claims_inputs(w.name),
+        lambda w: layout.inputs("claims", w.name),
     output:
-        layout.files("claims/{name}", CLAIMS_FILES),
+        touch(f"{RECEIPTS}/claims/{{name}}.{{n}}"),
     log:
-        f"{LOGS}/judge_claims/{{name}}.log",
+        f"{LOGS}/judge_claims/{{name}}.{{n}}.log",
     benchmark:
-        f"{BENCHMARKS}/judge_claims/{{name}}.tsv"
+        f"{BENCHMARKS}/judge_claims/{{name}}.{{n}}.tsv"
     conda:
         CONDA
     resources:
         mem_mb=2000,
         runtime=20,
     params:
-        spec=lambda w: layout.claims_spec(w.name),
-        digest=lambda w: layout.identity("claims", w.name).digest,
-        out=subpath(output[0], parent=True),
+        spec=lambda w: layout.spec("claims", w.name),
+        digest=lambda w: layout.product("claims", w.name).identity.digest,
+        out=lambda w: layout.out("claims", w.name),
     message:
         "judge_claims {wildcards.name}"
     shell:
@@ -46,13 +47,13 @@ rule gather_claims:
     conda:
         CONDA
     params:
-        claims=[f"--claims={folder}" for folder in layout.claims_folders()],
+        spec=lambda w: layout.claims_spec(),
         version=layout.claims_version(),
     message:
         "gather_claims"
     shell:
-        "python workflow/scripts/gather_claims.py --out {output:q} --version {params.version}"
-        " {params.claims:q} --log {log:q}"
+        "python workflow/scripts/gather_claims.py --spec {params.spec:q} --out {output:q}"
+        " --version {params.version} --log {log:q}"
 
 
 rule claims:

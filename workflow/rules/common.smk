@@ -24,24 +24,10 @@ for variable, folder in (
 from perigee.configuration.reading import read_yaml
 from perigee.errors import PerigeeError
 from perigee.failures import failed_jobs
-from perigee.forecast import retraining_warning
-from perigee.layout import (
-    CLAIMS_FILES,
-    DATASET_FILES,
-    FIGURE_FILES,
-    KEEPING_RUN_FILES,
-    KEEPING_VERSION,
-    NAME,
-    PREDICTIONS_FILES,
-    RUN_FILES,
-    TABLE_FILES,
-    TRAINED_KEEPING_RUN_FILES,
-    TRAINED_RUN_FILES,
-    VERSION,
-    Layout,
-)
-from perigee.plan import checked_configuration, make_plan
-from perigee.store.checks import check_datasets, check_writable
+from perigee.planning.forecast import retraining_warning
+from perigee.planning.layout import NAME, VERSION, Layout
+from perigee.planning.plan import checked_configuration, make_plan
+from perigee.store.checks import check_datasets, check_writable, earlier_products
 
 try:
     read_yaml(
@@ -49,7 +35,8 @@ try:
     )  # refuses a key that stands twice
     settings = checked_configuration(config)
     plan = make_plan(settings["papers"], settings["scale"])
-    check_writable(Path(settings["results"]))
+    if workflow.is_main_process and not workflow.dryrun:
+        check_writable(Path(settings["results"]))
     if workflow.is_main_process:
         check_datasets(Path(settings["results"]) / "store", plan.datasets)
 except PerigeeError as error:
@@ -69,12 +56,14 @@ PLAN_OPTIONS = " ".join(
 )
 layout = Layout(plan, RESULTS)
 LOGS = layout.logs
+RECEIPTS = layout.receipts.folder
 
 if workflow.is_main_process:
-    warning = retraining_warning(
-        layout.reported, Path(layout.store), settings["warn_retraining_hours"]
+    told = (
+        retraining_warning(layout, settings["warn_retraining_hours"]),
+        earlier_products(Path(layout.store)),
     )
-    if warning:
+    for warning in filter(None, told):
         print(f"Warning: {warning}", file=sys.stderr)
 
 
@@ -107,3 +96,4 @@ wildcard_constraints:
     name=NAME,
     version=VERSION,
     key="|".join(plan.figures),
+    n="[0-9]+",

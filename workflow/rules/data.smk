@@ -1,7 +1,8 @@
 """Data sets.
 
 In: installed packages or the folder `data`, to which `download` adds what is missing. Out:
-results/store/dataset/<name>-<digest>/ with data.safetensors and provenance.json.
+results/store/dataset/<name>-<digest>/ with manifest.json, the arrays or listings of files, and
+provenance.json.
 """
 
 
@@ -12,29 +13,32 @@ localrules:
 
 rule data:
     input:
-        layout.all_datasets(),
+        lambda w: layout.receipts_of(layout.reported.datasets.values()),
 
 
 rule build_dataset:
+    input:
+        lambda w: layout.inputs("dataset", w.name),
     output:
-        layout.files("dataset/{name}", DATASET_FILES),
+        touch(f"{RECEIPTS}/dataset/{{name}}.{{n}}"),
     log:
-        f"{LOGS}/build_dataset/{{name}}.log",
+        f"{LOGS}/build_dataset/{{name}}.{{n}}.log",
     benchmark:
-        f"{BENCHMARKS}/build_dataset/{{name}}.tsv"
+        f"{BENCHMARKS}/build_dataset/{{name}}.{{n}}.tsv"
     conda:
         CONDA
     resources:
         mem_mb=2000,
         runtime=60,
     params:
-        spec=lambda w: layout.dataset_spec(w.name),
-        digest=lambda w: layout.identity("dataset", w.name).digest,
-        out=subpath(output[0], parent=True),
+        spec=lambda w: layout.spec("dataset", w.name),
+        contents="--contents" if settings["hash_images"] else "",
+        digest=lambda w: layout.product("dataset", w.name).identity.digest,
+        out=lambda w: layout.out("dataset", w.name),
         downloads=settings["data"],
         download="--download" if settings["download"] else "--no-download",
     message:
         "build_dataset {wildcards.name}"
     shell:
         "python workflow/scripts/build_dataset.py --spec {params.spec:q} --out {params.out:q}"
-        " --downloads {params.downloads:q} {params.download} --digest {params.digest} --log {log:q}"
+        " --downloads {params.downloads:q} {params.download} {params.contents} --digest {params.digest} --log {log:q}"

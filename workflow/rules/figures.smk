@@ -12,13 +12,13 @@ localrules:
 
 rule draw_figure:
     input:
-        lambda w: layout.figure_inputs(w.name),
+        lambda w: layout.inputs("figure", w.name),
     output:
-        layout.files("figure/{name}", FIGURE_FILES),
+        touch(f"{RECEIPTS}/figure/{{name}}.{{n}}"),
     log:
-        f"{LOGS}/draw_figure/{{name}}.log",
+        f"{LOGS}/draw_figure/{{name}}.{{n}}.log",
     benchmark:
-        f"{BENCHMARKS}/draw_figure/{{name}}.tsv"
+        f"{BENCHMARKS}/draw_figure/{{name}}.{{n}}.tsv"
     localrule: settings["draw_on_submit_node"]
     conda:
         CONDA
@@ -26,9 +26,9 @@ rule draw_figure:
         mem_mb=2000,
         runtime=20,
     params:
-        spec=lambda w: layout.figure_spec(w.name),
-        digest=lambda w: layout.identity("figure", w.name).digest,
-        out=subpath(output[0], parent=True),
+        spec=lambda w: layout.spec("figure", w.name),
+        digest=lambda w: layout.product("figure", w.name).identity.digest,
+        out=lambda w: layout.out("figure", w.name),
     message:
         "draw_figure {wildcards.name}"
     shell:
@@ -54,7 +54,7 @@ rule publish_figure:
     conda:
         CONDA
     params:
-        figure=lambda w: layout.published_figure(w.key),
+        figure=lambda w: f"{layout.store}/{layout.figure(w.key).folder}",
         out=subpath(output[0], parent=True),
         caption=lambda w: layout.caption(w.key),
     message:

@@ -1,38 +1,42 @@
-"""Build a data set's array file: from the installed packages, or from downloaded files."""
+"""Build a data set: from the installed packages, or from downloaded or named files."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from perigee import registry
 from perigee.cli import Digest, LogFile, program, read_spec, require_digest
-from perigee.configuration.validation import validated_component
-from perigee.data.arrays import ArrayDataset
+from perigee.configuration.validation import validated_block
+from perigee.data.building import build_dataset
+from perigee.data.file_datasets import FileDataset
+from perigee.data.saving import save_dataset
 from perigee.identity.products import dataset_identity
-from perigee.store.datasets import DATA
 from perigee.store.writing import product_writer
 
 
 @program
 def main(
     spec: Annotated[str, typer.Option(help="""JSON, e.g. '{"name": "digits"}', or its file.""")],
-    out: Annotated[Path, typer.Option(help="Folder that gets data.safetensors, provenance.json.")],
+    out: Annotated[Path, typer.Option(help="Folder that gets the data set and provenance.json.")],
     downloads: Annotated[Path, typer.Option(help="Folder of downloaded files.")] = Path("data"),
     download: Annotated[
         bool, typer.Option(help="Fetch what that folder lacks, or only use what it holds.")
     ] = True,
+    contents: Annotated[
+        bool, typer.Option("--contents", help="Note the SHA-256 of the contents of listed files.")
+    ] = False,
     digest: Digest = None,
     log: LogFile = None,
 ) -> None:
-    """Build a data set's array file: from the installed packages, or from downloaded files."""
-    dataset = validated_component("dataset", read_spec(spec), "--spec", "dataset")
+    """Build a data set: from the installed packages, or from downloaded or named files."""
+    dataset = validated_block("dataset", read_spec(spec), "--spec", "dataset")
     identity = dataset_identity(dataset)
     require_digest(identity, digest)
-    build = registry.load("dataset", dataset)
-    built: ArrayDataset = build(downloads, download, **dataset.parameters)
+    built = build_dataset(dataset, downloads, download)
+    if contents and isinstance(built, FileDataset):
+        built = built.with_contents()
     with product_writer(out, identity, origin=built.origin) as product:
-        built.save(product.aside / DATA)
+        save_dataset(built, product.aside)
 
 
 if __name__ == "__main__":

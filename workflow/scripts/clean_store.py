@@ -8,9 +8,8 @@ import typer
 
 from perigee.cli import Configuration, ResultsFolder, program
 from perigee.errors import PerigeeError
-from perigee.plan import plans_at_all_scales, references
+from perigee.planning.plan import plans_at_all_scales, references
 from perigee.store.housekeeping import leftovers, remove
-from perigee.store.runs import METRICS, longer_versions
 
 
 @program
@@ -27,11 +26,7 @@ def main(
     Figures of all three scales count as configured. Without --remove nothing is touched.
     """
     plans, store = plans_at_all_scales(configuration, results)
-    referenced = set(references(plans))
-    for plan in plans:
-        # A longer version is needed for as long as the planned one is to be read off it.
-        missing = {f: run for f, run in plan.runs.items() if not (store / f / METRICS).exists()}
-        referenced |= set(longer_versions(store, missing).values())
+    referenced = set(references(plans, store))
     found = leftovers(store, referenced)
     for leftover in found:
         megabytes = leftover.bytes / 1e6

@@ -1,4 +1,4 @@
-"""Gather the verdicts of all figures in one table."""
+"""Gather the verdicts of all figures in one table, with the wording of the claims."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,8 +7,8 @@ import pandas as pd
 import typer
 
 from perigee.claims.judging import COLUMNS
-from perigee.cli import LogFile, program
-from perigee.store.claims import CLAIMS
+from perigee.cli import LogFile, program, read_spec
+from perigee.store.claims import CLAIMS, with_wording
 from perigee.store.provenance import read_product
 from perigee.store.publishing import Publication
 from perigee.store.writing import written_atomically
@@ -16,18 +16,24 @@ from perigee.store.writing import written_atomically
 
 @program
 def main(
+    spec: Annotated[
+        str,
+        typer.Option(
+            help="JSON, or its file: of each figure the folder of its verdicts in the store, and "
+            "what each of its claims says, with the source."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="The table, e.g. results/laptop/claims.csv.")],
     version: Annotated[str, typer.Option(help="Digest of all verdicts together.")],
-    claims: Annotated[
-        list[Path] | None, typer.Option(help="A figure's claims in the store; may be repeated.")
-    ] = None,
     log: LogFile = None,
 ) -> None:
-    """Gather the verdicts of all figures in one table."""
+    """Gather the verdicts of all figures in one table, with the wording of the claims."""
     parts = [pd.DataFrame(columns=list(COLUMNS))]
-    for folder in claims or []:
+    for figure in read_spec(spec):
+        folder = Path(figure["folder"])
         read_product(folder, [CLAIMS])
-        parts.append(pd.read_csv(folder / CLAIMS, dtype=str, keep_default_na=False))
+        judged = pd.read_csv(folder / CLAIMS, dtype=str, keep_default_na=False)
+        parts.append(with_wording(judged, figure["claims"])[list(COLUMNS)])
     publication = Publication(out.parent, out.stem, [out.name])
     publication.withdraw()
     with written_atomically(out) as aside:

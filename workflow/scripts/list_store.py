@@ -11,7 +11,7 @@ from rich.table import Table
 
 from perigee.cli import Configuration, ResultsFolder, program
 from perigee.errors import PerigeeError
-from perigee.plan import plans_at_all_scales, references
+from perigee.planning.plan import plans_at_all_scales, references
 from perigee.store.housekeeping import Stored, stored
 
 WIDER_THAN_ANY_PATH = 10_000
@@ -33,10 +33,10 @@ def main(
     plans, store = plans_at_all_scales(configuration, results)
     known = {key for plan in plans for key in plan.figures}
     if figure is not None and figure not in known:
-        raise PerigeeError(f"'{figure}' is no figure; known are {', '.join(sorted(known))}.")
+        raise PerigeeError(f"'{figure}' is not a figure; known are {', '.join(sorted(known))}.")
     shown = [
         item
-        for item in stored(store, references(plans))
+        for item in stored(store, references(plans, store))
         if (figure is None or figure in item.figures) and not (unused and item.figures)
     ]
     console = Console()

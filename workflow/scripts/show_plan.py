@@ -6,9 +6,10 @@ from rich.console import Console
 from rich.table import Table
 
 from perigee.cli import Figures, Papers, Results, Scale, program
-from perigee.forecast import Training, predictions_to_make, runs_to_train, trainings
-from perigee.plan import plan_of_options
-from perigee.store.costs import read_records, total
+from perigee.planning.costs import total
+from perigee.planning.forecast import Training, trainings
+from perigee.planning.layout import Layout
+from perigee.planning.plan import plan_of_options
 
 
 @program
@@ -25,13 +26,14 @@ def main(
     """
     plan, store = plan_of_options(scale, papers, results)
     plan = plan.of_figures(figures) if figures else plan.of_papers
-    costs = trainings(plan, store, runs_to_train(plan, store), read_records(store))
+    layout = Layout(plan, str(store.parent))
+    targets = plan.figures.values()
+    costs = trainings(layout, targets)
     table = Table(title=f"To be trained at {plan.scale} scale")
     for column in ("figure", "runs", "epochs", "steps", "device hours", "disk, MB"):
         table.add_column(column, justify="left" if column == "figure" else "right")
     for key, figure in plan.figures.items():
-        folders = set(figure.folders) & costs.keys()
-        table.add_row(key, *_cells(costs[folder] for folder in folders))
+        table.add_row(key, *_cells(trainings(layout, [figure]).values()))
     table.add_section()
     table.add_row("all, shared runs once", *_cells(costs.values()))
     console = Console()
@@ -39,17 +41,20 @@ def main(
     together = total(training.cost for training in costs.values())
     if together.hardware:
         console.print(f"Times and sizes as measured on: {together.hardware}.")
-    predictions = len(predictions_to_make(plan, store))
-    if predictions:
+    replays = sum(training.is_replay for training in costs.values())
+    if replays:
+        console.print(f"{replays} of them are finished, and trained again for missing measures.")
+    waiting = layout.outstanding(targets).values()
+    evaluations = sum(product.kind == "evaluation" for product in waiting)
+    if evaluations:
         console.print(
-            f"Not counted: {predictions} runs' kept checkpoints predict their test sets, a forward "
-            "pass each."
+            f"Not counted: {evaluations} evaluations of kept checkpoints, a forward pass each."
         )
     if together.seconds is None:
         console.print(
             "No finished run tells the time of those marked '?': they are of another network, "
             "data set or batch size than all in the store. Their disk space is that of "
-            "steps.parquet alone."
+            "their losses alone."
         )
 
 

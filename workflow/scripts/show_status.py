@@ -12,12 +12,12 @@ from rich.console import Console
 
 from perigee.cli import Papers, Results, Scale, program
 from perigee.errors import PerigeeError
-from perigee.layout import Layout
-from perigee.plan import plan_of_options
-from perigee.progress import duration
+from perigee.planning.costs import read_records
+from perigee.planning.layout import Layout
+from perigee.planning.plan import plan_of_options
+from perigee.planning.status import RunStatus, State, figures_of, statuses, time_left
 from perigee.slurm import Queue
-from perigee.status import RunStatus, State, figures_of, statuses, time_left
-from perigee.store.costs import read_records
+from perigee.store.progress import duration
 
 WIDTH = 100
 """Characters of a line; names and paths that are longer are not cut."""

@@ -1,89 +1,131 @@
-"""Train one run: write its tables, its final state and, if wanted, its trajectory."""
+"""Train one run and take its measures."""
 
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from perigee.cli import Digest, LogFile, RunsPerGpu, program, read_spec, require_digest
+from perigee.cli import (
+    Digest,
+    LogFile,
+    RunsPerGpu,
+    is_main_rank,
+    program,
+    read_spec,
+    require_digest,
+)
 from perigee.configuration.studies import resolved_run
-from perigee.errors import StoppedBySignalError
+from perigee.configuration.validation import validated_block
+from perigee.data.manifest import MANIFEST
 from perigee.gpus import own_gpu
 from perigee.identity.products import run_identity
 from perigee.interruption import stop_request
 from perigee.jobs.training import TrainingJob
 from perigee.progress import noted_in
-from perigee.store.datasets import DATA
 from perigee.store.locks import locked
 from perigee.store.provenance import read_product
 from perigee.store.runs import unfinished_folder
 from perigee.store.writing import remove_abandoned
 
 
+class OnDeparture(StrEnum):
+    """What happens if a finished run that is trained again leaves its course."""
+
+    FAIL = "fail"
+    TRAIN_ANEW = "train_anew"
+
+
 @program
 def main(
-    spec: Annotated[str, typer.Option(help="The run as JSON, or a file that holds it.")],
-    dataset: Annotated[Path, typer.Option(help="Folder of the data set (build_dataset.py).")],
-    epochs: Annotated[int, typer.Option(min=1, help="How many epochs in all.")],
+    spec: Annotated[
+        str,
+        typer.Option(
+            help="JSON, or its file: run, epochs, measures, dataset (its folder) and, of a run "
+            "that forks from another, parent (that one's folder)."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the run's files: .../<run>/e<epochs>.")],
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto.")] = "auto",
     runs_per_gpu: RunsPerGpu = 1,
-    keep_every: Annotated[
-        int | None, typer.Option(min=1, help="Keep a checkpoint every so many epochs.")
-    ] = None,
     progress_interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between progress lines.")
     ] = 10.0,
     save_interval: Annotated[
         float, typer.Option(min=0, help="Seconds between saves of the state.")
     ] = 60.0,
-    parent: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the run to fork from, where the spec has a parent."),
-    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that read images that stay files; 0: this one.")
+    ] = 0,
+    on_departure: Annotated[
+        OnDeparture,
+        typer.Option(
+            help="If a measure needs a finished run trained again and it leaves its course: fail, "
+            "or train it anew, with all measures, beside the old one."
+        ),
+    ] = OnDeparture.FAIL,
     digest: Digest = None,
     log: LogFile = None,
 ) -> None:
-    """Train one run: write its tables, its final state and, if wanted, its trajectory.
+    """Train one run and take its measures.
 
-    Told to stop by SIGTERM or SIGINT, it saves its state and exits with 128 plus the signal's
-    number. Started again, after that or any other end, it goes on from the state saved last, to the
-    same bits. If beside OUT there is a shorter version of the same run (e100 beside e400), training
-    goes on from its end.
+    Told to stop by SIGTERM, SIGINT or SIGHUP, it saves its state and exits with 128 plus the
+    signal's number. Started again, after that or any other end, it goes on from the state saved
+    last, to the same bits. If beside OUT there is a shorter version of the same run (e100 beside
+    e400), training goes on from its end. Of a finished run only missing measures are taken.
     """
-    run = resolved_run(read_spec(spec), "run", "--spec")
-    identity = run_identity(run, read_product(dataset, [DATA]).digest)
+    told = read_spec(spec, "run", "epochs", "measures", "dataset")
+    dataset = Path(told["dataset"])
+    run = resolved_run(told["run"], "run", "--spec")
+    measures = [validated_block("measure", one, "--spec", "measures") for one in told["measures"]]
+    identity = run_identity(run, read_product(dataset, [MANIFEST]).digest)
     require_digest(identity, digest)
     job = TrainingJob(
         identity=identity,
         spec=run,
-        epochs=epochs,
+        epochs=told["epochs"],
+        measures=tuple(measures),
         dataset=dataset,
         out=out,
         device=device,
-        keep_every=keep_every,
         progress_interval=progress_interval,
         save_interval=save_interval,
-        parent=parent,
+        parent=Path(told["parent"]) if "parent" in told else None,
+        workers=workers,
+        new_trajectory=on_departure is OnDeparture.TRAIN_ANEW,
     )
     with stop_request() as stop:
 
         def end_waiting_if_told() -> None:
-            if stop.received is not None:
-                raise StoppedBySignalError(
-                    f"{identity.name}: stopped by {stop.received.name} while waiting.",
-                    stop.received,
-                )
+            stop.end_if_told(identity.name)
 
+        if not is_main_rank():
+            job.run(stop)  # what the first process decides, which holds the lock and logs
+            return
         with locked(job.run_folder, end_waiting_if_told):
             remove_abandoned(out)
-            if not job.is_done():
+            if is_shared() or not job.is_done():
                 with (
-                    own_gpu(device, runs_per_gpu, end_waiting_if_told) as own,
-                    noted_in(unfinished_folder(job.run_folder, job.version), epochs),
+                    _device(device, runs_per_gpu, end_waiting_if_told) as own,
+                    noted_in(unfinished_folder(job.run_folder, out.name), job.epochs),
                 ):
                     replace(job, device=own).run(stop)
+
+
+def is_shared() -> bool:
+    """Whether torchrun started several processes for this run."""
+    return int(os.environ.get("WORLD_SIZE") or 1) > 1
+
+
+def _device(
+    device: str, runs_per_gpu: int, waiting: Callable[[], None]
+) -> AbstractContextManager[str]:
+    """The device to compute on: a GPU of one's own, or those that torchrun numbers."""
+    return nullcontext(device) if is_shared() else own_gpu(device, runs_per_gpu, waiting)
 
 
 if __name__ == "__main__":

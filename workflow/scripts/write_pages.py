@@ -7,9 +7,9 @@ import pandas as pd
 import typer
 
 from perigee.cli import Figures, LogFile, Papers, Results, Scale, program
-from perigee.plan import plan_of_options
+from perigee.planning.pages import PAGES, pages_version
+from perigee.planning.plan import plan_of_options
 from perigee.reporting.pages import claims_page, provenance_page
-from perigee.reporting.version import PAGES, pages_version
 from perigee.store.publishing import Publication
 from perigee.store.writing import written_atomically
 

@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 
 from perigee import registry
+from perigee.blocks.quantities import Quantity
 from perigee.claims.rows import NotMeasurableError
 from perigee.errors import PerigeeError
-from perigee.spec import Claim, Component
+from perigee.spec import Claim
 
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
@@ -40,7 +41,8 @@ COLUMNS = (
     "verdict",
     "source",
 )
-"""Of claims.csv."""
+"""Of claims.csv. In the store a claim stands there by its name, and without source: its wording is
+added where it is published, so that a word changed judges nothing anew."""
 
 
 def measure(claim: Claim, table: pd.DataFrame) -> dict[str, float]:
@@ -115,26 +117,21 @@ def judgements(
             (
                 paper,
                 figure,
-                claim.says,
+                claim.name,
                 _described(claim.quantity),
                 f"{RELATIONS[claim.relation][1]} {_shown(claim.bound)}",
                 missing or _summary(list(values.values())),
                 "; ".join(f"{seed}: {_shown(value)}" for seed, value in values.items() if seed),
                 NOT_TESTABLE if missing else verdict(claim, values),
-                claim.source,
+                "",
             )
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _described(quantity: Component) -> str:
+def _described(quantity: Quantity) -> str:
     """Name and those parameters that differ from their defaults."""
-    schemas = registry.registration("quantity", quantity).parameters
-    given = {
-        name: value
-        for name, value in quantity.parameters.items()
-        if value != schemas[name].get("default")
-    }
+    given = {name: value for name, value in quantity.to_dict().items() if name != "name"}
     return (
         f"{quantity.name}({', '.join(f'{name}={_shown(value)}' for name, value in given.items())})"
     )

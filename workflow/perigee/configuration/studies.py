@@ -6,23 +6,28 @@ import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from perigee.blocks.analyses import Analysis
+from perigee.blocks.base import Block
+from perigee.blocks.forks import Fork
+from perigee.blocks.quantities import Quantity
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import at_scale
 from perigee.configuration.validation import (
     read_schema,
+    sentence,
     suggestion,
     validated,
-    validated_component,
+    validated_block,
 )
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import canonical_json
 from perigee.paths import STUDY, shown
-from perigee.registry import registration
-from perigee.spec import COMPONENT_FIELDS, Claim, Component, RunSpec
+from perigee.spec import BLOCK_FIELDS, Claim, Parent, RunSpec
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,13 @@ class RunRequest:
         epochs: how many of its epochs the table needs.
         swept: the swept values by which the table tells its runs apart, and the sweep's label if
             it has one, e.g. ``{"label": "wide", "optimiser.learning_rate": 0.3, "seed": 0}``.
-        keep_every: of how many epochs one checkpoint is kept; None keeps none.
+        checkpoint_interval: epochs from one kept checkpoint to the next; None keeps none.
     """
 
     spec: RunSpec
     epochs: int
     swept: Mapping[str, Any]
-    keep_every: int | None = None
+    checkpoint_interval: int | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class TableRequest:
     """A table that a figure needs: an analysis with its parameters, and the runs it reads."""
 
     name: str
-    analysis: Component
+    analysis: Analysis
     runs: tuple[RunRequest, ...]
 
 
@@ -131,8 +136,8 @@ def with_parents(document: dict[str, Any], file: str) -> dict[str, Any]:
         key, line = parent["run"], (*descendants, name)
         if key not in runs:
             raise PerigeeError(
-                f"{file}: key 'runs.{name}.parent.run' is '{key}', which is no entry of 'runs'; "
-                f"known are {', '.join(sorted(runs))}."
+                f"{file}: key 'runs.{name}.parent.run' is '{key}', which is not an entry of "
+                f"'runs'; known are {', '.join(sorted(runs))}."
             )
         if key in line:
             raise PerigeeError(
@@ -151,7 +156,8 @@ def _figure(study: Mapping[str, Any], name: str, scale: str, file: str) -> Figur
     tables = []
     for table_name, table in sorted(figure["tables"].items()):
         key = f"figures.{name}.tables.{table_name}"
-        analysis = validated_component("analysis", table["analysis"], file, f"{key}.analysis")
+        analysis = validated_block("analysis", table["analysis"], file, f"{key}.analysis")
+        assert isinstance(analysis, Analysis)
         _require_runs_as_needed(analysis, "runs" in table, file, key)
         settings |= _flattened(analysis.parameters, table_name)
         requests: list[RunRequest] = []
@@ -160,9 +166,9 @@ def _figure(study: Mapping[str, Any], name: str, scale: str, file: str) -> Figur
             base = _base_run(study, sweep, where, file)
             expanded = list(expanded_runs(base, sweep, where, file))
             requests.extend(expanded)
-            _require_checkpoints_as_needed(analysis, "keep_every" in sweep, file, where)
+            _require_checkpoints_as_needed(analysis, "checkpoint_interval" in sweep, file, where)
             settings |= _flattened(_in_effect(expanded), f"{table_name}.runs{position}")
-        if registration("analysis", analysis).reads_checkpoints:
+        if analysis.reads_checkpoints:
             _require_two_seeds(requests, file, key)
         tables.append(TableRequest(table_name, analysis, tuple(requests)))
     return FigureRequest(
@@ -203,13 +209,14 @@ def claims_of(
     known = {table.name: table for table in tables}
     for name, claim in claims.items():
         key = f"{where}.{name}"
-        quantity = validated_component("quantity", claim["quantity"], file, f"{key}.quantity")
+        quantity = validated_block("quantity", claim["quantity"], file, f"{key}.quantity")
+        assert isinstance(quantity, Quantity)
         if claim["table"] not in known:
             raise PerigeeError(
-                f"{file}: key '{key}.table' is '{claim['table']}', which is no table of the "
+                f"{file}: key '{key}.table' is '{claim['table']}', which is not a table of the "
                 f"figure; known are {', '.join(sorted(known))}."
             )
-        if registration("quantity", quantity).reads_runs and not known[claim["table"]].runs:
+        if quantity.reads_runs and not known[claim["table"]].runs:
             raise PerigeeError(
                 f"{file}: key '{key}.quantity' is '{quantity.name}', which is measured on runs, "
                 f"but table '{claim['table']}' is made without runs; name a table with runs."
@@ -230,7 +237,7 @@ def claims_of(
         )
 
 
-def _require_known_texts(quantity: Component, table: TableRequest, file: str, key: str) -> None:
+def _require_known_texts(quantity: Block, table: TableRequest, file: str, key: str) -> None:
     """Refuse rows that are told by a label or swept text of no run: it is misspelt.
 
     A number of no run is left to judging, which says that the claim is not testable.
@@ -246,8 +253,8 @@ def _require_known_texts(quantity: Component, table: TableRequest, file: str, ke
                 )
 
 
-def _require_runs_as_needed(analysis: Component, given: bool, file: str, key: str) -> None:
-    needed = registration("analysis", analysis).reads_runs
+def _require_runs_as_needed(analysis: Analysis, given: bool, file: str, key: str) -> None:
+    needed = analysis.reads_runs
     if needed and not given:
         raise PerigeeError(
             f"{file}: key '{key}.runs' is missing, but the analysis '{analysis.name}' reads runs; "
@@ -260,17 +267,17 @@ def _require_runs_as_needed(analysis: Component, given: bool, file: str, key: st
         )
 
 
-def _require_checkpoints_as_needed(analysis: Component, kept: bool, file: str, where: str) -> None:
-    needed = registration("analysis", analysis).reads_checkpoints
+def _require_checkpoints_as_needed(analysis: Analysis, kept: bool, file: str, where: str) -> None:
+    needed = analysis.reads_checkpoints
     if needed and not kept:
         raise PerigeeError(
-            f"{file}: key '{where}.keep_every' is missing, but the analysis '{analysis.name}' "
-            "reads checkpoints; say of how many epochs one is kept."
+            f"{file}: key '{where}.checkpoint_interval' is missing, but the analysis "
+            f"'{analysis.name}' reads checkpoints; say after how many epochs each is kept."
         )
     if kept and not needed:
         raise PerigeeError(
-            f"{file}: key '{where}.keep_every' is given, but the analysis '{analysis.name}' reads "
-            "no checkpoints; remove it."
+            f"{file}: key '{where}.checkpoint_interval' is given, but the analysis "
+            f"'{analysis.name}' reads no checkpoints; remove it."
         )
 
 
@@ -288,7 +295,7 @@ def _require_two_seeds(requests: Sequence[RunRequest], file: str, key: str) -> N
 
 def _in_effect(requests: Sequence[RunRequest]) -> dict[str, Any]:
     """Settings of a sweep's runs: the shared ones, and the distinct values of the swept ones."""
-    shared = _flattened(requests[0].spec.to_dict(), "")
+    shared = _flattened(requests[0].spec.full_dict(), "")
     swept = {
         key: list(dict.fromkeys(request.swept[key] for request in requests))
         for key in requests[0].swept
@@ -302,7 +309,7 @@ def _base_run(
     known = study.get("runs", {})
     if sweep["base"] not in known:
         raise PerigeeError(
-            f"{file}: key '{where}.base' is '{sweep['base']}', which is no entry of 'runs'; "
+            f"{file}: key '{where}.base' is '{sweep['base']}', which is not an entry of 'runs'; "
             f"known are {', '.join(sorted(known)) or 'none'}."
         )
     base: dict[str, Any] = copy.deepcopy(known[sweep["base"]])
@@ -327,30 +334,28 @@ def expanded_runs(
         for dotted, value in zip(swept, values, strict=True):
             set_value(run, dotted, value, f"{where}.sweep".removeprefix("."), file)
         spec = resolved_run(run, where, file)
-        plain = spec.to_dict()
-        meaning = canonical_json(plain)
+        plain = {"parent": None, **spec.full_dict()}
+        meaning = canonical_json(spec.to_dict())
         if meaning not in seen:
             seen.add(meaning)
-            values_of = {key: _get({"parent": None, **plain}, key) for key in swept}
-            yield RunRequest(spec, sweep["epochs"], label | values_of, sweep.get("keep_every"))
+            values_of = {key: _get(plain, key) for key in swept}
+            interval = sweep.get("checkpoint_interval")
+            yield RunRequest(spec, sweep["epochs"], label | values_of, interval)
 
 
-def with_defaults(run: Mapping[str, Any], where: str, file: str) -> dict[str, Any]:
-    """A run with the blocks that it leaves out, so that a sweep can reach into them.
-
-    Args:
-        run, where, file: as of `resolved_run`.
-
-    Raises:
-        PerigeeError: a key is wrong; parameters of blocks are not looked at.
-    """
-    run = dict(run)
-    parent = {"parent": run.pop("parent")} if "parent" in run else {}
-    return {**validated(run, _run_schema(), file, where), **parent}
+def with_defaults(run: Mapping[str, Any]) -> dict[str, Any]:
+    """A run with the blocks that it leaves out, so that a sweep can reach into them."""
+    fields = RunSpec.model_fields
+    left_out = {
+        kind: fields[kind].default.to_dict()
+        for kind in BLOCK_FIELDS
+        if not fields[kind].is_required()
+    }
+    return {**left_out, **run}
 
 
 def resolved_run(run: Mapping[str, Any], where: str, file: str) -> RunSpec:
-    """A run's spec with defaults filled in and everything checked.
+    """A run's spec with everything checked.
 
     Args:
         run: as under ``runs`` of a study file, at one scale.
@@ -361,47 +366,50 @@ def resolved_run(run: Mapping[str, Any], where: str, file: str) -> RunSpec:
     """
     run = dict(run)
     parent = run.pop("parent", None)
-    checked = validated(run, _run_schema(), file, where)
-    components = {
-        kind: validated_component(
-            kind, checked[kind], file, f"{where}.{kind}".removeprefix(".")
-        ).to_dict()
-        for kind in COMPONENT_FIELDS
-    }
-    return RunSpec.from_dict(checked | components | _resolved_parent(parent, run, where, file))
+    blocks = {}
+    for kind in BLOCK_FIELDS:
+        if kind not in run:
+            continue
+        key = f"{where}.{kind}".removeprefix(".")
+        if not isinstance(run[kind], Mapping):
+            raise PerigeeError(f"{file}: key '{key}' is {run[kind]!r}; it must be of type mapping.")
+        if "name" not in run[kind]:
+            raise PerigeeError(f"{file}: key 'name' in '{key}' is missing; add it.")
+        blocks[kind] = validated_block(kind, run[kind], file, key)
+    resolved = None if parent is None else _resolved_parent(parent, run, where, file)
+    try:
+        return RunSpec.model_validate({**run, **blocks, "parent": resolved})
+    except ValidationError as error:
+        raise PerigeeError(f"{file}: {sentence(error, RunSpec, where)}") from error
 
 
-def _resolved_parent(parent: Any, run: Mapping[str, Any], where: str, file: str) -> dict[str, Any]:
-    """The key ``parent`` of a forked run, checked; nothing for one that is not forked.
+def _resolved_parent(
+    parent: Mapping[str, Any], run: Mapping[str, Any], where: str, file: str
+) -> Parent:
+    """The key ``parent`` of a forked run, checked.
 
     A checkpoint fits only a network of the same shape with the same frozen head on the same data,
     so a sweep over those sweeps the parent too.
     """
-    if parent is None:
-        return {}
     key = f"{where}.parent".removeprefix(".")
-    schema = _run_schema()
-    parent = validated(
-        parent, {**schema["properties"]["parent"], "$defs": schema["$defs"]}, file, key
-    )
+    parent = validated(parent, PARENT_SCHEMA, file, key)
     shared = {name: run[name] for name in ("dataset", "model", "seed")}
-    resolved = resolved_run({**parent["run"], **shared}, f"{key}.run", file)
-    at = validated_component("fork", parent["at"], file, f"{key}.at")
-    return {"parent": {"run": resolved.to_dict(), "epochs": parent["epochs"], "at": at.to_dict()}}
+    at = validated_block("fork", parent["at"], file, f"{key}.at")
+    assert isinstance(at, Fork)
+    spec = resolved_run({**parent["run"], **shared}, f"{key}.run", file)
+    return Parent(spec, parent["epochs"], at)
 
 
-@cache
-def _run_schema() -> dict[str, Any]:
-    """Of a run by itself, its blocks' references filled in: following them takes long."""
-    schema = read_schema("study")
-    run, block = schema["$defs"]["run"], schema["$defs"]["component"]
-    properties = {
-        key: block | {k: v for k, v in value.items() if k != "$ref"}
-        if value.get("$ref") == "#/$defs/component"
-        else value
-        for key, value in run["properties"].items()
-    }
-    return {**run, "properties": properties, "$defs": schema["$defs"]}
+PARENT_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["run", "epochs", "at"],
+    "properties": {
+        "run": {"type": "object"},
+        "epochs": {"type": "integer", "minimum": 1},
+        "at": {"type": "object", "required": ["name"]},
+    },
+}
 
 
 def set_value(run: dict[str, Any], dotted: str, value: Any, where: str, file: str) -> None:

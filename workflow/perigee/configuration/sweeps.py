@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from perigee.blocks.analyses import Analysis
 from perigee.configuration.scales import at_scale
 from perigee.configuration.studies import (
     FigureRequest,
@@ -27,11 +28,10 @@ from perigee.configuration.validation import (
     read_schema,
     suggestion,
     validated,
-    validated_component,
+    validated_block,
 )
 from perigee.errors import PerigeeError
 from perigee.paths import STUDY, shown
-from perigee.registry import registration
 from perigee.spec import Claim
 
 CITATION = "Sweeps of one's own"
@@ -87,7 +87,7 @@ def _sweep_at(
             f"{file}: key 'study' is '{study['study']}', but the file is named '{path.stem}'; "
             "make the two agree."
         )
-    base = with_defaults(_base(study, scale, file, documents), "base", file)
+    base = with_defaults(_base(study, scale, file, documents))
     for dotted, value in study["set"].items():
         set_value(base, dotted, value, "set", file)
     plain = {key: study[key] for key in ("epochs", "sweep")}
@@ -142,7 +142,7 @@ def _base(
     with_runs = [other for other, content in documents.items() if "runs" in content]
     if name not in with_runs:
         raise PerigeeError(
-            f"{file}: key 'base.study' is '{name}', which is no study file with runs; "
+            f"{file}: key 'base.study' is '{name}', which is not a study file with runs; "
             f"{suggestion(name, with_runs)}."
         )
     there = f"config/studies/{name}.yaml"
@@ -150,7 +150,7 @@ def _base(
     known = runs["runs"]
     if not isinstance(known, dict) or run not in known:
         raise PerigeeError(
-            f"{file}: key 'base.run' is '{run}', which is no entry of 'runs' in {there}; "
+            f"{file}: key 'base.run' is '{run}', which is not an entry of 'runs' in {there}; "
             f"{suggestion(run, known)}."
         )
     return copy.deepcopy(dict(known[run]))
@@ -158,7 +158,9 @@ def _base(
 
 def _tables(study: Document, runs: tuple[RunRequest, ...], file: str) -> tuple[TableRequest, ...]:
     def table(key: str, runs: tuple[RunRequest, ...], **analysis: Any) -> TableRequest:
-        return TableRequest(key, validated_component("analysis", analysis, file, key), runs)
+        found = validated_block("analysis", analysis, file, key)
+        assert isinstance(found, Analysis)
+        return TableRequest(key, found, runs)
 
     near_zero = study["near_zero"]
     tables = [
@@ -171,7 +173,9 @@ def _tables(study: Document, runs: tuple[RunRequest, ...], file: str) -> tuple[T
                 f"{file}: key 'panels' asks for 'similarity', which compares each run with one of "
                 "another seed; sweep 'seed' over at least two."
             )
-        keeping = tuple(replace(run, keep_every=study["keep_every"]) for run in runs)
+        keeping = tuple(
+            replace(run, checkpoint_interval=study["checkpoint_interval"]) for run in runs
+        )
         tables.append(table("similarity", keeping, name="similarity", near_zero=near_zero))
     return tuple(tables)
 
@@ -183,7 +187,7 @@ def _require_one_signal(near_zero: str, claims: Sequence[Claim], file: str) -> N
         PerigeeError: there is one.
     """
     for claim in claims:
-        if registration("quantity", claim.quantity).finds_periods and near_zero != "train_loss":
+        if claim.quantity.finds_periods and near_zero != "train_loss":
             raise PerigeeError(
                 f"{file}: key 'claims.{claim.name}.quantity' is '{claim.quantity.name}', which "
                 f"finds periods by the train loss, but key 'near_zero' is '{near_zero}'; take "

@@ -9,16 +9,17 @@ from functools import cache
 from typing import Any
 
 import jsonschema
+from pydantic import BaseModel, ValidationError
 
+from perigee import registry
+from perigee.blocks.base import Block
 from perigee.configuration.reading import read_yaml
 from perigee.errors import PerigeeError
 from perigee.paths import SCHEMAS
 from perigee.registry import REGISTRY
-from perigee.spec import Component
 
 KINDS = {
     "dataset": "data set",
-    "norm_control": "norm control",
     "fork": "rule for a fork",
 }
 
@@ -60,40 +61,99 @@ def validated(document: Any, schema: Mapping[str, Any], file: str, key: str = ""
     return completed
 
 
-def validated_component(kind: str, value: Mapping[str, Any], file: str, key: str) -> Component:
-    """A building block with all its parameters, checked against its line in the registry.
+def validated_block(kind: str, value: Mapping[str, Any], file: str, key: str) -> Block:
+    """A building block with all its parameters, checked against its configuration class.
 
     The runs of a sweep have most blocks in common; each is checked once.
 
     Raises:
-        PerigeeError: no such block, or its parameters are wrong.
+        PerigeeError: there is no such block, or its parameters are wrong.
     """
     spelling = (kind, repr(value))  # tells 1 from 1.0 from "1"
     if spelling not in _CHECKED:
-        _CHECKED[spelling] = _checked_component(kind, value, file, key)
+        _CHECKED[spelling] = _checked_block(kind, value, file, key)
     return _CHECKED[spelling]
 
 
-_CHECKED: dict[tuple[str, str], Component] = {}
+_CHECKED: dict[tuple[str, str], Block] = {}
 """Blocks by kind and spelling."""
 
 
-def _checked_component(kind: str, value: Mapping[str, Any], file: str, key: str) -> Component:
+def _checked_block(kind: str, value: Mapping[str, Any], file: str, key: str) -> Block:
     known = REGISTRY[kind]
     name = value.get("name")
     if name not in known:
         raise PerigeeError(
-            f"{file}: key '{key}.name' is '{name}', which is no {KINDS.get(kind, kind)}; "
+            f"{file}: key '{key}.name' is '{name}', which is not a {KINDS.get(kind, kind)}; "
             f"{suggestion(str(name), known)}."
         )
-    properties = known[name].parameters
-    schema = {
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["name", *(k for k, s in properties.items() if "default" not in s)],
-        "properties": {"name": {"type": "string"}, **properties},
-    }
-    return Component.from_dict(validated(dict(value), schema, file, key))
+    try:
+        return registry.make(kind, value)
+    except ValidationError as error:
+        raise PerigeeError(f"{file}: {sentence(error, known[name], key)}") from error
+
+
+def sentence(error: ValidationError, model: type[BaseModel], key: str) -> str:
+    """The first mistake that a pydantic model found, in one sentence.
+
+    Args:
+        error: of the model.
+        model: whose fields are known.
+        key: where the validated mapping stands.
+    """
+    found = error.errors()[0]
+    place, value, kind = list(found["loc"]), found["input"], found["type"]
+    limits = found.get("ctx", {})
+    path = key + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place)
+    path = path.removeprefix(".")
+    inside = f" in '{key}'" if key else ""
+    shown = repr(value) if isinstance(value, str) else value
+    if kind == "extra_forbidden":
+        unknown = str(place[-1])
+        return f"unknown key '{unknown}'{inside}; {suggestion(unknown, model.model_fields)}."
+    if kind == "missing":
+        return f"key '{place[-1]}'{inside} is missing; add it."
+    if kind == "literal_error":
+        known = [
+            name.strip("'") for name in str(limits["expected"]).replace(" or ", ", ").split(", ")
+        ]
+        return f"key '{path}' is {shown}; {suggestion(str(value), known)}."
+    if kind in PYDANTIC_LIMITS:
+        words, limit = PYDANTIC_LIMITS[kind]
+        return f"key '{path}' is {shown}; it must be {words} {limits[limit]:g}."
+    if kind in ("too_short", "too_long") or (kind == "missing_argument"):
+        if not value:
+            return f"key '{path}' is empty; give at least one entry."
+        wanted = limits.get("min_length", limits.get("max_length"))
+        return f"key '{path}' is {shown}, which has {len(value)} entries; it must have {wanted}."
+    if kind == "finite_number":
+        return f"key '{path}' is {shown}; give a finite number."
+    wanted = PYDANTIC_TYPES.get(kind)
+    if wanted:
+        return f"key '{path}' is {shown}; it must be of type {wanted}."
+    return f"key '{path}' is {shown}: {found['msg']}; change it."
+
+
+PYDANTIC_LIMITS = {
+    "greater_than": ("greater than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+PYDANTIC_TYPES = {
+    "number_type": "number",
+    "float_type": "number",
+    "float_parsing": "number",
+    "integer_type": "integer",
+    "int_type": "integer",
+    "int_parsing": "integer",
+    "int_from_float": "integer",
+    "boolean_type": "boolean",
+    "string_type": "string",
+    "list_type": "list",
+    "dict_type": "mapping",
+    "scalar_type": "number, string or boolean",
+}
 
 
 def _complete(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
@@ -159,7 +219,7 @@ def _sentence(error: jsonschema.ValidationError, key: str) -> str:
         and kind == "pattern"
         and error.absolute_schema_path[-2] == ("propertyNames")
     ):
-        return f"'{value}'{inside} is no possible name; names look like {limit}."
+        return f"'{value}'{inside} is not a possible name; names look like {limit}."
     if kind in LIMITS:
         return f"key '{key}' is {shown}; it must be {LIMITS[kind].format(limit)}."
     if kind == "type":

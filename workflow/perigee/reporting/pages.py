@@ -12,7 +12,8 @@ import pandas as pd
 
 from perigee.claims.judging import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
 from perigee.paths import CAPTIONS
-from perigee.plan import Plan
+from perigee.planning.pages import folders_of
+from perigee.planning.plan import Plan
 from perigee.store.provenance import Provenance, read_provenance
 
 VERDICTS = {REPRODUCED: "good", NOT_REPRODUCED: "bad", NOT_TESTABLE: "open"}
@@ -41,7 +42,7 @@ def provenance_page(plan: Plan, store: Path) -> str:
     """
     figures = []
     for key, figure in plan.figures.items():
-        products = [read_provenance(store / folder) for folder in figure.folders]
+        products = [read_provenance(store / folder) for folder in folders_of(figure, store)]
         figures.append(
             {
                 "key": key,

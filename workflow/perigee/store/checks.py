@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+from perigee.data.manifest import MANIFEST
 from perigee.errors import PerigeeError
-from perigee.store.datasets import DATA
+from perigee.store.housekeeping import is_earlier
 from perigee.store.provenance import PROVENANCE, read_product
 
 
@@ -31,7 +33,7 @@ def check_writable(results: Path) -> None:
 
 
 def check_datasets(store: Path, folders: Iterable[str]) -> None:
-    """Verify the checksums of those data sets that have been built.
+    """Hold the data sets that have been built to their provenance, without reading the data.
 
     Args:
         store: the store's folder.
@@ -41,5 +43,36 @@ def check_datasets(store: Path, folders: Iterable[str]) -> None:
         PerigeeError: one was changed or damaged.
     """
     for folder in folders:
-        if (store / folder / PROVENANCE).is_file() and (store / folder / DATA).is_file():
-            read_product(store / folder, [DATA])
+        path = store / folder
+        if not (path / PROVENANCE).is_file():
+            continue
+        provenance = read_product(path, [MANIFEST])
+        for name, told in provenance.files.items():
+            found = (path / name).stat().st_size if (path / name).is_file() else None
+            if found != told["bytes"]:
+                raise PerigeeError(
+                    f"{path / name} has {found} bytes instead of {told['bytes']}: it was changed "
+                    "or damaged after it was made; delete its folder and run again."
+                )
+
+
+def earlier_products(store: Path) -> str | None:
+    """A sentence on products of an earlier version of Perigee, told once; else None.
+
+    Args:
+        store: the store's folder.
+    """
+    told = store / ".earlier-products-told"
+    if told.exists() or not store.is_dir():
+        return None
+    paths = (*store.glob(f"run/*/e*/{PROVENANCE}"), *store.glob(f"dataset/*/{PROVENANCE}"))
+    earlier = sum(is_earlier(path.parent) for path in paths)
+    with suppress(OSError):
+        told.touch()
+    if not earlier:
+        return None
+    return (
+        f"{store} holds {earlier} data sets and runs of an earlier version of Perigee, which are "
+        "not read any more; 'python workflow/scripts/clean_store.py' lists them, and with --remove "
+        "removes them."
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -14,8 +13,8 @@ from pathlib import Path
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
 from perigee.store.locks import locked_if_free
-from perigee.store.provenance import PROVENANCE, read_product, read_provenance
-from perigee.store.runs import SPARE, UNFINISHED, VERSION_NAME
+from perigee.store.provenance import FORMAT, PROVENANCE, read_product, read_provenance
+from perigee.store.runs import UNFINISHED, VERSION
 from perigee.store.writing import WRITING, writers_lock
 
 ABANDONED_AFTER_S = 24 * 3600
@@ -24,6 +23,7 @@ ABANDONED_AFTER_S = 24 * 3600
 NO_FIGURE = "no figure refers to it"
 FINISHED = "kept for a run that is finished"
 KILLED = "left behind by a killed job"
+EARLIER = "made by an earlier version of Perigee, and no longer read"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Stored:
     """A folder of the store that can go by itself.
 
     Attributes:
-        path: of a product, of a version of a run, or of what is kept beside a run's versions.
+        path: of a product, of a version of a run, of a measure, or of the states of unfinished
+            runs.
         kind: of product.
         bytes: on the disk, of all files in it; one of two names of a file counts for half of it.
         last_used: when a file in it was last changed or, as far as the file system notes it,
@@ -97,8 +98,8 @@ def leftovers(store: Path, referenced: Collection[str]) -> list[Leftover]:
             versions, "run/<name>-<digest>/e<epochs>".
 
     Returns:
-        Products, versions of runs with their spares, states of unfinished runs, and what killed
-        jobs were writing, in the order of their paths.
+        Products, versions of runs, measures, states of unfinished runs, and what killed jobs were
+        writing, in the order of their paths.
     """
     found = []
     for path in _parts(store):
@@ -124,7 +125,8 @@ def remove(leftover: Leftover, store: Path) -> bool:
     with _locked(path, store) as free:
         if not free or _is_being_written(path):
             return False
-        shutil.rmtree(path)
+        if path.exists():  # a measure may have gone with its version
+            shutil.rmtree(path)
     writers_lock(path).unlink(missing_ok=True)
     for folder in path.parents[: len(path.relative_to(store).parts) - 2]:
         # What is left of a run but locks are versions, or files that are no product's.
@@ -134,11 +136,11 @@ def remove(leftover: Leftover, store: Path) -> bool:
 
 
 def products(store: Path) -> list[Path]:
-    """Folders of all products that are not being made, without spares: whatever holds files."""
+    """Folders of all products that are not being made: whatever holds files."""
     return [
         path
         for path in _parts(store)
-        if path.name != UNFINISHED and path.parent.name != SPARE
+        if path.name != UNFINISHED
         if any(file.is_file() for file in path.iterdir()) and not _is_in_use(path, store)
     ]
 
@@ -156,6 +158,8 @@ def check_product(folder: Path, store: Path) -> int:
     read_product(folder, told.files)
     kind = folder.relative_to(store).parts[0]
     made = Identity(told.kind, told.name, told.spec, told.code, told.inputs)
+    if made.kind == "measure":
+        kind = "measure"
     if (kind, told.digest) != (made.kind, made.digest):
         raise PerigeeError(
             f"{folder / PROVENANCE} was changed after it was made: what it tells is not what the "
@@ -165,35 +169,44 @@ def check_product(folder: Path, store: Path) -> int:
 
 
 def _parts(store: Path) -> list[Path]:
-    """Folders that can go by themselves: products, and of a run each of its own folders."""
+    """Folders that can go by themselves: products, and of a run its versions and their measures."""
     products = [path for path in store.glob("*/[!.]*") if path.parent.name != "run"]
-    versions = [
-        path
-        for pattern in ("run/*/e*", f"run/*/{SPARE}/e*")
-        for path in store.glob(pattern)
-        if re.fullmatch(VERSION_NAME, path.name)
-    ]
+    versions = [path for path in store.glob("run/*/e*") if _is_version(path)]
+    measures = [path for version in versions for path in version.glob("[!.]*") if path.is_dir()]
     unfinished = store.glob(f"run/*/{UNFINISHED}")
-    return sorted(path for path in (*products, *versions, *unfinished) if path.is_dir())
+    return sorted(p for p in (*products, *versions, *measures, *unfinished) if p.is_dir())
+
+
+def _is_version(path: Path) -> bool:
+    # Runs of an earlier version of Perigee that kept checkpoints have more in their names.
+    return bool(VERSION.match(path.name))
 
 
 def _serves(path: Path, store: Path, needed: Collection[str]) -> list[str]:
-    """Which needed products a folder serves: itself; a spare its version; a state all of a run."""
+    """Which needed products a folder serves: itself, or for the state of a run all of its own."""
+    own = str(path.relative_to(store))
     if path.name == UNFINISHED:
         run = f"{path.parent.relative_to(store)}/"
         return [folder for folder in needed if folder.startswith(run)]
-    product = path.parents[1] / path.name if path.parent.name == SPARE else path
-    return [folder for folder in (str(product.relative_to(store)),) if folder in needed]
+    return [own] if own in needed else []
 
 
 def _reason_to_go(path: Path, store: Path, referenced: Collection[str]) -> str | None:
     served = _serves(path, store, referenced)
     if not served:
-        return NO_FIGURE
+        return EARLIER if is_earlier(path) else NO_FIGURE
     finished = path.name == UNFINISHED and all(
         (store / version / PROVENANCE).is_file() for version in served
     )
     return FINISHED if finished else None
+
+
+def is_earlier(product: Path) -> bool:
+    """Whether a product was made by a version of Perigee whose products are not read any more."""
+    try:
+        return read_provenance(product).format < FORMAT
+    except PerigeeError:
+        return False
 
 
 def _is_in_use(path: Path, store: Path) -> bool:
@@ -225,9 +238,14 @@ def _bytes(files: Iterable[os.stat_result]) -> int:
 
 
 def _stats(folder: Path) -> list[os.stat_result]:
-    """Of all files in a folder and below; what a job removes meanwhile is passed over."""
+    """Of all files in a folder and below; what a job removes meanwhile is passed over.
+
+    The measures below a version of a run are counted by themselves.
+    """
     found = []
-    for parent, _, names in os.walk(folder):
+    for parent, below, names in os.walk(folder):
+        if VERSION.match(folder.name) and folder.parent.parent.name == "run":
+            below.clear()
         for name in names:
             with suppress(FileNotFoundError):
                 found.append(Path(parent, name).stat())

@@ -9,7 +9,6 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from perigee.slurm import own_job
 from perigee.store.writing import written_atomically
 
 PROGRESS = "progress.json"
@@ -42,7 +41,7 @@ class Progress:
     next_within: float = FIRST_WITHIN_S
     machine: str = field(default_factory=platform.node)
     process: int = field(default_factory=os.getpid)
-    job: str | None = field(default_factory=own_job)
+    job: str | None = field(default_factory=lambda: os.environ.get("SLURM_JOB_ID"))
     written: float = field(default_factory=time.time)
 
     @property
@@ -69,3 +68,12 @@ def read_progress(folder: Path) -> Progress | None:
         return replace(progress, written=path.stat().st_mtime)
     except (OSError, ValueError, TypeError):
         return None
+
+
+def duration(seconds: float) -> str:
+    """In hours and minutes, minutes and seconds, or seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -21,6 +21,8 @@ from perigee.identity.canonical import DIGEST_LENGTH
 from perigee.paths import ROOT
 
 PROVENANCE = "provenance.json"
+FORMAT = 2
+"""Of the store: products of a lower one were made by an earlier version of Perigee."""
 GIT_PATIENCE_S = 10
 """A product is not kept waiting for longer by a file system on which git is slow."""
 RECORDED_PACKAGES = (
@@ -52,6 +54,7 @@ class Provenance:
             give the same.
         modules: digest of each module of the code that really ran; empty if made before these were
             recorded.
+        format: of the store.
         git: commit of the checkout that ran, and whether its files differed from it ("dirty"); None
             if it is no git repository.
     """
@@ -71,6 +74,7 @@ class Provenance:
     code_at_hand: str | None = None
     modules: Mapping[str, str] = field(default_factory=dict)
     git: Mapping[str, Any] | None = None
+    format: int = 1
 
     def save(self, path: Path) -> None:
         """Write as JSON."""

@@ -17,6 +17,7 @@ from filelock import FileLock
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
 from perigee.store.provenance import (
+    FORMAT,
     PROVENANCE,
     Provenance,
     checksum,
@@ -77,6 +78,7 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
             code_at_hand=identity.code_at_hand,
             modules=dict(identity.modules),
             git=git,
+            format=FORMAT,
         )
         provenance.save(aside / PROVENANCE)
         for path in aside.iterdir():

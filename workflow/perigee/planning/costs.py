@@ -11,11 +11,13 @@ from typing import Any
 
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import canonical_json
+from perigee.planning.products import RunProduct
 from perigee.store.provenance import PROVENANCE, hardware, read_provenance
-from perigee.store.trajectories import TRAJECTORY
 
-STEP_BYTES = 24
-"""Of a row of steps.parquet: six numbers of 4 bytes, hardly compressible."""
+STEP_BYTES = 8
+"""Of a run's fingerprint: a loss of 8 bytes a step."""
+
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Record:
     Attributes:
         shape: what settles its cost (see `shape_of`).
         seconds_per_epoch: wall time of its job over the epochs that it trained.
-        bytes_per_epoch: size of its files but the trajectory over its epochs.
-        bytes_per_checkpoint: of its trajectory; None if it keeps none.
+        bytes_per_epoch: size of its files and measures, but for checkpoints, over its epochs.
+        bytes_per_checkpoint: of its checkpoints; None if it keeps none.
         hardware: what it ran on, in words.
     """
 
@@ -54,7 +56,7 @@ class Cost:
 
 def shape_of(spec: dict[str, Any]) -> str:
     """The part of a run's spec that its cost depends on: not learning rate, weight decay, seed."""
-    kept = {key: value for key, value in spec.items() if key != "seed"}
+    kept = {key: value for key, value in spec.items() if key not in ("seed", "parent")}
     rule = {
         k: v for k, v in spec["optimiser"].items() if k not in ("learning_rate", "weight_decay")
     }
@@ -62,61 +64,54 @@ def shape_of(spec: dict[str, Any]) -> str:
 
 
 def read_records(store: Path) -> list[Record]:
-    """Of all complete trained runs in the store; what cannot be read is passed over."""
+    """Records of all complete trained runs in the store; what cannot be read is passed over."""
     records = []
     for path in sorted(store.glob(f"run/*/e*/{PROVENANCE}")):
         try:
             provenance = read_provenance(path.parent)
+            measures = [read_provenance(one.parent) for one in path.parent.glob(f"*/{PROVENANCE}")]
         except PerigeeError:
             continue
-        trained = provenance.details.get("trained_epochs", 0)
-        if trained:
-            # Runs made before interrupted starts were counted have only the time of their job.
-            seconds = provenance.details.get("seconds", provenance.wall_time_s)
-            kept = provenance.files.get(TRAJECTORY, {}).get("bytes", 0)
-            size = sum(file["bytes"] for file in provenance.files.values()) - kept
-            every = provenance.details.get("keep_every")
-            records.append(
-                Record(
-                    shape=shape_of(provenance.spec),
-                    seconds_per_epoch=seconds / trained,
-                    bytes_per_epoch=size / provenance.details["epochs"],
-                    hardware=_in_words(provenance.hardware),
-                    bytes_per_checkpoint=kept / (provenance.details["epochs"] / every + 1)
-                    if every
-                    else None,
-                )
+        details = provenance.details
+        if not details.get("trained_epochs"):
+            continue
+        sizes = {one.name: sum(f["bytes"] for f in one.files.values()) for one in measures}
+        kept = sizes.pop(CHECKPOINTS, 0)
+        size = sum(file["bytes"] for file in provenance.files.values()) + sum(sizes.values())
+        interval = next((m.spec.get("interval", 1) for m in measures if m.name == CHECKPOINTS), 0)
+        records.append(
+            Record(
+                shape=shape_of(provenance.spec),
+                seconds_per_epoch=details["seconds"] / details["trained_epochs"],
+                bytes_per_epoch=size / details["epochs"],
+                hardware=_in_words(provenance.hardware),
+                bytes_per_checkpoint=(
+                    kept / (details["epochs"] / interval + 1) if interval else None
+                ),
             )
+        )
     return records
 
 
-def estimate(
-    spec: dict[str, Any],
-    epochs: int,
-    steps_per_epoch: int,
-    records: Sequence[Record],
-    keep_every: int | None = None,
-) -> Cost:
+def estimate(run: RunProduct, epochs: int, records: Sequence[Record]) -> Cost:
     """The cost of training some epochs of a run.
 
     The median of the records of its shape counts, of those from this hardware if there are any.
 
     Args:
-        spec: of the run.
+        run: with its measures; the size of checkpoints is known only from a record that keeps some.
         epochs: still to be trained.
-        steps_per_epoch: updates of the weights in an epoch.
         records: of finished runs.
-        keep_every: of how many epochs a checkpoint is kept; its size is known only from a record
-            that keeps some.
     """
-    shape, this_hardware = shape_of(spec), _in_words(hardware())
+    shape, this_hardware = shape_of(run.spec.to_dict()), _in_words(hardware())
     alike = [record for record in records if record.shape == shape]
     here = [record for record in alike if record.hardware == this_hardware]
     used = here or alike
     if not used:
-        return Cost(None, STEP_BYTES * steps_per_epoch * epochs, "")
+        return Cost(None, STEP_BYTES * run.steps_per_epoch * epochs, "")
     sizes = [r.bytes_per_checkpoint for r in used if r.bytes_per_checkpoint is not None]
-    kept = epochs / keep_every * median(sizes) if keep_every and sizes else 0
+    intervals = [m.parameters["interval"] for m in run.measures if m.name == CHECKPOINTS]
+    kept = epochs / intervals[0] * median(sizes) if intervals and sizes else 0
     return Cost(
         seconds=epochs * median(record.seconds_per_epoch for record in used),
         bytes=epochs * median(record.bytes_per_epoch for record in used) + kept,

@@ -1,4 +1,4 @@
-"""What has become of every run that some figures need: from files, and from the cluster's queue."""
+"""The state of every run that some figures need, from files and from the cluster's queue."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from pathlib import Path
 
 from perigee.errors import PerigeeError
 from perigee.failures import Failure, noted_failure
-from perigee.forecast import trainings
-from perigee.layout import KEEPING_RUN_FILES, RUN_FILES, Layout
-from perigee.plan import PlannedRun
-from perigee.progress import duration
+from perigee.planning.costs import Record, shape_of
+from perigee.planning.forecast import trainings
+from perigee.planning.layout import Layout
+from perigee.planning.products import Product, RunProduct
 from perigee.slurm import RUNNING, Job
-from perigee.store.costs import Record, shape_of
 from perigee.store.locks import held_since, holder, locked_if_free
-from perigee.store.progress import Progress, read_progress
-from perigee.store.runs import spare_folder, unfinished_folder
+from perigee.store.progress import Progress, duration, read_progress
+from perigee.store.runs import unfinished_folder
 
 
 class State(StrEnum):
@@ -36,7 +35,7 @@ class State(StrEnum):
     WAITING = "waiting"
     """No job is at work on it or queued."""
     DONE = "done"
-    """It is in the store, or a longer version that it is read off without training."""
+    """The store has it with all its measures."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +87,7 @@ def time_left(
         found: what has become of its runs.
         records: of finished runs, which with those at work tell what the others cost.
     """
-    to_train = [
-        status
-        for status in found
-        if status.state is not State.DONE and status.version not in layout.longer
-    ]
+    to_train = [status for status in found if status.state is not State.DONE]
     known = [status.seconds_left for status in to_train if status.seconds_left is not None]
     silent = [status for status in to_train if status.seconds_left is None]
     at_work = [
@@ -100,12 +95,13 @@ def time_left(
         for status in to_train
         if status.seconds_per_epoch is not None
     ]
-    runs = {run.folder: run for run in (layout.run(status.version) for status in silent)}
-    forecast = trainings(layout.plan, Path(layout.store), runs, [*records, *at_work])
+    runs = [layout.run(status.version) for status in silent]
+    forecast = trainings(layout, runs, [*records, *at_work])
     unknown = 0
-    for status in silent:
-        run = layout.run(status.version)
-        training = forecast[run.folder]
+    for status, run in zip(silent, runs, strict=True):
+        training = forecast.get(run.folder)
+        if training is None:
+            continue  # done meanwhile
         if training.cost.seconds is None:
             unknown += 1
             continue
@@ -116,24 +112,10 @@ def time_left(
 
 def _needed(layout: Layout, figures: Iterable[str]) -> list[str]:
     """Versions of the runs of figures, and of those that are still to be made for them."""
-    waiting = list(layout.plan.of_figures(figures).runs)
-    found: dict[str, None] = {}
-    while waiting:
-        folder = waiting.pop(0)
-        version = folder.removeprefix("run/")
-        if version not in found:
-            found[version] = None
-            waiting += [needed for needed in _missing(layout, version) if needed.startswith("run/")]
-    return list(found)
-
-
-def _missing(layout: Layout, version: str) -> list[str]:
-    """Folders of the products that a run still waits for."""
-    if not layout.run_still_to_make(layout.run(version)):
-        return []
-    read_off = version in layout.longer
-    paths = layout.reading_off_inputs(version) if read_off else layout.run_inputs(version)
-    return list(dict.fromkeys(str(Path(path).parent.relative_to(layout.store)) for path in paths))
+    wanted = layout.plan.of_figures(figures)
+    waiting = layout.outstanding(wanted.figures.values()).values()
+    runs = [*wanted.runs.values(), *(one for one in waiting if isinstance(one, RunProduct))]
+    return list(dict.fromkeys(run.name for run in runs))
 
 
 class _Look:
@@ -142,24 +124,21 @@ class _Look:
     def __init__(self, layout: Layout, version: str, jobs: Sequence[Job]) -> None:
         self._layout = layout
         self._version = version
-        self._run: PlannedRun = layout.run(version)
-        store = Path(layout.store)
-        self._run_folder = store / self._run.identity.folder
-        self._name = Path(version).name
-        self._unfinished = unfinished_folder(self._run_folder, self._name)
+        self._run = layout.run(version)
+        self._store = Path(layout.store)
+        self._run_folder = self._store / self._run.identity.folder
+        self._unfinished = unfinished_folder(self._run_folder, Path(version).name)
         self._log = layout.run_log(version)
         self._job = next((job for job in jobs if job.makes(version)), None)
 
     def status(self) -> RunStatus:
-        done = self._done()
-        if done is not None:
-            return RunStatus(self._version, State.DONE, done)
+        if self._is_done():
+            return RunStatus(self._version, State.DONE)
         failure = noted_failure(Path(self._log))
         progress = read_progress(self._unfinished)
         free = self._is_free()
-        done = self._done()
-        if done is not None:  # by now: what was read since may be that of a job that ended
-            return RunStatus(self._version, State.DONE, done)
+        if self._is_done():  # by now: what was read since may be that of a job that ended
+            return RunStatus(self._version, State.DONE)
         if progress is not None and self._is_at_work(progress, failure, free):
             return self._training(progress)
         if self._job is not None:
@@ -167,9 +146,6 @@ class _Look:
         if failure is not None and not failure.was_stopped:
             reason = failure.reason or "it could not say why"
             return self._of(State.FAILED, reason, progress, self._log)
-        if self._version in self._layout.longer and not _missing(self._layout, self._version):
-            longer = Path(self._layout.longer[self._version]).name
-            return RunStatus(self._version, State.DONE, f"to be read off {longer}")
         if progress is not None or self._has_saved():
             return self._of(State.STOPPED, self._stopped(progress), progress)
         return RunStatus(self._version, State.WAITING, self._waits_for(free))
@@ -180,15 +156,8 @@ class _Look:
         epoch = progress.epoch if progress else None
         return RunStatus(self._version, state, detail, log, epoch)
 
-    def _done(self) -> str | None:
-        """What is to be said of a run whose files are there; None if they are not."""
-        if not self._layout.run_still_to_make(self._run):
-            return ""
-        names = RUN_FILES if self._run.keep_every is None else KEEPING_RUN_FILES
-        spare = spare_folder(self._run_folder, self._name)
-        if all((spare / name).is_file() for name in names):
-            return "its files were deleted, and will be put back"
-        return None
+    def _is_done(self) -> bool:
+        return self._run.is_complete(self._store)
 
     def _is_free(self) -> bool:
         """Whether nobody works on the run, as far as this machine can see."""
@@ -269,21 +238,24 @@ class _Look:
         return f"{where}; {after} when started again"
 
     def _waits_for(self, free: bool) -> str:
-        needed = [self._needed(folder) for folder in _missing(self._layout, self._version)]
+        missing = self._layout.outstanding([self._run])
+        needed = [self._needed(one) for one in missing.values() if one.folder != self._run.folder]
         if needed:
             return f"for {', '.join(needed)}"
         if not free:
             return f"for {holder(self._run_folder)}, which holds its folder"
+        if self._run.is_trained(self._store):
+            return "for measures that the finished run lacks"
         return ""
 
-    def _needed(self, folder: str) -> str:
-        kind, _, name = folder.partition("/")
-        if kind != "dataset":
-            return f"{kind} {name}"
-        log = f"{self._layout.logs}/build_dataset/{name}.log"
+    def _needed(self, product: Product) -> str:
+        if product.kind != "dataset":
+            return f"{product.kind} {product.name}"
+        number = self._layout.receipts.number(product.folder)
+        log = f"{self._layout.logs}/build_dataset/{product.name}.{number}.log"
         failure = noted_failure(Path(log))
         failed = "" if failure is None else f" (failed: {failure.reason} log: {log})"
-        return f"data set {name}{failed}"
+        return f"data set {product.name}{failed}"
 
 
 def figures_of(layout: Layout, targets: Sequence[str]) -> list[str]:
@@ -295,5 +267,5 @@ def figures_of(layout: Layout, targets: Sequence[str]) -> list[str]:
     unknown = [name for name in targets if name not in layout.named]
     if unknown:
         known = ", ".join(layout.named)
-        raise PerigeeError(f"'{unknown[0]}' is no target with runs; known are {known}.")
+        raise PerigeeError(f"'{unknown[0]}' is not a target with runs; known are {known}.")
     return [key for name in targets or ["everything"] for key in layout.named[name]]

@@ -1,0 +1,171 @@
+"""What is still to be trained or measured, what that will cost, and what was trained before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from perigee.errors import PerigeeError
+from perigee.identity.canonical import DIGEST_LENGTH, canonical_json
+from perigee.identity.products import Identity
+from perigee.planning.costs import Cost, Record, estimate, total
+from perigee.planning.layout import Layout
+from perigee.planning.products import Product, RunProduct
+from perigee.store.provenance import PROVENANCE, Provenance, read_provenance
+from perigee.store.runs import VERSION, versions
+
+
+@dataclass(frozen=True)
+class Training:
+    """Training that a planned run still needs.
+
+    Attributes:
+        epochs, steps: without those of a shorter version that it goes on from.
+        cost: of these.
+        is_replay: whether the run is there, and trained again for its measures only.
+    """
+
+    epochs: int
+    steps: int
+    cost: Cost
+    is_replay: bool = False
+
+
+def trainings(
+    layout: Layout, targets: Iterable[Product], records: list[Record] | None = None
+) -> dict[str, Training]:
+    """The training of all runs that targets still need, by folder.
+
+    Args:
+        layout: of the plan; made now, since it looks into the store.
+        targets: products of the plan.
+        records: of finished runs; None for those in the store.
+    """
+    store = Path(layout.store)
+    known = layout.records if records is None else records
+    waiting = layout.outstanding(targets)
+    found = {}
+    for folder, product in waiting.items():
+        if not isinstance(product, RunProduct):
+            continue
+        run = layout.runs[folder]
+        replayed = run.is_trained(store)
+        done = 0 if replayed else run.trained_epochs(store)
+        if run.shorter is not None and not replayed:
+            done = max(done, run.shorter.epochs)
+        epochs = run.epochs - done
+        cost = estimate(run, epochs, known)
+        found[folder] = Training(epochs, epochs * run.steps_per_epoch, cost, replayed)
+    return found
+
+
+def retraining_warning(layout: Layout, hours: float) -> str | None:
+    """A warning if much would be trained again only because code was changed.
+
+    Args:
+        layout: of the plan; its reported figures are wanted.
+        hours: of one device; up to so many are no matter.
+
+    Returns:
+        How much, which modules were changed and what to do if no number was meant to change; None
+        without need. A cost that no finished run tells counts as large.
+    """
+    store = Path(layout.store)
+    if not (store / "run").is_dir():
+        return None
+    costs = trainings(layout, layout.reported.figures.values())
+    earlier = _made_by_other_code(store, {folder: layout.runs[folder] for folder in costs})
+    again = {f: t for f, t in costs.items() if f in earlier or (t.is_replay)}
+    if not earlier and not again:
+        return None
+    seconds = total(training.cost for training in again.values()).seconds
+    if seconds is not None and seconds <= 3600 * hours:
+        return None
+    changed = sorted(
+        {name for folder, made in earlier.items() for name in _changed(layout.runs[folder], made)}
+    )
+    runs = "1 run" if len(again) == 1 else f"{len(again)} runs"
+    commit = _common_commit(list(earlier.values()))
+    why = "Since code was changed" if earlier else "For measures that they lack"
+    proof = (
+        " If the change alters no number, 'python workflow/scripts/record_equivalence.py"
+        f"{f' --old {commit}' if commit else ''}' proves it, and the finished runs stay valid."
+        if earlier
+        else ""
+    )
+    modules = (
+        f" Changed: {', '.join(changed) or 'modules that were not recorded then'}."
+        if earlier
+        else ""
+    )
+    return (
+        f"{why}, {runs} that the store holds would be trained again, for "
+        f"{_in_hours(seconds)} on one device.{modules}{proof}"
+    )
+
+
+def _in_hours(seconds: float | None) -> str:
+    if seconds is None:
+        return "an unknown time"
+    hours = seconds / 3600
+    return f"about {hours:,.1f} hours" if hours >= 1 else f"about {hours:.2g} hours"
+
+
+def _made_by_other_code(store: Path, runs: Mapping[str, RunProduct]) -> dict[str, Provenance]:
+    """Of those runs that the store holds by other code only, the newest provenance, by folder."""
+    kept: dict[str, list[Path]] = {}
+    for entry in os.scandir(store / "run"):
+        name, found_digest = entry.name[: -DIGEST_LENGTH - 1], entry.name[-DIGEST_LENGTH:]
+        kept.setdefault(name, []).append(store / "run" / f"{name}-{found_digest}")
+    found = {}
+    for folder, run in runs.items():
+        if versions(store / run.identity.folder):
+            continue  # begun with the present code
+        spec = canonical_json(run.identity.spec)
+        made = [
+            provenance
+            for other in kept.get(run.identity.name, [])
+            if other.name != run.identity.label
+            for provenance in _provenances(other)
+            if canonical_json(provenance.spec) == spec
+        ]
+        if made:
+            found[folder] = max(made, key=lambda provenance: provenance.started)
+    return found
+
+
+def _provenances(run_folder: Path) -> list[Provenance]:
+    found = []
+    for path in run_folder.glob(f"e*/{PROVENANCE}"):
+        if not VERSION.fullmatch(path.parent.name):
+            continue
+        try:
+            found.append(read_provenance(path.parent))
+        except PerigeeError:
+            continue
+    return found
+
+
+def _changed(run: RunProduct, made: Provenance) -> set[str]:
+    """Modules that differ from those that a run was made by, its data set's included."""
+    both = _differing(run.identity, made)
+    if made.inputs.get("dataset") != run.dataset.identity.digest:
+        both |= {run.dataset.dataset.module}
+    return both
+
+
+def _differing(identity: Identity, made: Provenance) -> set[str]:
+    if not made.modules:
+        return set()
+    both = {**made.modules, **identity.modules}
+    return {name for name in both if made.modules.get(name) != identity.modules.get(name)}
+
+
+def _common_commit(made: list[Provenance]) -> str | None:
+    """The one commit that all were made at with no file changed, shortened; None without one."""
+    states = [provenance.git or {"commit": None, "dirty": True} for provenance in made]
+    commits = {None if state["dirty"] else state["commit"] for state in states}
+    commit = commits.pop() if len(commits) == 1 else None
+    return commit[:12] if commit else None

@@ -1,0 +1,280 @@
+"""Look-ups for the rules: what a target asks for, and how each program is told what to make.
+
+The products that a rule's wildcards name are looked up in the plan. Only what `outstanding` names
+is part of Snakemake's graph, so neither time stamps, nor inputs that are missing or were made anew,
+nor Snakemake's own records can have anything made again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from perigee.errors import PerigeeError
+from perigee.identity.canonical import DIGEST_LENGTH, digest
+from perigee.paths import CAPTIONS, template
+from perigee.planning.costs import Record, read_records
+from perigee.planning.pages import PAGES, pages_version
+from perigee.planning.plan import Plan
+from perigee.planning.products import (
+    FigureProduct,
+    Product,
+    RunProduct,
+    outstanding,
+)
+from perigee.planning.receipts import Receipts
+from perigee.planning.submission import SHORT_RUNS, is_short, minutes
+from perigee.store.claims import CLAIMS
+from perigee.store.figures import published_figure, published_names
+from perigee.store.publishing import Publication, outdated_notice
+from perigee.store.writing import written_atomically
+
+NAME = rf"[^/]+-[0-9a-f]{{{DIGEST_LENGTH}}}"
+VERSION = rf"{NAME}/e[0-9]+"
+"""What the rules' wildcards may be. Not the planned products, one by one: Snakemake would search
+through all their names for each of its jobs."""
+
+
+class Layout:
+    """Paths and program arguments for one plan.
+
+    Products are named as in the rules' wildcards: by their folder without the kind, e.g.
+    "digits-0123456789abcdef", and for runs "<name>-<digest>/e400".
+
+    Args:
+        plan: at one scale.
+        results: the results folder.
+    """
+
+    def __init__(self, plan: Plan, results: str) -> None:
+        self.plan = plan
+        self.store = f"{results}/store"
+        self.logs = f"{results}/logs"
+        self.specs = f"{results}/specs"
+        self.receipts = Receipts(f"{results}/receipts")
+        self.published_folder = f"{results}/{plan.scale}/figures"
+        self.claims_csv = f"{results}/{plan.scale}/{CLAIMS}"
+        self.report = f"{results}/{plan.scale}/report.html"
+        self.pages = [f"{results}/{plan.scale}/pages/{page}" for page in PAGES]
+        self.reported = plan.of_figures(
+            key
+            for key, figure in plan.figures.items()
+            if not figure.request.is_own or self._is_published(key)
+        )
+        """What report, claims and `everything` show: of sweeps of one's own those made before."""
+
+    @cached_property
+    def runs(self) -> dict[str, RunProduct]:
+        """Every planned run by folder, with all its measures and the shorter one it goes on from.
+
+        A sweep of one's own that was not made yet may go on from what the reported figures need,
+        and not the other way round: nothing is trained for it before it is asked for.
+        """
+        lengths: dict[str, list[RunProduct]] = {}
+        for run in self.reported.runs.values():
+            planned = self.plan.runs[run.folder]
+            lengths.setdefault(run.identity.folder, []).append(planned)
+        found = {}
+        for folder, run in self.plan.runs.items():
+            shorter = [r for r in lengths.get(run.identity.folder, []) if r.epochs < run.epochs]
+            longest = max(shorter, key=lambda one: one.epochs, default=None)
+            found[folder] = replace(run, shorter=longest)
+        return found
+
+    def outstanding(self, targets: Iterable[Product]) -> dict[str, Product]:
+        """The products that are still to be made for some targets, by folder."""
+        return outstanding(targets, Path(self.store), self.runs)
+
+    @cached_property
+    def named(self) -> dict[str, list[str]]:
+        """Targets by name -> keys of the figures that they stand for."""
+        papers: dict[str, list[str]] = {}
+        for key, figure in self.plan.of_papers.figures.items():
+            papers.setdefault(figure.request.paper, []).append(key)
+        return {
+            "everything": list(self.reported.figures),
+            "all_figures": list(self.plan.of_papers.figures),
+            **papers,
+            **{key: [key] for key in self.plan.figures},
+        }
+
+    # What the rules of products are told
+
+    def product(self, kind: str, name: str) -> Product:
+        """A planned product.
+
+        Raises:
+            PerigeeError: it is not planned.
+        """
+        folder = f"{kind}/{name}"
+        found = self.runs.get(folder) or self.plan.products.get(folder)
+        if found is None:
+            raise PerigeeError(
+                f"'{self.store}/{folder}' is not a product of the configuration at "
+                f"{self.plan.scale} scale; 'snakemake -n' names those that are to be made."
+            )
+        return found
+
+    def receipts_of(self, products: Iterable[Product]) -> list[str]:
+        """The receipts of those products that are still to be made."""
+        store = Path(self.store)
+        return [self.receipts.of(p.folder) for p in products if not p.is_complete(store)]
+
+    def inputs(self, kind: str, name: str) -> list[str]:
+        """The receipts that a product's job waits for."""
+        product = self.product(kind, name)
+        needed = list(product.inputs)
+        if isinstance(product, RunProduct) and product.shorter is not None:
+            needed += [] if product.is_trained(Path(self.store)) else [product.shorter]
+        return self.receipts_of(needed)
+
+    def spec(self, kind: str, name: str) -> str:
+        """The path of a file with all that a product's program is told."""
+        product = self.product(kind, name)
+        text = json.dumps(product.told(Path(self.store)), indent=1, ensure_ascii=False) + "\n"
+        return self._told(f"{self.specs}/{kind}/{name}.json", text)
+
+    def out(self, kind: str, name: str) -> str:
+        """The folder that a product is to be written to."""
+        return f"{self.store}/{kind}/{name}"
+
+    def _told(self, path: str, text: str) -> str:
+        """Write a text to a file, unless it stands there or nothing may be written."""
+        file = Path(path)
+        with suppress(OSError):
+            if file.is_file() and file.read_text(encoding="utf-8") == text:
+                return path
+        with suppress(OSError), written_atomically(file) as aside:  # a dry run of who only reads
+            aside.write_text(text, encoding="utf-8")
+        return path
+
+    # Runs
+
+    def run(self, version: str) -> RunProduct:
+        """A planned run."""
+        run = self.product("run", version)
+        assert isinstance(run, RunProduct)
+        return run
+
+    def run_log(self, version: str) -> str:
+        """The path of the log of the program that trains a run, or would next."""
+        return f"{self.logs}/train_run/{version}.{self.receipts.number(f'run/{version}')}.log"
+
+    def group(self, version: str, steps: int) -> str | None:
+        """The group of runs that a run may share a submission with; None if it goes alone.
+
+        Runs of at most so many steps that start from nothing: groups that wait for one another
+        could never be submitted.
+        """
+        run = self.run(version)
+        alone = run.parent is not None or run.shorter is not None
+        return SHORT_RUNS if is_short(run, steps) and not alone else None
+
+    def run_minutes(self, version: str, attempt: int, *, unknown: int, longest: int) -> int:
+        """The time limit of a run's job (`perigee.planning.submission.minutes`)."""
+        return minutes(self.run(version), self.records, attempt, unknown=unknown, longest=longest)
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """What finished runs cost."""
+        return read_records(Path(self.store))
+
+    # Figures
+
+    def published(self, keys: Iterable[str]) -> list[str]:
+        """What a target asks for: the copies of each figure under the name that outsiders use.
+
+        The figure itself is asked for too while it is to be made. Snakemake would otherwise pass
+        over a figure that cannot be made as long as older copies exist.
+        """
+        paths = []
+        for key in keys:
+            paths += [f"{self.published_folder}/{name}" for name in published_names(key)]
+            paths += self.receipts_of([self.plan.figures[key]])
+        return paths
+
+    def _is_published(self, key: str) -> bool:
+        """Whether a figure was made at this scale, of whichever version."""
+        return any(p.exists() for p in published_figure(Path(self.published_folder), key).paths)
+
+    def figure(self, key: str) -> FigureProduct:
+        """A planned figure."""
+        return self.plan.figures[key]
+
+    def publication_inputs(self, key: str) -> list[str]:
+        """What publish_figure needs: nothing if this version is published, unchanged."""
+        figure = self.plan.figures[key]
+        publication = published_figure(Path(self.published_folder), key)
+        if publication.is_current(figure.identity.digest):
+            return []
+        return [*self.receipts_of([figure]), outdated_notice()]
+
+    def caption(self, key: str) -> str:
+        """The caption of a figure in the report."""
+        figure = self.plan.figures[key]
+        title, stamp = figure.request.title, figure.stamp
+        text = (CAPTIONS / f"{template(key)}.rst").read_text(encoding="utf-8").strip()
+        caption = f"**{title}**\n\n{text}\n\nScale: {stamp['scale']}."
+        if figure.request.is_own:
+            return caption
+        differing = "; ".join(stamp["deviations"]) or "nothing"
+        return f"{caption} Differing from the paper: {differing}."
+
+    # Claims
+
+    def claims_spec(self) -> str:
+        """The path of a file with the folders of all verdicts, and the wording of their claims."""
+        text = json.dumps(self._told_of_claims(), indent=1, ensure_ascii=False) + "\n"
+        return self._told(f"{self.specs}/claims-{self.plan.scale}.json", text)
+
+    def claims_version(self) -> str:
+        """Digest of the verdicts of all reported figures together, and of their wording."""
+        return digest(self._told_of_claims())
+
+    def _told_of_claims(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "folder": f"{self.store}/{folder}",
+                "claims": {
+                    one.name: {"says": one.says, "source": one.source} for one in claims.claims
+                },
+            }
+            for folder, claims in self.reported.claims.items()
+        ]
+
+    def gathering_inputs(self) -> list[str]:
+        """What gather_claims needs: nothing if these verdicts are published, unchanged."""
+        if self._claims_are_published():
+            return []
+        return [*self.claims_to_judge(), outdated_notice()]
+
+    def _claims_are_published(self) -> bool:
+        published = Path(self.claims_csv)
+        publication = Publication(published.parent, published.stem, [published.name])
+        return publication.is_current(self.claims_version())
+
+    def claims_to_judge(self) -> list[str]:
+        """Receipts of the verdicts that are still to be found, asked for beside claims.csv."""
+        return self.receipts_of(self.reported.claims.values())
+
+    # Report
+
+    def pages_inputs(self) -> list[str]:
+        """What write_pages needs: nothing if the pages are up to date."""
+        publication = Publication(Path(self.pages[0]).parent, "pages", PAGES)
+        version = pages_version(self.reported, Path(self.store))
+        if version is not None and publication.is_current(version):
+            return []
+        claims = [] if self._claims_are_published() else [self.claims_csv]
+        figures = self.receipts_of(self.reported.figures.values())
+        return [*figures, *self.claims_to_judge(), *claims, outdated_notice()]
+
+    def everything(self) -> list[str]:
+        """What the default target asks for: figures, claims and the pages of the report."""
+        figures = self.published(self.reported.figures)
+        return [*figures, self.claims_csv, *self.claims_to_judge(), *self.pages]

@@ -1,0 +1,88 @@
+"""Evaluate the kept checkpoints of a run."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from perigee import registry
+from perigee.blocks.measures import Checkpoints
+from perigee.checkpoints import KeptCheckpoints
+from perigee.cli import Digest, LogFile, RunsPerGpu, program, read_spec, require_digest
+from perigee.configuration.studies import resolved_run
+from perigee.configuration.validation import validated_block
+from perigee.data.manifest import MANIFEST
+from perigee.data.saving import load_dataset
+from perigee.errors import PerigeeError
+from perigee.evaluation.base import EvaluationInput
+from perigee.gpus import own_gpu
+from perigee.identity.products import evaluation_identity, measure_identity, run_identity
+from perigee.store.provenance import read_product
+from perigee.store.runs import ROWS, find_version
+from perigee.store.writing import product_writer
+from perigee.training.execution import prepare
+
+logger = logging.getLogger("perigee")
+
+
+@program
+def main(
+    spec: Annotated[
+        str,
+        typer.Option(
+            help="JSON, or its file: evaluation, run, epochs, measures (the checkpoints among "
+            "them), dataset (its folder), folder (of all versions of the run)."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder that gets the evaluation's files.")],
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto.")] = "auto",
+    runs_per_gpu: RunsPerGpu = 1,
+    progress_interval: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between progress lines.")
+    ] = 10.0,
+    digest: Digest = None,
+    log: LogFile = None,
+) -> None:
+    """Evaluate the kept checkpoints of a run."""
+    told = read_spec(spec, "evaluation", "run", "epochs", "measures", "dataset", "folder")
+    evaluation = validated_block("evaluation", told["evaluation"], "--spec", "evaluation")
+    run = resolved_run(told["run"], "run", "--spec")
+    measures = [validated_block("measure", one, "--spec", "measures") for one in told["measures"]]
+    checkpoints = next((one for one in measures if isinstance(one, Checkpoints)), None)
+    if checkpoints is None:
+        raise PerigeeError(
+            "--spec: key 'measures' lacks 'checkpoints', which are evaluated; add it."
+        )
+    dataset, folder, epochs = Path(told["dataset"]), Path(told["folder"]), told["epochs"]
+    trained = run_identity(run, read_product(dataset, [MANIFEST]).digest)
+    kept = measure_identity(checkpoints, trained)
+    identity = evaluation_identity(evaluation, trained, epochs, kept)
+    require_digest(identity, digest)
+    version = find_version(folder, epochs, [kept])
+    measured = None if version is None else version.measure(kept, epochs)
+    if measured is None:
+        raise PerigeeError(f"{folder} has no checkpoints of {epochs} epochs of this run; train it.")
+    read_product(measured, [ROWS])
+    found = KeptCheckpoints.of_measure(measured, epochs, checkpoints.interval)
+    data = load_dataset(dataset)
+    last_line = time.monotonic()
+
+    def tell(done: int) -> None:
+        nonlocal last_line
+        if done == len(found.epochs) or time.monotonic() - last_line >= progress_interval:
+            last_line = time.monotonic()
+            logger.info("%s: checkpoint %d/%d", identity.name, done, len(found.epochs))
+
+    with (
+        own_gpu(device, runs_per_gpu) as own,
+        product_writer(out, identity, epochs=epochs, seed=run.seed) as product,
+    ):
+        execution = prepare(own, run.precision, data.image_shape)
+        computed = registry.load(evaluation)(**evaluation.parameters)
+        computed.write(EvaluationInput(run, data, execution, found, tell), product.aside)
+
+
+if __name__ == "__main__":
+    main()
