@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 
 from perigee.cli import program
+from perigee.configuration.reading import read_yaml
+from perigee.configuration.scales import SCALES
 from perigee.equivalence.golden import golden_products
 from perigee.equivalence.proving import check_out, compare
 from perigee.errors import PerigeeError
 from perigee.identity.equivalences import Proof, read_proofs, write_proofs
 from perigee.paths import EQUIVALENCES, ROOT, shown
-from perigee.spec import RunSpec
+from perigee.planning.plan import checked_configuration, make_plan
 from perigee.store.provenance import versions
 from perigee.store.writing import written_atomically
 
@@ -24,25 +26,28 @@ def main(
     old: Annotated[
         str, typer.Option(help="Git revision of the code that the results were made by.")
     ] = "HEAD",
-    specs: Annotated[
-        Path | None, typer.Option(help="JSON list of specs of runs whose blocks count too.")
+    downloads: Annotated[
+        Path | None, typer.Option(help="Folder of downloaded files, if not the configuration's.")
     ] = None,
-    downloads: Annotated[Path, typer.Option(help="Folder of downloaded files.")] = ROOT / "data",
     device: Annotated[str, typer.Option(help="What to train the golden runs on.")] = "cpu",
 ) -> None:
     """Prove that a change of code alters no number, so that finished results stay valid.
 
-    Both OLD and the working tree build the data sets and train short golden runs of each kind of
-    run, and for all code that differs every bit is compared. Where all are the same,
+    For all code that differs between OLD and the working tree, both build data sets and train short
+    golden runs: of the combinations of blocks in all studies and scales, and of each registered
+    block. Every bit is compared. Where all are the same,
     workflow/equivalences.json gets an entry, to be committed with the change: the new code then
     counts as the old, and nothing is made again. Where something differs, the first difference is
     named, nothing is recorded of that code, and the exit status is 1.
     """
-    planned = [] if specs is None else map(RunSpec.from_dict, json.loads(specs.read_text()))
+    settings = checked_configuration(read_yaml(ROOT / "config" / "config.yaml"))
+    plans = [make_plan(settings["papers"], scale) for scale in SCALES]
+    planned = [run.spec for plan in plans for run in plan.runs.values()]
+    sources = (downloads or Path(settings["data"])).absolute()
     with tempfile.TemporaryDirectory(prefix="perigee-equivalence-") as folder:
         commit = check_out(old, Path(folder, "tree"))
         trees, golden = (Path(folder, "tree"), ROOT), golden_products(planned)
-        found = compare(trees, golden, Path(folder), downloads.absolute(), device)
+        found = compare(trees, golden, Path(folder), sources, device)
     proofs, unproven = read_proofs(EQUIVALENCES), []
     for (kind, before, now), products in found.items():
         blocks = ", ".join(products[0][0]["blocks"])

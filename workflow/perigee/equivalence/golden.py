@@ -60,6 +60,7 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
     "augmentation": {
         "crop_and_flip": ({"padding": 1, "flip": True}, {"padding": 1, "flip": False}),
         "none": ({},),
+        "resized_crop_and_flip": (),
     },
     "fork": {
         "at_epoch": ({"epoch": 1},),
@@ -70,6 +71,7 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
         "cifar100": ({},),
         "digit_pairs": ({},),
         "digits": ({}, {"label_noise": 0.1, "noise_seed": 1}),
+        "image_folder": (),
     },
     "measure": {
         "checkpoints": ({}, {"interval": 2}),

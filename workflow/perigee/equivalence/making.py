@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from perigee import checkpoints, registry
-from perigee.data import array_files, arrays, building
+from perigee.data import arrays, building, saving
 from perigee.equivalence.golden import EPOCHS
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity, dataset_identity, measure_identity, run_identity
@@ -55,11 +56,12 @@ def answer(
     elif golden["kind"] == "measure":
         identity = measure_identity(measure, Identity("run", "", {}, "", {}))
     try:
-        if folder is not None and golden["kind"] == "dataset":
+        if folder is not None:
             folder.mkdir(parents=True)
-            array_files.save_arrays(building.build_arrays(spec.dataset, downloads, False), folder)
-        elif folder is not None:
-            train_run(spec, measure, device, folder)
+            if golden["kind"] == "dataset":
+                saving.save_dataset(building.build_dataset(spec.dataset, downloads, False), folder)
+            else:
+                train_run(spec, measure, device, folder)
     except PerigeeError as error:
         failure = str(error)
     return identity.code, failure
@@ -68,19 +70,21 @@ def answer(
 def train_run(spec: RunSpec, measure: Any, device: str, folder: Path) -> None:
     """Train a run on random images; write its fingerprint and a measure of it."""
     shape = SHAPES[spec.dataset.name]
-    draw = np.random.default_rng(0).integers
+    draw = partial(np.random.default_rng(0).integers, dtype=np.uint8)
     splits = {
-        name: arrays.ArraySplit(draw(256, size=(n, *shape), dtype=np.uint8), draw(10, size=n))
+        name: arrays.ArraySplit(draw(256, size=(n, *shape)), draw(10, size=n))
         for name, n in (("train", 90), ("test", 30))
     }
-    data = arrays.ArrayDataset(splits, 10, (127.5,) * shape[0], (73.9,) * shape[0], "random")
+    made = arrays.ArrayDataset(splits, 10, (127.5,) * shape[0], (73.9,) * shape[0], "random")
+    saving.save_dataset(made, folder)
+    data = saving.load_dataset(folder)
     place = execution.prepare(device, spec.precision, shape)
     start = start_of_fork(spec.parent, data, place, folder) if spec.parent else None
     record(trainer.Trainer(spec, data, place, start), measure, folder)
 
 
 def start_of_fork(
-    parent: Parent, data: arrays.ArrayDataset, place: execution.Execution, folder: Path
+    parent: Parent, data: saving.AnyDataset, place: execution.Execution, folder: Path
 ) -> trainer.Start:
     """Train a parent, and find the start of a fork; write the epoch that the rule finds.
 

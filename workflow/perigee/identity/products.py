@@ -23,13 +23,8 @@ from perigee.identity.equivalences import counting_code
 from perigee.paths import NOTEBOOKS, template
 from perigee.spec import Claim, RunSpec
 
-DATASET_ROOTS = ("perigee.data.building", "perigee.data.array_files")
-RUN_ROOTS = (
-    "perigee.training.trainer",
-    "perigee.training.execution",
-    "perigee.data.arrays",
-    "perigee.data.array_files",
-)
+DATASET_ROOTS = ("perigee.data.building",)
+RUN_ROOTS = ("perigee.training.trainer", "perigee.training.execution")
 FORK_ROOTS = ("perigee.measures.checkpoints", "perigee.checkpoints")
 COURSE_ROOTS = ("perigee.analysis.inputs",)
 CLAIMS_ROOTS = ("perigee.claims.judging",)
@@ -38,6 +33,9 @@ FIGURE_ROOTS = ("perigee.plotting.notebook",)
 
 A fork is a run that starts from a kept checkpoint; its rule may look at its parent's course.
 """
+
+STORAGE_ROOTS = {"arrays": "perigee.data.array_files", "files": "perigee.data.file_datasets"}
+"""Modules that write data sets, and read them where runs are trained, by how they are stored."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
     """
     blocks = [block for kind, block in spec.blocks.items() if kind != "dataset"]
     inputs: dict[str, Any] = {"dataset": dataset_digest}
-    roots = [*RUN_ROOTS]
+    roots = [*RUN_ROOTS, STORAGE_ROOTS[spec.dataset.stored_as]]
     parent = spec.parent
     if parent is not None:
         blocks.append(parent.at)
