@@ -67,6 +67,8 @@ def main(
         }
         proofs.setdefault(kind, {})[now] = Proof(counts_as=before, how=how)
         typer.echo(f"{name}: {now} counts as {before}; {len(products)} products are the same.")
+    if not found:
+        typer.echo(f"No code of a run, measure or data set differs from that of {commit[:12]}.")
     if len(found) > len(unproven):
         with written_atomically(EQUIVALENCES) as aside:
             write_proofs(aside, proofs)

@@ -70,7 +70,7 @@ def answer(
 def train_run(spec: RunSpec, measure: Any, device: str, folder: Path) -> None:
     """Train a run on random images; write its fingerprint and a measure of it."""
     shape = SHAPES[spec.dataset.name]
-    draw = partial(np.random.default_rng(0).integers, dtype=np.uint8)
+    draw: Any = partial(np.random.default_rng(0).integers, dtype=np.uint8)
     splits = {
         name: arrays.ArraySplit(draw(256, size=(n, *shape)), draw(10, size=n))
         for name, n in (("train", 90), ("test", 30))
