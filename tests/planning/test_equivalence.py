@@ -247,7 +247,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         ),
     )
     edit(new, "training/trainer", ("_part(", "_of_part("))
-    edit(new, "measures/metrics", ("_totals(", "_zeros("))
+    edit(new, "measures/metrics", ("derived = (", "further = ("), ("*derived", "*further"))
     edit(
         new,
         "measures/steps",

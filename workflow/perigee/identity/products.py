@@ -26,12 +26,13 @@ from perigee.spec import Claim, RunSpec
 DATASET_ROOTS = ("perigee.data.building",)
 RUN_ROOTS = ("perigee.training.trainer", "perigee.training.execution")
 FORK_ROOTS = ("perigee.measures.checkpoints", "perigee.checkpoints")
-COURSE_ROOTS = ("perigee.analysis.inputs",)
+COURSE_ROOTS = ("perigee.measures.passes", "perigee.analysis.inputs")
 CLAIMS_ROOTS = ("perigee.claims.judging",)
 FIGURE_ROOTS = ("perigee.plotting.notebook",)
 """Modules that every product of a kind is made by, beside the blocks that its spec names.
 
-A fork is a run that starts from a kept checkpoint; its rule may look at its parent's course.
+A fork is a run that starts from a kept checkpoint. Its rule may look at its parent's course: at the
+values that passes over the data give, whatever other columns the measure has.
 """
 
 STORAGE_ROOTS = {"arrays": "perigee.data.array_files", "files": "perigee.data.file_datasets"}
@@ -98,14 +99,9 @@ def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
     parent = spec.parent
     if parent is not None:
         blocks.append(parent.at)
+        inputs["parent"] = run_identity(parent.run, dataset_digest).digest
         roots += FORK_ROOTS
-        identity = run_identity(parent.run, dataset_digest)
-        inputs["parent"] = identity.digest
-        # The course that the rule looks at is part of what settles where the run starts.
-        course = [measure_identity(measure(), identity).digest for measure in parent.at.reads]
-        if course:
-            inputs["course"] = course
-            roots += COURSE_ROOTS
+        roots += COURSE_ROOTS if parent.at.reads else ()
     rule = spec.optimiser
     name = (
         f"{spec.model.name}-{spec.dataset.name}-lr{_short(rule.learning_rate)}"
