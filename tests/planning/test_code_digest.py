@@ -16,6 +16,7 @@ from perigee.errors import PerigeeError
 from perigee.identity import code
 from perigee.identity.code import imported_modules, module_digests, program_digest, source_digest
 from perigee.paths import WORKFLOW
+from support.package_copies import PackageCopy, forget, package_copy
 
 STEP = '''
 def step(weights, rate):
@@ -321,28 +322,15 @@ def interpreter(version: str) -> str | None:
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def package(tmp_path: Path) -> Iterator[PackageCopy]:
     """An empty folder that stands in for the package's."""
-    monkeypatch.setattr(code, "PACKAGE_FOLDER", tmp_path)
-    forget()
-    yield tmp_path
-    forget()
+    with package_copy(tmp_path, empty=True) as copy:
+        yield copy
 
 
-def forget() -> None:
-    """Have sources read again."""
-    for function in (code._closure_digests, code._module, code._module_file, imported_modules):
-        function.cache_clear()
-
-
-def write(package: Path, **sources: str) -> None:
+def write(package: PackageCopy, **sources: str) -> None:
     for name, source in sources.items():
-        path = package.joinpath(*name.split("__")).with_suffix(".py")
-        for folder in reversed(path.relative_to(package).parents):
-            (package / folder).mkdir(exist_ok=True)
-            (package / folder / "__init__.py").touch()
-        path.write_text(source)
-    forget()
+        package.write(name.replace("__", "."), source)
 
 
 def reached(*roots: str) -> set[str]:
@@ -351,7 +339,7 @@ def reached(*roots: str) -> set[str]:
     }
 
 
-def test_which_modules_are_reached(package: Path) -> None:
+def test_which_modules_are_reached(package: PackageCopy) -> None:
     write(
         package,
         a__one="from perigee.b import two\nimport perigee.c.three as three\ntwo.f(), three.f()",
@@ -370,7 +358,7 @@ def test_which_modules_are_reached(package: Path) -> None:
     }
 
 
-def test_what_is_imported_for_an_annotation_is_reached(package: Path) -> None:
+def test_what_is_imported_for_an_annotation_is_reached(package: PackageCopy) -> None:
     """Its objects are passed in, and what their methods do may count."""
     write(
         package,
@@ -382,15 +370,15 @@ def test_what_is_imported_for_an_annotation_is_reached(package: Path) -> None:
     assert code.code_digest(["perigee.a"]) != before
 
 
-def test_a_packages_own_code_counts(package: Path) -> None:
+def test_a_packages_own_code_counts(package: PackageCopy) -> None:
     write(package, a__one="x = 1")
     before = code.code_digest(["perigee.a.one"])
-    (package / "a" / "__init__.py").write_text("import torch\ntorch.set_num_threads(2)\n")
+    (package.root / "a" / "__init__.py").write_text("import torch\ntorch.set_num_threads(2)\n")
     forget()
     assert code.code_digest(["perigee.a.one"]) != before
 
 
-def test_what_else_a_file_of_the_package_has_does_not_count(package: Path) -> None:
+def test_what_else_a_file_of_the_package_has_does_not_count(package: PackageCopy) -> None:
     write(package, a__one="x = 1", a__two="x = 1")
     before = code.code_digest(["perigee.a.one"])
     write(package, a__two="x = 2", a__three="x = 3", b="x = 4")
@@ -404,13 +392,15 @@ def test_what_else_a_file_of_the_package_has_does_not_count(package: Path) -> No
         (b"x = '\xe4'\n", r"one\.py is not UTF-8 .+; save it as UTF-8\."),
     ],
 )
-def test_a_source_that_cannot_be_read_is_named(package: Path, content: bytes, told: str) -> None:
-    (package / "one.py").write_bytes(content)
+def test_a_source_that_cannot_be_read_is_named(
+    package: PackageCopy, content: bytes, told: str
+) -> None:
+    (package.root / "one.py").write_bytes(content)
     with pytest.raises(PerigeeError, match=told):
         module_digests(["perigee.one"])
 
 
-def test_a_module_that_is_not_there_is_named(package: Path) -> None:
+def test_a_module_that_is_not_there_is_named(package: PackageCopy) -> None:
     with pytest.raises(PerigeeError, match=r"no module 'perigee\.absent'"):
         module_digests(["perigee.absent"])
 
@@ -418,21 +408,21 @@ def test_a_module_that_is_not_there_is_named(package: Path) -> None:
 @pytest.mark.parametrize("other", [b"\xef\xbb\xbf%s", b"%s"])
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
 def test_how_a_file_is_stored_does_not_count(
-    package: Path, other: bytes, line_end: bytes, monkeypatch: pytest.MonkeyPatch
+    package: PackageCopy, other: bytes, line_end: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = 'x = "ä"\ny = """one\ntwo"""\n'.encode()
-    (package / "one.py").write_bytes(text)
-    (package / "other.py").write_bytes(other % text.replace(b"\n", line_end))
+    (package.root / "one.py").write_bytes(text)
+    (package.root / "other.py").write_bytes(other % text.replace(b"\n", line_end))
     found = [module_digests([f"perigee.{name}"]).values() for name in ("one", "other")]
     assert list(found[0]) == list(found[1])
-    programs = [program_digest(package / f"{name}.py") for name in ("one", "other")]
+    programs = [program_digest(package.root / f"{name}.py") for name in ("one", "other")]
     assert programs[0] == programs[1]
     assert list(found[0]) == [source_digest(text.decode())]
 
 
-def test_all_of_a_programs_text_counts_with_what_it_imports(package: Path) -> None:
+def test_all_of_a_programs_text_counts_with_what_it_imports(package: PackageCopy) -> None:
     write(package, a="x = 1", b="x = 1")
-    program = package / "notebook.py"
+    program = package.root / "notebook.py"
     program.write_text("from perigee.a import x\nprint(x)\n")
     assert imported_modules(program) == {"perigee.a"}
     found = [program_digest(program)]
