@@ -12,7 +12,7 @@ from typing import Any
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import canonical_json
 from perigee.planning.products import RunProduct
-from perigee.store.provenance import PROVENANCE, hardware, read_provenance
+from perigee.store.provenance import FORMAT, PROVENANCE, hardware, read_provenance
 
 STEP_BYTES = 8
 """Of a run's fingerprint: a loss of 8 bytes a step."""
@@ -69,11 +69,13 @@ def read_records(store: Path) -> list[Record]:
     for path in sorted(store.glob(f"run/*/e*/{PROVENANCE}")):
         try:
             provenance = read_provenance(path.parent)
-            measures = [read_provenance(one.parent) for one in path.parent.glob(f"*/{PROVENANCE}")]
+            measures = [
+                read_provenance(one.parent) for one in path.parent.glob(f"[!.]*/{PROVENANCE}")
+            ]
         except PerigeeError:
             continue
         details = provenance.details
-        if not details.get("trained_epochs"):
+        if provenance.format < FORMAT or not details.get("trained_epochs"):
             continue
         sizes = {one.name: sum(f["bytes"] for f in one.files.values()) for one in measures}
         kept = sizes.pop(CHECKPOINTS, 0)
