@@ -115,7 +115,7 @@ def laptop_run() -> RunSpec:
     """The run of periodic_fig3 at laptop scale with `LEARNING_RATE` and `SEED`."""
     for figure in read_study(STUDIES / "periodic.yaml", "laptop"):
         for run in (run for table in figure.tables for run in table.runs):
-            learning_rate = run.spec.optimiser.parameters["learning_rate"]
+            learning_rate = run.spec.optimiser.learning_rate
             if figure.key == "periodic_fig3" and (learning_rate, run.spec.seed) == (
                 LEARNING_RATE,
                 SEED,

@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from logging.handlers import WatchedFileHandler
@@ -86,12 +87,20 @@ def program(main: Callable[..., None]) -> Callable[[], None]:
     return run
 
 
+def is_main_rank() -> bool:
+    """Whether this is the only process of its program, or the first of those of torchrun."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _set_up_logging(log: Path | None) -> None:
     logger.setLevel(logging.INFO)
     terminal = logging.StreamHandler()
     terminal.setFormatter(logging.Formatter("%(message)s"))
     terminal.addFilter(lambda record: record.name != "perigee.traceback")
     logger.handlers = [terminal]
+    if not is_main_rank():
+        terminal.setLevel(logging.WARNING)
+        return
     logging.raiseExceptions = False  # a full disk is told once, by the program
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,8 @@
 """Train one run and take its measures."""
 
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -7,15 +10,23 @@ from typing import Annotated
 
 import typer
 
-from perigee.cli import Digest, LogFile, RunsPerGpu, program, read_spec, require_digest
+from perigee.cli import (
+    Digest,
+    LogFile,
+    RunsPerGpu,
+    is_main_rank,
+    program,
+    read_spec,
+    require_digest,
+)
 from perigee.configuration.studies import resolved_run
 from perigee.configuration.validation import validated_block
+from perigee.data.manifest import MANIFEST
 from perigee.gpus import own_gpu
 from perigee.identity.products import run_identity
 from perigee.interruption import stop_request
 from perigee.jobs.training import TrainingJob
 from perigee.progress import noted_in
-from perigee.store.datasets import MANIFEST
 from perigee.store.locks import locked
 from perigee.store.provenance import read_product
 from perigee.store.runs import unfinished_folder
@@ -34,8 +45,8 @@ def main(
     spec: Annotated[
         str,
         typer.Option(
-            help="JSON, or its file: run, epochs, measures, dataset (its folder) and, of a run that "
-            "forks from another, parent (that one's folder)."
+            help="JSON, or its file: run, epochs, measures, dataset (its folder) and, of a run "
+            "that forks from another, parent (that one's folder)."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the run's files: .../<run>/e<epochs>.")],
@@ -47,6 +58,9 @@ def main(
     save_interval: Annotated[
         float, typer.Option(min=0, help="Seconds between saves of the state.")
     ] = 60.0,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that read images that stay files; 0: this one.")
+    ] = 0,
     on_departure: Annotated[
         OnDeparture,
         typer.Option(
@@ -60,9 +74,9 @@ def main(
     """Train one run and take its measures.
 
     Told to stop by SIGTERM, SIGINT or SIGHUP, it saves its state and exits with 128 plus the
-    signal's number. Started again, after that or any other end, it goes on from the state saved last,
-    to the same bits. If beside OUT there is a shorter version of the same run (e100 beside e400),
-    training goes on from its end. Of a finished run only missing measures are taken.
+    signal's number. Started again, after that or any other end, it goes on from the state saved
+    last, to the same bits. If beside OUT there is a shorter version of the same run (e100 beside
+    e400), training goes on from its end. Of a finished run only missing measures are taken.
     """
     told = read_spec(spec, "run", "epochs", "measures", "dataset")
     dataset = Path(told["dataset"])
@@ -81,6 +95,7 @@ def main(
         progress_interval=progress_interval,
         save_interval=save_interval,
         parent=Path(told["parent"]) if "parent" in told else None,
+        workers=workers,
         new_trajectory=on_departure is OnDeparture.TRAIN_ANEW,
     )
     with stop_request() as stop:
@@ -88,14 +103,29 @@ def main(
         def end_waiting_if_told() -> None:
             stop.end_if_told(identity.name)
 
+        if not is_main_rank():
+            job.run(stop)  # what the first process decides, which holds the lock and logs
+            return
         with locked(job.run_folder, end_waiting_if_told):
             remove_abandoned(out)
-            if not job.is_done():
+            if is_shared() or not job.is_done():
                 with (
-                    own_gpu(device, runs_per_gpu, end_waiting_if_told) as own,
+                    _device(device, runs_per_gpu, end_waiting_if_told) as own,
                     noted_in(unfinished_folder(job.run_folder, out.name), job.epochs),
                 ):
                     replace(job, device=own).run(stop)
+
+
+def is_shared() -> bool:
+    """Whether torchrun started several processes for this run."""
+    return int(os.environ.get("WORLD_SIZE") or 1) > 1
+
+
+def _device(
+    device: str, runs_per_gpu: int, waiting: Callable[[], None]
+) -> AbstractContextManager[str]:
+    """The device to compute on: a GPU of one's own, or those that torchrun numbers."""
+    return nullcontext(device) if is_shared() else own_gpu(device, runs_per_gpu, waiting)
 
 
 if __name__ == "__main__":

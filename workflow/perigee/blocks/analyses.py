@@ -20,7 +20,7 @@ from perigee.blocks.measures import Checkpoints, Measure, Metrics, Steps
 NearZero = Literal["train_loss", "train_error"]
 
 
-class Analysis(Block):
+class Analysis(Block, kind="analysis"):
     """A table, computed from a formula or from runs.
 
     Attributes:
@@ -30,7 +30,6 @@ class Analysis(Block):
         evaluates: what is computed of the checkpoints for it.
     """
 
-    kind: ClassVar[str] = "analysis"
     reads: ClassVar[tuple[type[Measure], ...]] = ()
     reads_checkpoints: ClassVar[bool] = False
     evaluates: ClassVar[tuple[type[Evaluation], ...]] = ()
@@ -56,43 +55,39 @@ class Analysis(Block):
         return (*found, Checkpoints(interval=checkpoint_interval))
 
 
-class OnePeriod(Analysis):
+class OnePeriod(Analysis, name="one_period", code="perigee.analysis.one_period:tabulate"):
     """One training period, a row a step.
 
     Attributes:
         smoothing_epochs: width of all running windows.
     """
 
-    name: ClassVar[str] = "one_period"
-    code: ClassVar[str] = "perigee.analysis.one_period:tabulate"
     reads: ClassVar = (Metrics, Steps)
 
     smoothing_epochs: Count
 
 
-class PeriodStatistics(Analysis):
+class PeriodStatistics(
+    Analysis, name="period_statistics", code="perigee.analysis.period_statistics:tabulate"
+):
     """What the periods of runs amount to, a row a run.
 
     Attributes:
         near_zero: the column that tells phase B.
     """
 
-    name: ClassVar[str] = "period_statistics"
-    code: ClassVar[str] = "perigee.analysis.period_statistics:tabulate"
     reads: ClassVar = (Metrics,)
 
     near_zero: NearZero = "train_loss"
 
 
-class RunMetrics(Analysis):
+class RunMetrics(Analysis, name="run_metrics", code="perigee.analysis.run_metrics:tabulate"):
     """Measures of runs, a row an epoch.
 
     Attributes:
         further: measures with a row an epoch, by name, whose columns stand beside the metrics.
     """
 
-    name: ClassVar[str] = "run_metrics"
-    code: ClassVar[str] = "perigee.analysis.run_metrics:tabulate"
     reads: ClassVar = (Metrics,)
 
     further: Names = ()
@@ -102,11 +97,10 @@ class RunMetrics(Analysis):
         return self.further
 
 
-class ScaleInvariantSteps(Analysis):
+class ScaleInvariantSteps(
+    Analysis, name="scale_invariant_steps", code="perigee.analysis.scale_invariant_steps:tabulate"
+):
     """Gradient steps and weight-decay steps of a scale-invariant function of two variables."""
-
-    name: ClassVar[str] = "scale_invariant_steps"
-    code: ClassVar[str] = "perigee.analysis.scale_invariant_steps:tabulate"
 
     learning_rate: Positive
     weight_decay: NotNegative
@@ -114,15 +108,13 @@ class ScaleInvariantSteps(Analysis):
     steps: Count
 
 
-class Similarity(Analysis):
+class Similarity(Analysis, name="similarity", code="perigee.analysis.similarity:tabulate"):
     """How far training moves from a minimum.
 
     Attributes:
         near_zero: the column that tells phase B.
     """
 
-    name: ClassVar[str] = "similarity"
-    code: ClassVar[str] = "perigee.analysis.similarity:tabulate"
     reads: ClassVar = (Metrics,)
     reads_checkpoints: ClassVar[bool] = True
     evaluates: ClassVar = (Predictions,)
@@ -130,11 +122,10 @@ class Similarity(Analysis):
     near_zero: NearZero = "train_loss"
 
 
-class ToyConvergence(Analysis):
+class ToyConvergence(
+    Analysis, name="toy_convergence", code="perigee.analysis.toy_convergence:tabulate"
+):
     """Whether the toy function of Kodryan et al. 2022 converges from many starts."""
-
-    name: ClassVar[str] = "toy_convergence"
-    code: ClassVar[str] = "perigee.analysis.toy_convergence:tabulate"
 
     coefficients: Positives
     effective_learning_rates: Positives
@@ -144,46 +135,42 @@ class ToyConvergence(Analysis):
     seed: NotNegativeInteger
 
 
-class ToyGradientIdentities(Analysis):
+class ToyGradientIdentities(
+    Analysis,
+    name="toy_gradient_identities",
+    code="perigee.analysis.toy_gradient_identities:tabulate",
+):
     """Identities of the gradient of a scale-invariant function."""
-
-    name: ClassVar[str] = "toy_gradient_identities"
-    code: ClassVar[str] = "perigee.analysis.toy_gradient_identities:tabulate"
 
     points: Count
     factors: Positives
     seed: NotNegativeInteger
 
 
-class ToyGroupIdentities(Analysis):
+class ToyGroupIdentities(
+    Analysis, name="toy_group_identities", code="perigee.analysis.toy_group_identities:tabulate"
+):
     """Identities of scale-invariant groups on the toy function."""
 
-    name: ClassVar[str] = "toy_group_identities"
-    code: ClassVar[str] = "perigee.analysis.toy_group_identities:tabulate"
-
     coefficients: Positives
     effective_learning_rates: Positives
     iterations: Count
     seed: NotNegativeInteger
 
 
-class ToyRegimes(Analysis):
+class ToyRegimes(Analysis, name="toy_regimes", code="perigee.analysis.toy_regimes:tabulate"):
     """Training of the toy function at several effective learning rates."""
 
-    name: ClassVar[str] = "toy_regimes"
-    code: ClassVar[str] = "perigee.analysis.toy_regimes:tabulate"
-
     coefficients: Positives
     effective_learning_rates: Positives
     iterations: Count
     seed: NotNegativeInteger
 
 
-class ToyStabilisation(Analysis):
+class ToyStabilisation(
+    Analysis, name="toy_stabilisation", code="perigee.analysis.toy_stabilisation:tabulate"
+):
     """Where a single summand of the toy function stabilises."""
-
-    name: ClassVar[str] = "toy_stabilisation"
-    code: ClassVar[str] = "perigee.analysis.toy_stabilisation:tabulate"
 
     coefficients: Positives
     rates_times_coefficient: Positives

@@ -5,22 +5,30 @@ from __future__ import annotations
 from typing import ClassVar
 
 from perigee.blocks.base import Block, NotNegativeInteger, Truth
+from perigee.blocks.datasets import Storage
 
 
-class Augmentation(Block):
-    """A random change of training images; measures see them unchanged."""
+class Augmentation(Block, kind="augmentation"):
+    """A random change of training images; measures see them unchanged.
 
-    kind: ClassVar[str] = "augmentation"
+    Attributes:
+        fits: how the data sets lie on the disk whose images it can change.
+    """
 
-
-class NoAugmentation(Augmentation):
-    """Training images as they are."""
-
-    name: ClassVar[str] = "none"
-    code: ClassVar[str] = "perigee.data.augmentations.none:NoAugmentation"
+    fits: ClassVar[tuple[Storage, ...]] = ("arrays",)
 
 
-class CropAndFlip(Augmentation):
+class NoAugmentation(
+    Augmentation, name="none", code="perigee.data.augmentations.none:NoAugmentation"
+):
+    """Training images as they are; of files the centre, as for measures."""
+
+    fits: ClassVar[tuple[Storage, ...]] = ("arrays", "files")
+
+
+class CropAndFlip(
+    Augmentation, name="crop_and_flip", code="perigee.data.augmentations.crop_and_flip:CropAndFlip"
+):
     """Random crops of padded images, and horizontal flips.
 
     Attributes:
@@ -28,8 +36,15 @@ class CropAndFlip(Augmentation):
         flip: whether images are mirrored with probability 1/2.
     """
 
-    name: ClassVar[str] = "crop_and_flip"
-    code: ClassVar[str] = "perigee.data.augmentations.crop_and_flip:CropAndFlip"
-
     padding: NotNegativeInteger
     flip: Truth
+
+
+class ResizedCropAndFlip(
+    Augmentation,
+    name="resized_crop_and_flip",
+    code="perigee.data.augmentations.resized_crop_and_flip:ResizedCropAndFlip",
+):
+    """Random parts of images, resized, and horizontal flips: the usual augmentation of ImageNet."""
+
+    fits: ClassVar[tuple[Storage, ...]] = ("files",)

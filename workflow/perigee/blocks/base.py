@@ -13,8 +13,12 @@ from pydantic_core import PydanticCustomError
 class Block(BaseModel):
     """A building block with its parameters, as a configuration names it.
 
-    A subclass declares the parameters as fields. A default is a promise: values equal to it are
-    left out of every identity, so it never changes; another behaviour is another value.
+    A subclass declares the parameters as fields, and names itself in the class statement::
+
+        class Cosine(Schedule, name="cosine", code="perigee.training.schedules.cosine:Cosine"):
+
+    A default is a promise: values equal to it are left out of every identity, so it never changes;
+    another behaviour is another value.
 
     Attributes:
         kind: such as "optimiser".
@@ -27,6 +31,11 @@ class Block(BaseModel):
     kind: ClassVar[str]
     name: ClassVar[str]
     code: ClassVar[str]
+
+    def __init_subclass__(cls, **named: str) -> None:
+        super().__init_subclass__()
+        for attribute, value in named.items():
+            setattr(cls, attribute, value)
 
     @property
     def module(self) -> str:
@@ -111,6 +120,7 @@ def _as_scalar(value: Any) -> Any:
 
 
 def as_tuple(value: Any) -> Any:
+    """A list as a tuple, which can be hashed; for pydantic, before it looks at the items."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise PydanticCustomError("list_type", "must be of type list")
     return tuple(value)

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from perigee.blocks.base import Block, Positive
 
 
-class Constraint(Block):
+class Constraint(Block, kind="constraint"):
     """A condition that the scale-invariant weights fulfil after every step."""
 
-    kind: ClassVar[str] = "constraint"
 
-
-class Unconstrained(Constraint):
+class Unconstrained(
+    Constraint, name="none", code="perigee.training.constraints.none:Unconstrained"
+):
     """Training in the whole space."""
 
-    name: ClassVar[str] = "none"
-    code: ClassVar[str] = "perigee.training.constraints.none:Unconstrained"
 
-
-class FixedNorm(Constraint):
+class FixedNorm(
+    Constraint, name="fixed_norm", code="perigee.training.constraints.fixed_norm:FixedNorm"
+):
     """Training on a sphere.
 
     Attributes:
-        norm: rho, the norm of all scale-invariant weights together; None keeps the one at the start.
+        norm: rho, the norm of all scale-invariant weights together; None keeps the one at the
+            start.
     """
-
-    name: ClassVar[str] = "fixed_norm"
-    code: ClassVar[str] = "perigee.training.constraints.fixed_norm:FixedNorm"
 
     norm: Positive | None = None

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from perigee.blocks.base import Block
 
 
-class Evaluation(Block):
+class Evaluation(Block, kind="evaluation"):
     """Computed from the kept checkpoints of a finished run."""
 
-    kind: ClassVar[str] = "evaluation"
 
-
-class Predictions(Evaluation):
+class Predictions(
+    Evaluation, name="predictions", code="perigee.evaluation.predictions:Predictions"
+):
     """Class probabilities on the test set."""
-
-    name: ClassVar[str] = "predictions"
-    code: ClassVar[str] = "perigee.evaluation.predictions:Predictions"

@@ -8,27 +8,25 @@ from perigee.blocks.base import Block, Count, NotNegativeInteger
 from perigee.blocks.measures import Measure, Metrics
 
 
-class Fork(Block):
+class Fork(Block, kind="fork"):
     """A rule, resolved on the parent's measured course.
 
     Attributes:
         reads: measures of the parent that it looks at.
     """
 
-    kind: ClassVar[str] = "fork"
     reads: ClassVar[tuple[type[Measure], ...]] = ()
 
 
-class AtEpoch(Fork):
+class AtEpoch(Fork, name="at_epoch", code="perigee.analysis.forks:at_epoch"):
     """The epoch itself."""
-
-    name: ClassVar[str] = "at_epoch"
-    code: ClassVar[str] = "perigee.analysis.forks:at_epoch"
 
     epoch: NotNegativeInteger
 
 
-class BeforeDestabilisation(Fork):
+class BeforeDestabilisation(
+    Fork, name="before_destabilisation", code="perigee.analysis.forks:before_destabilisation"
+):
     """Some epochs before the weight norm begins to rise in a destabilisation.
 
     Attributes:
@@ -36,8 +34,6 @@ class BeforeDestabilisation(Fork):
         number: of the destabilisation, from 1.
     """
 
-    name: ClassVar[str] = "before_destabilisation"
-    code: ClassVar[str] = "perigee.analysis.forks:before_destabilisation"
     reads: ClassVar = (Metrics,)
 
     epochs: NotNegativeInteger

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from perigee.blocks.base import BelowOne, Block
 
 
-class Loss(Block):
+class Loss(Block, kind="loss"):
     """What training minimises."""
 
-    kind: ClassVar[str] = "loss"
 
-
-class CrossEntropy(Loss):
+class CrossEntropy(
+    Loss, name="cross_entropy", code="perigee.training.losses.cross_entropy:cross_entropy"
+):
     """Cross-entropy.
 
     Attributes:
         label_smoothing: share of the target that all classes get alike.
     """
-
-    name: ClassVar[str] = "cross_entropy"
-    code: ClassVar[str] = "perigee.training.losses.cross_entropy:cross_entropy"
 
     label_smoothing: BelowOne = 0.0

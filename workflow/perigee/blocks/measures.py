@@ -7,7 +7,7 @@ from typing import ClassVar
 from perigee.blocks.base import Block, Count
 
 
-class Measure(Block):
+class Measure(Block, kind="measure"):
     """A quantity that is watched while a run trains; it moves no weight.
 
     Attributes:
@@ -15,48 +15,36 @@ class Measure(Block):
             enough to compute it.
     """
 
-    kind: ClassVar[str] = "measure"
     at_epochs: ClassVar[bool] = False
 
 
-class Metrics(Measure):
+class Metrics(Measure, name="metrics", code="perigee.measures.metrics:Metrics"):
     """Losses, errors and norms at the fixed weights after every epoch."""
 
-    name: ClassVar[str] = "metrics"
-    code: ClassVar[str] = "perigee.measures.metrics:Metrics"
     at_epochs: ClassVar[bool] = True
 
 
-class FullGradientNorm(Measure):
+class FullGradientNorm(
+    Measure, name="full_gradient_norm", code="perigee.measures.full_gradient_norm:FullGradientNorm"
+):
     """The norm of the gradient with respect to all trained weights, after every epoch."""
 
-    name: ClassVar[str] = "full_gradient_norm"
-    code: ClassVar[str] = "perigee.measures.full_gradient_norm:FullGradientNorm"
     at_epochs: ClassVar[bool] = True
 
 
-class Steps(Measure):
+class Steps(Measure, name="steps", code="perigee.measures.steps:Steps"):
     """Loss, norms and cosine distance of every step."""
 
-    name: ClassVar[str] = "steps"
-    code: ClassVar[str] = "perigee.measures.steps:Steps"
 
-
-class Layers(Measure):
+class Layers(Measure, name="layers", code="perigee.measures.layers:Layers"):
     """Norms and angular update of every scale-invariant weight tensor in every step."""
 
-    name: ClassVar[str] = "layers"
-    code: ClassVar[str] = "perigee.measures.layers:Layers"
 
-
-class Checkpoints(Measure):
+class Checkpoints(Measure, name="checkpoints", code="perigee.measures.checkpoints:Checkpoints"):
     """The weights after some epochs.
 
     Attributes:
         interval: epochs from one kept checkpoint to the next; the first and the last are kept too.
     """
-
-    name: ClassVar[str] = "checkpoints"
-    code: ClassVar[str] = "perigee.measures.checkpoints:Checkpoints"
 
     interval: Count = 1

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from perigee.blocks.base import Block, Count, Positive, Seed, Truth
 
 
-class Model(Block):
+class Model(Block, kind="model"):
     """A network.
 
     Attributes:
@@ -18,23 +16,15 @@ class Model(Block):
         head_seed: seed of the frozen head alone; None draws it from the run's seed.
     """
 
-    kind: ClassVar[str] = "model"
-
     width: Count
     scale_invariant: Truth
     head_norm: Positive = 10.0
     head_seed: Seed | None = None
 
 
-class ConvNet(Model):
+class ConvNet(Model, name="convnet", code="perigee.models.convnet:build"):
     """The ConvNet of Lobacheva et al. 2021 and Kodryan et al. 2022."""
 
-    name: ClassVar[str] = "convnet"
-    code: ClassVar[str] = "perigee.models.convnet:build"
 
-
-class ResNet18(Model):
+class ResNet18(Model, name="resnet18", code="perigee.models.resnet18:build"):
     """The pre-activation ResNet-18 of these papers."""
-
-    name: ClassVar[str] = "resnet18"
-    code: ClassVar[str] = "perigee.models.resnet18:build"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import BeforeValidator
 
 from perigee.blocks.base import BelowOne, Block, Names, NotNegative, Positive, as_tuple
 
 
-class Optimiser(Block):
+class Optimiser(Block, kind="optimiser"):
     """An update rule.
 
     Attributes:
@@ -19,34 +19,26 @@ class Optimiser(Block):
             "normalisation" (location and scale), "other".
     """
 
-    kind: ClassVar[str] = "optimiser"
-
     learning_rate: Positive
     weight_decay: NotNegative = 0.0
     undecayed: Names = ()
 
 
-class Adam(Optimiser):
+class Adam(Optimiser, name="adam", code="perigee.training.optimisers.adam:Adam"):
     """Adam with weight decay in the gradient.
 
     Attributes:
         betas: decay of the two moments.
     """
 
-    name: ClassVar[str] = "adam"
-    code: ClassVar[str] = "perigee.training.optimisers.adam:Adam"
-
     betas: Annotated[tuple[BelowOne, BelowOne], BeforeValidator(as_tuple)] = (0.9, 0.999)
 
 
-class SGD(Optimiser):
+class SGD(Optimiser, name="sgd", code="perigee.training.optimisers.sgd:SGD"):
     """Stochastic gradient descent.
 
     Attributes:
         momentum: alpha.
     """
-
-    name: ClassVar[str] = "sgd"
-    code: ClassVar[str] = "perigee.training.optimisers.sgd:SGD"
 
     momentum: BelowOne = 0.0

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from perigee.blocks.base import Block, NotNegativeInteger, Positive, Positives, Rows, Share
 
 Statistic = Literal["first", "last", "minimum", "maximum", "mean", "median"]
 
 
-class Quantity(Block):
+class Quantity(Block, kind="quantity"):
     """A number measured on a table.
 
     Attributes:
@@ -17,7 +19,6 @@ class Quantity(Block):
         finds_periods: whether it finds destabilisations itself, by the train loss.
     """
 
-    kind: ClassVar[str] = "quantity"
     reads_runs: ClassVar[bool] = True
     finds_periods: ClassVar[bool] = False
 
@@ -35,11 +36,9 @@ class TwoRates(OfPeriods):
     lower: Positive
 
 
-class ColumnRatio(Quantity):
+class ColumnRatio(Quantity, name="column_ratio", code="perigee.claims.columns:column_ratio"):
     """The ratio of a statistic of a column over some rows to that over others."""
 
-    name: ClassVar[str] = "column_ratio"
-    code: ClassVar[str] = "perigee.claims.columns:column_ratio"
     reads_runs: ClassVar[bool] = False
 
     column: str
@@ -48,144 +47,134 @@ class ColumnRatio(Quantity):
     under: Rows
 
 
-class ColumnStatistic(Quantity):
+class ColumnStatistic(
+    Quantity, name="column_statistic", code="perigee.claims.columns:column_statistic"
+):
     """A statistic of a column."""
 
-    name: ClassVar[str] = "column_statistic"
-    code: ClassVar[str] = "perigee.claims.columns:column_statistic"
     reads_runs: ClassVar[bool] = False
 
     column: str
     statistic: Statistic
-    where: Rows = {}
+    where: Rows = Field(default_factory=dict)
     last_fraction: Share = 1.0
 
 
-class DestabilisationCount(OfPeriods):
+class DestabilisationCount(
+    OfPeriods, name="destabilisation_count", code="perigee.claims.destabilisations:count"
+):
     """How often training destabilises."""
-
-    name: ClassVar[str] = "destabilisation_count"
-    code: ClassVar[str] = "perigee.claims.destabilisations:count"
 
     learning_rates: Positives
     statistic: Literal["minimum", "maximum"]
 
 
-class DestabilisationCountRatio(TwoRates):
+class DestabilisationCountRatio(
+    TwoRates, name="destabilisation_count_ratio", code="perigee.claims.destabilisations:count_ratio"
+):
     """How much more often training destabilises at a higher rate."""
 
-    name: ClassVar[str] = "destabilisation_count_ratio"
-    code: ClassVar[str] = "perigee.claims.destabilisations:count_ratio"
 
-
-class DestabilisationNormRatio(TwoRates):
+class DestabilisationNormRatio(
+    TwoRates, name="destabilisation_norm_ratio", code="perigee.claims.destabilisations:norm_ratio"
+):
     """How much larger the weight norm is at destabilisations of a higher rate."""
 
-    name: ClassVar[str] = "destabilisation_norm_ratio"
-    code: ClassVar[str] = "perigee.claims.destabilisations:norm_ratio"
 
-
-class WarmUpRatio(TwoRates):
+class WarmUpRatio(
+    TwoRates, name="warm_up_ratio", code="perigee.claims.destabilisations:warm_up_ratio"
+):
     """How much longer the warm-up stage is at a lower rate."""
 
-    name: ClassVar[str] = "warm_up_ratio"
-    code: ClassVar[str] = "perigee.claims.destabilisations:warm_up_ratio"
 
-
-class WarmUpTestErrorRatio(OfPeriods):
+class WarmUpTestErrorRatio(
+    OfPeriods,
+    name="warm_up_test_error_ratio",
+    code="perigee.claims.destabilisations:warm_up_test_error_ratio",
+):
     """The test error after a destabilisation of the warm-up stage over that before."""
 
-    name: ClassVar[str] = "warm_up_test_error_ratio"
-    code: ClassVar[str] = "perigee.claims.destabilisations:warm_up_test_error_ratio"
-
     learning_rates: Positives
 
 
-class SettledFraction(Quantity):
+class SettledFraction(
+    Quantity, name="settled_fraction", code="perigee.claims.theory:settled_fraction"
+):
     """The share of epochs at which the squared norm lies in Proposition 3's interval."""
 
-    name: ClassVar[str] = "settled_fraction"
-    code: ClassVar[str] = "perigee.claims.theory:settled_fraction"
-
     learning_rates: Positives
     weight_decay: Positive
 
 
-class NormPredictionError(Quantity):
+class NormPredictionError(
+    Quantity, name="norm_prediction_error", code="perigee.claims.theory:norm_prediction_error"
+):
     """How far the norm of each step is from eq. (3)."""
 
-    name: ClassVar[str] = "norm_prediction_error"
-    code: ClassVar[str] = "perigee.claims.theory:norm_prediction_error"
-
     weight_decay: Positive
 
 
-class JumpConditionError(Quantity):
+class JumpConditionError(
+    Quantity, name="jump_condition_error", code="perigee.claims.theory:jump_condition_error"
+):
     """How far steps are from Proposition 1's condition for a jump."""
 
-    name: ClassVar[str] = "jump_condition_error"
-    code: ClassVar[str] = "perigee.claims.theory:jump_condition_error"
 
-
-class JumpDelay(Quantity):
+class JumpDelay(Quantity, name="jump_delay", code="perigee.claims.theory:jump_delay"):
     """How much later than Proposition 2's time the largest jump comes."""
-
-    name: ClassVar[str] = "jump_delay"
-    code: ClassVar[str] = "perigee.claims.theory:jump_delay"
 
     weight_decay: Positive
 
 
-class NormOnsetAfterLossOnset(Quantity):
+class NormOnsetAfterLossOnset(
+    Quantity,
+    name="norm_onset_after_loss_onset",
+    code="perigee.claims.phases:norm_onset_after_loss_onset",
+):
     """How many steps the loss rises before the norm does."""
 
-    name: ClassVar[str] = "norm_onset_after_loss_onset"
-    code: ClassVar[str] = "perigee.claims.phases:norm_onset_after_loss_onset"
 
-
-class GrowthLateInPhaseB(Quantity):
+class GrowthLateInPhaseB(
+    Quantity, name="growth_late_in_phase_b", code="perigee.claims.phases:growth_late_in_phase_b"
+):
     """How much a column grows in the second half of phase B."""
-
-    name: ClassVar[str] = "growth_late_in_phase_b"
-    code: ClassVar[str] = "perigee.claims.phases:growth_late_in_phase_b"
 
     column: str
 
 
-class EnsembleGainShare(Quantity):
+class EnsembleGainShare(
+    Quantity, name="ensemble_gain_share", code="perigee.claims.similarity:ensemble_gain_share"
+):
     """The gain of an ensemble as a share of that of independent networks."""
-
-    name: ClassVar[str] = "ensemble_gain_share"
-    code: ClassVar[str] = "perigee.claims.similarity:ensemble_gain_share"
 
     period: Literal["anchor", "last"]
 
 
-class SimilarityExcess(Quantity):
+class SimilarityExcess(
+    Quantity, name="similarity_excess", code="perigee.claims.similarity:similarity_excess"
+):
     """How much more similar checkpoints are than independent ones."""
-
-    name: ClassVar[str] = "similarity_excess"
-    code: ClassVar[str] = "perigee.claims.similarity:similarity_excess"
 
     period: NotNegativeInteger
 
 
-class SimilarityInLastPeriod(Quantity):
+class SimilarityInLastPeriod(
+    Quantity,
+    name="similarity_in_last_period",
+    code="perigee.claims.similarity:similarity_in_last_period",
+):
     """The similarity in the last period."""
 
-    name: ClassVar[str] = "similarity_in_last_period"
-    code: ClassVar[str] = "perigee.claims.similarity:similarity_in_last_period"
 
-
-class SimilarityTrend(Quantity):
+class SimilarityTrend(
+    Quantity, name="similarity_trend", code="perigee.claims.similarity:similarity_trend"
+):
     """The trend of similarity over periods."""
 
-    name: ClassVar[str] = "similarity_trend"
-    code: ClassVar[str] = "perigee.claims.similarity:similarity_trend"
 
-
-class SimilarityWithinPeriod(Quantity):
+class SimilarityWithinPeriod(
+    Quantity,
+    name="similarity_within_period",
+    code="perigee.claims.similarity:similarity_within_period",
+):
     """The similarity inside the anchor's period."""
-
-    name: ClassVar[str] = "similarity_within_period"
-    code: ClassVar[str] = "perigee.claims.similarity:similarity_within_period"

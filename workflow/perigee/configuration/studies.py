@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from perigee.blocks.analyses import Analysis
 from perigee.blocks.base import Block
 from perigee.blocks.forks import Fork
+from perigee.blocks.quantities import Quantity
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import at_scale
 from perigee.configuration.validation import (
@@ -135,8 +136,8 @@ def with_parents(document: dict[str, Any], file: str) -> dict[str, Any]:
         key, line = parent["run"], (*descendants, name)
         if key not in runs:
             raise PerigeeError(
-                f"{file}: key 'runs.{name}.parent.run' is '{key}', which is not an entry of 'runs'; "
-                f"known are {', '.join(sorted(runs))}."
+                f"{file}: key 'runs.{name}.parent.run' is '{key}', which is not an entry of "
+                f"'runs'; known are {', '.join(sorted(runs))}."
             )
         if key in line:
             raise PerigeeError(
@@ -156,6 +157,7 @@ def _figure(study: Mapping[str, Any], name: str, scale: str, file: str) -> Figur
     for table_name, table in sorted(figure["tables"].items()):
         key = f"figures.{name}.tables.{table_name}"
         analysis = validated_block("analysis", table["analysis"], file, f"{key}.analysis")
+        assert isinstance(analysis, Analysis)
         _require_runs_as_needed(analysis, "runs" in table, file, key)
         settings |= _flattened(analysis.parameters, table_name)
         requests: list[RunRequest] = []
@@ -208,6 +210,7 @@ def claims_of(
     for name, claim in claims.items():
         key = f"{where}.{name}"
         quantity = validated_block("quantity", claim["quantity"], file, f"{key}.quantity")
+        assert isinstance(quantity, Quantity)
         if claim["table"] not in known:
             raise PerigeeError(
                 f"{file}: key '{key}.table' is '{claim['table']}', which is not a table of the "

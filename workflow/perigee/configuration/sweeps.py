@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from perigee.blocks.analyses import Analysis
 from perigee.configuration.scales import at_scale
 from perigee.configuration.studies import (
     FigureRequest,
@@ -157,7 +158,9 @@ def _base(
 
 def _tables(study: Document, runs: tuple[RunRequest, ...], file: str) -> tuple[TableRequest, ...]:
     def table(key: str, runs: tuple[RunRequest, ...], **analysis: Any) -> TableRequest:
-        return TableRequest(key, validated_block("analysis", analysis, file, key), runs)
+        found = validated_block("analysis", analysis, file, key)
+        assert isinstance(found, Analysis)
+        return TableRequest(key, found, runs)
 
     near_zero = study["near_zero"]
     tables = [

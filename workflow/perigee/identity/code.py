@@ -172,13 +172,13 @@ class _Stripping(ast.NodeTransformer):
         self._words = words
         self._in_class = False
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:  # noqa: N802
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         outer, self._in_class = self._in_class, True
         self.generic_visit(node)
         self._in_class = outer
         return node
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         outer, self._in_class = self._in_class, False
         node.returns = None
         self.generic_visit(node)
@@ -191,13 +191,13 @@ class _Stripping(ast.NodeTransformer):
         node.annotation = None
         return node
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
         self.generic_visit(node)
         if self._in_class:
             return node  # a field of a dataclass is made of its annotation
         return ast.Assign([node.target], node.value) if node.value else None
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:  # noqa: N802
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             return None  # a docstring, of a definition or below an attribute
         if not self._words and _is_logging(node.value):
@@ -205,13 +205,13 @@ class _Stripping(ast.NodeTransformer):
         self.generic_visit(node)
         return node
 
-    def visit_Raise(self, node: ast.Raise) -> ast.AST:  # noqa: N802
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
         if not self._words and isinstance(node.exc, ast.Call):
             node.exc = ast.Call(node.exc.func, [], [])
         self.generic_visit(node)
         return node
 
-    def visit_Assert(self, node: ast.Assert) -> ast.AST:  # noqa: N802
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
         node.msg = None
         self.generic_visit(node)
         return node
@@ -223,13 +223,13 @@ class _UsedImports(ast.NodeTransformer):
     def __init__(self, used: set[str]) -> None:
         self._used = used
 
-    def visit_Import(self, node: ast.Import) -> ast.AST | None:  # noqa: N802
+    def visit_Import(self, node: ast.Import) -> ast.AST | None:
         node.names = [
             name for name in node.names if (name.asname or name.name.split(".")[0]) in self._used
         ]
         return node if node.names else None
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:  # noqa: N802
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
         node.names = [name for name in node.names if (name.asname or name.name) in self._used]
         return node if node.names else None
 

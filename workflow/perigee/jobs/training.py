@@ -1,11 +1,11 @@
-"""A training job from beginning to end: begin where an earlier one stopped, train, measure, write."""
+"""A training job: begin where an earlier one stopped, train, measure, write."""
 
 from __future__ import annotations
 
 import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,8 +19,7 @@ from perigee import registry
 from perigee.analysis.inputs import read_metrics
 from perigee.blocks.measures import Checkpoints, Measure
 from perigee.checkpoints import KeptCheckpoints
-from perigee.data.array_files import load_dataset
-from perigee.data.arrays import ArrayDataset
+from perigee.data.saving import AnyDataset, load_dataset
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity, measure_identity, run_identity
 from perigee.interruption import StopRequest
@@ -30,9 +29,16 @@ from perigee.measures.base import Measure as LiveMeasure
 from perigee.models.proof import prove_declaration
 from perigee.progress import RunProgress
 from perigee.spec import RunSpec
-from perigee.store.provenance import folder_digest, hardware, read_product, versions
+from perigee.store.provenance import (
+    folder_digest,
+    hardware,
+    is_complete,
+    read_product,
+    versions,
+)
 from perigee.store.runs import (
     ROWS,
+    RUN_FILES,
     STATE,
     Version,
     find_version,
@@ -41,13 +47,7 @@ from perigee.store.runs import (
 )
 from perigee.store.runs import versions as complete_versions
 from perigee.store.writing import link_or_copy, product_writer
-from perigee.training.beginning import (
-    Beginning,
-    begin,
-    beginnings,
-    beginnings_of_trajectory,
-    lay_out,
-)
+from perigee.training.beginning import Beginning, begin, beginnings, lay_out
 from perigee.training.execution import Execution, prepare
 from perigee.training.loop import train
 from perigee.training.ranks import Ranks
@@ -74,6 +74,8 @@ class TrainingJob:
         parent: folder of all versions of the run that this one forks from, if it does.
         new_trajectory: whether a finished run that cannot be followed is trained anew, beside the
             old one, instead of being an error.
+        workers, prefetch: how images are read that stay files, see
+            `perigee.tasks.streaming.StreamedSplit`.
     """
 
     identity: Identity
@@ -87,6 +89,8 @@ class TrainingJob:
     save_interval: float
     parent: Path | None = None
     new_trajectory: bool = False
+    workers: int = 0
+    prefetch: int = 2
 
     @property
     def run_folder(self) -> Path:
@@ -100,11 +104,23 @@ class TrainingJob:
         return {m.name: measure_identity(m, self.identity) for m in self.measures}
 
     def is_done(self) -> bool:
-        """Whether the store has the run with all measures."""
-        found = self._found(list(self.wanted.values()))
+        """Whether the run is there with all measures."""
+        found = self.version(list(self.wanted.values()))
         if found is not None:
             logger.info("%s has all that is wanted: nothing to train", found.folder)
         return found is not None
+
+    def version(self, measures: Sequence[Identity] = ()) -> Version | None:
+        """The finished version that has all epochs, and some measures; None if there is none."""
+        if self.run_folder != self.out:
+            return find_version(self.run_folder, self.epochs, measures)
+        # A folder that was named by hand may hold anything.
+        if not is_complete(self.out, self.identity.digest, RUN_FILES[:-1]):
+            return None
+        found = Version(self.out, self.epochs, 1)
+        same_length = found.provenance.details["epochs"] == self.epochs
+        whole = all(found.measure(measure, self.epochs) for measure in measures)
+        return found if same_length and whole else None
 
     def run(self, stop: StopRequest) -> None:
         """Train, measure, and write the files.
@@ -132,122 +148,133 @@ class TrainingJob:
         finally:
             work.ranks.close()
 
-    def _found(self, measures: list[Identity]) -> Version | None:
-        if self.run_folder == self.out:
-            return None
-        return find_version(self.run_folder, self.epochs, measures)
+
+@dataclass(frozen=True)
+class _Task:
+    """A piece of work.
+
+    Attributes:
+        version: name of the version that it makes or measures.
+        measures: names of those to be taken.
+        followed: a finished version of the same run whose fingerprint has to come out, if any.
+        at_checkpoints: whether the measures are computed at kept checkpoints.
+    """
+
+    version: str
+    measures: tuple[str, ...]
+    followed: Version | None = None
+    at_checkpoints: bool = False
 
 
 class _Work:
-    """The steps of one job."""
+    """The work of one job, shared by several processes where there are ranks.
+
+    The first of them looks into the store and decides; all do what it decided.
+    """
 
     def __init__(self, job: TrainingJob, stop: StopRequest) -> None:
         self.job, self.stop = job, stop
-        self.data: ArrayDataset = load_dataset(job.dataset)
-        self.execution: Execution = prepare(job.device, job.spec.precision, self.data.image_shape)
+        self.data: AnyDataset = load_dataset(job.dataset)
+        self.execution: Execution = prepare(
+            job.device, job.spec.precision, self.data.image_shape, job.workers, job.prefetch
+        )
         self.ranks = Ranks.of_environment(self.execution.device)
         self.fork_epoch, self.start = self._fork()
 
     def complete(self) -> None:
         """Make what is missing of the run and of its measures."""
-        job = self.job
-        if job._found([]) is None:
-            self._train_first(job.wanted)
-        version = job._found(list(job.wanted.values()))
-        if version is not None or job.run_folder == job.out:
-            return
-        exact = [v for v in complete_versions(job.run_folder) if v.epochs == job.epochs]
-        if not exact:  # a longer version lacks measures: this one is made by following it
-            longer = job._found([])
-            self._train(job.out.name, job.wanted, self._furthest(job.wanted), longer)
-            return
-        version = exact[0]
-        missing = {
-            name: identity
-            for name, identity in job.wanted.items()
-            if version.measure(identity, job.epochs) is None
-        }
-        missing = self._measure_checkpoints(version, missing)
-        if missing:
-            logger.info("measuring %s: the run is trained again", ", ".join(missing))
-            self._train(job.out.name, missing, self._furthest(missing), version)
+        while (
+            task := self.ranks.of_main(self._next() if self.ranks.is_main else None)
+        ) is not None:
+            if task.at_checkpoints:
+                self._measure_checkpoints(task)
+            else:
+                self._train(task, self._furthest(task.measures))
 
     def train_anew(self) -> None:
         """Train a further trajectory of the run, with all measures."""
         job = self.job
         lengths = [v for v in complete_versions(job.run_folder) if v.epochs == job.epochs]
         name = version_name(job.epochs, 1 + max((v.trajectory for v in lengths), default=0))
-        found = beginnings_of_trajectory(job.run_folder, name, job.epochs, job.identity, job.wanted)
-        usable = [one for one in found if one.measures(job.wanted) == set(job.wanted)]
-        self._train(name, job.wanted, usable[0] if usable else None, None)
+        folders = [unfinished_folder(job.run_folder, name)]
+        task = _Task(name, tuple(job.wanted))
+        self._train(task, self._furthest(task.measures, interrupted_jobs=folders))
 
-    def _train_first(self, wanted: Mapping[str, Identity]) -> None:
-        """Train a run that is not there, from the furthest state that is to be had.
+    def _next(self) -> _Task | None:
+        """What is to be done next; None if the run is there with all measures."""
+        job, every = self.job, tuple(self.job.wanted)
+        if job.version(list(job.wanted.values())) is not None:
+            return None
+        finished = job.version()
+        if finished is None:
+            # Measures that were not taken from that run's start are left for later.
+            furthest = self._furthest()
+            measures = every if furthest is None else furthest.measures(job.wanted)
+            return _Task(job.out.name, tuple(sorted(measures)))
+        if finished.epochs != job.epochs:
+            return _Task(job.out.name, every, followed=finished)
+        missing = {
+            measure.name: measure
+            for measure in job.measures
+            if finished.measure(job.wanted[measure.name], job.epochs) is None
+        }
+        at_epochs = tuple(name for name, measure in missing.items() if measure.at_epochs)
+        if at_epochs and self._checkpoints(finished) is not None:
+            return _Task(finished.folder.name, at_epochs, finished, at_checkpoints=True)
+        return _Task(finished.folder.name, tuple(missing), followed=finished)
 
-        Measures that were not taken from that run's start are left for later.
-        """
-        job = self.job
-        found = beginnings(job.run_folder, job.epochs, job.identity, wanted)
-        beginning = found[0] if found and self.ranks.is_main else None
-        names = self.ranks.of_main(
-            sorted(wanted if beginning is None else beginning.measures(wanted))
-        )
-        self._train(job.out.name, {name: wanted[name] for name in names}, beginning, None)
+    def _checkpoints(self, version: Version) -> Path | None:
+        """The folder of the checkpoints of every epoch of a version; None if it has not all."""
+        every = measure_identity(Checkpoints(), self.job.identity)
+        return version.measure(every, version.epochs)
 
-    def _furthest(self, wanted: Mapping[str, Identity]) -> Beginning | None:
-        """The furthest state to which all measures were taken."""
-        found = beginnings(self.job.run_folder, self.job.epochs, self.job.identity, wanted)
-        usable = [one for one in found if one.measures(wanted) == set(wanted)]
-        return usable[0] if usable else None
-
-    def _train(
-        self,
-        name: str,
-        wanted: Mapping[str, Identity],
-        beginning: Beginning | None,
-        followed: Version | None,
-    ) -> None:
-        """Train a version of the run, and write it and its measures.
+    def _furthest(
+        self, measures: Sequence[str] = (), interrupted_jobs: list[Path] | None = None
+    ) -> Beginning | None:
+        """The furthest state of the run to which some measures were taken.
 
         Args:
-            name: of the version.
-            wanted: measures to be taken.
-            beginning: of the training.
-            followed: a finished version of the same run whose fingerprint has to come out.
+            measures: names.
+            interrupted_jobs: folders of those that are looked at, and no finished version; None
+                looks at all of the run.
         """
+        if not self.ranks.is_main:
+            return None
         job = self.job
-        folder = unfinished_folder(job.run_folder, name)
+        found = beginnings(job.run_folder, job.epochs, job.identity, job.wanted, interrupted_jobs)
+        return next((one for one in found if set(measures) <= one.measures(job.wanted)), None)
+
+    def _train(self, task: _Task, beginning: Beginning | None) -> None:
+        """Train a version of the run, and write it and its measures."""
+        job = self.job
+        if task.followed is not None:
+            logger.info("%s is trained again to measure %s", task.version, ", ".join(task.measures))
+        folder = unfinished_folder(job.run_folder, task.version)
         trainer = self._trainer()
         if self.ranks.is_main:
-            lay_out(beginning, folder, [*FINGERPRINT, *wanted])
-        recorder = Recorder(trainer, folder, self._live(trainer, wanted), job.epochs)
+            lay_out(beginning, folder, [*FINGERPRINT, *task.measures])
+        recorder = Recorder(trainer, folder, self._live(trainer, task), job.epochs)
         state = begin(recorder, beginning)
         progress = RunProgress(job.identity.name, job.epochs, job.progress_interval)
         progress.begin(recorder.position)
         watch = RunWatch(
             job.identity.digest, state, folder, job.save_interval, progress, self.stop, _session()
         )
-        if followed is not None:
-            watch.follower = Follower(followed)
+        if task.followed is not None:
+            watch.follower = Follower(task.followed)
         train(trainer, recorder, watch)
         recorder.close()
         if self.ranks.is_main:
-            self._write(name, wanted, recorder, watch, followed)
-            shutil.rmtree(folder, ignore_errors=True)
+            self._write(task, recorder, watch)
+            for name in {task.version, job.out.name}:
+                shutil.rmtree(unfinished_folder(job.run_folder, name), ignore_errors=True)
             with suppress(OSError):
                 folder.parent.rmdir()  # unless there is a state of another version
 
-    def _write(
-        self,
-        name: str,
-        wanted: Mapping[str, Identity],
-        recorder: Recorder,
-        watch: RunWatch,
-        followed: Version | None,
-    ) -> None:
+    def _write(self, task: _Task, recorder: Recorder, watch: RunWatch) -> None:
         """Write the measures, and the version itself if it is not there."""
         job, position = self.job, recorder.position
-        out = job.out.with_name(name)
+        out = job.out.with_name(task.version)
         details = {
             "epochs": job.epochs,
             "seed": job.spec.seed,
@@ -259,64 +286,49 @@ class _Work:
             "seconds": round(watch.seconds, 3),
             "sessions": watch.sessions,
             "ranks": self.ranks.world,
+            "workers": job.workers,
             "data_epoch": recorder.trainer.first_epoch,
             **({} if self.fork_epoch is None else {"fork_epoch": self.fork_epoch}),
         }
-        for measure, identity in wanted.items():
-            described = {
-                **details,
-                "description": recorder.measures[measure].description,
-                "by": "training" if followed is None else "replay",
-            }
-            with product_writer(out / identity.label, identity, **described) as product:
-                link_or_copy(recorder.logs[measure].path, product.aside / ROWS)
-        if followed is not None and followed.folder == out:
+        self._write_measures(recorder, out, details, "training" if not task.followed else "replay")
+        if task.followed is not None and task.followed.folder == out:
             return
         with product_writer(out, job.identity, **details) as product:
             for log in FINGERPRINT:
                 link_or_copy(recorder.logs[log].path, product.aside / f"{log}.npy")
             save_file(recorder.trainer.state(), product.aside / STATE)
 
-    def _measure_checkpoints(
-        self, version: Version, missing: Mapping[str, Identity]
-    ) -> dict[str, Identity]:
-        """Compute at kept checkpoints what can be computed there.
+    def _write_measures(
+        self, recorder: Recorder, out: Path, details: Mapping[str, Any], by: str
+    ) -> None:
+        for name, measure in recorder.measures.items():
+            identity = self.job.wanted[name]
+            described = {**details, "description": measure.description, "by": by}
+            with product_writer(out / identity.label, identity, **described) as product:
+                link_or_copy(recorder.logs[name].path, product.aside / ROWS)
 
-        Returns:
-            The measures that are still missing.
-        """
-        job = self.job
-        every = version.measure(measure_identity(Checkpoints(), job.identity), version.epochs)
-        suited = {m.name for m in job.measures if m.at_epochs}
-        now = {name: one for name, one in missing.items() if name in suited}
-        if every is None or not now:
-            return dict(missing)
+    def _measure_checkpoints(self, task: _Task) -> None:
+        """Compute measures at the kept checkpoints of a finished version."""
+        version = task.followed
+        assert version is not None
+        folder = self._checkpoints(version)
+        assert folder is not None  # `_next` looked
+        read_product(folder, [ROWS])
+        kept = KeptCheckpoints.of_measure(folder)
+        logger.info("measuring %s at %d checkpoints", ", ".join(task.measures), len(kept.epochs))
         trainer = self._trainer()
-        measures = self._live(trainer, now)
-        read_product(every, [ROWS])
-        kept = KeptCheckpoints.of_measure(every)
-        logger.info("measuring %s at %d checkpoints", ", ".join(now), len(kept.epochs))
-        recorder = Recorder(
-            trainer,
-            unfinished_folder(job.run_folder, f"{job.out.name}-measuring"),
-            measures,
-            kept.epochs[-1],
-        )
+        aside = unfinished_folder(self.job.run_folder, f"{task.version}-measuring")
+        if self.ranks.is_main:
+            lay_out(None, aside, [*FINGERPRINT, *task.measures])
+        recorder = Recorder(trainer, aside, self._live(trainer, task), kept.epochs[-1])
         recorder.measure_checkpoints(kept, self._end_if_told)
         recorder.close()
-        details = version.provenance.details
         if self.ranks.is_main:
-            for name, identity in now.items():
-                described = {
-                    **details,
-                    "description": measures[name].description,
-                    "by": "checkpoints",
-                }
-                folder = version.folder / identity.label
-                with product_writer(folder, identity, **described) as product:
-                    link_or_copy(recorder.logs[name].path, product.aside / ROWS)
-            shutil.rmtree(recorder.logs[next(iter(now))].path.parent, ignore_errors=True)
-        return {name: one for name, one in missing.items() if name not in now}
+            details = version.provenance.details
+            self._write_measures(recorder, version.folder, details, "checkpoints")
+            shutil.rmtree(aside, ignore_errors=True)
+            with suppress(OSError):
+                aside.parent.rmdir()
 
     def _end_if_told(self) -> None:
         self.stop.end_if_told(self.job.identity.name)
@@ -330,11 +342,11 @@ class _Work:
             prove_declaration(trainer.model, batch.inputs[:8])
         return trainer
 
-    def _live(self, trainer: Trainer, wanted: Mapping[str, Identity]) -> dict[str, LiveMeasure]:
+    def _live(self, trainer: Trainer, task: _Task) -> dict[str, LiveMeasure]:
         return {
             measure.name: registry.load(measure)(trainer, **measure.parameters)
             for measure in self.job.measures
-            if measure.name in wanted
+            if measure.name in task.measures
         }
 
     def _fork(self) -> tuple[int | None, Start | None]:

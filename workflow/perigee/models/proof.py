@@ -35,7 +35,7 @@ def prove_declaration(model: nn.Module, images: Tensor) -> None:
     tested = copy.deepcopy(model).to("cpu", torch.float64).train()
     for module in tested.modules():
         if hasattr(module, "eps"):
-            module.eps = EPSILON
+            module.eps = EPSILON  # type: ignore[assignment]
     images = images.detach().to("cpu", torch.float64)
     generator = torch.Generator().manual_seed(0)
     expected = _outputs(tested, images)

@@ -224,7 +224,7 @@ class Layout:
     # Claims
 
     def claims_spec(self) -> str:
-        """The path of a file with the wording of all reported claims and the folders of verdicts."""
+        """The path of a file with the folders of all verdicts, and the wording of their claims."""
         text = json.dumps(self._told_of_claims(), indent=1, ensure_ascii=False) + "\n"
         return self._told(f"{self.specs}/claims-{self.plan.scale}.json", text)
 

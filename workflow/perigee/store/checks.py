@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from perigee.data.manifest import MANIFEST
 from perigee.errors import PerigeeError
-from perigee.store.datasets import MANIFEST
 from perigee.store.housekeeping import is_earlier
 from perigee.store.provenance import PROVENANCE, read_product
 
@@ -51,13 +51,13 @@ def check_datasets(store: Path, folders: Iterable[str]) -> None:
             found = (path / name).stat().st_size if (path / name).is_file() else None
             if found != told["bytes"]:
                 raise PerigeeError(
-                    f"{path / name} has {found} bytes instead of {told['bytes']}: it was changed or "
-                    "damaged after it was made; delete its folder and run again."
+                    f"{path / name} has {found} bytes instead of {told['bytes']}: it was changed "
+                    "or damaged after it was made; delete its folder and run again."
                 )
 
 
 def earlier_products(store: Path) -> str | None:
-    """A sentence on products of an earlier version of Perigee; None if there are none, or it was told.
+    """A sentence on products of an earlier version of Perigee, told once; else None.
 
     Args:
         store: the store's folder.
@@ -72,6 +72,7 @@ def earlier_products(store: Path) -> str | None:
     if not earlier:
         return None
     return (
-        f"{store} holds {earlier} data sets and runs of an earlier version of Perigee, which are not "
-        "read any more; 'python workflow/scripts/clean_store.py' lists them, --remove removes them."
+        f"{store} holds {earlier} data sets and runs of an earlier version of Perigee, which are "
+        "not read any more; 'python workflow/scripts/clean_store.py' lists them, and with --remove "
+        "removes them."
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 CLAIMS = "claims.csv"
 """Of one figure in the store; and, gathered from all figures, the published one of a scale."""

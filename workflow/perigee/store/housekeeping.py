@@ -34,7 +34,8 @@ class Stored:
     """A folder of the store that can go by itself.
 
     Attributes:
-        path: of a product, of a version of a run, of a measure, or of the states of unfinished runs.
+        path: of a product, of a version of a run, of a measure, or of the states of unfinished
+            runs.
         kind: of product.
         bytes: on the disk, of all files in it; one of two names of a file counts for half of it.
         last_used: when a file in it was last changed or, as far as the file system notes it,

@@ -122,4 +122,4 @@ def unfinished_folder(run_folder: Path, version: str) -> Path:
 
 def unfinished_folders(run_folder: Path) -> list[Path]:
     """The folders of all interrupted jobs of a run."""
-    return sorted(path for path in run_folder.glob(f"{UNFINISHED}/e*") if path.is_dir())
+    return sorted(path for path in run_folder.glob(f"{UNFINISHED}/*") if path.is_dir())

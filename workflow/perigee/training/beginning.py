@@ -21,7 +21,6 @@ from perigee.store.runs import (
     ROWS,
     STATE,
     Version,
-    unfinished_folder,
     unfinished_folders,
     versions,
 )
@@ -55,7 +54,11 @@ class Beginning:
 
 
 def beginnings(
-    run_folder: Path, epochs: int, identity: Identity, measures: Mapping[str, Identity]
+    run_folder: Path,
+    epochs: int,
+    identity: Identity,
+    measures: Mapping[str, Identity],
+    interrupted_jobs: list[Path] | None = None,
 ) -> list[Beginning]:
     """All states of a run that can be gone on from, the furthest first.
 
@@ -66,24 +69,18 @@ def beginnings(
         epochs: how many are wanted in all.
         identity: of the run.
         measures: those that are wanted, by name.
+        interrupted_jobs: folders of those that are looked at, and no finished version; None looks
+            at all.
     """
-    found = [
-        *_interrupted(unfinished_folders(run_folder), epochs, identity, measures),
-        *_finished(run_folder, epochs, identity, measures),
-    ]
+    if interrupted_jobs is not None:
+        found = list(_interrupted(interrupted_jobs, epochs, identity, measures))
+    else:
+        folders = unfinished_folders(run_folder)
+        found = [
+            *_interrupted(folders, epochs, identity, measures),
+            *_finished(run_folder, epochs, identity, measures),
+        ]
     return sorted(found, key=lambda one: (one.state.steps, len(one.logs)), reverse=True)
-
-
-def beginnings_of_trajectory(
-    run_folder: Path,
-    version: str,
-    epochs: int,
-    identity: Identity,
-    measures: Mapping[str, Identity],
-) -> list[Beginning]:
-    """The same of one trajectory only: the states of the interrupted job for it."""
-    folder = unfinished_folder(run_folder, version)
-    return list(_interrupted([folder], epochs, identity, measures))
 
 
 def lay_out(beginning: Beginning | None, folder: Path, names: Iterable[str]) -> None:

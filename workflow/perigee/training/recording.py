@@ -41,9 +41,9 @@ class Position:
         measured: whether the initialisation's measures are complete.
         taken: steps of the epoch in progress.
         steps: all steps taken before that epoch.
-        stopped_at_step: the first step whose loss was not finite, counted from 0; training ends with
-            the epoch it belongs to. If the weights after an epoch are not finite, it is the step that
-            would have come next. None for a run without one.
+        stopped_at_step: the first step whose loss was not finite, counted from 0; training ends
+            with the epoch it belongs to. If the weights after an epoch are not finite, it is the
+            step that would have come next. None for a run without one.
     """
 
     epoch: int = 0
