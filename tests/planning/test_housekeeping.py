@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Collection
@@ -28,7 +27,7 @@ from perigee.store.housekeeping import (
 from perigee.store.locks import locked
 from perigee.store.provenance import PROVENANCE
 from perigee.store.writing import product_writer
-from support.planning import RUN_01, RUN_03, Project, name_of, put
+from support.planning import RUN_01, RUN_03, Project, edit_json, name_of, put
 from support.planning import make as make_planned
 
 TABLE = Identity("table", "squares", {"n": 3}, "code", {})
@@ -180,11 +179,6 @@ def test_sound_products_are_found_sound(tmp_path: Path, run: Path) -> None:
     assert [check_product(path, tmp_path) for path in products(tmp_path)] == [5, 3, 5]
 
 
-def edit_provenance(path: Path, **changes: object) -> None:
-    document = json.loads((path / PROVENANCE).read_text())
-    (path / PROVENANCE).write_text(json.dumps(document | changes))
-
-
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -192,9 +186,18 @@ def edit_provenance(path: Path, **changes: object) -> None:
         (lambda table: (table / "data.txt").unlink(), "cannot be read"),
         (lambda table: (table / PROVENANCE).write_text("{"), "missing or damaged"),
         (lambda table: (table / PROVENANCE).unlink(), "missing or damaged"),
-        (lambda table: edit_provenance(table, spec={"n": 4}), "was changed after it was made"),
-        (lambda table: edit_provenance(table, code="other"), "was changed after it was made"),
-        (lambda table: edit_provenance(table, digest="0" * 16), "belongs to another product"),
+        (
+            lambda table: edit_json(table / PROVENANCE, spec={"n": 4}),
+            "was changed after it was made",
+        ),
+        (
+            lambda table: edit_json(table / PROVENANCE, code="other"),
+            "was changed after it was made",
+        ),
+        (
+            lambda table: edit_json(table / PROVENANCE, digest="0" * 16),
+            "belongs to another product",
+        ),
     ],
 )
 def test_a_damaged_product_is_found(
@@ -219,7 +222,7 @@ def test_what_is_being_made_is_not_verified(tmp_path: Path) -> None:
 
 def test_a_measure_in_the_folder_of_another_kind_is_found(tmp_path: Path) -> None:
     folder = put(tmp_path / "table" / TABLE.label, TABLE, ["data.txt"])
-    edit_provenance(folder, kind="figure")
+    edit_json(folder / PROVENANCE, kind="figure")
     with pytest.raises(PerigeeError, match="was changed after it was made"):
         check_product(folder, tmp_path)
 

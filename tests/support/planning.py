@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -251,6 +252,11 @@ def put(
         format=store_format,
     ).save(folder / PROVENANCE)
     return folder
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    """Replace values of a JSON file's mapping."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 @contextmanager
