@@ -7,6 +7,7 @@ date, since its path says all about it.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -374,11 +375,14 @@ class FigureProduct(Product):
 
     @cached_property
     def products(self) -> dict[str, Product]:
-        """All products that it is made of, itself and its claims included, by folder."""
+        """All products that it is made of, itself and its claims included, by folder.
+
+        Runs come in the order of the configuration.
+        """
         found: dict[str, Product] = {}
-        waiting: list[Product] = [self, *([self.claims] if self.claims else [])]
+        waiting: deque[Product] = deque([self, *([self.claims] if self.claims else [])])
         while waiting:
-            product = waiting.pop()
+            product = waiting.popleft()
             if product.folder not in found:
                 found[product.folder] = product
                 waiting += product.inputs
