@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from perigee.store.provenance import checksum
@@ -45,14 +46,19 @@ class Publication:
         return {path.name: checksum(path) for path in self.paths}
 
 
-def outdated_notice() -> str:
-    """A file newer than anything published.
+def outdated_notice() -> list[str]:
+    """The path of a file newer than anything published.
 
     Snakemake remakes an existing file only if one of its inputs is newer and has new content. The
     version that is to replace published files may be an old one (a value was changed and changed
     back), so this file stands in for it. It lies in .snakemake/ and means nothing by itself.
+
+    Returns:
+        The path, alone; nothing where the file neither exists nor can be written, as in a dry run
+        of a user who may only read.
     """
     notice = Path(".snakemake/perigee/outdated")
-    notice.parent.mkdir(parents=True, exist_ok=True)
-    notice.write_text(f"{time.time_ns()}\n")
-    return str(notice)
+    with suppress(OSError):
+        notice.parent.mkdir(parents=True, exist_ok=True)
+        notice.write_text(f"{time.time_ns()}\n", encoding="utf-8")
+    return [str(notice)] if notice.is_file() else []
