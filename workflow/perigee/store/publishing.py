@@ -57,8 +57,7 @@ def outdated_notice() -> str:
     """
     notice = _notice()
     notice.seek(0)
-    notice.write(f"{time.time_ns()}
-".encode())
+    notice.write(f"{time.time_ns()}\n".encode())
     notice.flush()
     return str(notice.name)
 
