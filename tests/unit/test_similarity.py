@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from perigee.store.predictions import PREDICTIONS, write_labels_and_epochs
 from test_periods import RISE_TIME, Signal, sawtooth
 
 from perigee.analysis.inputs import RunInput
@@ -31,7 +32,6 @@ from perigee.analysis.similarity import (
 from perigee.dynamics import similarity
 from perigee.dynamics.similarity import cosine_similarities, ensemble_test_error
 from perigee.errors import PerigeeError
-from perigee.store.predictions import PREDICTIONS, write_labels_and_epochs
 
 # Cosine similarity
 
