@@ -21,7 +21,7 @@ from perigee.blocks.measures import Checkpoints, Measure
 from perigee.checkpoints import KeptCheckpoints
 from perigee.data.array_files import load_arrays
 from perigee.data.arrays import ArrayDataset
-from perigee.errors import PerigeeError
+from perigee.errors import PerigeeError, StoppedBySignalError
 from perigee.identity.products import Identity, measure_identity, run_identity
 from perigee.interruption import StopRequest
 from perigee.jobs.following import DepartureError, Follower
@@ -101,7 +101,7 @@ class TrainingJob:
 
     def is_done(self) -> bool:
         """Whether the store has the run with all measures."""
-        found = self._found(list(self.wanted.values()))
+        found = self.found(self.wanted)
         if found is not None:
             logger.info("%s has all that is wanted: nothing to train", found.folder)
         return found is not None
@@ -132,10 +132,11 @@ class TrainingJob:
         finally:
             work.ranks.close()
 
-    def _found(self, measures: list[Identity]) -> Version | None:
+    def found(self, measures: Mapping[str, Identity]) -> Version | None:
+        """The version in the store that has all epochs and all the measures."""
         if self.run_folder == self.out:
             return None
-        return find_version(self.run_folder, self.epochs, measures)
+        return find_version(self.run_folder, self.epochs, list(measures.values()))
 
 
 class _Work:
@@ -152,57 +153,74 @@ class _Work:
 
     def complete(self) -> None:
         """Make what is missing of the run and of its measures."""
-        job = self.job
-        if job._found([]) is None:
-            self._train_first(job.wanted)
-        version = job._found(list(job.wanted.values()))
-        if version is not None or job.run_folder == job.out:
+        job, of_main = self.job, self.ranks.of_main
+        if of_main(lambda: job.found({})) is None:
+            self._train_first()
+        if job.run_folder == job.out or of_main(lambda: job.found(job.wanted)) is not None:
             return
-        exact = [v for v in complete_versions(job.run_folder) if v.epochs == job.epochs]
-        if not exact:  # a longer version lacks measures: this one is made by following it
-            longer = job._found([])
-            self._train(job.out.name, job.wanted, self._furthest(job.wanted), longer)
-            return
-        version = exact[0]
-        missing = {
-            name: identity
-            for name, identity in job.wanted.items()
-            if version.measure(identity, job.epochs) is None
-        }
+        version, missing = of_main(self._lacking)
         missing = self._measure_checkpoints(version, missing)
         if missing:
             logger.info("measuring %s: the run is trained again", ", ".join(missing))
-            self._train(job.out.name, missing, self._furthest(missing), version)
+            beginning = self._furthest(missing, version) if self.ranks.is_main else None
+            self._train(job.out.name, missing, beginning, version)
 
     def train_anew(self) -> None:
         """Train a further trajectory of the run, with all measures."""
         job = self.job
-        lengths = [v for v in complete_versions(job.run_folder) if v.epochs == job.epochs]
-        name = version_name(job.epochs, 1 + max((v.trajectory for v in lengths), default=0))
-        found = beginnings_of_trajectory(
-            job.run_folder, name, job.epochs, job.identity, job.wanted
-        )
-        usable = [one for one in found if one.measures(job.wanted) == set(job.wanted)]
-        self._train(name, job.wanted, usable[0] if usable else None, None)
+        name = self.ranks.of_main(self._next_trajectory)
+        beginning = None
+        if self.ranks.is_main:
+            found = beginnings_of_trajectory(
+                job.run_folder, name, job.epochs, job.identity, job.wanted
+            )
+            beginning = next((b for b in found if b.measures(job.wanted) == set(job.wanted)), None)
+        self._train(name, job.wanted, beginning, None)
 
-    def _train_first(self, wanted: Mapping[str, Identity]) -> None:
+    def _train_first(self) -> None:
         """Train a run that is not there, from the furthest state that is to be had.
 
         Measures that were not taken from that run's start are left for later.
         """
-        job = self.job
-        found = beginnings(job.run_folder, job.epochs, job.identity, wanted)
-        beginning = found[0] if found and self.ranks.is_main else None
+        job, beginning = self.job, None
+        if self.ranks.is_main:
+            found = beginnings(job.run_folder, job.epochs, job.identity, job.wanted)
+            beginning = found[0] if found else None
         names = self.ranks.of_main(
-            sorted(wanted if beginning is None else beginning.measures(wanted))
+            lambda: sorted(job.wanted if beginning is None else beginning.measures(job.wanted))
         )
-        self._train(job.out.name, {name: wanted[name] for name in names}, beginning, None)
+        self._train(job.out.name, {name: job.wanted[name] for name in names}, beginning, None)
 
-    def _furthest(self, wanted: Mapping[str, Identity]) -> Beginning | None:
-        """The furthest state to which all measures were taken."""
+    def _lacking(self) -> tuple[Version, dict[str, Identity]]:
+        """The version to be measured, and the measures that it lacks.
+
+        Of several trajectories it is the one made last: the earlier ones could not be followed. A
+        longer version is followed to make one of the wanted length, which then has all measures.
+        """
+        job = self.job
+        exact = [v for v in complete_versions(job.run_folder) if v.epochs == job.epochs]
+        if not exact:
+            longer = job.found({})
+            assert longer is not None
+            return longer, dict(job.wanted)
+        lacking = {
+            name: identity
+            for name, identity in job.wanted.items()
+            if exact[-1].measure(identity, job.epochs) is None
+        }
+        return exact[-1], lacking
+
+    def _next_trajectory(self) -> str:
+        job = self.job
+        lengths = [v for v in complete_versions(job.run_folder) if v.epochs == job.epochs]
+        return version_name(job.epochs, 1 + max((v.trajectory for v in lengths), default=0))
+
+    def _furthest(self, wanted: Mapping[str, Identity], followed: Version) -> Beginning | None:
+        """The furthest state on a version's trajectory to which all measures were taken."""
         found = beginnings(self.job.run_folder, self.job.epochs, self.job.identity, wanted)
-        usable = [one for one in found if one.measures(wanted) == set(wanted)]
-        return usable[0] if usable else None
+        return next(
+            (b for b in found if b.measures(wanted) == set(wanted) and b.is_on(followed)), None
+        )
 
     def _train(
         self,
@@ -216,7 +234,7 @@ class _Work:
         Args:
             name: of the version.
             wanted: measures to be taken.
-            beginning: of the training.
+            beginning: of the training, as the first of the processes that share it knows it.
             followed: a finished version of the same run whose fingerprint has to come out.
         """
         job = self.job
@@ -237,9 +255,7 @@ class _Work:
         recorder.close()
         if self.ranks.is_main:
             self._write(name, wanted, recorder, watch, followed)
-            shutil.rmtree(folder, ignore_errors=True)
-            with suppress(OSError):
-                folder.parent.rmdir()  # unless there is a state of another version
+            _remove(folder)
 
     def _write(
         self,
@@ -264,6 +280,7 @@ class _Work:
             "sessions": watch.sessions,
             "ranks": self.ranks.world,
             "data_epoch": recorder.trainer.first_epoch,
+            "schedule_epoch": recorder.trainer.first_schedule_epoch,
             **({} if self.fork_epoch is None else {"fork_epoch": self.fork_epoch}),
         }
         for measure, identity in wanted.items():
@@ -300,12 +317,10 @@ class _Work:
         read_product(every, [ROWS])
         kept = KeptCheckpoints.of_measure(every)
         logger.info("measuring %s at %d checkpoints", ", ".join(now), len(kept.epochs))
-        recorder = Recorder(
-            trainer,
-            unfinished_folder(job.run_folder, f"{job.out.name}-measuring"),
-            measures,
-            kept.epochs[-1],
-        )
+        folder = unfinished_folder(job.run_folder, f"{job.out.name}-measuring")
+        if self.ranks.is_main:
+            lay_out(None, folder, [*FINGERPRINT, *now])
+        recorder = Recorder(trainer, folder, measures, kept.epochs[-1])
         recorder.measure_checkpoints(kept, self._end_if_told)
         recorder.close()
         details = version.provenance.details
@@ -316,22 +331,28 @@ class _Work:
                     "description": measures[name].description,
                     "by": "checkpoints",
                 }
-                folder = version.folder / identity.label
-                with product_writer(folder, identity, **described) as product:
-                    link_or_copy(recorder.logs[name].path, product.aside / ROWS)
-            shutil.rmtree(recorder.logs[next(iter(now))].path.parent, ignore_errors=True)
+                with product_writer(version.folder / identity.label, identity, **described) as made:
+                    link_or_copy(recorder.logs[name].path, made.aside / ROWS)
+            _remove(folder)
         return {name: one for name, one in missing.items() if name not in now}
 
     def _end_if_told(self) -> None:
-        self.stop.end_if_told(self.job.identity.name)
+        """End work that has nothing to save, on all processes at once."""
+        if self.ranks.any(bool(self.stop)):
+            received = self.stop.received_or_term
+            raise StoppedBySignalError(
+                f"{self.job.identity.name} was stopped by {received.name} while its checkpoints "
+                "were measured; start it again.",
+                received,
+            )
 
     def _trainer(self) -> Trainer:
-        trainer = Trainer(
-            self.job.spec, self.data, self.execution, start=self.start, ranks=self.ranks
-        )
-        if self.ranks.world == 1:
-            batch = next(iter(trainer.task.batches("train")))
-            prove_declaration(trainer.model, batch.inputs[:8])
+        spec = self.job.spec
+        trainer = Trainer(spec, self.data, self.execution, start=self.start, ranks=self.ranks)
+        shape, classes = trainer.task.image_shape, trainer.task.classes
+        # Another network of the same kind: that of several processes needs all of them.
+        model = registry.load(spec.model)(shape, classes, spec.seed, **spec.model.parameters)
+        prove_declaration(model, shape)
         return trainer
 
     def _live(self, trainer: Trainer, wanted: Mapping[str, Identity]) -> dict[str, LiveMeasure]:
@@ -371,8 +392,20 @@ class _Work:
         )
         epoch = registry.load(parent.at)(course, **parent.at.parameters)
         logger.info("starting from epoch %d of %s", epoch, version.folder)
-        of_parent = version.provenance.details["data_epoch"]
-        return epoch, Start(kept.checkpoint(epoch), of_parent + epoch, parent.run)
+        began = version.provenance.details
+        return epoch, Start(
+            state=kept.checkpoint(epoch),
+            epoch=began["data_epoch"] + epoch,
+            schedule_epoch=began["schedule_epoch"] + epoch,
+            spec=parent.run,
+        )
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder of an unfinished job that is over."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.rmdir()  # unless there is a state of another version
 
 
 def _session() -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from perigee.errors import PerigeeError
 from perigee.models.declaration import declared_weights
@@ -75,7 +76,8 @@ class FlatParameters:
         scale_invariant = sum(self.lengths[: len(self.weight_names)])
         self.weights = self.values[:scale_invariant]
         self.weights_gradient = self.gradient[:scale_invariant]
-        normalisations = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
+        # The base class of all kinds of BatchNorm, also of those that several processes share.
+        normalisations = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
         of_normalisations = {
             id(p) for m in model.modules() if isinstance(m, normalisations) for p in m.parameters()
         }

@@ -119,7 +119,7 @@ class Recorder:
         self._losses = [losses] if len(losses) else []
         if again and not self.is_done:
             for log in self.logs.values():
-                if EPOCH in (log.row.names or ()):
+                if _is_of_epochs(log.row):
                     rows = np.load(log.path, mmap_mode="r", allow_pickle=False)
                     log.truncate(int(np.searchsorted(rows[EPOCH], position.epoch)))
             self._measure(position.epoch, last=False)
@@ -170,8 +170,9 @@ class Recorder:
             stopped_at_step = position.steps + taken
         # Nothing is noted before all is measured: a stop meanwhile has the epoch measured again.
         self._measure(epoch, last=epoch == self.epochs or stopped_at_step is not None)
-        for name in self._buffers:
-            self._cut(name, len(losses) - taken)
+        for name, log in self.logs.items():
+            if not _is_of_epochs(log.row):
+                self._cut(name, len(losses) - taken)
         position.stopped_at_step = stopped_at_step
         position.epoch, position.measured = epoch, True
         position.steps += taken
@@ -255,15 +256,23 @@ class Recorder:
                 waiting.pop(0)
 
     def _cut(self, name: str, rows: int) -> None:
-        """Take the last rows of a log back."""
-        if not self.logs or not rows:
-            return
-        self._write()
-        log = self.logs[name]
+        """Take the last rows of a log back, those first that are not written yet."""
+        waiting, log = self._unwritten[name], self.logs[name]
+        while rows and waiting:
+            last = waiting.pop()
+            kept = max(len(last) - rows, 0)
+            rows -= len(last) - kept
+            if kept:
+                waiting.append(last[:kept])
         log.truncate(log.rows - rows)
 
     def _weights_are_finite(self) -> bool:
         return bool(torch.isfinite(self.trainer.parameters.values).all())
+
+
+def _is_of_epochs(row: np.dtype[Any]) -> bool:
+    """Whether a log has rows at epochs; the others have one for every step."""
+    return EPOCH in (row.names or ())
 
 
 def weights_digest(trainer: Trainer) -> bytes:

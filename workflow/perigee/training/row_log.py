@@ -136,6 +136,8 @@ def _chunks(file: IO[bytes], start: int, end: int) -> Iterator[bytes]:
     while start < end:
         file.seek(start)
         chunk = file.read(min(CHUNK, end - start))
+        if not chunk:  # another process cut the file
+            return
         start += len(chunk)
         yield chunk
 
