@@ -313,7 +313,7 @@ def angle(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def state(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, list[np.ndarray]]:
-    """Trained parameters, BatchNorm's statistics, and what the optimiser keeps of each parameter."""
+    """Trained parameters, BatchNorm's statistics, and what the optimiser keeps of each."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     found = {
         "trained": arrays_of(trained),
