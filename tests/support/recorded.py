@@ -19,6 +19,7 @@ from perigee.blocks.measures import (
     Metrics,
     Steps,
 )
+from perigee.measures.base import Measure as LiveMeasure
 from perigee.training.loop import Watch, train
 from perigee.training.recording import Position, Recorder
 from perigee.training.trainer import Trainer
@@ -57,10 +58,14 @@ class Recorded:
         return found
 
 
+def live(trainer: Trainer, *measures: Measure) -> dict[str, LiveMeasure]:
+    """Measures that watch a trainer, by name."""
+    return {m.name: registry.load(m)(trainer, **m.parameters) for m in measures}
+
+
 def make_recorder(trainer: Trainer, folder: Path, epochs: int, *measures: Measure) -> Recorder:
     """A recorder with new logs in a folder."""
-    live = {m.name: registry.load(m)(trainer, **m.parameters) for m in measures}
-    recorder = Recorder(trainer, folder, live, epochs)
+    recorder = Recorder(trainer, folder, live(trainer, *measures), epochs)
     recorder.begin(dict.fromkeys(recorder.logs, 0), Position(), np.empty(0), again=False)
     return recorder
 

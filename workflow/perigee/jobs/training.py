@@ -242,17 +242,23 @@ class _Work:
         trainer = self._trainer()
         if self.ranks.is_main:
             lay_out(beginning, folder, [*FINGERPRINT, *wanted])
-        recorder = Recorder(trainer, folder, self._live(trainer, wanted), job.epochs)
-        state = begin(recorder, beginning)
         progress = RunProgress(job.identity.name, job.epochs, job.progress_interval)
-        progress.begin(recorder.position)
-        watch = RunWatch(
-            job.identity.digest, state, folder, job.save_interval, progress, self.stop, _session()
-        )
-        if followed is not None:
-            watch.follower = Follower(followed)
-        train(trainer, recorder, watch)
-        recorder.close()
+        with Recorder(trainer, folder, self._live(trainer, wanted), job.epochs) as recorder:
+            state = begin(recorder, beginning)
+            progress.begin(recorder.position)
+            watch = RunWatch(
+                digest=job.identity.digest,
+                began_with=state,
+                folder=folder,
+                save_interval=job.save_interval,
+                progress=progress,
+                stop=self.stop,
+                session=_session(),
+            )
+            if followed is not None:
+                watch.follower = Follower(followed)
+            train(trainer, recorder, watch)
+            recorder.close()
         if self.ranks.is_main:
             self._write(name, wanted, recorder, watch, followed)
             _remove(folder)
@@ -320,9 +326,9 @@ class _Work:
         folder = unfinished_folder(job.run_folder, f"{job.out.name}-measuring")
         if self.ranks.is_main:
             lay_out(None, folder, [*FINGERPRINT, *now])
-        recorder = Recorder(trainer, folder, measures, kept.epochs[-1])
-        recorder.measure_checkpoints(kept, self._end_if_told)
-        recorder.close()
+        with Recorder(trainer, folder, measures, kept.epochs[-1]) as recorder:
+            recorder.measure_checkpoints(kept, self._end_if_told)
+            recorder.close()
         details = version.provenance.details
         if self.ranks.is_main:
             for name, identity in now.items():

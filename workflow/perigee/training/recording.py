@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,9 @@ class Position:
         measured: whether the initialisation's measures are complete.
         taken: steps of the epoch in progress.
         steps: all steps taken before that epoch.
-        stopped_at_step: the first step whose loss was not finite, counted from 0; training ends with
-            the epoch it belongs to. If the weights after an epoch are not finite, it is the step that
-            would have come next. None for a run without one.
+        stopped_at_step: the first step whose loss was not finite, counted from 0; training ends
+            with the epoch it belongs to. If the weights after an epoch are not finite, it is the
+            step that would have come next. None for a run without one.
     """
 
     epoch: int = 0
@@ -56,7 +57,8 @@ class Position:
 class Recorder:
     """Writes down a run, each kind of row in a file of its own.
 
-    Where processes share the run, all of them measure, and the first one writes.
+    Where processes share the run, all of them measure, and the first one writes. Used as a context
+    manager, it closes its files at the end, whatever happened.
 
     Args:
         trainer: the run.
@@ -146,12 +148,13 @@ class Recorder:
     def fetch(self) -> None:
         """Move the rows of steps from the device to the logs."""
         for name, buffer in self._buffers.items():
-            numbers = buffer[: self._buffered].cpu().numpy()
+            # Copied: on a CPU these are the buffer's own numbers, which the next steps overwrite.
+            numbers = buffer[: self._buffered].cpu().numpy().copy()
             if name == LOSSES:
                 rows = numbers[:, 0].astype(FINGERPRINT[LOSSES])
                 self._losses.append(rows)
             else:
-                rows = np.ascontiguousarray(numbers).view(self.measures[name].row)[:, 0]
+                rows = numbers.view(self.measures[name].row)[:, 0]
             self._append(name, rows)
         self._buffered = 0
 
@@ -228,6 +231,18 @@ class Recorder:
             OSError: there is no room.
         """
         self._write()
+        for log in self.logs.values():
+            log.close()
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         for log in self.logs.values():
             log.close()
 

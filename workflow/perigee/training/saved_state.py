@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -39,8 +38,8 @@ class SavedState:
 
     Attributes:
         digest: of the run, which covers its spec, code and data.
-        tensors: the trainer's state, and ``losses``, those of the epoch in progress; of measures with
-            a state ``measure.<name>.<tensor>``.
+        tensors: the trainer's state, and ``losses``, those of the epoch in progress; of measures
+            with a state ``measure.<name>.<tensor>``.
         position: of the run.
         logs: of each log the number of rows and their checksum.
         seconds: of wall time that training up to here has taken.
@@ -129,5 +128,5 @@ def _checksum(tensors: Mapping[str, Tensor], description: str) -> str:
     total = hashlib.sha256(description.encode())
     for name in sorted(tensors):
         total.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
-        total.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        total.update(tensors[name].numpy().tobytes())
     return total.hexdigest()

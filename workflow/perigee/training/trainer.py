@@ -180,28 +180,25 @@ class Trainer:
     def state(self) -> dict[str, Tensor]:
         """Everything that training on needs, by name: weights, statistics, optimiser, constraint.
 
+        It does not depend on the layout of weights in memory, and so not on the device.
+
         In the middle of a step it is the state before that, and before the epoch if the step is
         its first.
         """
         if self._before_step:
             return dict(self._before_step)
-        parts = (
-            (MODEL, self.model.state_dict()),
-            (OPTIMISER, self.optimiser.state),
-            (CONSTRAINT, self.constraint.state),
-        )
+        found = {MODEL + name: value.detach() for name, value in self.model.state_dict().items()}
+        for name, value in self._states():
+            found[name] = self.parameters.strict(value) if self._is_vector(value) else value
         return {
-            prefix + name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for prefix, part in parts
-            for name, value in part.items()
+            name: value.cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in found.items()
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go back to the state that `state` returned."""
         self.model.load_state_dict(_part(state, MODEL))
-        for prefix, own in ((OPTIMISER, self.optimiser.state), (CONSTRAINT, self.constraint.state)):
-            for name, value in own.items():
-                value.copy_(state[prefix + name])
+        self._restore(state, OPTIMISER, CONSTRAINT)
 
     def load_network(self, state: Mapping[str, np.ndarray]) -> None:
         """Put weights and statistics of a state in the place of the present ones."""
@@ -217,13 +214,30 @@ class Trainer:
             self.first_schedule_epoch = start.schedule_epoch
         given = {name: torch.from_numpy(value) for name, value in start.state.items()}
         if self.spec.optimiser == start.spec.optimiser:
-            for name, value in self.optimiser.state.items():
-                value.copy_(given[OPTIMISER + name])
+            self._restore(given, OPTIMISER)
         if self.spec.constraint == start.spec.constraint:
             # The weights fulfil it already; to project them again would change their last bits.
             _load(self.model, start.state)
-            for name, value in self.constraint.state.items():
-                value.copy_(given[CONSTRAINT + name])
+            self._restore(given, CONSTRAINT)
+
+    def _states(self) -> Iterator[tuple[str, Tensor]]:
+        """The tensors of optimiser and constraint, which are changed in place."""
+        for prefix, part in ((OPTIMISER, self.optimiser), (CONSTRAINT, self.constraint)):
+            for name, value in part.state.items():
+                yield prefix + name, value
+
+    def _restore(self, state: Mapping[str, Tensor], *prefixes: str) -> None:
+        for name, value in self._states():
+            if not name.startswith(prefixes):
+                continue
+            if self._is_vector(value):
+                self.parameters.copy_strict(value, state[name])
+            else:
+                value.copy_(state[name])
+
+    def _is_vector(self, value: Tensor) -> bool:
+        """Whether a tensor has a number for every trained parameter."""
+        return value.shape == self.parameters.values.shape
 
 
 def _load(model: torch.nn.Module, state: Mapping[str, np.ndarray]) -> None:
