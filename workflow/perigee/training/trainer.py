@@ -45,12 +45,12 @@ class Start:
     Attributes:
         state: tensors as `Trainer.state` names them.
         epoch: of the data order and augmentation, at which the run goes on.
-        spec: of the other run, whose blocks tell what else goes on.
+        spec: of the other run, whose blocks tell what else goes on; None if nothing does.
     """
 
     state: Mapping[str, np.ndarray]
     epoch: int
-    spec: RunSpec
+    spec: RunSpec | None
 
 
 class Trainer:
@@ -206,6 +206,8 @@ class Trainer:
 
     def _go_on(self, start: Start) -> None:
         """Let go on what the run has in common with the one that it starts from."""
+        if start.spec is None:
+            return
         if self.spec.schedule == start.spec.schedule:
             self._first_of_schedule = start.epoch
         given = {name: torch.from_numpy(value) for name, value in start.state.items()}
