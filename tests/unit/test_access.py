@@ -475,15 +475,18 @@ def test_mini_batches_are_those_of_the_order(kept: access.Run) -> None:
 
 
 def test_torch_is_left_as_it_was(kept: access.Run) -> None:
+    threads = torch.get_num_threads()
     torch.set_deterministic_debug_mode("warn")
     torch.utils.deterministic.fill_uninitialized_memory = True
+    torch.set_num_threads(threads + 1)
     try:
         perigee.train(kept.spec, 0)
         assert torch.get_deterministic_debug_mode() == 1
         assert torch.utils.deterministic.fill_uninitialized_memory
-        assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == threads + 1
     finally:
         torch.set_deterministic_debug_mode("default")
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(
