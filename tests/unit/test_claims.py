@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from synthetic_tables import (
+from support.synthetic_tables import (
     RATE,
     OnSphere,
     Periodic,
@@ -30,7 +30,7 @@ from synthetic_tables import (
     table_of_statistics,
 )
 from test_one_period import write_run
-from test_periods import sawtooth
+from support.signals import sawtooth
 from test_similarity import write_run as write_run_with_checkpoints
 
 from perigee import registry

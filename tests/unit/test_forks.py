@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from test_periods import sawtooth
+from support.signals import sawtooth
 
 from perigee.analysis.forks import at_epoch, before_destabilisation
 from perigee.errors import PerigeeError

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from synthetic_tables import Periodic, table_of_runs
+from support.synthetic_tables import Periodic, table_of_runs
 
 from perigee.claims.judging import (
     NOT_REPRODUCED,

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from synthetic_tables import table_of_similarity
+from support.synthetic_tables import table_of_similarity
 
 from perigee.plotting.output import save_figure, stamp_text
 from perigee.plotting.similarity import FAINT, draw_against_anchor, draw_single_network

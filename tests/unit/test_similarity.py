@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from test_periods import RISE_TIME, Signal, sawtooth
+from support.signals import RISE_TIME, Signal, sawtooth
 
 from perigee.analysis.inputs import RunInput
 from perigee.analysis.periods import find_destabilisations

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_periods import sawtooth
+from support.signals import sawtooth
 from test_similarity import write_run
 
 from perigee.analysis.inputs import RunInput

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_tables import RATE, table_of_period
+from support.synthetic_tables import RATE, table_of_period
 
 from perigee.claims import theory
 from perigee.claims.rows import NotMeasurableError
