@@ -18,6 +18,7 @@ from perigee.blocks.datasets import Dataset
 from perigee.blocks.evaluations import Evaluation
 from perigee.blocks.measures import Checkpoints, Measure
 from perigee.configuration.studies import FigureRequest
+from perigee.data.manifest import MANIFEST
 from perigee.data.order import steps_per_epoch
 from perigee.identity.products import (
     Identity,
@@ -31,7 +32,6 @@ from perigee.identity.products import (
 )
 from perigee.spec import Claim, RunSpec
 from perigee.store.claims import CLAIMS
-from perigee.store.datasets import MANIFEST
 from perigee.store.figures import FILES
 from perigee.store.provenance import PROVENANCE, is_there
 from perigee.store.runs import Version, find_version, version_name, versions

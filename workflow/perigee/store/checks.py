@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from perigee.data.manifest import MANIFEST
 from perigee.errors import PerigeeError
-from perigee.store.datasets import MANIFEST
 from perigee.store.housekeeping import is_earlier
 from perigee.store.provenance import PROVENANCE, read_product
 
