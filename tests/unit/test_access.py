@@ -20,8 +20,8 @@ from safetensors.numpy import load_file
 import perigee
 from perigee import access, in_memory, registry
 from perigee.analysis.inputs import RunInput
-from perigee.data.array_files import save_dataset
 from perigee.data.building import build_dataset
+from perigee.data.saving import save_dataset
 from perigee.errors import PerigeeError
 from perigee.interruption import StopRequest
 from perigee.jobs.training import TrainingJob

@@ -22,8 +22,8 @@ from perigee import registry
 from perigee.analysis.inputs import is_table, table_of
 from perigee.configuration.studies import resolved_run
 from perigee.configuration.validation import validated_block
-from perigee.data.arrays import ArrayDataset
 from perigee.data.building import build_dataset
+from perigee.data.saving import AnyDataset
 from perigee.errors import PerigeeError
 from perigee.models.proof import prove_declaration
 from perigee.paths import ROOT
@@ -65,7 +65,7 @@ def train(
     spec: Mapping[str, Any],
     epochs: int,
     *,
-    dataset: ArrayDataset | None = None,
+    dataset: AnyDataset | None = None,
     measures: Sequence[str | Mapping[str, Any]] = ("metrics",),
     start: State | None = None,
     first_epoch: int = 0,
@@ -77,8 +77,8 @@ def train(
     Args:
         spec: as a run of a study file at one scale, or as `perigee.access.Run.spec` gives it.
         epochs: how many; with 0 the initialisation is measured, and its state given back.
-        dataset: to be trained on; the spec then need not name one. None takes the spec's, of which
-            downloaded files have to lie in the folder ``data``.
+        dataset: to be trained on; the spec then need not name one. None takes the spec's, whose
+            files, if it is not a bundled one, have to lie in the folder ``data``.
         measures: names, or mappings of a name and parameters.
         start: initial state. What it leaves out of the network stays as it is initialised. With
             tensors of optimiser or constraint in it, as in a checkpoint, the run goes on from there
