@@ -128,7 +128,7 @@ def test_the_page_shows_each_kind_of_block_and_its_line() -> None:
 
 
 def test_a_metric_of_a_new_figure_touches_nothing_of_the_others(extended: Workspace) -> None:
-    """Its measure is taken of the runs that the new figure shows, by training along them."""
+    """Its measure is taken of the runs that it shows: at kept checkpoints, or by training along."""
     assert extended.jobs("periodic_fig3") == set()
     store = extended.root / "results/store"
     before = contents(store)
@@ -147,8 +147,14 @@ def test_a_metric_of_a_new_figure_touches_nothing_of_the_others(extended: Worksp
     plotted = pd.read_csv(extended.root / "results/smoke/figures/study_confidence.csv")
     runs_table = plotted[plotted["table"] == "runs"]
     assert runs_table["test_confidence"].between(0.1, 1).all()
-    rows = np.load(next(path for path in runs if path.name == "rows.npy"))
-    assert rows["epoch"].tolist() == [0, 1, 2, 3, 4]
+    taken = {}
+    for path in runs:
+        if path.name == "rows.npy":
+            assert np.load(path)["epoch"].tolist() == [0, 1, 2, 3, 4]
+            told = json.loads(path.with_name("provenance.json").read_text())["details"]
+            taken[path.parents[2].name.split("-")[2]] = told["by"]
+    # Figure 5 forks from the run with the rate 0.3, so the plan has its checkpoints kept.
+    assert taken == {"lr0.1": "replay", "lr0.3": "checkpoints"}
 
 
 def test_the_new_study_is_drawn(extended: Workspace) -> None:
