@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.signals import RISE_TIME, Signal, sawtooth
 
 from perigee.analysis.periods import (
     consistent_from,
@@ -15,7 +16,6 @@ from perigee.analysis.periods import (
     find_periods,
     smoothed,
 )
-from support.signals import RISE_TIME, Signal, sawtooth
 
 RANDOM_GUESS = float(np.log(10))
 

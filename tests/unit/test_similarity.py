@@ -15,6 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from support.signals import RISE_TIME, Signal, sawtooth
+from support.synthetic_runs import (
+    CLASSES,
+    IMAGES,
+    WEIGHTS,
+    kept_epochs,
+    read_measure,
+    write_kept_run,
+)
 
 from perigee.analysis.periods import find_destabilisations
 from perigee.analysis.similarity import (
@@ -30,15 +39,6 @@ from perigee.analysis.similarity import (
 from perigee.dynamics.similarity import cosine_similarities, ensemble_test_error
 from perigee.errors import PerigeeError
 from perigee.evaluation.files import PREDICTIONS
-from support.signals import RISE_TIME, Signal, sawtooth
-from support.synthetic_runs import (
-    CLASSES,
-    IMAGES,
-    WEIGHTS,
-    kept_epochs,
-    read_measure,
-    write_kept_run,
-)
 
 # Cosine similarity
 
@@ -290,7 +290,7 @@ def test_each_run_is_compared_with_itself_and_the_next_seed(tmp_path: Path) -> N
     runs = [write_kept_run(tmp_path, signal, 4, seed) for seed in (3, 5, 9)]
     kept = kept_epochs(signal, 4)
     assert kept[-1] % 4, "the last epoch is kept for being the last"
-    table = tabulate(runs)
+    table = tabulate(runs, near_zero="train_loss")
     assert list(table.columns[:3]) == ["run", "seed", "epoch"]
     for position, (run, other) in enumerate(zip(runs, [*runs[1:], runs[0]], strict=True)):
         rows = table[table["run"] == position]
@@ -347,10 +347,10 @@ def test_runs_of_several_settings_are_paired_within_each(tmp_path: Path) -> None
         run = write_kept_run(tmp_path, signal, 5, number)
         swept = {"optimiser.learning_rate": rate, "seed": seed}
         runs.append(replace(run, swept=swept))
-    table = tabulate(runs)
+    table = tabulate(runs, near_zero="train_loss")
     for run, other in ((0, 2), (1, 3), (2, 0), (3, 1)):
         row = table[table["run"] == run].iloc[0]
         errors = read_measure(runs[other], "metrics")["test_error"]
         assert row["independent_test_error"] == errors[row["independent_epoch"]]
     with pytest.raises(PerigeeError, match="no other of the same setting"):
-        tabulate(runs[:2])
+        tabulate(runs[:2], near_zero="train_loss")
