@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.package_copies import PackageCopy, forget, package_copy
 
 from perigee.errors import PerigeeError
 from perigee.identity import code
 from perigee.identity.code import imported_modules, module_digests, program_digest, source_digest
 from perigee.paths import WORKFLOW
+from support.package_copies import PackageCopy, forget, package_copy
 
 STEP = '''
 def step(weights, rate):

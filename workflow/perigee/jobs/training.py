@@ -1,4 +1,4 @@
-"""A training job from beginning to end: begin where an earlier one stopped, train, measure, write."""
+"""A training job: begin where an earlier one stopped, train, measure, write."""
 
 from __future__ import annotations
 
@@ -47,13 +47,7 @@ from perigee.store.runs import (
 )
 from perigee.store.runs import versions as complete_versions
 from perigee.store.writing import link_or_copy, product_writer
-from perigee.training.beginning import (
-    Beginning,
-    begin,
-    beginnings,
-    beginnings_of_trajectory,
-    lay_out,
-)
+from perigee.training.beginning import Beginning, begin, beginnings, lay_out
 from perigee.training.execution import Execution, prepare
 from perigee.training.loop import train
 from perigee.training.ranks import Ranks
@@ -191,9 +185,8 @@ class _Work:
         name = self.ranks.of_main(self._next_trajectory)
         beginning = None
         if self.ranks.is_main:
-            found = beginnings_of_trajectory(
-                job.run_folder, name, job.epochs, job.identity, job.wanted
-            )
+            jobs = [unfinished_folder(job.run_folder, name)]
+            found = beginnings(job.run_folder, job.epochs, job.identity, job.wanted, jobs)
             beginning = next((b for b in found if b.measures(job.wanted) == set(job.wanted)), None)
         self._train(name, job.wanted, beginning, None)
 

@@ -123,7 +123,9 @@ def begin(recorder: Recorder, beginning: Beginning | None) -> SavedState | None:
         The state that the trainer now has; None for a fresh one.
     """
     ranks = recorder.trainer.ranks
-    told = ranks.of_main(lambda: beginning and (beginning.state, beginning.continues))
+    told = ranks.of_main(
+        lambda: None if beginning is None else (beginning.state, beginning.continues)
+    )
     if told is None:
         recorder.begin(dict.fromkeys(recorder.logs, 0), Position(), np.empty(0), again=False)
         return None

@@ -41,7 +41,7 @@ It is longer, since importing PyTorch from a cluster's file system can take minu
 """
 
 PATIENCE_WITH_MAIN = 3600.0
-"""Seconds the others wait for what rank 0 does alone, such as writing a run's files (our choice)."""
+"""Seconds the others wait for what rank 0 does alone, such as writing files (our choice)."""
 
 SET_BY_TORCHRUN = (
     "RANK",
@@ -65,7 +65,7 @@ class Ranks:
 
     rank: int
     world: int
-    store: dist.Store | None = field(default=None, compare=False, repr=False)
+    store: Any | None = field(default=None, compare=False, repr=False)
     _made: Iterator[int] = field(default_factory=count, compare=False, repr=False)
 
     @classmethod

@@ -48,15 +48,15 @@ class Start:
     Attributes:
         state: tensors as `Trainer.state` names them.
         epoch: of the data order and augmentation, at which the run goes on.
+        spec: of the other run, whose blocks tell what else goes on; None if nothing does.
         schedule_epoch: of the other run's schedule there; it is not ``epoch`` if that run began
             with a schedule of its own.
-        spec: of the other run, whose blocks tell what else goes on.
     """
 
     state: Mapping[str, np.ndarray]
     epoch: int
-    schedule_epoch: int
-    spec: RunSpec
+    spec: RunSpec | None
+    schedule_epoch: int = 0
 
 
 class Trainer:
@@ -214,6 +214,8 @@ class Trainer:
 
     def _go_on(self, start: Start) -> None:
         """Let go on what the run has in common with the one that it starts from."""
+        if start.spec is None:
+            return
         if self.spec.schedule == start.spec.schedule:
             self.first_schedule_epoch = start.schedule_epoch
         given = {name: torch.from_numpy(value) for name, value in start.state.items()}
