@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import grimp
 
@@ -165,7 +166,14 @@ def _normalised(tree: ast.Module, words: bool) -> ast.AST:
     return _UsedImports(used).visit(stripped)  # type: ignore[no-any-return]
 
 
-class _Stripping(ast.NodeTransformer):
+class _StatementTransformer(ast.NodeTransformer):
+    """Passes over expressions: most of a tree, and no statement stands in one."""
+
+    def visit(self, node: ast.AST) -> Any:
+        return node if isinstance(node, ast.expr) else super().visit(node)
+
+
+class _Stripping(_StatementTransformer):
     """Removes from a tree what cannot move a number."""
 
     def __init__(self, words: bool) -> None:
@@ -217,7 +225,7 @@ class _Stripping(ast.NodeTransformer):
         return node
 
 
-class _UsedImports(ast.NodeTransformer):
+class _UsedImports(_StatementTransformer):
     """Removes imported names that nothing uses: those of annotations and of errors' words."""
 
     def __init__(self, used: set[str]) -> None:
@@ -251,8 +259,11 @@ def _dump(node: object) -> str:
         parts = (part for part in node.values if getattr(part, "value", None) != "")
         return f"JoinedStr({','.join(map(_dump, parts))})"
     if isinstance(node, ast.AST):
-        fields = ((name, getattr(node, name, None)) for name in node._fields)
-        kept = (f"{name}={_dump(value)}" for name, value in fields if value not in (None, []))
+        kept = [
+            f"{name}={_dump(value)}"
+            for name in node._fields
+            if (value := getattr(node, name, None)) is not None and value != []
+        ]
         return f"{type(node).__name__}({','.join(kept)})"
     if isinstance(node, list):
         return f"[{','.join(map(_dump, node))}]"
