@@ -21,14 +21,11 @@ from sklearn.datasets import load_digits
 from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 from torchvision.transforms import functional as reference
 
+from perigee.data.augmentations.resized_crop_and_flip import ResizedCropAndFlip, random_box
 from perigee.data.image_folder import list_split, read_image
+from perigee.data.transforms import CentreCrop
 from perigee.errors import PerigeeError
-from perigee.tasks.streaming import (
-    CentreCrop,
-    ResizedCropAndFlip,
-    StreamedSplit,
-    random_box,
-)
+from perigee.tasks.streaming import StreamedSplit
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 
@@ -312,8 +309,9 @@ import torch.utils.data._utils.worker as worker
 
 worker.MP_STATUS_CHECK_INTERVAL = 0.2  # Seconds between looks at whether the parent lives.
 from perigee.data.image_folder import list_split
+from perigee.data.transforms import CentreCrop
 from perigee.interruption import stop_request
-from perigee.tasks.streaming import CentreCrop, StreamedSplit
+from perigee.tasks.streaming import StreamedSplit
 
 root = Path(sys.argv[1])
 streamed = StreamedSplit(list_split(root), root, workers=1)

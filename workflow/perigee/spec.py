@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, InstanceOf
+from pydantic import BaseModel, ConfigDict, InstanceOf, TypeAdapter, model_validator
 
 from perigee import registry
 from perigee.blocks.augmentations import Augmentation, NoAugmentation
@@ -24,6 +24,7 @@ from perigee.blocks.optimisers import Optimiser
 from perigee.blocks.quantities import Quantity
 from perigee.blocks.schedules import Constant, Schedule
 from perigee.blocks.tasks import Classification, Task
+from perigee.errors import PerigeeError
 
 BLOCK_FIELDS = (
     "dataset",
@@ -76,6 +77,28 @@ class RunSpec(BaseModel):
     precision: Literal["float32", "tf32", "float64"] = "float32"
     parent: Parent | None = None
 
+    @model_validator(mode="after")
+    def _blocks_fit_the_data(self) -> Self:
+        """Refuse a task or an augmentation that cannot work on data sets of this kind.
+
+        Raises:
+            PerigeeError: one of them does not fit; the message names those that do.
+        """
+        stored = self.dataset.stored_as
+        for key, kind in (("task", Task), ("augmentation", Augmentation)):
+            block = getattr(self, key)
+            if stored in block.fits:
+                continue
+            fitting = [
+                one.name for one in registry.BLOCKS if issubclass(one, kind) and stored in one.fits
+            ]
+            raise PerigeeError(
+                f"Key '{key}.name' is '{block.name}', which does not work on data set "
+                f"'{self.dataset.name}', whose images are kept as {stored}; choose "
+                f"{' or '.join(fitting)}."
+            )
+        return self
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
         """The inverse of `to_dict`; defaults may also be written out."""
@@ -124,7 +147,8 @@ class Parent:
         """The inverse of `to_dict`."""
         at = registry.make("fork", values["at"])
         assert isinstance(at, Fork)
-        return cls(RunSpec.from_dict(values["run"]), int(values["epochs"]), at)
+        epochs = TypeAdapter(Count).validate_python(values["epochs"])
+        return cls(RunSpec.from_dict(values["run"]), epochs, at)
 
     def to_dict(self) -> dict[str, Any]:
         """The canonical form."""

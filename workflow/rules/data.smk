@@ -32,6 +32,7 @@ rule build_dataset:
         runtime=60,
     params:
         spec=lambda w: layout.spec("dataset", w.name),
+        contents="--contents" if settings["hash_images"] else "",
         digest=lambda w: layout.product("dataset", w.name).identity.digest,
         out=lambda w: layout.out("dataset", w.name),
         downloads=settings["data"],
@@ -40,4 +41,4 @@ rule build_dataset:
         "build_dataset {wildcards.name}"
     shell:
         "python workflow/scripts/build_dataset.py --spec {params.spec:q} --out {params.out:q}"
-        " --downloads {params.downloads:q} {params.download} --digest {params.digest} --log {log:q}"
+        " --downloads {params.downloads:q} {params.download} {params.contents} --digest {params.digest} --log {log:q}"

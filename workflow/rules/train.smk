@@ -36,6 +36,7 @@ rule train_run:
         runs_per_gpu=settings["runs_per_gpu"],
         progress_interval=settings["progress_interval"],
         save_interval=settings["save_interval"],
+        workers=settings["workers"],
         on_departure=settings["on_departure"],
     message:
         "train_run {wildcards.version}"
@@ -43,4 +44,4 @@ rule train_run:
         "python workflow/scripts/train.py --spec {params.spec:q} --out {params.out:q}"
         " --device {params.device} --runs-per-gpu {params.runs_per_gpu}"
         " --progress-interval {params.progress_interval} --save-interval {params.save_interval}"
-        " --on-departure {params.on_departure} --digest {params.digest} --log {log:q}"
+        " --workers {params.workers} --on-departure {params.on_departure} --digest {params.digest} --log {log:q}"

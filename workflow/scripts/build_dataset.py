@@ -7,8 +7,9 @@ import typer
 
 from perigee.cli import Digest, LogFile, program, read_spec, require_digest
 from perigee.configuration.validation import validated_block
-from perigee.data.array_files import save_dataset
 from perigee.data.building import build_dataset
+from perigee.data.file_datasets import FileDataset
+from perigee.data.saving import save_dataset
 from perigee.identity.products import dataset_identity
 from perigee.store.writing import product_writer
 
@@ -21,6 +22,9 @@ def main(
     download: Annotated[
         bool, typer.Option(help="Fetch what that folder lacks, or only use what it holds.")
     ] = True,
+    contents: Annotated[
+        bool, typer.Option("--contents", help="Note the SHA-256 of the contents of listed files.")
+    ] = False,
     digest: Digest = None,
     log: LogFile = None,
 ) -> None:
@@ -29,6 +33,8 @@ def main(
     identity = dataset_identity(dataset)
     require_digest(identity, digest)
     built = build_dataset(dataset, downloads, download)
+    if contents and isinstance(built, FileDataset):
+        built = built.with_contents()
     with product_writer(out, identity, origin=built.origin) as product:
         save_dataset(built, product.aside)
 

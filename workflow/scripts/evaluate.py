@@ -13,12 +13,12 @@ from perigee.checkpoints import KeptCheckpoints
 from perigee.cli import Digest, LogFile, RunsPerGpu, program, read_spec, require_digest
 from perigee.configuration.studies import resolved_run
 from perigee.configuration.validation import validated_block
-from perigee.data.array_files import load_dataset
+from perigee.data.manifest import MANIFEST
+from perigee.data.saving import load_dataset
 from perigee.errors import PerigeeError
 from perigee.evaluation.base import EvaluationInput
 from perigee.gpus import own_gpu
 from perigee.identity.products import evaluation_identity, measure_identity, run_identity
-from perigee.store.datasets import MANIFEST
 from perigee.store.provenance import read_product
 from perigee.store.runs import ROWS, find_version
 from perigee.store.writing import product_writer

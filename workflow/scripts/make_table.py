@@ -11,9 +11,9 @@ from perigee.blocks.measures import Checkpoints
 from perigee.cli import Digest, LogFile, program, read_spec, require_digest
 from perigee.configuration.studies import resolved_run
 from perigee.configuration.validation import validated_block
+from perigee.data.manifest import MANIFEST
 from perigee.errors import PerigeeError
 from perigee.identity.products import measure_identity, run_identity, table_identity
-from perigee.store.datasets import MANIFEST
 from perigee.store.provenance import read_product
 from perigee.store.runs import ROWS, STATE, find_version
 from perigee.store.tables import TABLE

@@ -21,12 +21,12 @@ from perigee.cli import (
 )
 from perigee.configuration.studies import resolved_run
 from perigee.configuration.validation import validated_block
+from perigee.data.manifest import MANIFEST
 from perigee.gpus import own_gpu
 from perigee.identity.products import run_identity
 from perigee.interruption import stop_request
 from perigee.jobs.training import TrainingJob
 from perigee.progress import noted_in
-from perigee.store.datasets import MANIFEST
 from perigee.store.locks import locked
 from perigee.store.provenance import read_product
 from perigee.store.runs import unfinished_folder
@@ -58,6 +58,9 @@ def main(
     save_interval: Annotated[
         float, typer.Option(min=0, help="Seconds between saves of the state.")
     ] = 60.0,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that read images that stay files; 0: this one.")
+    ] = 0,
     on_departure: Annotated[
         OnDeparture,
         typer.Option(
@@ -92,6 +95,7 @@ def main(
         progress_interval=progress_interval,
         save_interval=save_interval,
         parent=Path(told["parent"]) if "parent" in told else None,
+        workers=workers,
         new_trajectory=on_departure is OnDeparture.TRAIN_ANEW,
     )
     with stop_request() as stop:

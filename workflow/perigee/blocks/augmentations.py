@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from perigee.blocks.base import Block, NotNegativeInteger, Truth
+from perigee.blocks.datasets import Storage
 
 
 class Augmentation(Block, kind="augmentation"):
-    """A random change of training images; measures see them unchanged."""
+    """A random change of training images; measures see them unchanged.
+
+    Attributes:
+        fits: how the data sets lie on the disk whose images it can change.
+    """
+
+    fits: ClassVar[tuple[Storage, ...]] = ("arrays",)
 
 
 class NoAugmentation(
     Augmentation, name="none", code="perigee.data.augmentations.none:NoAugmentation"
 ):
-    """Training images as they are."""
+    """Training images as they are; of files the centre, as for measures."""
+
+    fits: ClassVar[tuple[Storage, ...]] = ("arrays", "files")
 
 
 class CropAndFlip(
@@ -27,3 +38,13 @@ class CropAndFlip(
 
     padding: NotNegativeInteger
     flip: Truth
+
+
+class ResizedCropAndFlip(
+    Augmentation,
+    name="resized_crop_and_flip",
+    code="perigee.data.augmentations.resized_crop_and_flip:ResizedCropAndFlip",
+):
+    """Random parts of images, resized, and horizontal flips: the usual augmentation of ImageNet."""
+
+    fits: ClassVar[tuple[Storage, ...]] = ("files",)

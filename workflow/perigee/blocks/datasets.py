@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from pathlib import PurePosixPath
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Le
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
-from perigee.blocks.base import Block, NotNegative, Seed
+from perigee.blocks.base import Block, Count, NotNegative, Number, Positive, Seed, as_tuple
+
+Storage = Literal["arrays", "files"]
+"""How a data set lies on the disk: as arrays that fit on a device, or as image files."""
 
 
 class Dataset(Block, kind="dataset"):
     """A data set of images with labels.
 
     Attributes:
+        stored_as: how it lies on the disk.
         train_images: how many training images it has, for estimates.
         label_noise: share of the training labels that are replaced by labels drawn uniformly from
             all classes (Kodryan et al. 2022, Appendix G).
         noise_seed: seed of that draw.
     """
 
+    stored_as: ClassVar[Storage] = "arrays"
     train_images: ClassVar[int]
 
     label_noise: Annotated[NotNegative, Le(1)] = 0.0
@@ -47,3 +55,59 @@ class Cifar100(Dataset, name="cifar100", code="perigee.data.cifar:build_cifar100
     """CIFAR-100."""
 
     train_images: ClassVar[int] = 50000
+
+
+def _as_subfolder(value: str) -> str:
+    path = PurePosixPath(value)
+    if not path.parts or path.is_absolute() or ".." in path.parts:
+        raise PydanticCustomError(
+            "subfolder_type", "must be the name of a folder or a path below one, such as 'imagenet'"
+        )
+    return str(path)
+
+
+Subfolder = Annotated[str, AfterValidator(_as_subfolder)]
+Means = Annotated[tuple[Number, Number, Number], BeforeValidator(as_tuple)]
+Stds = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(as_tuple)]
+
+
+class ImageFolder(Dataset, name="image_folder", code="perigee.data.file_datasets:build"):
+    """Images of any size that stay files, in a folder with one sub-folder a class for each split.
+
+    The defaults are ImageNet's usual ones (pytorch/examples, imagenet/main.py).
+
+    Attributes:
+        folder: below the folder that key 'data' of the configuration names.
+        train_images: how many there are, which planning has to know before the folder is listed;
+            building the data set checks it.
+        resolution: height and width of the images that the network sees, in pixels.
+        resize: length of the shorter side, in pixels, to which images are resized before their
+            centre is cropped, wherever they are not augmented. None is 8/7 of the resolution,
+            rounded to whole pixels: 256 for 224.
+        train_split, test_split: names of the two splits' folders, below ``folder``.
+        channel_means, channel_stds: of red, green and blue in [0, 1]; images are normalised by
+            them.
+    """
+
+    stored_as: ClassVar[Storage] = "files"
+
+    folder: Subfolder
+    train_images: Count  # type: ignore[misc] # a constant of the other data sets
+    resolution: Count
+    resize: Count | None = None
+    train_split: Subfolder = "train"
+    test_split: Subfolder = "val"
+    channel_means: Means = (0.485, 0.456, 0.406)
+    channel_stds: Stds = (0.229, 0.224, 0.225)
+
+    @field_validator("resize")
+    @classmethod
+    def _crop_lies_within(cls, resize: int | None, others: ValidationInfo) -> int | None:
+        resolution = others.data.get("resolution", 0)
+        if resize is not None and resize < resolution:
+            raise PydanticCustomError(
+                "crop_size",
+                "must be at least 'resolution', {resolution}",
+                {"resolution": resolution},
+            )
+        return resize

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from perigee.blocks.base import Block
+from perigee.blocks.datasets import Storage
 
 
 class Task(Block, kind="task"):
-    """What a run learns: batches of the splits, their loss, how a split is evaluated."""
+    """What a run learns: batches of the splits, their loss, how a split is evaluated.
+
+    Attributes:
+        fits: how the data sets lie on the disk that it reads.
+    """
+
+    fits: ClassVar[tuple[Storage, ...]] = ("arrays",)
 
 
 class Classification(
@@ -21,3 +30,5 @@ class StreamedClassification(
     code="perigee.tasks.streamed_classification:StreamedClassification",
 ):
     """Classification of images that are read from files as they are needed."""
+
+    fits: ClassVar[tuple[Storage, ...]] = ("files",)

@@ -79,6 +79,11 @@ class FileSplit:
         start = self.path_ends[number - 1] if number else 0
         return os.fsdecode(self.path_bytes[start : self.path_ends[number]].tobytes())
 
+    def taken(self, numbers: np.ndarray) -> FileSplit:
+        """The split of some images only, in the order of their numbers given, (images,)."""
+        paths = [self.path(number) for number in numbers]
+        return FileSplit.of_files(self.classes, paths, self.labels[numbers], self.sizes[numbers])
+
     def save(self, path: Path) -> None:
         """Write one safetensors file: the four arrays, and the names of classes as metadata."""
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS}
@@ -173,23 +178,35 @@ def _images_of_class(folder: Path) -> list[tuple[str, int]]:
     return [(entry.name, entry.stat().st_size) for entry in images]
 
 
-def read_image(path: Path) -> Image.Image:
+def read_image(path: Path, size: int | None = None) -> Image.Image:
     """Decode a whole image as RGB, as torchvision's ``pil_loader`` does.
 
     Grey levels are repeated, transparency is dropped, an orientation in EXIF data is not applied.
 
+    Args:
+        path: of the file.
+        size: that the file has to have, in bytes. None accepts any.
+
     Raises:
-        PerigeeError: the file is missing, truncated or not an image of a known format.
+        PerigeeError: the file is missing, truncated, not an image of a known format, or of another
+            size.
     """
     try:
         with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
-            return image.convert("RGB")
+            decoded, found = image.convert("RGB"), os.fstat(file.fileno()).st_size
     except UnidentifiedImageError:
         reason = f"its content is none of {', '.join(FORMATS)}"
     except OSError as error:
         reason = error.strerror or str(error)
     except Exception as error:  # Decoders raise much else at content that is not as it should be.
         reason = f"{type(error).__name__}: {error}"
+    else:
+        if size in (None, found):
+            return decoded
+        raise PerigeeError(
+            f"{path} has {found} bytes, but had {size} when its folder was listed; put that image "
+            "back, or have the folder listed anew."
+        )
     raise PerigeeError(
         f"{path} is not a readable image ({reason}); put a sound copy in its place, or remove it "
         "and have the folder listed anew."

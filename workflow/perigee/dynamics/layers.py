@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.linalg import vecdot
+
+LONGEST_PRODUCT = 2**17
+"""Numbers of a tensor up to which float32 sums an inner product on a CPU and loses no more than
+its last digit."""
 
 LONGEST_ROW = 1024
 """Numbers summed in the precision of the weights, so that float32 loses no more than its last
@@ -18,18 +22,14 @@ digit; sums of rows are float64."""
 class Layers:
     """The tensors that stand one after the other in one flat vector, measured all at once.
 
-    The vector is read as a matrix whose rows each lie within one tensor: sums over a row are
-    products of whole matrices, and few numbers are left to be added up tensor by tensor. Of seven
-    ways measured, with one thread, this was the fastest for a small ConvNet (0.1 ms for 24 000
-    weights; float64 throughout 0.18 ms, `torch.segment_reduce` of all products 0.25 ms) and took
-    12 times as long as copying the weights for ResNet-50 (those two: 25 and 30 times).
+    Large networks, and all on GPUs: the vector is read as a matrix whose rows each lie within one
+    tensor, so that sums over rows are few operations for all tensors, and few numbers are left to
+    be added up tensor by tensor. Rows are as long as the greatest common divisor of the lengths
+    allows. Convolutions share their channels and kernels, so it is 64 for ResNet-50; without a
+    common divisor everything is correct and slower.
 
-    Rows are as long as the greatest common divisor of the lengths allows. Convolutions share their
-    channels and kernels, so it is 64 for ResNet-50; without a common divisor everything is correct
-    and three to five times slower.
-
-    Nothing waits for the device, no shape depends on values, and all sums are the same in every
-    run: CUB, which `torch.segment_reduce` calls on GPUs, promises that for the same GPU.
+    Nothing waits for the device, no shape depends on values, and sums are the same in every run:
+    for `torch.segment_reduce` on GPUs, CUB promises that (on the same GPU).
 
     Args:
         lengths: numbers in each tensor, in the order of the vector.
@@ -44,6 +44,8 @@ class Layers:
         self._tensor_of_row = torch.repeat_interleave(torch.tensor(rows, dtype=torch.int64)).to(
             device
         )
+        self._is_short = 0 < max(lengths, default=0) <= LONGEST_PRODUCT
+        self._parts = [slice(*ends) for ends in pairwise(accumulate(lengths, initial=0))]
         self._bounds = torch.tensor(list(accumulate(rows * 4, initial=0)), device=device)
 
     def quantities(
@@ -69,17 +71,54 @@ class Layers:
             float64 (tensors, 3), with a velocity (tensors, 4): ||w_t||, ||g_t||, Delta_t in
             radians, <v_{t-1}, g_t>.
         """
+        if self._is_short and before.device.type == "cpu":
+            return self._tensor_by_tensor(before, after, gradient, velocity)
+        return self.all_at_once(before, after, gradient, velocity)
+
+    def _tensor_by_tensor(
+        self, before: Tensor, after: Tensor, gradient: Tensor, velocity: Tensor | None
+    ) -> Tensor:
+        """The same by inner products in NumPy.
+
+        It slows a training step of a small ConvNet by a quarter of what `all_at_once` costs there:
+        calling PyTorch's operations takes longer than the sums.
+        """
+        old, new, slopes = before.numpy(), after.numpy(), gradient.numpy()
+        speeds = None if velocity is None else velocity.numpy()
+        rows = []
+        for part in self._parts:
+            weights, slope = old[part], slopes[part]
+            change = new[part] - weights
+            square = float(weights.dot(weights))
+            growth = float(change.dot(weights)) / square if square else math.nan
+            change -= weights * weights.dtype.type(growth)
+            row = [square, float(slope.dot(slope)), growth, float(change.dot(change))]
+            rows.append(row if speeds is None else [*row, float(speeds[part].dot(slope))])
+        square, slope_square, growth, across, *products = np.array(rows).T
+        norm = np.sqrt(square)
+        angle = np.arctan2(np.sqrt(across), norm * (1 + growth))
+        return torch.from_numpy(np.stack([norm, np.sqrt(slope_square), angle, *products], axis=1))
+
+    def all_at_once(
+        self, before: Tensor, after: Tensor, gradient: Tensor, velocity: Tensor | None = None
+    ) -> Tensor:
+        """The same by operations on whole vectors; arguments as of `quantities`."""
         weights = before.view(-1, self._row)
         gradients = gradient.view(-1, self._row)
         change = (after - before).view(-1, self._row)
-        products = [vecdot(weights, weights), vecdot(gradients, gradients), vecdot(change, weights)]
+        products = [
+            _row_sums(weights, weights),
+            _row_sums(gradients, gradients),
+            _row_sums(change, weights),
+        ]
         if velocity is not None:
-            products.append(vecdot(velocity.view(-1, self._row), gradients))
+            products.append(_row_sums(velocity.view(-1, self._row), gradients))
         sums = self._sums_by_tensor(torch.stack(products))
         growth = sums[2] / sums[0]
         growth_of_row = growth.to(change.dtype).index_select(0, self._tensor_of_row)
         across = change.addcmul_(weights, growth_of_row.unsqueeze(1), value=-1)
-        across_norm = self._sums_by_tensor(vecdot(across, across).unsqueeze(0))[0].sqrt_()
+        squares = _row_sums(across, across).unsqueeze(0)
+        across_norm = self._sums_by_tensor(squares)[0].sqrt_()
         norms = sums[:2].sqrt_()
         torch.atan2(across_norm, norms[0] * (1 + growth), out=sums[2])
         return sums.t()
@@ -93,3 +132,8 @@ class Layers:
             offsets=self._bounds[: kinds * self._tensors + 1],
             unsafe=True,  # the checks of the offsets would wait for the device
         ).view(kinds, self._tensors)
+
+
+def _row_sums(first: Tensor, second: Tensor) -> Tensor:
+    """Inner products of rows: (rows, n) twice to (rows,)."""
+    return (first * second).sum(dim=1)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perigee.checkpoints import KeptCheckpoints
-from perigee.data.arrays import ArrayDataset
 from perigee.spec import RunSpec
 from perigee.training.execution import Execution
+
+if TYPE_CHECKING:  # the identity of an evaluation of arrays does not hang on files
+    from perigee.data.saving import AnyDataset
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class EvaluationInput:
     """
 
     spec: RunSpec
-    dataset: ArrayDataset
+    dataset: AnyDataset
     execution: Execution
     checkpoints: KeptCheckpoints
     told: Callable[[int], None]

@@ -19,8 +19,7 @@ from perigee import registry
 from perigee.analysis.inputs import read_metrics
 from perigee.blocks.measures import Checkpoints, Measure
 from perigee.checkpoints import KeptCheckpoints
-from perigee.data.array_files import load_dataset
-from perigee.data.arrays import ArrayDataset
+from perigee.data.saving import AnyDataset, load_dataset
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity, measure_identity, run_identity
 from perigee.interruption import StopRequest
@@ -75,6 +74,8 @@ class TrainingJob:
         parent: folder of all versions of the run that this one forks from, if it does.
         new_trajectory: whether a finished run that cannot be followed is trained anew, beside the
             old one, instead of being an error.
+        workers, prefetch: how images are read that stay files, see
+            `perigee.tasks.streaming.StreamedSplit`.
     """
 
     identity: Identity
@@ -88,6 +89,8 @@ class TrainingJob:
     save_interval: float
     parent: Path | None = None
     new_trajectory: bool = False
+    workers: int = 0
+    prefetch: int = 2
 
     @property
     def run_folder(self) -> Path:
@@ -171,8 +174,10 @@ class _Work:
 
     def __init__(self, job: TrainingJob, stop: StopRequest) -> None:
         self.job, self.stop = job, stop
-        self.data: ArrayDataset = load_dataset(job.dataset)
-        self.execution: Execution = prepare(job.device, job.spec.precision, self.data.image_shape)
+        self.data: AnyDataset = load_dataset(job.dataset)
+        self.execution: Execution = prepare(
+            job.device, job.spec.precision, self.data.image_shape, job.workers, job.prefetch
+        )
         self.ranks = Ranks.of_environment(self.execution.device)
         self.fork_epoch, self.start = self._fork()
 
@@ -281,6 +286,7 @@ class _Work:
             "seconds": round(watch.seconds, 3),
             "sessions": watch.sessions,
             "ranks": self.ranks.world,
+            "workers": job.workers,
             "data_epoch": recorder.trainer.first_epoch,
             **({} if self.fork_epoch is None else {"fork_epoch": self.fork_epoch}),
         }

@@ -18,13 +18,13 @@ def pages_version(plan: Plan, store: Path) -> str | None:
     A product's path does not tell on which hardware and with which versions it was made.
 
     Returns:
-        None while a product is missing.
+        None while a product is missing, or cannot be read.
     """
     folders = {f for figure in plan.figures.values() for f in folders_of(figure, store)}
     paths = (store / folder / PROVENANCE for folder in sorted(folders))
     try:
         return digest([checksum(path) for path in paths])
-    except FileNotFoundError:
+    except OSError:
         return None
 
 

@@ -198,7 +198,8 @@ def references(plans: Iterable[Plan], store: Path) -> dict[str, set[str]]:
 
     Args:
         plans: any number.
-        store: the store's folder. A run may be read off a longer version, which is then needed.
+        store: the store's folder. A run may be read off a longer version, which is then needed; of
+            one that lacks epochs or measures all is needed that a job can make use of.
 
     Returns:
         Folder below the store -> keys of the figures that are made of it, itself included.
@@ -208,10 +209,16 @@ def references(plans: Iterable[Plan], store: Path) -> dict[str, set[str]]:
         for key, figure in plan.figures.items():
             folders = set(figure.products)
             for run in figure.runs:
-                folders |= run.folders_in(store)
+                folders |= run.folders_to_keep(store)
             for folder in folders:
                 found.setdefault(folder, set()).add(key)
     return found
+
+
+def runs_to_make(plans: Iterable[Plan], store: Path) -> set[str]:
+    """The folders below the store of all runs that some plans still have trained or measured."""
+    runs = (run for plan in plans for run in plan.runs.values())
+    return {run.identity.folder for run in runs if not run.is_complete(store)}
 
 
 class _Planner:

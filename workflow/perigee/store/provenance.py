@@ -133,8 +133,8 @@ def read_provenance(folder: Path) -> Provenance:
         ) from error
 
 
-def is_complete(folder: Path, digest: str, files: Iterable[str] = ()) -> bool:
-    """Whether a folder holds a product, all its files as they were made.
+def is_intact(folder: Path, digest: str, files: Iterable[str] = ()) -> bool:
+    """Whether a folder holds a product with all its files as they were made: they are read.
 
     Args:
         folder: of the product, or another that its files stand in.

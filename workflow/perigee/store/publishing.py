@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from perigee.store.provenance import checksum
 
@@ -46,13 +49,19 @@ class Publication:
 
 
 def outdated_notice() -> str:
-    """A file newer than anything published.
+    """The path of a temporary file, newer than anything published.
 
     Snakemake remakes an existing file only if one of its inputs is newer and has new content. The
     version that is to replace published files may be an old one (a value was changed and changed
-    back), so this file stands in for it. It lies in .snakemake/ and means nothing by itself.
+    back), so this file stands in for it. It ends with the process.
     """
-    notice = Path(".snakemake/perigee/outdated")
-    notice.parent.mkdir(parents=True, exist_ok=True)
-    notice.write_text(f"{time.time_ns()}\n")
-    return str(notice)
+    notice = _notice()
+    notice.seek(0)
+    notice.write(f"{time.time_ns()}\n".encode())
+    notice.flush()
+    return str(notice.name)
+
+
+@cache
+def _notice() -> Any:
+    return tempfile.NamedTemporaryFile(prefix="perigee-outdated-")

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from perigee import registry
 from perigee.data import order
-from perigee.data.arrays import ArrayDataset, ArraySplit
+from perigee.data.arrays import ArrayDataset
+from perigee.errors import PerigeeError
 from perigee.spec import RunSpec
 from perigee.tasks.base import Batch
+from perigee.tasks.single_label import Normalisation, SingleLabel
 from perigee.training.execution import Execution
 from perigee.training.ranks import Ranks
+
+if TYPE_CHECKING:
+    from perigee.data.saving import AnyDataset
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class DeviceSplit:
         return len(self.labels)
 
 
-class Classification:
+class Classification(SingleLabel):
     """Single-label classification of an array data set.
 
     Args:
@@ -46,25 +51,32 @@ class Classification:
         ranks: the processes that share the run.
         epoch_order: the order of the training images in an epoch; None draws it from the run's
             seed (`perigee.data.order.epoch_order`).
+
+    Raises:
+        PerigeeError: the data set consists of files.
     """
 
     def __init__(
         self,
         spec: RunSpec,
-        dataset: ArrayDataset,
+        dataset: AnyDataset,
         execution: Execution,
         ranks: Ranks,
         epoch_order: Callable[[int], np.ndarray] | None = None,
     ) -> None:
-        shape = (1, -1, 1, 1)
-        moments = torch.tensor(
-            (dataset.channel_means, dataset.channel_stds),
-            device=execution.device,
-            dtype=execution.dtype,
-        )
-        means, stds = moments[0].view(shape), moments[1].view(shape)
+        if not isinstance(dataset, ArrayDataset):
+            raise PerigeeError(
+                "Key 'task.name' is 'classification', which reads arrays, but the data set given "
+                "consists of files; choose streamed_classification."
+            )
+        super().__init__(spec)
+        device = execution.device
+        normalised = Normalisation(dataset.channel_means, dataset.channel_stds, execution)
         self.splits = {
-            name: _on_device(split, means, stds, execution)
+            name: DeviceSplit(
+                normalised(torch.from_numpy(split.images)),
+                torch.from_numpy(split.labels.astype(np.int64)).to(device),
+            )
             for name, split in dataset.splits.items()
         }
         self.sizes = {name: len(split) for name, split in self.splits.items()}
@@ -74,9 +86,8 @@ class Classification:
         self.steps_per_epoch = order.steps_per_epoch(images, spec.batch_size, spec.gradient)
         self._order = epoch_order or partial(order.epoch_order, images, spec.seed)
         self._augmentation = registry.load(spec.augmentation)(
-            images, spec.seed, -means / stds, **spec.augmentation.parameters
+            images, spec.seed, normalised.black, **spec.augmentation.parameters
         )
-        self._loss = partial(registry.load(spec.loss), **spec.loss.parameters)
 
     def training_steps(self, epoch: int, taken: int) -> Iterator[Iterable[Batch]]:
         """See `perigee.tasks.base.Task.training_steps`."""
@@ -110,30 +121,3 @@ class Classification:
         )
         for images, labels in pairs:
             yield Batch(self._ranks.share(images), self._ranks.share(labels), len(labels))
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The sum over images of the run's loss."""
-        loss: Tensor = self._loss(outputs, targets)
-        return loss
-
-    def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """How many images are classified wrongly."""
-        return (outputs.detach().argmax(dim=1) != targets).sum()
-
-    def test_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The sum over images of the cross-entropy, whatever training minimises (our choice)."""
-        return functional.cross_entropy(outputs, targets, reduction="sum")
-
-
-def _on_device(split: ArraySplit, means: Tensor, stds: Tensor, execution: Execution) -> DeviceSplit:
-    images = torch.from_numpy(split.images).to(device=execution.device, dtype=execution.dtype)
-    # Images of one channel count as laid out in every format, so `contiguous` would leave
-    # them as they happen to be; the strides decide which kernels run, so they are set.
-    normalised = torch.empty(
-        images.shape,
-        device=execution.device,
-        dtype=execution.dtype,
-        memory_format=execution.memory_format,
-    ).copy_((images - means) / stds)
-    labels = torch.from_numpy(split.labels.astype(np.int64)).to(execution.device)
-    return DeviceSplit(normalised, labels)

@@ -30,14 +30,26 @@ class Execution:
         device: where the data set, the network and all metrics live.
         dtype: of weights and images.
         memory_format: of images and activations.
+        workers, prefetch, pin_memory: how images are read that stay files, see
+            `perigee.tasks.streaming.StreamedSplit`; each process of a run has workers of its own.
     """
 
     device: torch.device
     dtype: torch.dtype
     memory_format: torch.memory_format
+    workers: int = 0
+    prefetch: int = 2
+    pin_memory: bool = False
 
 
-def prepare(device: str, precision: str, image_shape: tuple[int, int, int]) -> Execution:
+def prepare(
+    device: str,
+    precision: str,
+    image_shape: tuple[int, int, int],
+    workers: int = 0,
+    prefetch: int = 2,
+    pin_memory: bool | None = None,
+) -> Execution:
     """Set PyTorch up for reproducible runs: one thread, deterministic kernels, stated precision.
 
     The same run on the same hardware and versions then gives the same bits. Convolutions use
@@ -47,6 +59,8 @@ def prepare(device: str, precision: str, image_shape: tuple[int, int, int]) -> E
         device: "cpu", "cuda", "cuda:1", ..., or "auto": a GPU if there is one.
         precision: a key of `DTYPES`.
         image_shape: (channels, height, width), which settles the memory layout.
+        workers, prefetch, pin_memory: see `Execution`; they change no number. ``pin_memory`` None
+            has images come in page-locked memory where there is a GPU to copy them to.
 
     Raises:
         PerigeeError: a GPU is asked for and there is none.
@@ -84,6 +98,9 @@ def prepare(device: str, precision: str, image_shape: tuple[int, int, int]) -> E
         memory_format=(
             torch.channels_last if small and chosen.type == "cpu" else torch.contiguous_format
         ),
+        workers=workers,
+        prefetch=prefetch,
+        pin_memory=chosen.type == "cuda" if pin_memory is None else pin_memory,
     )
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from perigee import registry
-from perigee.data.arrays import ArrayDataset
 from perigee.errors import PerigeeError
 from perigee.spec import RunSpec
 from perigee.tasks.base import Batch, Task
@@ -25,6 +25,9 @@ from perigee.training.flat import FlatParameters
 from perigee.training.names import CONSTRAINT, MODEL, OPTIMISER
 from perigee.training.ranks import Ranks
 from perigee.training.running_statistics import running_statistics_left_alone
+
+if TYPE_CHECKING:  # each task imports the kind of data set that it reads
+    from perigee.data.saving import AnyDataset
 
 
 class Moment(Enum):
@@ -70,13 +73,13 @@ class Trainer:
         epoch_order: the order of the training images in an epoch; None draws it from the seed.
 
     Raises:
-        PerigeeError: model and data set or mini-batches do not fit together.
+        PerigeeError: task, model and data set or mini-batches do not fit together.
     """
 
     def __init__(
         self,
         spec: RunSpec,
-        dataset: ArrayDataset,
+        dataset: AnyDataset,
         execution: Execution,
         start: Start | None = None,
         ranks: Ranks | None = None,

@@ -1,0 +1,30 @@
+"""The product of a data set of either kind: a manifest, with arrays or with listings of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias
+
+from perigee.data.array_files import load_arrays, save_arrays
+from perigee.data.arrays import ArrayDataset
+from perigee.data.file_datasets import FileDataset, load_files, save_files
+from perigee.data.manifest import Manifest
+
+AnyDataset: TypeAlias = ArrayDataset | FileDataset
+
+
+def save_dataset(dataset: AnyDataset, folder: Path) -> None:
+    """Write a data set into a folder, which has to be there."""
+    if isinstance(dataset, FileDataset):
+        save_files(dataset, folder)
+    else:
+        save_arrays(dataset, folder)
+
+
+def load_dataset(folder: Path) -> AnyDataset:
+    """Read the data set that `save_dataset` wrote.
+
+    Raises:
+        PerigeeError: a file is truncated or is not such a file, or a folder of images is gone.
+    """
+    return load_files(folder) if Manifest.load(folder).kind == "files" else load_arrays(folder)
