@@ -16,6 +16,7 @@ from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import perigee
 from perigee.errors import PerigeeError
@@ -165,7 +166,10 @@ def _parsed(path: Path) -> ast.Module:
 def _imports(tree: ast.AST, package: str) -> Iterator[str]:
     """The modules of this package that a tree imports, wherever in the file it does."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    waiting = [tree]
+    for node in waiting:
+        # No import stands in an expression, of which most of a tree consists.
+        waiting += [part for part in ast.iter_child_nodes(node) if not isinstance(part, ast.expr)]
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -190,7 +194,14 @@ def _is_harmless(module: str) -> bool:
     )
 
 
-class _Stripping(ast.NodeTransformer):
+class _StatementTransformer(ast.NodeTransformer):
+    """Passes over expressions: most of a tree, and no statement stands in one."""
+
+    def visit(self, node: ast.AST) -> Any:
+        return node if isinstance(node, ast.expr) else super().visit(node)
+
+
+class _Stripping(_StatementTransformer):
     """Removes from a tree what cannot move a number."""
 
     def __init__(self, words: bool) -> None:
@@ -253,7 +264,7 @@ class _Stripping(ast.NodeTransformer):
         return node
 
 
-class _UsedImports(ast.NodeTransformer):
+class _UsedImports(_StatementTransformer):
     """Removes imported names that nothing uses: those of annotations and of errors' words.
 
     Names that others may import from the module are kept: those in ``__all__`` and those that are
@@ -331,8 +342,11 @@ def _dump(node: object) -> str:
         parts = (part for part in node.values if getattr(part, "value", None) != "")
         return f"JoinedStr({','.join(map(_dump, parts))})"
     if isinstance(node, ast.AST):
-        fields = ((name, getattr(node, name, None)) for name in node._fields)
-        kept = (f"{name}={_dump(value)}" for name, value in fields if value not in (None, []))
+        kept = [
+            f"{name}={_dump(value)}"
+            for name in node._fields
+            if (value := getattr(node, name, None)) is not None and value != []
+        ]
         return f"{type(node).__name__}({','.join(kept)})"
     if isinstance(node, list):
         return f"[{','.join(map(_dump, node))}]"
