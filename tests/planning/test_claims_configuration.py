@@ -13,7 +13,8 @@ import yaml
 from perigee.configuration.scales import SCALES
 from perigee.configuration.studies import read_study
 from perigee.errors import PerigeeError
-from perigee.spec import Claim, Component
+from perigee.registry import make
+from perigee.spec import Claim
 
 FIGURE = yaml.safe_load("""
 title: t

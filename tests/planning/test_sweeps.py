@@ -17,9 +17,9 @@ from perigee.configuration.scales import SCALES
 from perigee.configuration.studies import FigureRequest
 from perigee.configuration.sweeps import figures_at, is_sweep
 from perigee.errors import PerigeeError
-from perigee.layout import Layout
+from perigee.planning.layout import Layout
 from perigee.paths import ROOT, STUDIES
-from perigee.plan import Plan, make_plan, references
+from perigee.planning.plan import Plan, make_plan, references
 from perigee.registry import REGISTRY
 from perigee.store.figures import published_names
 
@@ -62,7 +62,7 @@ def request(document: dict[str, Any], scale: str = "smoke", name: str = "mine") 
 
 def plan_with(folder: Path, document: dict[str, Any], scale: str = "smoke") -> Plan:
     (folder / f"{document['study']}.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
-    with mock.patch("perigee.plan.STUDIES", folder):
+    with mock.patch("perigee.planning.plan.STUDIES", folder):
         return make_plan(PAPERS, scale)
 
 
@@ -130,18 +130,18 @@ def test_a_base_may_be_a_fork() -> None:
     periodic = copy.deepcopy(read_yaml(STUDIES / "periodic.yaml"))
     periodic["runs"]["fork"] = {
         "parent": {"run": "si_convnet", "epochs": 3, "at": {"name": "at_epoch", "epoch": 2}},
-        "norm_control": {"name": "fixed"},
+        "constraint": {"name": "fixed_norm"},
     }
     document = changed(
-        base={"study": "periodic", "run": "fork"}, sweep={"norm_control.norm": [1, 2]}
+        base={"study": "periodic", "run": "fork"}, sweep={"constraint.norm": [1, 2]}
     )
     (figure,) = figures_at(STUDIES / "mine.yaml", "smoke", {"periodic": periodic, "mine": document})
     runs = figure.tables[0].runs
-    assert [run.spec.norm_control.parameters["norm"] for run in runs] == [1, 2]
+    assert [run.spec.constraint.parameters["norm"] for run in runs] == [1, 2]
     for run in runs:
         assert run.spec.parent is not None
         assert run.spec.parent.run == replace(
-            run.spec, parent=None, norm_control=run.spec.parent.run.norm_control
+            run.spec, parent=None, constraint=run.spec.parent.run.constraint
         )
 
 
@@ -218,11 +218,11 @@ def test_which_column_tells_phase_b_reaches_the_analyses() -> None:
 
 
 def test_similarity_reads_the_same_runs_with_checkpoints() -> None:
-    figure = request(changed(panels=["similarity"], keep_every=5))
+    figure = request(changed(panels=["similarity"], checkpoint_interval=5))
     plain, _, similarity = figure.tables
     assert similarity.name == similarity.analysis.name == "similarity"
-    assert {run.keep_every for run in similarity.runs} == {5}
-    assert tuple(replace(run, keep_every=None) for run in similarity.runs) == plain.runs
+    assert {run.checkpoint_interval for run in similarity.runs} == {5}
+    assert tuple(replace(run, checkpoint_interval=None) for run in similarity.runs) == plain.runs
 
 
 def test_similarity_needs_two_seeds() -> None:
@@ -428,15 +428,15 @@ def put(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ),
         pytest.param(put("claims", value=3), ["'claims' is 3", "mapping"], id="claims of no form"),
         pytest.param(
-            put("sweep", value={"norm_control": [{"name": "free"}], "parent": [None, 3]}),
+            put("sweep", value={"constraint": [{"name": "none"}], "parent": [None, 3]}),
             ["'parent' is 3", "mapping"],
             id="swept parent of another form",
         ),
         pytest.param(
             lambda document: document.update(
-                set={"norm_control.name": "fixed"}, sweep={"norm_control.norm": [None, 3]}
+                set={"constraint.name": "fixed_norm"}, sweep={"constraint.norm": [None, 3]}
             ),
-            ["'sweep.norm_control.norm' mixes numbers with other values"],
+            ["'sweep.constraint.norm' mixes numbers with other values"],
             id="values that one column cannot hold",
         ),
         pytest.param(
@@ -462,7 +462,7 @@ def test_a_wrong_file_is_told_in_a_sentence(
     document = changed()
     edit(document)
     (folder / "mine.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
-    with mock.patch("perigee.plan.STUDIES", folder), pytest.raises(PerigeeError) as caught:
+    with mock.patch("perigee.planning.plan.STUDIES", folder), pytest.raises(PerigeeError) as caught:
         make_plan(PAPERS, "smoke")
     sentence = str(caught.value)
     assert "mine.yaml" in sentence
@@ -477,7 +477,7 @@ def test_as_many_numbers_as_wanted_are_told_apart() -> None:
 def test_a_sweep_is_no_paper(folder: Path) -> None:
     plan_with(folder, MINE)
     with (
-        mock.patch("perigee.plan.STUDIES", folder),
+        mock.patch("perigee.planning.plan.STUDIES", folder),
         pytest.raises(PerigeeError, match=r"'mine', which is no paper .*'snakemake study_mine'"),
     ):
         make_plan([*PAPERS, "mine"], "smoke")
@@ -487,7 +487,7 @@ def test_a_paper_may_not_be_named_study(folder: Path) -> None:
     paper = read_yaml(folder / "regimes.yaml")
     (folder / "study.yaml").write_text(yaml.safe_dump({**paper, "study": "study"}))
     with (
-        mock.patch("perigee.plan.STUDIES", folder),
+        mock.patch("perigee.planning.plan.STUDIES", folder),
         pytest.raises(PerigeeError, match="'study', a name that is kept"),
     ):
         make_plan(["study"], "smoke")
@@ -496,7 +496,7 @@ def test_a_paper_may_not_be_named_study(folder: Path) -> None:
 def test_a_sweep_in_the_place_of_a_paper_is_told(folder: Path) -> None:
     (folder / "periodic.yaml").write_text(yaml.safe_dump({**MINE, "study": "periodic"}))
     with (
-        mock.patch("perigee.plan.STUDIES", folder),
+        mock.patch("perigee.planning.plan.STUDIES", folder),
         pytest.raises(PerigeeError, match="'papers' names 'periodic', which is no paper"),
     ):
         make_plan(["periodic"], "smoke")
