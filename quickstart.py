@@ -68,7 +68,7 @@ def main() -> int:
     }
     command = {
         "figures": [executable("snakemake"), "report"],
-        "test": [executable("python"), "-m", "pytest"],
+        "test": [executable("python"), "-m", "pytest", "-m", ""],
     }[arguments.what]
     status = subprocess.run([*command, *passed_on], cwd=ROOT, env=environment).returncode
     if arguments.what == "figures" and status == 0:

@@ -7,17 +7,33 @@ import signal
 import pytest
 from hypothesis import settings
 
+LANES = ("workflow", "faults", "slurm", "project")
+"""Folders whose tests `pytest` alone leaves out (pyproject.toml); each is a marker."""
+
 # How long an example takes tells of the machine, not of the code.
 settings.register_profile("perigee", deadline=None)
 settings.load_profile("perigee")
 
 
-def pytest_configure() -> None:
-    """Hear SIGINT, to which a shell makes background jobs deaf: what tests start inherits that."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a folder that is named be run, and SIGINT be heard.
+
+    A shell makes background jobs deaf to SIGINT, and what tests start inherits that.
+    """
+    names_a_folder = config.args_source is pytest.Config.ArgsSource.ARGS
+    if names_a_folder and config.option.markexpr == " and ".join(f"not {one}" for one in LANES):
+        config.option.markexpr = ""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on SLURM first: one process runs them, who wait a lot, while others run the rest."""
+    """Mark tests by their folder, and put those on SLURM first.
+
+    One process runs these, which wait a lot, while others run the rest.
+    """
+    for item in items:
+        if item.path.parent.name in LANES:
+            item.add_marker(item.path.parent.name)
     items.sort(key=lambda item: item.path.parent.name != "slurm")

@@ -13,17 +13,17 @@ from unittest import mock
 
 import pytest
 import yaml
-
-from perigee.errors import PerigeeError
 from perigee.forecast import predictions_to_make
-from perigee.identity.products import Identity
 from perigee.layout import KEEPING_VERSION, NAME, VERSION, Layout
-from perigee.paths import STUDIES
 from perigee.plan import PlannedRun, make_plan
 from perigee.store.predictions import PREDICTIONS_FILES
+from perigee.store.trajectories import TRAJECTORY_FILES
+
+from perigee.errors import PerigeeError
+from perigee.identity.products import Identity
+from perigee.paths import STUDIES
 from perigee.store.provenance import PROVENANCE
 from perigee.store.runs import TABLES, complete_versions, kept_versions, longer_versions
-from perigee.store.trajectories import TRAJECTORY_FILES
 from perigee.store.writing import product_writer
 
 Sweep = dict[str, Any]

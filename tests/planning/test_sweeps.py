@@ -11,14 +11,16 @@ from unittest import mock
 
 import pytest
 import yaml
+from perigee.layout import Layout
+from perigee.plan import Plan, make_plan, references
 
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import SCALES
 from perigee.configuration.studies import FigureRequest
 from perigee.configuration.sweeps import figures_at, is_sweep
 from perigee.errors import PerigeeError
-from perigee.planning.layout import Layout
 from perigee.paths import ROOT, STUDIES
+from perigee.planning.layout import Layout
 from perigee.planning.plan import Plan, make_plan, references
 from perigee.registry import REGISTRY
 from perigee.store.figures import published_names

@@ -9,11 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from perigee.data.device import DeviceDataset
 from torch import Tensor
 
 from perigee.data.arrays import ArrayDataset
 from perigee.data.augmentations import crop_and_flip, none
-from perigee.data.device import DeviceDataset
 
 Found = tuple[int, int, bool]
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from perigee.training.metrics import running_statistics_left_alone
 from rank_processes import answer, on_ranks, start_ranks
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,7 +22,6 @@ from torch.nn import functional
 from perigee.errors import PerigeeError
 from perigee.models import convnet, resnet18
 from perigee.training.batch_norm import GlobalBatchNorm, global_moments, synchronise
-from perigee.training.metrics import running_statistics_left_alone
 from perigee.training.ranks import Ranks
 
 CPU = torch.device("cpu")

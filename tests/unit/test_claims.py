@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from perigee.training.record import METRICS_COLUMNS
 from synthetic_tables import (
     RATE,
     OnSphere,
@@ -42,7 +43,6 @@ from perigee.configuration.studies import FigureRequest, TableRequest
 from perigee.configuration.sweeps import figures_at
 from perigee.paths import STUDIES
 from perigee.spec import Claim
-from perigee.training.record import METRICS_COLUMNS
 
 Floats = NDArray[np.float64]
 Make = Callable[..., pd.DataFrame]

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from perigee.training.record import RunRecord
+from perigee.training.resuming import resume, save_final_state
 from reference_training import Settings
 
 from perigee.identity.products import Identity
 from perigee.store.runs import STATE, STEPS, run_details, write_tables
 from perigee.store.writing import product_writer
-from perigee.training.record import RunRecord
-from perigee.training.resuming import resume, save_final_state
 from perigee.training.trainer import Trainer, train
 
 RUN = Identity("run", "few-digits", {"seed": 0}, "code", {"dataset": "digits"})

@@ -9,9 +9,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from perigee.data.device import DeviceDataset, DeviceSplit
 
 from perigee.data.arrays import ArrayDataset
-from perigee.data.device import DeviceDataset, DeviceSplit
 from perigee.data.order import epoch_order
 
 CPU = torch.device("cpu")

@@ -17,6 +17,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from perigee.store.trajectories import TRAJECTORY_FILES
+from perigee.training.record import RunRecord
+from perigee.training.resuming import resume
+from perigee.training.trajectory import TrajectoryWriter, unfinished_rows
 from reference_training import Settings
 from torch import Tensor
 
@@ -25,14 +29,10 @@ from perigee.interruption import StopRequest, stop_request
 from perigee.jobs.watching import RunWatch
 from perigee.progress import RunProgress
 from perigee.store.runs import unfinished_folder, version_name
-from perigee.store.trajectories import TRAJECTORY_FILES
 from perigee.training import saved_state
-from perigee.training.record import RunRecord
-from perigee.training.resuming import resume
 from perigee.training.saved_state import GENERATIONS, SavedState, read_states
 from perigee.training.trainer import Trainer
 from perigee.training.trainer import train as train_on
-from perigee.training.trajectory import TrajectoryWriter, unfinished_rows
 
 DIGEST = "0123456789abcdef"
 EPOCHS, STEPS = 3, 4

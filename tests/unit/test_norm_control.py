@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from perigee.training.norm_control import fixed, free
 
 seeds = st.integers(0, 2**31)

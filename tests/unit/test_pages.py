@@ -11,14 +11,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from perigee.plan import Plan, PlannedFigure, PlannedTable
+from perigee.reporting.version import pages_version
 
 from perigee.claims.judging import COLUMNS
 from perigee.configuration.studies import FigureRequest
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
-from perigee.plan import Plan, PlannedFigure, PlannedTable
 from perigee.reporting.pages import claims_page, mixed_versions, provenance_page
-from perigee.reporting.version import pages_version
 from perigee.spec import Component
 from perigee.store.provenance import PROVENANCE, read_provenance
 from perigee.store.publishing import Publication

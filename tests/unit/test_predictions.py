@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from perigee.store.predictions import PREDICTIONS, Predictions, write_labels_and_epochs
+from perigee.training.record import RunRecord
+from perigee.training.trajectory import TrajectoryWriter
 from reference_training import Settings
 
 from perigee.checkpoints import Trajectory
 from perigee.data.arrays import ArrayDataset
 from perigee.evaluation.predictions import checkpoint_probabilities, write_probabilities
-from perigee.store.predictions import PREDICTIONS, Predictions, write_labels_and_epochs
-from perigee.training.record import RunRecord
 from perigee.training.trainer import Trainer, Watch, train
-from perigee.training.trajectory import TrajectoryWriter
 
 MakeTrainer = Callable[..., Trainer]
 EPOCHS = 5

@@ -13,11 +13,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from perigee.training.record import RunRecord
 
 from perigee import progress
 from perigee.progress import RunProgress, noted_in
 from perigee.store.progress import PROGRESS, Progress, read_progress, write_progress
-from perigee.training.record import RunRecord
 
 
 class Clock:

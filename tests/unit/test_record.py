@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from perigee.training.record import METRICS_COLUMNS, RunRecord
 
 from perigee.store.runs import METRICS, STEPS, write_tables
-from perigee.training.record import METRICS_COLUMNS, RunRecord
 
 
 def random_record(steps_of_epochs: list[int], seed: int) -> RunRecord:

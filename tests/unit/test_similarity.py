@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from perigee.store.predictions import PREDICTIONS, write_labels_and_epochs
 from test_periods import RISE_TIME, Signal, sawtooth
 
 from perigee.analysis.inputs import RunInput
@@ -31,7 +32,6 @@ from perigee.analysis.similarity import (
 from perigee.dynamics import similarity
 from perigee.dynamics.similarity import cosine_similarities, ensemble_test_error
 from perigee.errors import PerigeeError
-from perigee.store.predictions import PREDICTIONS, write_labels_and_epochs
 
 # Cosine similarity
 
@@ -299,7 +299,7 @@ def write_run(folder: Path, signal: Signal, every: int, seed: int) -> RunInput:
 def test_each_run_is_compared_with_itself_and_the_next_seed(tmp_path: Path) -> None:
     signal = sawtooth([60, 80, 70], 40, 2.0, 0.0, 0)
     runs = [write_run(tmp_path, signal, 3, seed) for seed in (3, 5, 9)]
-    table = tabulate(runs)
+    table = tabulate(runs, near_zero="train_loss")
     assert list(table.columns[:3]) == ["run", "seed", "epoch"]
     for position, (run, other) in enumerate(zip(runs, [*runs[1:], runs[0]], strict=True)):
         rows = table[table["run"] == position]
@@ -352,10 +352,10 @@ def test_runs_of_several_settings_are_paired_within_each(tmp_path: Path) -> None
         run = write_run(tmp_path, signal, 5, number)
         swept = {"optimiser.learning_rate": rate, "seed": seed}
         runs.append(RunInput(run.folder, swept, False, predictions=run.predictions))
-    table = tabulate(runs)
+    table = tabulate(runs, near_zero="train_loss")
     for run, other in ((0, 2), (1, 3), (2, 0), (3, 1)):
         row = table[table["run"] == run].iloc[0]
         errors = pd.read_parquet(runs[other].folder / "metrics.parquet")["test_error"]
         assert row["independent_test_error"] == errors[row["independent_epoch"]]
     with pytest.raises(PerigeeError, match="no other of the same setting"):
-        tabulate(runs[:2])
+        tabulate(runs[:2], near_zero="train_loss")

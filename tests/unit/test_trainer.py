@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from perigee.training.record import METRICS_COLUMNS, RunRecord
 from reference_training import (
     GOLDEN_EPOCHS,
     GOLDEN_FILE,
@@ -27,7 +28,6 @@ from perigee.data.arrays import ArrayDataset
 from perigee.dynamics.norm import next_squared_norm
 from perigee.errors import PerigeeError
 from perigee.training import record as record_module
-from perigee.training.record import METRICS_COLUMNS, RunRecord
 from perigee.training.trainer import Trainer, Watch, train
 
 MakeTrainer = Callable[..., Trainer]

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from perigee.store.trajectories import kept_at
+from perigee.training.record import RunRecord
+from perigee.training.trajectory import TrajectoryWriter
 from reference_training import Settings
 from torch import Tensor
 
 from perigee.checkpoints import Trajectory
 from perigee.errors import PerigeeError
-from perigee.store.trajectories import kept_at
-from perigee.training.record import RunRecord
 from perigee.training.trainer import Trainer, Watch, train
-from perigee.training.trajectory import TrajectoryWriter
 
 MakeTrainer = Callable[..., Trainer]
 

@@ -1,397 +1,297 @@
-"""Change one value: exactly what depends on it runs. Each by a real dry run.
+"""Change one value: exactly what depends on it runs, by real Snakemake.
 
-Every test runs twice, with Snakemake's own metadata and without.
+tests/planning/test_outstanding.py goes through the many cases; here are those that Snakemake has a
+part in.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
-import yaml
-from workspace import COMPARED, EPOCHS, LEARNING_RATES, Workspace, sweep_of
+from support.workspace import (
+    COMPARED,
+    EPOCHS,
+    FIGURES,
+    LEARNING_RATES,
+    STEPS,
+    Workspace,
+    figure_jobs,
+    sweep_of,
+    training_jobs,
+)
 
-Prepare = Callable[[Workspace], None]
+from perigee.store.provenance import checksum
 
-FIG3 = {
-    "make_table periodic_fig3-runs",
-    "draw_figure periodic_fig3",
-    "publish_figure periodic_fig3",
-}
-APP_F1 = {
-    "make_table periodic_appF1-runs",
-    "draw_figure periodic_appF1",
-    "publish_figure periodic_appF1",
-}
-FIG4 = {
-    "make_table periodic_fig4-period",
-    "draw_figure periodic_fig4",
-    "publish_figure periodic_fig4",
-}
-FIG6 = {
-    *(f"train_run {run}/e{EPOCHS}-every1" for run in COMPARED),
-    *(f"predict_run {run}" for run in COMPARED),
-    "make_table periodic_fig6-convnet",
-    "make_table periodic_fig6-resnet",
-    "draw_figure periodic_fig6",
-    "publish_figure periodic_fig6",
-}
-PERIODIC = "config/studies/periodic.yaml"
-UPDATE_RULE = "workflow/perigee/training/optimisers/sgd.py"
+FIG3 = figure_jobs("fig3", "runs")
+PUBLISHED = {f"publish_figure periodic_{figure}" for figure in FIGURES}
+PDF = "results/smoke/figures/periodic_fig3.pdf"
 
 
-def run_name(
-    learning_rate: float, weight_decay: float = 0.01, seed: int = 0, epochs: int = EPOCHS
-) -> str:
-    return f"convnet-digits-lr{learning_rate:g}-wd{weight_decay:g}-seed{seed}/e{epochs}"
+def plotted_rates(workspace: Workspace) -> set[float]:
+    plotted = pd.read_csv(workspace.root / PDF.replace(".pdf", ".csv"))
+    return set(plotted["optimiser.learning_rate"])
 
 
-def trained(*names: str) -> set[str]:
-    return {f"train_run {name}" for name in names}
-
-
-def set_learning_rates(workspace: Workspace, *rates: float, figure: str = "fig3") -> None:
-    def edit(study: dict[str, Any]) -> None:
-        sweep_of(study, figure)["sweep"]["optimiser.learning_rate"]["smoke"] = list(rates)
-
-    workspace.edit_study(edit)
-
-
-def set_epochs(workspace: Workspace, epochs: int, figure: str = "fig3") -> None:
-    def edit(study: dict[str, Any]) -> None:
-        sweep_of(study, figure)["epochs"]["smoke"] = epochs
-
-    workspace.edit_study(edit)
-
-
-def test_nothing_changed(workspace: Workspace, prepare: Prepare) -> None:
-    prepare(workspace)
-    assert workspace.jobs() == set()
-
-
-def test_one_learning_rate_changed(workspace: Workspace, prepare: Prepare) -> None:
-    set_learning_rates(workspace, 0.03, 0.2, 0.3, 3)
-    prepare(workspace)
-    assert workspace.jobs() == trained(run_name(0.2)) | FIG3
-
-
-def test_a_learning_rate_added(workspace: Workspace, prepare: Prepare) -> None:
-    set_learning_rates(workspace, *LEARNING_RATES, 0.5)
-    prepare(workspace)
-    assert workspace.jobs() == trained(run_name(0.5)) | FIG3
-
-
-def test_a_published_path_is_as_good_as_the_target(workspace: Workspace, prepare: Prepare) -> None:
-    set_learning_rates(workspace, *LEARNING_RATES, 0.5)
-    prepare(workspace)
-    for suffix in ("pdf", "png", "csv", "ipynb"):
-        path = f"results/smoke/figures/periodic_fig3.{suffix}"
-        assert workspace.jobs(path) == trained(run_name(0.5)) | FIG3
-    assert workspace.jobs("results/smoke/figures/periodic_appF1.pdf") == set()
-
-
-def test_a_learning_rate_removed_and_restored(workspace: Workspace, prepare: Prepare) -> None:
-    before = (workspace.root / PERIODIC).read_text()
-    pdf = workspace.root / "results/smoke/figures/periodic_fig3.pdf"
-    first_pdf = pdf.read_bytes()
-    set_learning_rates(workspace, *LEARNING_RATES[:-1])
-    assert workspace.jobs() == FIG3
-    workspace.make()
-    assert pdf.read_bytes() != first_pdf
-    (workspace.root / PERIODIC).write_text(before)
-    prepare(workspace)
-    assert workspace.jobs() == {"publish_figure periodic_fig3"}
-    assert workspace.jobs("results/smoke/figures/periodic_fig3.pdf") == {
-        "publish_figure periodic_fig3"
-    }
-    workspace.make()
-    assert pdf.read_bytes() == first_pdf
-
-
-def test_a_seed_added(workspace: Workspace, prepare: Prepare) -> None:
-    def edit(study: dict[str, Any]) -> None:
-        sweep_of(study)["sweep"]["seed"]["smoke"] = [0, 1]
-
-    workspace.edit_study(edit)
-    prepare(workspace)
-    assert workspace.jobs() == trained(*(run_name(lr, seed=1) for lr in LEARNING_RATES)) | FIG3
-
-
-def test_the_schedule_changed_in_one_figure(workspace: Workspace, prepare: Prepare) -> None:
-    def edit(study: dict[str, Any]) -> None:
-        sweep_of(study, "appF1")["set"] = {"schedule": {"name": "cosine", "horizon": EPOCHS}}
-
-    workspace.edit_study(edit)
-    prepare(workspace)
-    assert workspace.jobs() == trained(*map(run_name, LEARNING_RATES)) | APP_F1
-
-
-def test_a_caption_edited(workspace: Workspace, prepare: Prepare) -> None:
-    caption = workspace.root / "workflow/report/periodic_fig3.rst"
-    caption.write_text(caption.read_text() + "\nAnother sentence.\n")
-    prepare(workspace)
-    assert workspace.jobs() == set()
-
-
-def test_keys_reordered(workspace: Workspace, prepare: Prepare) -> None:
-    for name in (PERIODIC, "config/studies/regimes.yaml", "config/config.yaml"):
-        path = workspace.root / name
-        reordered = yaml.safe_dump(
-            _reversed_keys(yaml.safe_load(path.read_text())), sort_keys=False
-        )
-        assert reordered != path.read_text()
-        path.write_text(reordered)
-    prepare(workspace)
-    assert workspace.jobs() == set()
-
-
-def _reversed_keys(value: Any) -> Any:
-    """Mappings back to front; the order of lists is meant, so it stays."""
-    if isinstance(value, dict):
-        return {key: _reversed_keys(item) for key, item in reversed(value.items())}
-    return [_reversed_keys(v) for v in value] if isinstance(value, list) else value
-
-
-@pytest.mark.parametrize("spelling", ["1e-2", "0.0100", "1.0e-02", "'0.01'"])
-def test_a_number_written_otherwise(workspace: Workspace, prepare: Prepare, spelling: str) -> None:
-    study = workspace.root / PERIODIC
-    written = study.read_text().replace("smoke: 0.01\n", f"smoke: {spelling}\n")
-    assert written != study.read_text()
-    study.write_text(written)
-    prepare(workspace)
-    assert workspace.jobs() == set()
-
-
-def test_learning_rate_and_weight_decay_swapped(workspace: Workspace, prepare: Prepare) -> None:
-    def edit(rate: float, decay: float) -> Callable[[dict[str, Any]], None]:
-        def set_both(study: dict[str, Any]) -> None:
-            sweep_of(study)["sweep"] = {
-                "optimiser.learning_rate": [rate],
-                "optimiser.weight_decay": [decay],
-                "seed": [0],
-            }
-
-        return set_both
-
-    workspace.edit_study(edit(0.3, 0.01))
-    assert workspace.jobs() == FIG3
-    workspace.edit_study(edit(0.01, 0.3))
-    prepare(workspace)
-    assert workspace.jobs() == trained(run_name(0.01, weight_decay=0.3)) | FIG3
-
-
-@pytest.mark.parametrize("order", ["as listed", "backwards"])
-def test_every_file_touched(workspace: Workspace, prepare: Prepare, order: str) -> None:
-    files = sorted(path for path in workspace.root.rglob("*") if path.is_file())
+@pytest.mark.parametrize("order", [1, -1], ids=["touched as listed", "touched in reverse"])
+def test_nothing_changed(order: int, workspace: Workspace) -> None:
+    assert workspace.jobs("everything") == set()
     now = time.time()
-    for age, path in enumerate(files if order == "as listed" else reversed(files)):
+    files = sorted(path for path in workspace.root.rglob("*") if path.is_file())
+    for age, path in enumerate(files[::order]):
         os.utime(path, (now - age, now - age))
-    prepare(workspace)
-    assert workspace.jobs() == set()
+    assert workspace.jobs("everything") == set()
+    workspace.lose_metadata()
+    assert workspace.jobs("everything") == set()
 
 
-def test_a_clone_with_the_results_copied_in(
-    workspace: Workspace, prepare: Prepare, tmp_path: Path
+def test_a_clone_with_the_results_or_the_store_copied_in(
+    workspace: Workspace, tmp_path: Path
 ) -> None:
+    """Without time stamps, as by rsync without --times."""
     clone = Workspace(tmp_path / "elsewhere" / "clone")
-    ignored = shutil.ignore_patterns(".snakemake", "results", "__pycache__")
+    ignored = shutil.ignore_patterns(".snakemake", "__pycache__")
     shutil.copytree(workspace.root, clone.root, ignore=ignored, copy_function=shutil.copyfile)
-    # Without time stamps, as by rsync without --times.
-    shutil.copytree(
-        workspace.root / "results", clone.root / "results", copy_function=shutil.copyfile
-    )
-    prepare(clone)
-    assert clone.jobs() == set()
+    assert clone.jobs("everything") == set()
+    for path in (clone.root / "results").iterdir():
+        if path.name != "store":
+            shutil.rmtree(path)
+    assert clone.jobs("everything") == {*PUBLISHED, "gather_claims", "write_pages"}
 
 
-def test_plotting_code_changed(workspace: Workspace, prepare: Prepare) -> None:
-    workspace.replace(
-        "workflow/perigee/plotting/trajectories.py", '"linewidth": 0.7', '"linewidth": 0.8'
-    )
-    prepare(workspace)
-    assert workspace.jobs() == {
-        f"{rule} periodic_{figure}"
-        for rule in ("draw_figure", "publish_figure")
-        for figure in ("fig3", "appF1")
-    }
-
-
-def test_a_notebook_changed(workspace: Workspace, prepare: Prepare) -> None:
-    workspace.replace("workflow/notebooks/regimes_fig2.py", 'xlabel="iteration"', 'xlabel="step"')
-    prepare(workspace)
-    assert workspace.jobs() == {"draw_figure regimes_fig2", "publish_figure regimes_fig2"}
-
-
-def test_the_update_rule_changed(workspace: Workspace, prepare: Prepare) -> None:
-    workspace.replace(UPDATE_RULE, "1 - learning_rate * self", "1 - 2 * learning_rate * self")
-    prepare(workspace)
-    every = trained(*map(run_name, LEARNING_RATES)) | FIG3 | FIG4 | FIG6 | APP_F1
-    assert workspace.jobs() == every
-
-
-def test_a_comment_and_a_docstring_changed(workspace: Workspace, prepare: Prepare) -> None:
-    workspace.replace(UPDATE_RULE, "import torch\n", "# A remark.\n\nimport torch  # here too\n")
-    workspace.replace(
-        UPDATE_RULE, "Update ``parameters`` in place", "Bring ``parameters`` forward in place"
-    )
-    prepare(workspace)
-    assert workspace.jobs() == set()
-
-
-def test_a_model_a_data_set_an_optimiser_and_a_progress_message_added(
-    workspace: Workspace, prepare: Prepare
-) -> None:
-    library = workspace.root / "workflow/perigee"
-    for old, new in (
-        ("models/convnet.py", "models/othernet.py"),
-        ("data/digits.py", "data/otherdigits.py"),
-        ("training/optimisers/sgd.py", "training/optimisers/othersgd.py"),
-    ):
-        shutil.copyfile(library / old, library / new)
-    registry = "workflow/perigee/registry.py"
-    for line, other in (
-        (
-            '        "digits": _dataset("data.digits:build", train_images=1437),\n',
-            ("digits", "otherdigits"),
-        ),
-        (
-            '        "convnet": _block(\n            "models.convnet:build",\n',
-            ("convnet", "othernet"),
-        ),
-    ):
-        added = line.replace(*other)
-        if added.endswith(':build",\n'):
-            added += "            width=integer(minimum=1),\n        ),\n"
-        workspace.replace(registry, line, added + line)
-    workspace.replace(
-        "workflow/perigee/progress.py",
-        "            f\"ρ {row['weight_norm']:.3g}\"\n",
-        "            f\"ρ {row['weight_norm']:.3g}, g {row['gradient_norm']:.3g}\"\n",
-    )
-    prepare(workspace)
-    assert workspace.jobs() == set()
-
-
-def test_one_runs_results_deleted(workspace: Workspace, prepare: Prepare) -> None:
-    (folder,) = workspace.root.glob("results/store/run/convnet-digits-lr0.1-*")
-    shutil.rmtree(folder)
-    prepare(workspace)
-    # The figures that were made of it are still right ...
-    assert workspace.jobs() == set()
-    # ... it can be had again by its path ...
-    asked = f"results/store/run/{folder.name}/e{EPOCHS}/metrics.parquet"
-    assert workspace.jobs(asked) == trained(run_name(0.1))
-    # ... and it is trained again when something new needs it, and nothing else is made again.
-    set_learning_rates(workspace, *LEARNING_RATES, 0.5)
-    assert workspace.jobs() == trained(run_name(0.1), run_name(0.5)) | FIG3
-
-
-def test_a_data_set_deleted_retrains_nothing(workspace: Workspace, prepare: Prepare) -> None:
-    shutil.rmtree(workspace.root / "results/store/dataset")
-    prepare(workspace)
-    assert workspace.jobs() == set()
-    set_learning_rates(workspace, *LEARNING_RATES, 0.5)
-    expected = {"build_dataset digits"} | trained(run_name(0.5)) | FIG3
+def test_one_learning_rate_changed_and_restored(workspace: Workspace) -> None:
+    first = (workspace.root / PDF).read_bytes()
+    workspace.set_learning_rates(0.03, 0.2, 0.3, 3)
+    expected = training_jobs(0.2) | FIG3
     assert workspace.jobs() == expected
+    assert workspace.jobs(PDF) == expected, "a published path is as good as the target"
+    assert workspace.jobs("periodic_fig4") == set()
+    workspace.make()
+    assert plotted_rates(workspace) == {0.03, 0.2, 0.3, 3}
+    assert workspace.jobs() == set()
+
+    workspace.set_learning_rates(*LEARNING_RATES)
+    workspace.lose_metadata()
+    assert workspace.jobs() == {"publish_figure periodic_fig3"}
+    workspace.make()
+    assert (workspace.root / PDF).read_bytes() == first
 
 
-def test_epochs_raised_lowered_and_restored(workspace: Workspace, prepare: Prepare) -> None:
-    set_epochs(workspace, EPOCHS + 1)
-    prepare(workspace)
-    assert workspace.jobs() == FIG3 | trained(
-        *(run_name(rate, epochs=EPOCHS + 1) for rate in LEARNING_RATES)
+def test_epochs_raised_and_lowered(workspace: Workspace) -> None:
+    def epochs_plotted() -> int:
+        return pd.read_csv(workspace.root / PDF.replace(".pdf", ".csv"))["epoch"].max()
+
+    workspace.set_learning_rates(0.1, 0.3)
+    workspace.set_epochs(EPOCHS + 1)
+    assert workspace.jobs() == training_jobs(0.1, 0.3, epochs=EPOCHS + 1) | FIG3
+    printed = workspace.make()
+    assert printed.count(f"continuing after epoch {EPOCHS} of") == 2
+    assert epochs_plotted() == EPOCHS + 1
+    for run in workspace.root.glob("results/store/run/*-lr0.[13]-*"):
+        shorter, longer = (
+            np.load(run / f"e{epochs}" / "losses.npy") for epochs in (EPOCHS, EPOCHS + 1)
+        )
+        assert np.array_equal(longer[: STEPS * EPOCHS], shorter)
+        assert len(longer) == STEPS * (EPOCHS + 1)
+
+    workspace.set_epochs(EPOCHS - 1)
+    assert workspace.jobs() == FIG3, "read off the longer runs"
+    workspace.make()
+    assert epochs_plotted() == EPOCHS - 1
+    assert workspace.jobs() == set()
+
+
+def test_the_update_rule_changed(workspace: Workspace) -> None:
+    """Every run uses it; fig2 and the data set stay."""
+    workspace.replace(
+        "workflow/perigee/training/optimisers/sgd.py",
+        "values.mul_(1 - learning_rate * self.weight_decay)",
+        "values.mul_(1 - 2 * learning_rate * self.weight_decay)",
     )
-    set_epochs(workspace, EPOCHS - 1)
-    assert workspace.jobs() == FIG3 | {
-        f"read_off_run {run_name(rate, epochs=EPOCHS - 1)}" for rate in LEARNING_RATES
+    compared = {
+        job
+        for run in COMPARED
+        for job in (f"train_run {run}/e{EPOCHS}", f"evaluate_run predictions-{run}")
     }
-    workspace.make()
-    set_epochs(workspace, EPOCHS)
-    prepare(workspace)
-    assert workspace.jobs() == {"publish_figure periodic_fig3"}
+    drawn = (FIG3, figure_jobs("fig4", "period"), figure_jobs("fig6", "convnet", "resnet"))
+    assert workspace.jobs() == training_jobs(*LEARNING_RATES).union(compared, *drawn)
 
 
-def test_epochs_lowered_and_restored_where_no_other_figure_needs_the_run(
-    workspace: Workspace, prepare: Prepare
-) -> None:
-    def only_fig3(study: dict[str, Any]) -> None:
-        del study["figures"]["appF1"], study["figures"]["fig4"], study["figures"]["fig6"]
-
-    workspace.edit_study(only_fig3)
-    assert workspace.jobs() == set()
-    set_epochs(workspace, EPOCHS - 1)
-    prepare(workspace)
-    assert workspace.jobs() == FIG3 | {
-        f"read_off_run {run_name(rate, epochs=EPOCHS - 1)}" for rate in LEARNING_RATES
-    }
-    workspace.make()
-    set_epochs(workspace, EPOCHS)
-    prepare(workspace)
-    assert workspace.jobs() == {"publish_figure periodic_fig3"}
+def test_receipts_mean_nothing_by_themselves(workspace: Workspace) -> None:
+    receipts = workspace.root / "results/receipts"
+    (earlier,) = receipts.glob("figure/periodic_fig2-*.1")
+    shutil.rmtree(workspace.store("figure/periodic_fig2-*"))
+    for path in workspace.root.glob("results/smoke/figures/periodic_fig2.*"):
+        path.unlink()
+    drawn = {"draw_figure periodic_fig2", "publish_figure periodic_fig2"}
+    assert workspace.jobs("everything") == {*drawn, "write_pages"}
+    workspace.make("everything")
+    assert earlier.with_suffix(".2").exists(), "a name that was not used before"
+    shutil.rmtree(receipts)
+    assert workspace.jobs("everything") == set()
 
 
-def test_two_lengths_of_a_run_share_their_training(workspace: Workspace, prepare: Prepare) -> None:
-    shutil.rmtree(workspace.root / "results")
-    set_epochs(workspace, 2)
-    prepare(workspace)
-    short = trained(*(run_name(rate, epochs=2) for rate in LEARNING_RATES))
-    # A figure has only what it needs trained ...
-    assert {job for job in workspace.jobs("periodic_fig3") if "_run " in job} == short
-    # ... and a longer version goes on from the shorter one.
-    both = {job for job in workspace.jobs("periodic_fig3", "periodic_appF1") if "_run " in job}
-    assert both == short | trained(*map(run_name, LEARNING_RATES))
+def test_a_run_and_its_data_set_deleted(workspace: Workspace) -> None:
+    shutil.rmtree(workspace.store("run/convnet-digits-lr0.1-*"))
+    shutil.rmtree(workspace.root / "results/store/dataset")
+    assert workspace.jobs() == set(), "the figures that were made of them are still right"
+    workspace.set_learning_rates(*LEARNING_RATES, 0.5)
+    assert workspace.jobs() == {"build_dataset digits"} | training_jobs(0.1, 0.5) | FIG3
 
 
-@pytest.mark.parametrize("spelling", ["4.0", "'4'", "4e0"])
-def test_a_whole_number_written_otherwise(
-    workspace: Workspace, prepare: Prepare, spelling: str
-) -> None:
-    study = workspace.root / PERIODIC
-    text, count = re.subn(r"(epochs:\n +smoke:) 4\n", rf"\1 {spelling}\n", study.read_text())
-    assert count > 1
-    study.write_text(text)
-    prepare(workspace)
-    assert workspace.jobs() == set()
-
-
-def test_without_the_default_profile_no_finished_run_is_trained_again(
-    workspace: Workspace, prepare: Prepare
-) -> None:
-    set_learning_rates(workspace, *LEARNING_RATES, 0.5)
-    prepare(workspace)
-    options = ("-n", "--workflow-profile", "none")
-    result = workspace.snakemake("periodic_fig3", options=options)
-    assert result.returncode == 0, result.stdout
-    jobs = {line for line in result.stdout.splitlines() if ": train_run " in line}
-    assert len(jobs) == 1
-    assert "-lr0.5-" in jobs.pop()
-
-
-def test_the_scale_switched_there_and_back(workspace: Workspace, prepare: Prepare) -> None:
-    # The toy function is computed alike at every scale: its table is shared, its stamp is not.
-    drawn = {"draw_figure regimes_fig2", "publish_figure regimes_fig2"}
-    assert workspace.jobs("regimes_fig2", scale="laptop") == drawn
-    workspace.make("regimes_fig2", scale="laptop")
-    prepare(workspace)
-    assert workspace.jobs() == set()
-    assert workspace.jobs("regimes_fig2", scale="laptop") == set()
-    laptop_runs = [job for job in workspace.jobs(scale="laptop") if job.startswith("train_run")]
-    # Three of the twelve runs of fig3 are read off those of fig6, which keep checkpoints.
-    of_fig3, of_fig4, of_fig6 = 9, 2, 3 + 2
-    assert len(laptop_runs) == of_fig3 + of_fig4 + of_fig6
-
-
-def test_a_published_figure_overwritten_by_hand(workspace: Workspace, prepare: Prepare) -> None:
-    pdf = workspace.root / "results/smoke/figures/periodic_fig3.pdf"
+def test_a_published_figure_overwritten_by_hand(workspace: Workspace) -> None:
+    pdf = workspace.root / PDF
     before = pdf.read_bytes()
     pdf.write_bytes(b"something else")
-    prepare(workspace)
     assert workspace.jobs() == {"publish_figure periodic_fig3"}
     workspace.make()
     assert pdf.read_bytes() == before
+
+
+def test_a_dry_run_where_no_result_may_be_written(workspace: Workspace) -> None:
+    results = workspace.root / "results"
+    shutil.rmtree(results / "specs")
+    folders = [results, *(path for path in results.rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    # Root may write all the same, unless it gives up its capabilities.
+    powerless = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if not os.geteuid() else ()
+    try:
+        for target, expected in (("everything", 0), ("study_label_smoothing", 2)):
+            planned = workspace.run(
+                *powerless, "snakemake", "-n", target, "--config", "scale=smoke"
+            )
+            assert planned.returncode == 0, planned.stdout
+            assert len(re.findall(r"^Job \d+: train_run", planned.stdout, re.M)) == expected
+        assert not (results / "specs").exists()
+        really = workspace.run(*powerless, "snakemake", "everything", "--config", "scale=smoke")
+        assert "'results' is 'results', but no file can be written in results" in really.stdout
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+
+
+def test_a_job_that_snakemake_takes_for_failed_loses_nothing(workspace: Workspace) -> None:
+    """As one that is killed when its product is there: Snakemake deletes the receipt."""
+    workspace.set_learning_rates(0.2)
+    mark = workspace.root / "failed-once"
+    workspace.hook("train", "fail", message="too late", once=str(mark), at_the_end=True)
+    failed = workspace.snakemake("periodic_fig3")
+    assert failed.returncode != 0
+    assert "too late" in failed.stdout
+    run = workspace.store(f"run/convnet-digits-lr0.2-*/e{EPOCHS}")
+    receipts = workspace.root / f"results/receipts/run/{run.parent.name}"
+    assert not list(receipts.glob("*"))
+    before = (run / "provenance.json").read_bytes()
+    assert workspace.jobs() == FIG3
+    workspace.make()
+    assert (run / "provenance.json").read_bytes() == before
+
+
+def ask_for_gradient_norms(study: dict[str, Any]) -> None:
+    """Figure 3 shows two of its runs, with one measure more."""
+    sweep_of(study)["sweep"]["optimiser.learning_rate"]["smoke"] = [0.1, 0.3]
+    analysis = study["figures"]["fig3"]["tables"]["runs"]["analysis"]
+    analysis["further"] = ["full_gradient_norm"]
+
+
+def table_of_fig3(workspace: Workspace) -> pd.DataFrame:
+    tables = workspace.root.glob("results/store/table/periodic_fig3-runs-*/table.parquet")
+    return pd.read_parquet(max(tables, key=lambda path: path.stat().st_mtime))
+
+
+def test_a_measure_added_to_a_figure_replays_its_runs_only(workspace: Workspace) -> None:
+    workspace.edit_study(ask_for_gradient_norms)
+    assert workspace.jobs() == training_jobs(0.1, 0.3) | FIG3
+    runs = {
+        path: path.read_bytes()
+        for path in workspace.root.glob(f"results/store/run/*/e{EPOCHS}/provenance.json")
+    }
+    printed = workspace.make()
+    assert printed.count(f"e{EPOCHS} is trained again to measure full_gradient_norm") == 2
+    assert {path: path.read_bytes() for path in runs} == runs
+    for rate in (0.1, 0.3):
+        measure = workspace.store(f"run/*-lr{rate:g}-*/e{EPOCHS}/full_gradient_norm-*")
+        details = json.loads((measure / "provenance.json").read_text())["details"]
+        assert details["by"] == "replay"
+    assert (table_of_fig3(workspace)["full_gradient_norm"] > 0).all()
+    assert workspace.jobs("periodic_fig4", "periodic_fig6") == set()
+
+
+def test_a_replay_that_departs_fails_or_becomes_another_trajectory(workspace: Workspace) -> None:
+    run = workspace.store(f"run/convnet-digits-lr0.3-*/e{EPOCHS}")
+    losses = np.load(run / "losses.npy")
+    losses[20] *= 1 + 1e-12
+    np.save(run / "losses.npy", losses)
+    provenance = json.loads((run / "provenance.json").read_text())
+    provenance["files"]["losses.npy"] = checksum(run / "losses.npy")
+    (run / "provenance.json").write_text(json.dumps(provenance))
+
+    workspace.edit_study(ask_for_gradient_norms)
+    failed = workspace.snakemake("periodic_fig3")
+    assert failed.returncode != 0
+    (told,) = {line for line in failed.stdout.splitlines() if line.startswith("train.py: ")}
+    place = f"results/store/run/{run.parent.name}/e{EPOCHS}"
+    assert f"{place} cannot be followed: at step 20 the loss is " in told
+    assert f" instead of {float(losses[20])!r}. Measure it where" in told
+    assert "on_departure: train_anew" in told
+    assert "Traceback" not in failed.stdout
+
+    workspace.edit_yaml("config/config.yaml", lambda c: c.update(on_departure="train_anew"))
+    workspace.make("periodic_fig3")
+    assert (run.with_name(f"e{EPOCHS}.2") / "provenance.json").exists()
+    measures = sorted(path.name.partition("-")[0] for path in run.parent.glob("e4.2/*-*"))
+    assert "full_gradient_norm" in measures
+    assert "metrics" in measures, "all that the table reads is of one trajectory"
+    assert not list(run.glob("full_gradient_norm-*"))
+    assert workspace.jobs() == set()
+
+
+def test_a_second_table_uses_the_evaluations_that_are_there(workspace: Workspace) -> None:
+    def add_table(study: dict[str, Any]) -> None:
+        tables = study["figures"]["fig6"]["tables"]
+        (sweep,) = tables["convnet"]["runs"]
+        tables["again"] = {
+            "analysis": {"name": "similarity"},
+            "runs": [{**sweep, "sweep": {"seed": [1, 0]}}],
+        }
+
+    workspace.edit_study(add_table)
+    assert workspace.jobs() == figure_jobs("fig6", "again")
+
+
+def test_products_of_an_earlier_version_are_listed_and_not_read(workspace: Workspace) -> None:
+    run = workspace.store(f"run/convnet-digits-lr0.1-*/e{EPOCHS}")
+    earlier = run.parents[1] / "convnet-digits-lr0.1-wd0.01-seed0-0123456789abcdef/e4"
+    earlier.mkdir(parents=True)
+    provenance = json.loads((run / "provenance.json").read_text())
+    del provenance["format"]
+    (earlier / "provenance.json").write_text(json.dumps(provenance))
+    (workspace.root / "results/store/.earlier-products-told").unlink(missing_ok=True)
+    first, second = (workspace.snakemake("everything", options=("-n",)).stdout for _ in range(2))
+    said = "holds 1 data sets and runs of an earlier version of Perigee, which are not read"
+    assert said in first
+    assert "'python workflow/scripts/clean_store.py' lists them" in " ".join(first.split())
+    assert said not in second
+    assert "Nothing to be done" in first
+    listed = workspace.by_hand("python", "workflow/scripts/clean_store.py").stdout
+    assert "made by an earlier version of Perigee" in listed
+    assert earlier.parent.name in listed
+
+
+def test_without_the_default_profile_no_finished_run_is_trained_again(
+    workspace: Workspace,
+) -> None:
+    workspace.set_learning_rates(*LEARNING_RATES, 0.5)
+    planned = workspace.snakemake("periodic_fig3", options=("-n", "--workflow-profile", "none"))
+    assert planned.returncode == 0, planned.stdout
+    (job,) = re.findall(r"^Job \d+: train_run (\S+)$", planned.stdout, re.M)
+    assert "-lr0.5-" in job

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from workspace import ROOT, Workspace
-
 from perigee.layout import Layout
 from perigee.plan import Plan, make_plan
 from perigee.status import RunStatus, State, statuses, time_left
+from workspace import ROOT, Workspace
+
 from perigee.store.locks import locked
 from perigee.store.progress import PROGRESS, Progress, read_progress, write_progress
 

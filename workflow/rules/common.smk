@@ -35,7 +35,7 @@ try:
     )  # refuses a key that stands twice
     settings = checked_configuration(config)
     plan = make_plan(settings["papers"], settings["scale"])
-    if workflow.is_main_process and not workflow.dryrun:
+    if workflow.is_main_process and not workflow.output_settings.dryrun:
         check_writable(Path(settings["results"]))
     if workflow.is_main_process:
         check_datasets(Path(settings["results"]) / "store", plan.datasets)

@@ -51,8 +51,8 @@ class Follower:
         )
         if len(unequal):
             step = int(unequal[0])
-            found = f"{losses[step]:.9g}" if step < len(losses) else "missing"
-            wanted = f"{expected[step]:.9g}" if step < len(expected) else "missing"
+            found = repr(float(losses[step])) if step < len(losses) else "missing"
+            wanted = repr(float(expected[step])) if step < len(expected) else "missing"
             raise self._departure(f"at step {first + step} the loss is {found} instead of {wanted}")
         row = self._weights[position.epoch]
         if row["sha256"] != weights_digest(recorder.trainer):

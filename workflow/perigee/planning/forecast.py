@@ -66,8 +66,8 @@ def trainings(
 def _epochs_to_train(run: RunProduct, store: Path) -> int:
     """The epochs that the job of a run trains, as `perigee.jobs.training` does it.
 
-    A run that is not there is trained first, on from the longest shorter version; then it is trained
-    again for those of its measures that this version lacks.
+    A run that is not there is trained first, on from the longest shorter version; then it is
+    trained again for those of its measures that this version lacks.
     """
     wanted = run.measure_identities
     kept = versions(store / run.identity.folder)

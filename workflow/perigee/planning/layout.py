@@ -208,7 +208,7 @@ class Layout:
         publication = published_figure(Path(self.published_folder), key)
         if publication.is_current(figure.identity.digest):
             return []
-        return [*self.receipts_of([figure]), *outdated_notice()]
+        return [*self.receipts_of([figure]), outdated_notice()]
 
     def caption(self, key: str) -> str:
         """The caption of a figure in the report."""
@@ -247,7 +247,7 @@ class Layout:
         """What gather_claims needs: nothing if these verdicts are published, unchanged."""
         if self._claims_are_published():
             return []
-        return [*self.claims_to_judge(), *outdated_notice()]
+        return [*self.claims_to_judge(), outdated_notice()]
 
     def _claims_are_published(self) -> bool:
         published = Path(self.claims_csv)
@@ -268,7 +268,7 @@ class Layout:
             return []
         claims = [] if self._claims_are_published() else [self.claims_csv]
         figures = self.receipts_of(self.reported.figures.values())
-        return [*figures, *self.claims_to_judge(), *claims, *outdated_notice()]
+        return [*figures, *self.claims_to_judge(), *claims, outdated_notice()]
 
     def everything(self) -> list[str]:
         """What the default target asks for: figures, claims and the pages of the report."""

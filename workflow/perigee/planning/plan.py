@@ -198,8 +198,8 @@ def references(plans: Iterable[Plan], store: Path) -> dict[str, set[str]]:
 
     Args:
         plans: any number.
-        store: the store's folder. A run may be read off a longer version, which is then needed; of one
-            that lacks epochs or measures all is needed that a job can make use of.
+        store: the store's folder. A run may be read off a longer version, which is then needed; of
+            one that lacks epochs or measures all is needed that a job can make use of.
 
     Returns:
         Folder below the store -> keys of the figures that are made of it, itself included.

@@ -101,8 +101,8 @@ def leftovers(
         store: the store's folder.
         referenced: folders below it that some configured figure needs at some scale; of runs the
             versions, "run/<name>-<digest>/e<epochs>".
-        to_make: folders of runs, "run/<name>-<digest>", that are still to be trained or measured: the
-            states of their interrupted jobs stay.
+        to_make: folders of runs, "run/<name>-<digest>", that are still to be trained or measured:
+            the states of their interrupted jobs stay.
 
     Returns:
         Products, versions of runs, measures, states of unfinished runs, and what killed jobs were

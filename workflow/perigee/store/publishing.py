@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Iterable
-from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from perigee.store.provenance import checksum
 
@@ -46,19 +48,20 @@ class Publication:
         return {path.name: checksum(path) for path in self.paths}
 
 
-def outdated_notice() -> list[str]:
-    """The path of a file newer than anything published.
+def outdated_notice() -> str:
+    """The path of a temporary file, newer than anything published.
 
     Snakemake remakes an existing file only if one of its inputs is newer and has new content. The
     version that is to replace published files may be an old one (a value was changed and changed
-    back), so this file stands in for it. It lies in .snakemake/ and means nothing by itself.
-
-    Returns:
-        The path, alone; nothing where the file neither exists nor can be written, as in a dry run
-        of a user who may only read.
+    back), so this file stands in for it. It ends with the process.
     """
-    notice = Path(".snakemake/perigee/outdated")
-    with suppress(OSError):
-        notice.parent.mkdir(parents=True, exist_ok=True)
-        notice.write_text(f"{time.time_ns()}\n", encoding="utf-8")
-    return [str(notice)] if notice.is_file() else []
+    notice = _notice()
+    notice.seek(0)
+    notice.write(f"{time.time_ns()}\n".encode())
+    notice.flush()
+    return str(notice.name)
+
+
+@cache
+def _notice() -> Any:
+    return tempfile.NamedTemporaryFile(prefix="perigee-outdated-")

@@ -16,12 +16,23 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[1]
+ROOT = TESTS.parent
 DIGEST = re.compile(r"-[0-9a-f]{16}")
 
 LEARNING_RATES = (0.03, 0.1, 0.3, 3)
 EPOCHS = 4
 """Of periodic_fig3 at smoke scale, as config/studies/periodic.yaml has them."""
+
+STEPS = 12
+"""Of an epoch: 1,437 digits are 12 mini-batches."""
+
+FIGURES = ("fig2", "fig3", "fig4", "fig6")
+"""Of the periodic paper, in the shared workspace: one computed from a formula, one of runs, one of
+single steps of one of these runs, one of checkpoints."""
+
+COMPARED = tuple(f"convnet-digits-lr0.15-wd0.01-seed{seed}" for seed in (0, 1))
+"""Runs of periodic_fig6 there, each with the checkpoint of every epoch."""
 
 HOLD = "hold"
 """While a workspace holds such a file, training waits after `HELD_AFTER` epochs.
@@ -29,13 +40,6 @@ HOLD = "hold"
 So what is to happen in mid-training does, on a machine of any speed."""
 
 HELD_AFTER = 10
-
-COMPARED = tuple(
-    f"{setting}-seed{seed}"
-    for setting in ("convnet-digits-lr0.15-wd0.01", "resnet18-digits-lr0.3-wd0.03")
-    for seed in (0, 1)
-)
-"""Runs of periodic_fig6 at smoke scale, each with the checkpoint of every epoch."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Workspace:
         listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True)
         for name in names.stdout.splitlines():
-            if (ROOT / name).is_file() and not name.startswith("tests/"):
+            if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/", "benchmarks/")):
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / name, root / name)
         return cls(root)
@@ -110,12 +114,45 @@ class Workspace:
         """Change config/studies/periodic.yaml."""
         self.edit_yaml("config/studies/periodic.yaml", edit)
 
+    def set_learning_rates(self, *rates: float, figure: str = "fig3") -> None:
+        """Have a figure of the periodic paper show these rates at smoke scale."""
+
+        def edit(study: dict[str, Any]) -> None:
+            sweep_of(study, figure)["sweep"]["optimiser.learning_rate"]["smoke"] = list(rates)
+
+        self.edit_study(edit)
+
+    def set_epochs(self, epochs: int, figure: str = "fig3") -> None:
+        """Have the runs of a figure of the periodic paper take so many epochs at smoke scale."""
+        self.edit_study(lambda study: sweep_of(study, figure)["epochs"].update(smoke=epochs))
+
     def replace(self, name: str, old: str, new: str) -> None:
         """Replace a text that stands in a file exactly once."""
         path = self.root / name
         text = path.read_text()
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {name}"
         path.write_text(text.replace(old, new))
+
+    def hook(self, program: str, hook: str, **options: Any) -> None:
+        """Have a program of this workspace begin with a function of `support.hooks`."""
+        path = self.root / f"workflow/scripts/{program}.py"
+        own = path.with_name(f"{program}_itself.py")
+        if not own.exists():
+            path.rename(own)
+            run = (
+                f"runpy.run_path(str(Path(__file__).with_name({own.name!r})), run_name='__main__')"
+            )
+            path.write_text(f"import runpy\nfrom pathlib import Path\n{run}\n")
+        begin = (
+            f"import sys\nsys.path.append({str(TESTS)!r})\n"
+            f"from support import hooks\nhooks.{hook}(**{options!r})\n"
+        )
+        path.write_text(begin + path.read_text())
+
+    def store(self, pattern: str) -> Path:
+        """The only folder or file of the store that a pattern fits."""
+        (path,) = self.root.glob(f"results/store/{pattern}")
+        return path
 
     def lose_metadata(self) -> None:
         """As after a clone: Snakemake knows nothing of earlier runs."""
@@ -124,16 +161,7 @@ class Workspace:
 
 def make_holdable(workspace: Workspace) -> None:
     """Have training look for `HOLD`; a state is saved where it waits."""
-    after = "            self._trajectory.after_epoch(record)\n"
-    workspace.replace(
-        "workflow/perigee/jobs/watching.py",
-        after,
-        f"{after}"
-        f"        if record.epochs == {HELD_AFTER} and Path('{HOLD}').exists():\n"
-        "            self._save(record)\n"
-        f"            while Path('{HOLD}').exists() and not self._stop:\n"
-        "                time.sleep(0.05)\n",
-    )
+    workspace.hook("train", "hold", file=HOLD, epoch=HELD_AFTER)
 
 
 def now() -> str:
@@ -145,6 +173,18 @@ def sessions(run: Path) -> list[str]:
     """When each process that trained a finished run began."""
     provenance = json.loads((run / "provenance.json").read_text())
     return [session["started"] for session in provenance["details"]["sessions"]]
+
+
+def figure_jobs(figure: str, *tables: str) -> set[str]:
+    """What makes a figure of the periodic paper of its tables, as `Workspace.jobs` tells it."""
+    key = f"periodic_{figure}"
+    drawn = {f"draw_figure {key}", f"publish_figure {key}"}
+    return drawn | {f"make_table {key}-{table}" for table in tables}
+
+
+def training_jobs(*rates: float, epochs: int = EPOCHS) -> set[str]:
+    """What trains the ConvNet at some rates, as `Workspace.jobs` tells it."""
+    return {f"train_run convnet-digits-lr{rate:g}-wd0.01-seed0/e{epochs}" for rate in rates}
 
 
 def sweep_of(study: dict[str, Any], figure: str = "fig3") -> dict[str, Any]:
