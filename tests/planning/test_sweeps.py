@@ -11,8 +11,6 @@ from unittest import mock
 
 import pytest
 import yaml
-from perigee.layout import Layout
-from perigee.plan import Plan, make_plan, references
 
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import SCALES

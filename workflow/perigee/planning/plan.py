@@ -13,7 +13,7 @@ from typing import Any
 
 from perigee import registry
 from perigee.blocks.datasets import Dataset
-from perigee.blocks.measures import Checkpoints, Measure
+from perigee.blocks.measures import Checkpoints, Measure, Metrics
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import SCALES
 from perigee.configuration.studies import FigureRequest, RunRequest, TableRequest
@@ -285,12 +285,18 @@ class _Planner:
         return RunProduct(spec, dataset, epochs, parent=forked).with_measures(measures)
 
     def _measure(self, name: str, figure: FigureRequest, request: TableRequest) -> Measure:
-        known = registry.REGISTRY["measure"]
+        every = registry.REGISTRY["measure"].items()
+        known = {
+            one: block
+            for one, block in every
+            if issubclass(block, Measure) and block.at_epochs and block is not Metrics
+        }
         if name not in known:
             raise PerigeeError(
                 f"config/studies/{figure.paper}.yaml: key "
                 f"'figures.{figure.name}.tables.{request.name}.analysis.further' names '{name}', "
-                f"which is not a measure; {suggestion(name, known)}."
+                f"which is not a measure with a row an epoch beside the metrics; "
+                f"{suggestion(name, known)}."
             )
         measure = registry.make("measure", {"name": name})
         assert isinstance(measure, Measure)
