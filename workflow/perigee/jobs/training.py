@@ -32,7 +32,7 @@ from perigee.spec import RunSpec
 from perigee.store.provenance import (
     folder_digest,
     hardware,
-    is_complete,
+    is_intact,
     read_product,
     versions,
 )
@@ -115,7 +115,7 @@ class TrainingJob:
         if self.run_folder != self.out:
             return find_version(self.run_folder, self.epochs, measures)
         # A folder that was named by hand may hold anything.
-        if not is_complete(self.out, self.identity.digest, RUN_FILES[:-1]):
+        if not is_intact(self.out, self.identity.digest, RUN_FILES[:-1]):
             return None
         found = Version(self.out, self.epochs, 1)
         same_length = found.provenance.details["epochs"] == self.epochs
