@@ -283,6 +283,12 @@ def test_a_claims_wording_is_gathered_again_and_not_judged(project: Project) -> 
         pytest.param(["training/constraints/fixed_norm.py"], {FORK, *FIG5}, id="a constraint"),
         pytest.param(["data/digits.py"], ALL - FIG2, id="a data set"),
         pytest.param(["measures/steps.py"], {RUN_01, *FIG4}, id="a measure that one table reads"),
+        pytest.param(
+            ["measures/metrics.py"],
+            # The fork starts where the metrics of its parent tell.
+            {*RUNS, *FIG3_JUDGED, *FIG4, *FIG5, *FIG6},
+            id="a measure that a fork goes by",
+        ),
         pytest.param(["evaluation/predictions.py"], {*PREDICTIONS, *FIG6}, id="an evaluation"),
         pytest.param(["analysis/one_period.py"], FIG4, id="an analysis"),
         pytest.param(["plotting/notebook.py"], FIGURES, id="plotting"),

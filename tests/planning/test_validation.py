@@ -33,7 +33,8 @@ def test_defaults_are_filled_in() -> None:
     assert run.augmentation.full_dict() == {"name": "none"}
     assert run.gradient == "mini_batch"
     assert run.precision == "float32"
-    assert run.optimiser.parameters == {"learning_rate": 0.1, "weight_decay": 0, "momentum": 0}
+    defaults = {"weight_decay": 0, "momentum": 0, "undecayed": []}
+    assert run.optimiser.parameters == {"learning_rate": 0.1, **defaults}
     assert run.parent is None
     assert run.model.parameters["head_norm"] == 10
 
