@@ -10,7 +10,6 @@ import yaml
 
 from perigee.errors import PerigeeError
 
-
 # The parser in C, which most installations have, is eight times as fast.
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
