@@ -82,7 +82,7 @@ def test_a_truncated_file_is_refused(kept: int, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PerigeeError, match=r"data\.safetensors is not a readable"):
+    with pytest.raises(PerigeeError, match=r"manifest\.json is not a readable"):
         load_arrays(tmp_path)
 
 

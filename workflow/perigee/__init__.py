@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,15 +10,19 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-FUNCTIONS = {"open": "perigee.access", "train": "perigee.in_memory"}
-"""What Python users call (docs/python.md), and where it is; imported when it is first asked for, so
-that importing the package costs nothing."""
+FUNCTIONS = ("open", "train")
+"""What Python users call (docs/python.md); imported when it is first asked for, so that importing the
+package costs nothing."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in FUNCTIONS:
-        return getattr(importlib.import_module(FUNCTIONS[name]), name)
-    raise AttributeError(f"module 'perigee' has no attribute '{name}'")
+    if name == "open":
+        from perigee.access import open as function
+    elif name == "train":
+        from perigee.in_memory import train as function
+    else:
+        raise AttributeError(f"module 'perigee' has no attribute '{name}'")
+    return function
 
 
 def __dir__() -> list[str]:

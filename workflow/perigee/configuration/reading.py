@@ -14,7 +14,7 @@ from perigee.errors import PerigeeError
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _StrictLoader(_Loader):
+class _StrictLoader(_Loader):  # type: ignore[valid-type,misc]
     """Refuses a mapping that has one key twice, where plain YAML keeps the last silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -32,7 +32,8 @@ class _StrictLoader(_Loader):
                     f"{place}: key '{key}' stands twice in one mapping; rename or remove one of "
                     "the two."
                 )
-        return super().construct_mapping(node, deep)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
