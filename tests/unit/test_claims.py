@@ -18,6 +18,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+
+from perigee import registry
+from perigee.claims.judging import NOT_REPRODUCED, REPRODUCED, fulfilled, measure, verdict
+from perigee.configuration.reading import read_yaml
+from perigee.configuration.scales import SCALES
+from perigee.configuration.studies import FigureRequest, TableRequest
+from perigee.configuration.sweeps import figures_at
+from perigee.measures.metrics import COLUMNS as METRICS_COLUMNS
+from perigee.paths import STUDIES
+from perigee.spec import Claim
 from support.signals import sawtooth
 from support.synthetic_runs import write_kept_run, write_run, write_stepping_run
 from support.synthetic_tables import (
@@ -31,16 +41,6 @@ from support.synthetic_tables import (
     table_of_similarity,
     table_of_statistics,
 )
-
-from perigee import registry
-from perigee.claims.judging import NOT_REPRODUCED, REPRODUCED, fulfilled, measure, verdict
-from perigee.configuration.reading import read_yaml
-from perigee.configuration.scales import SCALES
-from perigee.configuration.studies import FigureRequest, TableRequest
-from perigee.configuration.sweeps import figures_at
-from perigee.measures.metrics import COLUMNS as METRICS_COLUMNS
-from perigee.paths import STUDIES
-from perigee.spec import Claim
 
 Floats = NDArray[np.float64]
 Make = Callable[..., pd.DataFrame]

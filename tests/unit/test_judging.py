@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from support.synthetic_tables import Periodic, table_of_runs
 
 from perigee import registry
 from perigee.claims.judging import (
@@ -27,6 +26,7 @@ from perigee.claims.rows import NotMeasurableError
 from perigee.errors import PerigeeError
 from perigee.spec import Claim
 from perigee.store.claims import with_wording
+from support.synthetic_tables import Periodic, table_of_runs
 
 STATISTIC = {"column": "x", "statistic": "maximum"}
 

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.signals import sawtooth
-from support.synthetic_runs import read_measure, with_measure, write_stepping_run
 
 from perigee.analysis.one_period import choose_period, tabulate
 from perigee.analysis.periods import running_median
 from perigee.dynamics.jumps import cosine_distance_bound
 from perigee.dynamics.sphere import cosine_distance
 from perigee.plotting.phases import PHASE_COLOURS
+from support.signals import sawtooth
+from support.synthetic_runs import read_measure, with_measure, write_stepping_run
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.synthetic_runs import write_run
-from support.synthetic_tables import NORM_ONSET, Periodic, Stuck
 
 from perigee.analysis.period_statistics import tabulate
 from perigee.analysis.periods import HIGH_LOSS, LOW_ERROR, LOW_LOSS, count_loss_spikes
 from perigee.configuration.sweeps import BY_EITHER
+from support.synthetic_runs import write_run
+from support.synthetic_tables import NORM_ONSET, Periodic, Stuck
 
 
 def test_a_row_a_run_with_what_tells_it_apart(tmp_path: Path) -> None:

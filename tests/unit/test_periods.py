@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support.signals import RISE_TIME, Signal, sawtooth
 
 from perigee.analysis.periods import (
     consistent_from,
@@ -16,6 +15,7 @@ from perigee.analysis.periods import (
     find_periods,
     smoothed,
 )
+from support.signals import RISE_TIME, Signal, sawtooth
 
 RANDOM_GUESS = float(np.log(10))
 

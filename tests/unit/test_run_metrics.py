@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from support.synthetic_runs import write_run
 
 from perigee.analysis.run_metrics import tabulate
+from support.synthetic_runs import write_run
 
 
 def metrics(losses: list[float]) -> pd.DataFrame:

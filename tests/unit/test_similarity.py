@@ -15,15 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from support.signals import RISE_TIME, Signal, sawtooth
-from support.synthetic_runs import (
-    CLASSES,
-    IMAGES,
-    WEIGHTS,
-    kept_epochs,
-    read_measure,
-    write_kept_run,
-)
 
 from perigee.analysis.periods import find_destabilisations
 from perigee.analysis.similarity import (
@@ -39,6 +30,15 @@ from perigee.analysis.similarity import (
 from perigee.dynamics.similarity import cosine_similarities, ensemble_test_error
 from perigee.errors import PerigeeError
 from perigee.evaluation.files import PREDICTIONS
+from support.signals import RISE_TIME, Signal, sawtooth
+from support.synthetic_runs import (
+    CLASSES,
+    IMAGES,
+    WEIGHTS,
+    kept_epochs,
+    read_measure,
+    write_kept_run,
+)
 
 # Cosine similarity
 

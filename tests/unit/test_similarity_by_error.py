@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.signals import sawtooth
-from support.synthetic_runs import read_measure, with_measure, write_kept_run
 
 from perigee.analysis.inputs import RunInput
 from perigee.analysis.periods import HIGH_LOSS, LOW_ERROR
 from perigee.analysis.similarity import CONSISTENT, FIRST_HALF, tabulate
+from support.signals import sawtooth
+from support.synthetic_runs import read_measure, with_measure, write_kept_run
 
 
 def runs_with(folder: Path, **columns: object) -> list[RunInput]:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+
 from support.workspace import ROOT, Workspace
 
 PAGE = (ROOT / "docs/extending.md").read_text()

@@ -108,7 +108,7 @@ def train(
         execution = prepare(device, run.precision, dataset.image_shape)
         checked = None if order is None else _checked(order, len(dataset.splits["train"]))
         fresh = Trainer(run, dataset, execution, epoch_order=checked)
-        prove_declaration(fresh.model, next(iter(fresh.task.batches("train"))).inputs[:8])
+        prove_declaration(fresh.model, fresh.task.image_shape)
         trainer = fresh
         if start is not None:
             beginning = _start(run, fresh, start, first_epoch)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from perigee.blocks.analyses import Analysis
 from perigee.blocks.base import Block
-from perigee.blocks.forks import Fork
+from perigee.blocks.forks import AtEpoch, Fork
 from perigee.blocks.measures import Measure
 from perigee.blocks.quantities import Quantity
 from perigee.configuration.reading import read_yaml
@@ -410,6 +410,8 @@ def resolved_run(run: Mapping[str, Any], where: str, file: str) -> RunSpec:
         return RunSpec.model_validate({**run, **blocks, "parent": resolved})
     except ValidationError as error:
         raise PerigeeError(f"{file}: {sentence(error, RunSpec, where)}") from error
+    except PerigeeError as error:  # on two blocks that do not fit
+        raise PerigeeError(f"{file}: {f'{where}: ' if where else ''}{error}") from error
 
 
 def _resolved_parent(
@@ -422,9 +424,14 @@ def _resolved_parent(
     """
     key = f"{where}.parent".removeprefix(".")
     parent = validated(parent, PARENT_SCHEMA, file, key)
-    shared = {name: run[name] for name in ("dataset", "model", "seed")}
+    shared = {name: run[name] for name in ("dataset", "model", "seed") if name in run}
     at = validated_block("fork", parent["at"], file, f"{key}.at")
     assert isinstance(at, Fork)
+    if isinstance(at, AtEpoch) and at.epoch > parent["epochs"]:
+        raise PerigeeError(
+            f"{file}: key '{key}.at.epoch' is {at.epoch}, but of the parent only "
+            f"{parent['epochs']} epochs are trained; raise '{key}.epochs' or fork earlier."
+        )
     spec = resolved_run({**parent["run"], **shared}, f"{key}.run", file)
     return Parent(spec, parent["epochs"], at)
 
