@@ -171,7 +171,7 @@ def _figure(study: Mapping[str, Any], name: str, scale: str, file: str) -> Figur
             requests.extend(expanded)
             _require_checkpoints_as_needed(analysis, "checkpoint_interval" in sweep, file, where)
             settings |= _flattened(_in_effect(expanded), f"{table_name}.runs{position}")
-        if analysis.reads_checkpoints:
+        if analysis.compares_seeds:
             _require_two_seeds(requests, file, key)
         tables.append(TableRequest(table_name, analysis, tuple(requests)))
     return FigureRequest(
