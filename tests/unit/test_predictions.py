@@ -7,10 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.recorded import recorded
-from support.reference_training import Settings
-from support.runs import few_images, make_trainer
-from support.synthetic_runs import write_measure
 
 from perigee.blocks.measures import Checkpoints, Metrics
 from perigee.checkpoints import KeptCheckpoints
@@ -20,6 +16,10 @@ from perigee.evaluation.predictions import Predictions as PredictionsEvaluation
 from perigee.training.loop import Watch
 from perigee.training.recording import Recorder
 from perigee.training.trainer import Trainer
+from support.recorded import recorded
+from support.reference_training import Settings
+from support.runs import few_images, make_trainer
+from support.synthetic_runs import write_measure
 
 EPOCHS = 5
 
@@ -76,8 +76,9 @@ def test_they_are_those_of_the_networks_as_they_were(
 def test_the_scale_invariant_weights_are_the_first_numbers_of_a_vector(tmp_path: Path) -> None:
     trainer = make_trainer(Settings(width=1, scale_invariant=False), "float32")
     found = recorded(trainer, 1, Checkpoints())
-    write_measure(tmp_path, found.rows["checkpoints"], **found.descriptions["checkpoints"])
-    checkpoints = KeptCheckpoints.of_measure(tmp_path)
+    kept = tmp_path / "checkpoints"
+    write_measure(kept, found.rows["checkpoints"], **found.descriptions["checkpoints"])
+    checkpoints = KeptCheckpoints.of_measure(kept)
     vector = checkpoints.vector(1)
     assert 0 < checkpoints.weights < len(vector)
     parameters = dict(trainer.model.named_parameters())

@@ -17,12 +17,14 @@ package costs nothing."""
 
 def __getattr__(name: str) -> Any:
     if name == "open":
-        from perigee.access import open as function
-    elif name == "train":
-        from perigee.in_memory import train as function
-    else:
-        raise AttributeError(f"module 'perigee' has no attribute '{name}'")
-    return function
+        from perigee import access
+
+        return access.open
+    if name == "train":
+        from perigee import in_memory
+
+        return in_memory.train
+    raise AttributeError(f"module 'perigee' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
