@@ -19,11 +19,6 @@ from perigee.planning.products import EvaluationProduct, TableProduct
 Edit = Callable[[Project], None]
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
-
-
 def table_of(project: Project, figure: str) -> TableProduct:
     (table,) = project.plan().figures[f"periodic_{figure}"].tables.values()
     return table
