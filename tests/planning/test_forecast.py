@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.planning import RUN_01, RUN_03, Project, edit_json, make, name_of, put, trained
 
 from perigee.blocks.measures import Checkpoints, FullGradientNorm, Measure, Metrics, Steps
 from perigee.identity.products import Identity, measure_identity
@@ -18,6 +17,7 @@ from perigee.planning.layout import Layout
 from perigee.planning.products import RunProduct
 from perigee.store.provenance import PROVENANCE
 from perigee.store.runs import MEASURE_FILES, RUN_FILES, STATE
+from support.planning import RUN_01, RUN_03, Project, edit_json, make, name_of, put, trained
 
 OTHER = "0" * 16
 RULE, DIGITS = "perigee.training.optimisers.sgd", "perigee.data.digits"

@@ -8,8 +8,6 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
-from support.planning import RUN_01, RUN_03, Project, edit_json, name_of, put
-from support.planning import make as make_planned
 
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
@@ -29,6 +27,8 @@ from perigee.store.housekeeping import (
 from perigee.store.locks import locked
 from perigee.store.provenance import PROVENANCE
 from perigee.store.writing import product_writer
+from support.planning import RUN_01, RUN_03, Project, edit_json, name_of, put
+from support.planning import make as make_planned
 
 TABLE = Identity("table", "squares", {"n": 3}, "code", {})
 RUN = Identity("run", "r", {}, "code", {})

@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from perigee.blocks.measures import Checkpoints
+from perigee.paths import NOTEBOOKS, ROOT
+from perigee.planning.forecast import trainings
+from perigee.planning.products import RunProduct
+from perigee.store.provenance import PROVENANCE
 from support.planning import (
     DATASET,
     FORK,
@@ -22,12 +28,6 @@ from support.planning import (
     name_of,
     targets,
 )
-
-from perigee.blocks.measures import Checkpoints
-from perigee.paths import NOTEBOOKS, ROOT
-from perigee.planning.forecast import trainings
-from perigee.planning.products import RunProduct
-from perigee.store.provenance import PROVENANCE
 
 PERIGEE = ROOT / "workflow" / "perigee"
 FIG2, FIG3, FIG4, FIG5, FIG6 = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -59,12 +60,21 @@ class Block(BaseModel):
 
 def without_defaults(model: BaseModel) -> dict[str, Any]:
     """The plain values of a model's fields, those left out that equal their defaults."""
-    fields = type(model).model_fields
+    defaults = _defaults(type(model))
     return {
         name: plain(getattr(model, name))
-        for name, field in fields.items()
-        if field.is_required()
-        or getattr(model, name) != field.get_default(call_default_factory=True)
+        for name in type(model).model_fields
+        if name not in defaults or getattr(model, name) != defaults[name]
+    }
+
+
+@cache
+def _defaults(model: type[BaseModel]) -> Mapping[str, Any]:
+    """The defaults of a model's fields; pydantic would copy them whenever it is asked for them."""
+    return {
+        name: field.get_default(call_default_factory=True)
+        for name, field in model.model_fields.items()
+        if not field.is_required()
     }
 
 

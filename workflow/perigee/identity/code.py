@@ -12,11 +12,11 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import perigee
 from perigee.errors import PerigeeError
@@ -127,41 +127,33 @@ def imported_modules(program: Path) -> frozenset[str]:
     return frozenset(_imports(_Stripping(words=False).visit(_parsed(program)), package=""))
 
 
-@dataclass(frozen=True)
-class _Module:
-    """One module's digest, and the modules of this package that it imports.
-
-    What is imported for annotations alone is among them: objects of its classes are passed in, and
-    what their methods do counts. What is imported for type checkers only is not.
-    """
-
-    digest: str
-    imports: frozenset[str]
-
-
 @cache
 def _closure_digests(roots: frozenset[str], words: bool) -> Mapping[str, str]:
     found: dict[str, str] = {}
     waiting = list(roots)
     while waiting:
         name = waiting.pop()
-        if name in found or _is_harmless(name):
-            continue
-        module = _module(name, words)
-        found[name] = module.digest
-        waiting += [*module.imports, *_packages_of(name)]
+        if name not in found and not _is_harmless(name):
+            found[name], imports = _module(name, words)
+            parts = name.split(".")
+            waiting += [*imports, *(".".join(parts[:end]) for end in range(1, len(parts)))]
     return MappingProxyType(dict(sorted(found.items())))
 
 
 @cache
-def _module(name: str, words: bool) -> _Module:
+def _module(name: str, words: bool) -> tuple[str, frozenset[str]]:
+    """A module's digest, and the modules of this package that it imports.
+
+    What is imported for annotations alone is among them: objects of its classes are passed in, and
+    what their methods do counts. What is imported for type checkers only is not.
+    """
     file = _module_file(name)
     if file is None:
         raise PerigeeError(f"There is no module '{name}'; mend the registry or the import.")
     tree = _Stripping(words).visit(_parsed(file))
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     imports = frozenset(_imports(tree, package))
-    return _Module(_digest(_UsedImports(tree).visit(tree)), imports)
+    return _digest(_UsedImports(tree).visit(tree)), imports
 
 
 def _parsed(path: Path) -> ast.Module:
@@ -174,7 +166,10 @@ def _parsed(path: Path) -> ast.Module:
 def _imports(tree: ast.AST, package: str) -> Iterator[str]:
     """The modules of this package that a tree imports, wherever in the file it does."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    waiting = [tree]
+    for node in waiting:
+        # No import stands in an expression, of which most of a tree consists.
+        waiting += [part for part in ast.iter_child_nodes(node) if not isinstance(part, ast.expr)]
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -192,12 +187,6 @@ def _module_file(name: str) -> Path | None:
     return next((file for file in files if first == PACKAGE and file.is_file()), None)
 
 
-def _packages_of(module: str) -> Iterator[str]:
-    while "." in module:
-        module = module.rpartition(".")[0]
-        yield module
-
-
 def _is_harmless(module: str) -> bool:
     # The package itself is harmless, its other modules are not.
     return module == PACKAGE or any(
@@ -205,7 +194,14 @@ def _is_harmless(module: str) -> bool:
     )
 
 
-class _Stripping(ast.NodeTransformer):
+class _StatementTransformer(ast.NodeTransformer):
+    """Passes over expressions: most of a tree, and no statement stands in one."""
+
+    def visit(self, node: ast.AST) -> Any:
+        return node if isinstance(node, ast.expr) else super().visit(node)
+
+
+class _Stripping(_StatementTransformer):
     """Removes from a tree what cannot move a number."""
 
     def __init__(self, words: bool) -> None:
@@ -268,7 +264,7 @@ class _Stripping(ast.NodeTransformer):
         return node
 
 
-class _UsedImports(ast.NodeTransformer):
+class _UsedImports(_StatementTransformer):
     """Removes imported names that nothing uses: those of annotations and of errors' words.
 
     Names that others may import from the module are kept: those in ``__all__`` and those that are
@@ -288,9 +284,7 @@ class _UsedImports(ast.NodeTransformer):
         node.names = [alias for alias in node.names if self._is_used(alias)]
         return node if node.names else None
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        node.names = [alias for alias in node.names if self._is_used(alias)]
-        return node if node.names else None
+    visit_ImportFrom = visit_Import  # type: ignore[assignment]  # noqa: N815
 
     def _is_used(self, alias: ast.alias) -> bool:
         bound = alias.asname or alias.name.partition(".")[0]
@@ -348,8 +342,11 @@ def _dump(node: object) -> str:
         parts = (part for part in node.values if getattr(part, "value", None) != "")
         return f"JoinedStr({','.join(map(_dump, parts))})"
     if isinstance(node, ast.AST):
-        fields = ((name, getattr(node, name, None)) for name in node._fields)
-        kept = (f"{name}={_dump(value)}" for name, value in fields if value not in (None, []))
+        kept = [
+            f"{name}={_dump(value)}"
+            for name in node._fields
+            if (value := getattr(node, name, None)) is not None and value != []
+        ]
         return f"{type(node).__name__}({','.join(kept)})"
     if isinstance(node, list):
         return f"[{','.join(map(_dump, node))}]"

@@ -48,12 +48,12 @@ def trainings(
         records: of finished runs; None for those in the store.
     """
     store = Path(layout.store)
-    known = layout.records if records is None else records
-    waiting = layout.outstanding(targets)
+    products = layout.outstanding(targets).items()
+    waiting = [folder for folder, product in products if isinstance(product, RunProduct)]
+    # Records are read only if there is something to judge by them.
+    known = (layout.records if records is None else records) if waiting else []
     found = {}
-    for folder, product in waiting.items():
-        if not isinstance(product, RunProduct):
-            continue
+    for folder in waiting:
         run = layout.runs[folder]
         epochs = _epochs_to_train(run, store)
         if epochs:

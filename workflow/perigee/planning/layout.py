@@ -83,7 +83,7 @@ class Layout:
         for folder, run in self.plan.runs.items():
             shorter = [r for r in lengths.get(run.identity.folder, []) if r.epochs < run.epochs]
             longest = max(shorter, key=lambda one: one.epochs, default=None)
-            found[folder] = replace(run, shorter=longest)
+            found[folder] = run if longest is None else replace(run, shorter=longest)
         return found
 
     def outstanding(self, targets: Iterable[Product]) -> dict[str, Product]:

@@ -204,7 +204,8 @@ class RunProduct(Product):
         intervals = [one.interval for one in measures if isinstance(one, Checkpoints)]
         if intervals:
             found[Checkpoints.name] = Checkpoints(interval=math.gcd(*intervals))
-        return replace(self, measures=tuple(found[name] for name in sorted(found)))
+        wanted = tuple(found[name] for name in sorted(found))
+        return self if wanted == self.measures else replace(self, measures=wanted)
 
     def told(self, store: Path) -> dict[str, Any]:
         """The run, its epochs and measures, its folder and those of what it is made from."""
