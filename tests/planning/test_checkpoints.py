@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.planning import PREDICTIONS, SEEDS, Project, make, name_of
 
 from perigee.blocks.measures import Checkpoints
 from perigee.errors import PerigeeError
 from perigee.planning.products import EvaluationProduct, TableProduct
+from support.planning import PREDICTIONS, SEEDS, Project, make, name_of
 
 Edit = Callable[[Project], None]
 
