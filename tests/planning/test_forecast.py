@@ -24,11 +24,6 @@ RULE, DIGITS = "perigee.training.optimisers.sgd", "perigee.data.digits"
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
-
-
-@pytest.fixture
 def layout(project: Project) -> Layout:
     return project.layout()
 

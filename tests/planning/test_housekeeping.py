@@ -231,9 +231,7 @@ def test_a_measure_in_the_folder_of_another_kind_is_found(tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    made = Project(tmp_path)
-    made.make()
+def project(made: Project) -> Project:
     return made
 
 

@@ -49,10 +49,8 @@ Edit = Callable[[Project], None]
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(made: Project) -> Project:
     """The small configuration, all of whose products are made."""
-    made = Project(tmp_path)
-    made.make()
     return made
 
 

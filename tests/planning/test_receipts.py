@@ -27,11 +27,6 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "working")
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
-
-
 def write_receipts(layout: Layout) -> list[Path]:
     """Write those of all products, as Snakemake does when it has made them."""
     found = [Path(layout.receipts.of(folder)) for folder in layout.plan.products]
