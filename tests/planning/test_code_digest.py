@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -11,12 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.package_copies import PackageCopy, forget, package_copy
 
 from perigee.errors import PerigeeError
 from perigee.identity import code
 from perigee.identity.code import imported_modules, module_digests, program_digest, source_digest
 from perigee.paths import WORKFLOW
+from support.package_copies import PackageCopy, forget, package_copy
 
 STEP = '''
 def step(weights, rate):
@@ -434,3 +435,49 @@ def test_all_of_a_programs_text_counts_with_what_it_imports(package: PackageCopy
     forget()
     found.append(program_digest(program))
     assert len(set(found)) == 3
+
+
+def trees() -> dict[str, ast.Module]:
+    """Every module of the package."""
+    folder = WORKFLOW / "perigee"
+    return {
+        ".".join(("perigee", *path.relative_to(folder).with_suffix("").parts)).removesuffix(
+            ".__init__"
+        ): ast.parse(path.read_text(encoding="utf-8"))
+        for path in folder.rglob("*.py")
+    }
+
+
+def test_names_are_imported_from_where_they_are_made() -> None:
+    """An import that only serves other modules would not count in the digest of its own."""
+    imported = {
+        module: {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom | ast.Import)
+            for alias in node.names
+            if alias.asname != alias.name
+        }
+        for module, tree in trees().items()
+    }
+    wrong = [
+        f"{module} imports {alias.name} from {node.module}, which imports it"
+        for module, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name in imported.get(node.module or "", ())
+    ]
+    assert wrong == []
+
+
+def test_only_the_registry_imports_by_name() -> None:
+    """Other imports by name would be missing from closures."""
+    found = [
+        module
+        for module, tree in trees().items()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Attribute) and node.attr == "import_module")
+        or (isinstance(node, ast.Name) and node.id in ("__import__", "import_module"))
+    ]
+    assert found == ["perigee.registry"]

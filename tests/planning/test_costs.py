@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.planning import put, trained
 
 from perigee.blocks.datasets import Dataset
 from perigee.blocks.measures import Checkpoints, Metrics
@@ -19,6 +18,7 @@ from perigee.planning.costs import Cost, Record, estimate, read_records, shape_o
 from perigee.planning.products import DatasetProduct, RunProduct
 from perigee.registry import REGISTRY
 from perigee.store.provenance import PROVENANCE
+from support.planning import put, trained
 
 HERE = "this processor"
 

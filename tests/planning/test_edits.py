@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support.package_copies import PackageCopy, forget, package_copy
 
 from perigee import registry
 from perigee.identity import code
@@ -23,6 +22,7 @@ from perigee.identity.products import (
     run_identity,
 )
 from perigee.spec import RunSpec
+from support.package_copies import PackageCopy, forget, package_copy
 
 DIGITS = {"name": "digits"}
 CONVNET = {"name": "convnet", "width": 2, "scale_invariant": True}

@@ -8,8 +8,6 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
-from support.planning import RUN_01, RUN_03, Project, edit_json, name_of, put
-from support.planning import make as make_planned
 
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
@@ -29,6 +27,8 @@ from perigee.store.housekeeping import (
 from perigee.store.locks import locked
 from perigee.store.provenance import PROVENANCE
 from perigee.store.writing import product_writer
+from support.planning import RUN_01, RUN_03, Project, edit_json, name_of, put
+from support.planning import make as make_planned
 
 TABLE = Identity("table", "squares", {"n": 3}, "code", {})
 RUN = Identity("run", "r", {}, "code", {})
@@ -237,6 +237,10 @@ def project(tmp_path: Path) -> Project:
     return made
 
 
+GRADIENT = "full_gradient_norm"
+"""A measure that no figure reads."""
+
+
 def may_go(project: Project) -> dict[str, str]:
     """Reasons of what may go, by path below the store."""
     plan = project.plan()
@@ -274,7 +278,7 @@ def test_what_an_edit_leaves_without_a_figure_may_go(project: Project) -> None:
 
 def test_what_is_there_of_a_run_that_lacks_a_measure_is_kept(project: Project) -> None:
     """Else its other measures had to be taken again, too."""
-    project.table("fig4")["analysis"] = {"name": "run_metrics", "further": ["layers"]}
+    project.table("fig4")["analysis"] = {"name": "run_metrics", "further": [GRADIENT]}
     project.sweep("fig3")["sweep"]["optimiser.learning_rate"] = [0.3]
     kept = {path.name.partition("-")[0]: path for path in folder_of(project, RUN_01).glob("*-*")}
     gone = may_go(project)
@@ -305,7 +309,7 @@ def test_the_state_of_a_run_that_is_read_off_a_longer_one_may_go(project: Projec
 def test_the_state_of_a_run_that_lacks_a_measure_stays(project: Project) -> None:
     run = next(one for one in project.layout().runs.values() if name_of(one) == RUN_01)
     (project.store / run.identity.folder / "unfinished/e4").mkdir(parents=True)
-    project.table("fig4")["analysis"] = {"name": "run_metrics", "further": ["layers"]}
+    project.table("fig4")["analysis"] = {"name": "run_metrics", "further": [GRADIENT]}
     assert not any("unfinished" in path for path in may_go(project))
 
 

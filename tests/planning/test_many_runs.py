@@ -8,7 +8,6 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from support.planning import Project
 
 from perigee.blocks.measures import Measure
 from perigee.cli import read_spec
@@ -19,6 +18,7 @@ from perigee.errors import PerigeeError
 from perigee.identity.products import measure_identity, run_identity
 from perigee.planning.layout import NAME, VERSION, Layout
 from perigee.planning.products import RunProduct
+from support.planning import Project
 
 
 def layout_of(folder: Path, seeds: int) -> Layout:

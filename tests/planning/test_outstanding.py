@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from perigee.blocks.measures import Checkpoints
+from perigee.paths import NOTEBOOKS, ROOT
+from perigee.planning.forecast import trainings
+from perigee.planning.products import RunProduct
+from perigee.store.provenance import PROVENANCE
 from support.planning import (
     DATASET,
     FORK,
@@ -22,12 +28,6 @@ from support.planning import (
     name_of,
     targets,
 )
-
-from perigee.blocks.measures import Checkpoints
-from perigee.paths import NOTEBOOKS, ROOT
-from perigee.planning.forecast import trainings
-from perigee.planning.products import RunProduct
-from perigee.store.provenance import PROVENANCE
 
 PERIGEE = ROOT / "workflow" / "perigee"
 FIG2, FIG3, FIG4, FIG5, FIG6 = (
@@ -126,6 +126,9 @@ def of_study(*path: Any, value: Any) -> Edit:
     return edit
 
 
+EVERY_STEP = {"name": "one_period", "smoothing_epochs": 1}
+"""An analysis that reads the measure ``steps``."""
+
 SGD = {"name": "sgd", "learning_rate": 0.3, "weight_decay": 0.01}
 
 
@@ -193,7 +196,7 @@ SGD = {"name": "sgd", "learning_rate": 0.3, "weight_decay": 0.01}
             id="more checkpoints: taken again",
         ),
         pytest.param(
-            of_study("figures", "fig3", "tables", "runs", "analysis", "further", value=["steps"]),
+            of_study("figures", "fig3", "tables", "runs", "analysis", value=EVERY_STEP),
             {RUN_03, *FIG3_JUDGED},
             id="a measure that one of two runs has",
         ),
@@ -280,6 +283,12 @@ def test_a_claims_wording_is_gathered_again_and_not_judged(project: Project) -> 
         pytest.param(["training/constraints/fixed_norm.py"], {FORK, *FIG5}, id="a constraint"),
         pytest.param(["data/digits.py"], ALL - FIG2, id="a data set"),
         pytest.param(["measures/steps.py"], {RUN_01, *FIG4}, id="a measure that one table reads"),
+        pytest.param(
+            ["measures/metrics.py"],
+            # The fork starts where the metrics of its parent tell.
+            {*RUNS, *FIG3_JUDGED, *FIG4, *FIG5, *FIG6},
+            id="a measure that a fork goes by",
+        ),
         pytest.param(["evaluation/predictions.py"], {*PREDICTIONS, *FIG6}, id="an evaluation"),
         pytest.param(["analysis/one_period.py"], FIG4, id="an analysis"),
         pytest.param(["plotting/notebook.py"], FIGURES, id="plotting"),
@@ -447,26 +456,29 @@ def test_a_longer_run_goes_on_from_one_that_nothing_refers_to_any_more(project: 
     assert to_train(project) == {run_with(0.1, epochs=9): (5, False)}
 
 
-def longer_with_layers(project: Project, rate: float) -> str:
-    """Have figure 3 alone ask for one run, longer and with a further measure."""
-    rates(rate)(project)
+LONGER = run_with(0.3, epochs=6)
+
+
+def longer_with_steps(project: Project) -> None:
+    """Have figure 3 ask for one run, longer and with a further measure."""
+    rates(0.3)(project)
     in_sweep("fig3", epochs=6)(project)
-    of_study("figures", "fig3", "tables", "runs", "analysis", "further", value=["layers"])(project)
-    return run_with(rate, epochs=6)
+    of_study("figures", "fig3", "tables", "runs", "analysis", value=EVERY_STEP)(project)
 
 
 def test_a_longer_run_that_asks_for_more_is_trained_on_and_then_again(project: Project) -> None:
     """So does its job: the first epochs were not measured like this."""
-    longer = longer_with_layers(project, 0.1)
-    del project.periodic["figures"]["fig4"]
-    assert to_train(project) == {longer: (2 + 6, False)}
+    longer_with_steps(project)
+    del project.periodic["figures"]["fig5"]
+    assert to_train(project) == {LONGER: (2 + 6, False)}
 
 
 def test_a_longer_run_that_asks_for_more_has_a_planned_shorter_one_measured_first(
     project: Project,
 ) -> None:
-    longer = longer_with_layers(project, 0.3)
-    assert to_train(project) == {RUN_03: (4, True), longer: (2, False)}
+    """Figure 5 needs the shorter one anyway, as the parent of a fork."""
+    longer_with_steps(project)
+    assert to_train(project) == {RUN_03: (4, True), LONGER: (2, False)}
 
 
 # Forks

@@ -11,12 +11,12 @@ from typing import Any, NoReturn
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.planning import Project, name_of, targets
 
 from perigee.planning.layout import NAME, VERSION, Layout
 from perigee.planning.products import Product
 from perigee.planning.receipts import Receipts
 from perigee.store.publishing import outdated_notice
+from support.planning import Project, name_of, targets
 
 RUN = "run/convnet-0123456789abcdef/e4"
 

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from support.planning import put
 
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
@@ -25,6 +24,7 @@ from perigee.store.runs import (
     versions,
 )
 from perigee.store.writing import copy_atomically, product_writer
+from support.planning import put
 
 TABLE = Identity("table", "squares", {"n": 3}, "code", {})
 

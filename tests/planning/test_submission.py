@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.planning import FORK, RUN_01, RUN_03, SEEDS, Project, name_of, put, trained
 
 from perigee.planning.costs import Record, shape_of
 from perigee.planning.layout import Layout
@@ -13,6 +12,7 @@ from perigee.planning.plan import make_plan
 from perigee.planning.products import RunProduct
 from perigee.planning.submission import SHORT_RUNS, is_short, minutes
 from perigee.store.runs import RUN_FILES
+from support.planning import FORK, RUN_01, RUN_03, SEEDS, Project, name_of, put, trained
 
 UNKNOWN, LONGEST = 100, 350
 

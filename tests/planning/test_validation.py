@@ -11,9 +11,8 @@ import pytest
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import at_scale
 from perigee.configuration.studies import read_study, resolved_run
-from perigee.configuration.validation import validated, validated_component
+from perigee.configuration.validation import validated, validated_block
 from perigee.errors import PerigeeError
-from perigee.spec import Component
 
 SGD = {"name": "sgd", "learning_rate": 0.1}
 RUN = {
@@ -28,12 +27,15 @@ RUN = {
 def test_defaults_are_filled_in() -> None:
     run = resolved_run(RUN, "run", "file.yaml")
     assert run.schedule.name == "constant"
-    assert run.norm_control.name == "free"
-    assert run.loss == Component("cross_entropy", {"label_smoothing": 0})
-    assert run.augmentation == Component("none")
+    assert run.task.name == "classification"
+    assert run.constraint.name == "none"
+    assert run.loss.full_dict() == {"name": "cross_entropy", "label_smoothing": 0}
+    assert run.augmentation.full_dict() == {"name": "none"}
     assert run.gradient == "mini_batch"
     assert run.precision == "float32"
-    assert run.optimiser.parameters == {"learning_rate": 0.1, "weight_decay": 0, "momentum": 0}
+    defaults = {"weight_decay": 0, "momentum": 0, "undecayed": []}
+    assert run.optimiser.parameters == {"learning_rate": 0.1, **defaults}
+    assert run.parent is None
     assert run.model.parameters["head_norm"] == 10
 
 
@@ -44,37 +46,37 @@ def test_a_default_written_out_is_the_same_run() -> None:
 
 @pytest.mark.parametrize("text", ["1e-3", "1.0E-03", "0.001", ".001"])
 def test_text_that_spells_a_number_is_one(text: str) -> None:
-    component = validated_component("optimiser", {**SGD, "learning_rate": text}, "f", "optimiser")
-    assert component.parameters["learning_rate"] == 0.001
+    block = validated_block("optimiser", {**SGD, "learning_rate": text}, "f", "optimiser")
+    assert block.parameters["learning_rate"] == 0.001
 
 
 @pytest.mark.parametrize("text", ["1e-3x", "", "1,5", "none"])
 def test_other_text_is_not(text: str) -> None:
     with pytest.raises(PerigeeError, match="must be of type number"):
-        validated_component("optimiser", {**SGD, "learning_rate": text}, "f", "optimiser")
+        validated_block("optimiser", {**SGD, "learning_rate": text}, "f", "optimiser")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "nan", "inf", "-inf"])
 def test_numbers_that_are_not_finite_are_refused(value: Any) -> None:
     with pytest.raises(PerigeeError, match=r"f: key 'optimiser\.learning_rate' is .*finite"):
-        validated_component("optimiser", {**SGD, "learning_rate": value}, "f", "optimiser")
+        validated_block("optimiser", {**SGD, "learning_rate": value}, "f", "optimiser")
 
 
 def test_a_truth_value_is_no_number() -> None:
     with pytest.raises(PerigeeError, match="of type number"):
-        validated_component("optimiser", {**SGD, "momentum": True}, "f", "optimiser")
+        validated_block("optimiser", {**SGD, "momentum": True}, "f", "optimiser")
 
 
 @pytest.mark.parametrize(
     ("norm", "is_right"), [(None, True), (2.5, True), (0, False), ("x", False)]
 )
 def test_an_optional_number(norm: Any, is_right: bool) -> None:
-    value = {"name": "fixed", "norm": norm}
+    value = {"name": "fixed_norm", "norm": norm}
     if is_right:
-        assert validated_component("norm_control", value, "f", "n").parameters["norm"] == norm
+        assert validated_block("constraint", value, "f", "n").parameters["norm"] == norm
     else:
         with pytest.raises(PerigeeError):
-            validated_component("norm_control", value, "f", "n")
+            validated_block("constraint", value, "f", "n")
 
 
 def test_text_stays_text_where_no_number_is_wanted() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from test_periods import sawtooth
 
 from perigee.analysis.forks import at_epoch, before_destabilisation
 from perigee.errors import PerigeeError
+from support.signals import sawtooth
 
 
 @pytest.fixture

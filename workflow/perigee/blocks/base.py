@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, ClassVar
@@ -124,8 +125,18 @@ def _as_truth(value: Any) -> Any:
 
 
 def _as_scalar(value: Any) -> Any:
+    """A number, text or truth value; text that spells one of the others as that."""
     if not isinstance(value, bool | int | float | str):
         raise PydanticCustomError("scalar_type", "must be of type number, string or boolean")
+    if value in ("true", "false"):
+        return value == "true"
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return value
+        if math.isfinite(number):
+            return int(number) if number == int(number) else number
     return value
 
 

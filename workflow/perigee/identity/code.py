@@ -12,7 +12,6 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
@@ -128,41 +127,33 @@ def imported_modules(program: Path) -> frozenset[str]:
     return frozenset(_imports(_Stripping(words=False).visit(_parsed(program)), package=""))
 
 
-@dataclass(frozen=True)
-class _Module:
-    """One module's digest, and the modules of this package that it imports.
-
-    What is imported for annotations alone is among them: objects of its classes are passed in, and
-    what their methods do counts. What is imported for type checkers only is not.
-    """
-
-    digest: str
-    imports: frozenset[str]
-
-
 @cache
 def _closure_digests(roots: frozenset[str], words: bool) -> Mapping[str, str]:
     found: dict[str, str] = {}
     waiting = list(roots)
     while waiting:
         name = waiting.pop()
-        if name in found or _is_harmless(name):
-            continue
-        module = _module(name, words)
-        found[name] = module.digest
-        waiting += [*module.imports, *_packages_of(name)]
+        if name not in found and not _is_harmless(name):
+            found[name], imports = _module(name, words)
+            parts = name.split(".")
+            waiting += [*imports, *(".".join(parts[:end]) for end in range(1, len(parts)))]
     return MappingProxyType(dict(sorted(found.items())))
 
 
 @cache
-def _module(name: str, words: bool) -> _Module:
+def _module(name: str, words: bool) -> tuple[str, frozenset[str]]:
+    """A module's digest, and the modules of this package that it imports.
+
+    What is imported for annotations alone is among them: objects of its classes are passed in, and
+    what their methods do counts. What is imported for type checkers only is not.
+    """
     file = _module_file(name)
     if file is None:
         raise PerigeeError(f"There is no module '{name}'; mend the registry or the import.")
     tree = _Stripping(words).visit(_parsed(file))
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     imports = frozenset(_imports(tree, package))
-    return _Module(_digest(_UsedImports(tree).visit(tree)), imports)
+    return _digest(_UsedImports(tree).visit(tree)), imports
 
 
 def _parsed(path: Path) -> ast.Module:
@@ -194,12 +185,6 @@ def _module_file(name: str) -> Path | None:
     path = PACKAGE_FOLDER.joinpath(*rest)
     files = (path / "__init__.py", path.with_suffix(".py"))
     return next((file for file in files if first == PACKAGE and file.is_file()), None)
-
-
-def _packages_of(module: str) -> Iterator[str]:
-    while "." in module:
-        module = module.rpartition(".")[0]
-        yield module
 
 
 def _is_harmless(module: str) -> bool:
@@ -299,9 +284,7 @@ class _UsedImports(_StatementTransformer):
         node.names = [alias for alias in node.names if self._is_used(alias)]
         return node if node.names else None
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        node.names = [alias for alias in node.names if self._is_used(alias)]
-        return node if node.names else None
+    visit_ImportFrom = visit_Import  # type: ignore[assignment]  # noqa: N815
 
     def _is_used(self, alias: ast.alias) -> bool:
         bound = alias.asname or alias.name.partition(".")[0]

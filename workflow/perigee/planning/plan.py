@@ -18,7 +18,7 @@ from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import SCALES
 from perigee.configuration.studies import FigureRequest, RunRequest, TableRequest
 from perigee.configuration.sweeps import figures_at, is_sweep
-from perigee.configuration.validation import read_schema, suggestion, validated
+from perigee.configuration.validation import read_schema, validated
 from perigee.errors import PerigeeError
 from perigee.paths import CAPTIONS, NOTEBOOKS, ROOT, STUDIES, STUDY, shown, template
 from perigee.planning.products import (
@@ -255,9 +255,7 @@ class _Planner:
 
     def table(self, figure: FigureRequest, request: TableRequest) -> TableProduct:
         """A table with its runs."""
-        further = [
-            self._measure(name, figure, request) for name in request.analysis.further_measures()
-        ]
+        further = [_measure(name) for name in request.analysis.further_measures()]
         entries = tuple(self.entry(request, run, further) for run in request.runs)
         return TableProduct(f"{figure.key}-{request.name}", request.analysis, entries)
 
@@ -284,14 +282,9 @@ class _Planner:
             forked = self.run(parent.run, parent.epochs, needed)
         return RunProduct(spec, dataset, epochs, parent=forked).with_measures(measures)
 
-    def _measure(self, name: str, figure: FigureRequest, request: TableRequest) -> Measure:
-        known = registry.REGISTRY["measure"]
-        if name not in known:
-            raise PerigeeError(
-                f"config/studies/{figure.paper}.yaml: key "
-                f"'figures.{figure.name}.tables.{request.name}.analysis.further' names '{name}', "
-                f"which is not a measure; {suggestion(name, known)}."
-            )
-        measure = registry.make("measure", {"name": name})
-        assert isinstance(measure, Measure)
-        return measure
+
+def _measure(name: str) -> Measure:
+    """A measure with its defaults."""
+    measure = registry.make("measure", {"name": name})
+    assert isinstance(measure, Measure)
+    return measure

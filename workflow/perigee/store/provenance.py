@@ -172,7 +172,8 @@ def checksum(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": digest}
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """Of Python and of those recorded packages that are installed."""
     found = {"python": platform.python_version()}
     for package in RECORDED_PACKAGES:

@@ -97,7 +97,8 @@ class Classification(SingleLabel):
                 in_order = np.arange(self.sizes["train"])
                 yield self._augmented(order.mini_batches(in_order, self._batch_size), whole=True)
             return
-        for images in order.mini_batches(self._order(epoch), self._batch_size)[taken:]:
+        images_in_order = np.ascontiguousarray(self._order(epoch), dtype=np.int64)
+        for images in order.mini_batches(images_in_order, self._batch_size)[taken:]:
             yield self._augmented([images])
 
     def _augmented(

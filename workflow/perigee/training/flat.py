@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from perigee.errors import PerigeeError
 from perigee.models.declaration import declared_weights
@@ -57,31 +58,51 @@ class FlatParameters:
         others = tuple(name for name in parameters if name not in self.weight_names)
         self.names = self.weight_names + others
         self.lengths = tuple(parameters[name].numel() for name in self.names)
+        self._shapes = [parameters[name].shape for name in self.names]
+        self._memory_format = memory_format
         first = next(iter(parameters.values()))
         self.values = torch.empty(sum(self.lengths), device=first.device, dtype=first.dtype)
         self.gradient = torch.zeros_like(self.values)
-        chunks = zip(
-            self.names,
-            self.values.split(self.lengths),
-            self.gradient.split(self.lengths),
-            strict=True,
-        )
-        for name, values, gradient in chunks:
+        parts = zip(self.names, self._parts(self.values), self._parts(self.gradient), strict=True)
+        for name, values, gradient in parts:
             parameter = parameters[name]
-            view = _view(values, parameter.shape, memory_format)
-            view.copy_(parameter.detach())
-            parameter.data = view
-            parameter.grad = _view(gradient, parameter.shape, memory_format)
+            values.copy_(parameter.detach())
+            parameter.data, parameter.grad = values, gradient
         scale_invariant = sum(self.lengths[: len(self.weight_names)])
         self.weights = self.values[:scale_invariant]
         self.weights_gradient = self.gradient[:scale_invariant]
-        normalisations = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
+        # The base class of all kinds of BatchNorm, also of those that several processes share.
+        normalisations = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
         of_normalisations = {
             id(p) for m in model.modules() if isinstance(m, normalisations) for p in m.parameters()
         }
         self.groups = (SCALE_INVARIANT,) * len(self.weight_names) + tuple(
             NORMALISATION if id(parameters[name]) in of_normalisations else OTHER for name in others
         )
+
+    def strict(self, vector: Tensor) -> Tensor:
+        """The numbers of a vector with every parameter in row-major order, whatever the layout.
+
+        Args:
+            vector: as long as ``values``, such as a velocity.
+
+        Returns:
+            A copy, (trained parameters,).
+        """
+        return torch.cat([part.reshape(-1) for part in self._parts(vector)])
+
+    def copy_strict(self, vector: Tensor, numbers: Tensor) -> None:
+        """Give a vector the numbers that `strict` returned, perhaps in another layout."""
+        given = numbers.split(self.lengths)
+        for part, own in zip(self._parts(vector), given, strict=True):
+            part.copy_(own.view(part.shape))
+
+    def _parts(self, vector: Tensor) -> list[Tensor]:
+        """A view for every parameter."""
+        return [
+            _view(chunk, shape, self._memory_format)
+            for chunk, shape in zip(vector.split(self.lengths), self._shapes, strict=True)
+        ]
 
     def coefficients(self, value: float, left_out: Sequence[str] = ()) -> Tensor:
         """A coefficient such as the weight decay, for every parameter.

@@ -7,11 +7,12 @@ in collectives, to which all have to come in the same order.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
+from itertools import count
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ PATIENCE = 45.0
 A rank that ends breaks its connections, and on a CPU the others notice at once. One that hangs, or
 whose node is lost, breaks none: only this limit keeps the others from waiting for ever, for 10 or
 30 minutes by PyTorch's defaults, on machines that somebody pays for. So no rank may do anything on
-its own that takes longer than this while the others wait for it.
+its own that takes longer than this while the others wait for it, but in `Ranks.of_main`.
 """
 
 JOINING = 300.0
@@ -38,6 +39,9 @@ JOINING = 300.0
 
 It is longer, since importing PyTorch from a cluster's file system can take minutes on one node.
 """
+
+PATIENCE_WITH_MAIN = 3600.0
+"""Seconds the others wait for what rank 0 does alone, such as writing files (our choice)."""
 
 SET_BY_TORCHRUN = (
     "RANK",
@@ -56,10 +60,13 @@ class Ranks:
     Attributes:
         rank: this process's number, from 0.
         world: how many processes there are.
+        store: that they share; None for one that is alone.
     """
 
     rank: int
     world: int
+    store: Any | None = field(default=None, compare=False, repr=False)
+    _made: Iterator[int] = field(default_factory=count, compare=False, repr=False)
 
     @classmethod
     def alone(cls) -> Ranks:
@@ -106,7 +113,7 @@ class Ranks:
                 world_size=world,
                 timeout=timedelta(seconds=patience),
             )
-        return cls(rank, world)
+        return cls(rank, world, store)
 
     @property
     def is_main(self) -> bool:
@@ -152,20 +159,41 @@ class Ranks:
         """
         return bool(self.sum_(torch.tensor(int(flag))))
 
-    def of_main(self, value: Value) -> Value:
-        """The value that rank 0 gives, on all ranks; a collective.
+    def of_main(self, make: Callable[[], Value]) -> Value:
+        """The value that rank 0 makes, on all ranks; a collective.
+
+        The others are patient: to make it, or before, rank 0 may read and write large files.
 
         Args:
-            value: small and picklable; that of other ranks is not looked at.
+            make: called on rank 0 only; what it gives must be picklable.
 
         Raises:
-            PerigeeError: another rank is gone.
+            PerigeeError: another rank is gone, or ``make`` failed. On rank 0 its own exception.
         """
-        values = [value]
-        if self.world > 1:
-            with _others_needed(self.rank):
-                dist.broadcast_object_list(values, src=0)
-        return values[0]
+        if self.store is None:
+            return make()
+        key = f"made/{next(self._made)}"
+        outcomes: list[tuple[Any, str | None]] = [(None, None)]
+        failure: Exception | None = None
+        if self.is_main:
+            try:
+                outcomes = [(make(), None)]
+            except Exception as error:
+                failure = error
+                outcomes = [(None, str(error))]
+        with _others_needed(self.rank):
+            if self.is_main:
+                self.store.set(key, "")
+            else:
+                self.store.wait([key], timedelta(seconds=PATIENCE_WITH_MAIN))
+            dist.broadcast_object_list(outcomes, src=0)
+        if failure is not None:
+            raise failure
+        ((value, told),) = outcomes
+        if told is not None:
+            raise PerigeeError(told)
+        made: Value = value
+        return made
 
     def close(self) -> None:
         """Leave the others, when no collective will follow."""

@@ -48,12 +48,15 @@ class Start:
     Attributes:
         state: tensors as `Trainer.state` names them.
         epoch: of the data order and augmentation, at which the run goes on.
-        spec: of the other run, whose blocks tell what else goes on.
+        spec: of the other run, whose blocks tell what else goes on; None if nothing does.
+        schedule_epoch: of the other run's schedule there; it is not ``epoch`` if that run began
+            with a schedule of its own.
     """
 
     state: Mapping[str, np.ndarray]
     epoch: int
-    spec: RunSpec
+    spec: RunSpec | None
+    schedule_epoch: int = 0
 
 
 class Trainer:
@@ -71,6 +74,11 @@ class Trainer:
         start: where the run starts instead of its initialisation.
         ranks: the processes that share the run.
         epoch_order: the order of the training images in an epoch; None draws it from the seed.
+
+    Attributes:
+        first_epoch: of the data order and augmentation, in the run's epoch 0.
+        first_schedule_epoch: of the schedule, in the same.
+        loss: of the step in progress, at the weights before it; a tensor of no dimensions.
 
     Raises:
         PerigeeError: task, model and data set or mini-batches do not fit together.
@@ -96,7 +104,7 @@ class Trainer:
         ).to(device=execution.device, dtype=execution.dtype)
         if start is not None:  # in the run's precision: the initialisation's would round them
             _load(model, start.state)
-        _require_enough_images(model, self.task, spec.batch_size)
+        _require_enough_images(model, self.task, spec.batch_size, execution)
         synchronise(model, self.ranks, execution.device)
         self.model = model
         self.parameters = FlatParameters(self.model, execution.memory_format)
@@ -110,12 +118,12 @@ class Trainer:
             self.task.steps_per_epoch, **spec.schedule.parameters
         )
         self.first_epoch = 0 if start is None else start.epoch
-        self._first_of_schedule = 0
+        self.first_schedule_epoch = 0
         if start is not None:
             self._go_on(start)
         self.loss = torch.zeros((), device=execution.device, dtype=execution.dtype)
-        """The loss of the step in progress, at the weights before it."""
-        self._statistics_before_step: dict[str, Tensor] = {}
+        self._before_step: dict[str, Tensor] = {}
+        """The state before a step of several mini-batches, while it is in progress."""
 
     def learning_rate(self, epoch: int) -> float:
         """Eta in the first step of an epoch counted from 0."""
@@ -132,8 +140,10 @@ class Trainer:
             The moments of each step. Whoever stops asking leaves the run between two of them.
         """
         if not taken:
+            if self.spec.gradient == "full_batch":
+                self._before_step = self.state()
             self.schedule.begin_epoch(
-                self._first_of_schedule + epoch, self.parameters, self.optimiser
+                self.first_schedule_epoch + epoch, self.parameters, self.optimiser
             )
         rates = torch.from_numpy(self._learning_rates(epoch)).to(self.execution.device)
         self.model.train()
@@ -141,15 +151,11 @@ class Trainer:
         for step, batches in enumerate(steps, start=taken):
             self.loss.zero_()
             self.parameters.gradient.zero_()
-            if self.spec.gradient == "full_batch":
-                self._statistics_before_step = {
-                    name: buffer.clone() for name, buffer in self.model.named_buffers()
-                }
             for batch in batches:
                 self.add_gradient(batch)
-                if self._statistics_before_step:
+                if self._before_step:
                     yield Moment.BATCH
-            self._statistics_before_step = {}
+            self._before_step = {}
             self.ranks.sum_(self.parameters.gradient)
             self.ranks.sum_(self.loss)
             yield Moment.GRADIENT
@@ -177,49 +183,67 @@ class Trainer:
     def state(self) -> dict[str, Tensor]:
         """Everything that training on needs, by name: weights, statistics, optimiser, constraint.
 
-        In the middle of a step it is the state before that.
+        It does not depend on the layout of weights in memory, and so not on the device.
+
+        In the middle of a step it is the state before that, and before the epoch if the step is
+        its first.
         """
-        model = self.model.state_dict() | self._statistics_before_step
-        parts = (
-            (MODEL, model),
-            (OPTIMISER, self.optimiser.state),
-            (CONSTRAINT, self.constraint.state),
-        )
+        if self._before_step:
+            return dict(self._before_step)
+        found = {MODEL + name: value.detach() for name, value in self.model.state_dict().items()}
+        for name, value in self._states():
+            found[name] = self.parameters.strict(value) if self._is_vector(value) else value
         return {
-            prefix + name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for prefix, part in parts
-            for name, value in part.items()
+            name: value.cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in found.items()
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go back to the state that `state` returned."""
         self.model.load_state_dict(_part(state, MODEL))
-        for prefix, own in ((OPTIMISER, self.optimiser.state), (CONSTRAINT, self.constraint.state)):
-            for name, value in own.items():
-                value.copy_(state[prefix + name])
+        self._restore(state, OPTIMISER, CONSTRAINT)
 
     def load_network(self, state: Mapping[str, np.ndarray]) -> None:
         """Put weights and statistics of a state in the place of the present ones."""
         _load(self.model, state)
 
     def _learning_rates(self, epoch: int) -> np.ndarray:
-        factors: np.ndarray = self.schedule.factors(self._first_of_schedule + epoch)
+        factors: np.ndarray = self.schedule.factors(self.first_schedule_epoch + epoch)
         rates: np.ndarray = self.base_learning_rate * factors
         return rates
 
     def _go_on(self, start: Start) -> None:
         """Let go on what the run has in common with the one that it starts from."""
+        if start.spec is None:
+            return
         if self.spec.schedule == start.spec.schedule:
-            self._first_of_schedule = start.epoch
+            self.first_schedule_epoch = start.schedule_epoch
         given = {name: torch.from_numpy(value) for name, value in start.state.items()}
         if self.spec.optimiser == start.spec.optimiser:
-            for name, value in self.optimiser.state.items():
-                value.copy_(given[OPTIMISER + name])
+            self._restore(given, OPTIMISER)
         if self.spec.constraint == start.spec.constraint:
             # The weights fulfil it already; to project them again would change their last bits.
             _load(self.model, start.state)
-            for name, value in self.constraint.state.items():
-                value.copy_(given[CONSTRAINT + name])
+            self._restore(given, CONSTRAINT)
+
+    def _states(self) -> Iterator[tuple[str, Tensor]]:
+        """The tensors of optimiser and constraint, which are changed in place."""
+        for prefix, part in ((OPTIMISER, self.optimiser), (CONSTRAINT, self.constraint)):
+            for name, value in part.state.items():
+                yield prefix + name, value
+
+    def _restore(self, state: Mapping[str, Tensor], *prefixes: str) -> None:
+        for name, value in self._states():
+            if not name.startswith(prefixes):
+                continue
+            if self._is_vector(value):
+                self.parameters.copy_strict(value, state[name])
+            else:
+                value.copy_(state[name])
+
+    def _is_vector(self, value: Tensor) -> bool:
+        """Whether a tensor has a number for every trained parameter."""
+        return value.shape == self.parameters.values.shape
 
 
 def _load(model: torch.nn.Module, state: Mapping[str, np.ndarray]) -> None:
@@ -232,7 +256,9 @@ def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def _require_enough_images(model: torch.nn.Module, task: Task, batch_size: int) -> None:
+def _require_enough_images(
+    model: torch.nn.Module, task: Task, batch_size: int, execution: Execution
+) -> None:
     """Refuse a last mini-batch of one image if BatchNorm gets one value a channel of it.
 
     Raises:
@@ -242,10 +268,10 @@ def _require_enough_images(model: torch.nn.Module, task: Task, batch_size: int) 
     if (images - 1) % batch_size:
         return
     model.train()
-    first = next(iter(task.batches("train")))
+    image = torch.zeros((1, *task.image_shape), device=execution.device, dtype=execution.dtype)
     try:
         with torch.no_grad(), running_statistics_left_alone(model):
-            model(first.inputs[:1])
+            model(image)
     except ValueError as error:
         raise PerigeeError(
             f"Key 'batch_size' is {batch_size}, so that of {images} training images the last "

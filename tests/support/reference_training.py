@@ -3,8 +3,9 @@
 Nothing of perigee is imported here: network from `torch.nn` modules, `torch.optim.SGD`, the
 gradients one tensor each, every logged quantity by its definition in float64.
 
-``python tests/unit/reference_training.py`` writes golden_curves.json anew. Do that only when the
-papers' algorithm is meant to change, and say so in the change log.
+``python tests/support/reference_training.py NAME...`` writes those settings' curves in
+golden_curves.json anew. Do that only when the papers' algorithm is meant to change, and say so in
+the change log.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import sys
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -37,7 +39,8 @@ class Settings:
 
     With a ``padding``, images are cropped and flipped at random. With ``full_batch``, there is one
     step an epoch, of the whole training set's mean loss. At each of the ``milestones`` the learning
-    rate is divided by 10.
+    rate is divided by 10. Parameters of the groups ``undecayed`` have no weight decay; the groups
+    are "scale_invariant", "normalisation" and "other".
     """
 
     width: int = 2
@@ -55,6 +58,7 @@ class Settings:
     label_smoothing: float = 0.0
     padding: int | None = None
     full_batch: bool = False
+    undecayed: tuple[str, ...] = ()
 
 
 GOLDEN_SETTINGS = {
@@ -75,10 +79,21 @@ GOLDEN_EPOCHS = 3
 
 @dataclass
 class Curves:
-    """Of each epoch the steps (steps, 4), of each epoch and the initialisation the metrics."""
+    """The measured course of a run.
+
+    Attributes:
+        steps: of each epoch `STEP_QUANTITIES` of every step, (steps, 4).
+        layers: of each epoch, for every convolution and step, norm, gradient norm, angle between
+            the weights before and after, and inner product of velocity and gradient,
+            (steps, convolutions, 4); without momentum the last is 0.
+        metrics: of the initialisation and each epoch.
+        states: of the same, the network's state and the optimiser's, one array a parameter.
+    """
 
     steps: list[np.ndarray] = field(default_factory=list)
+    layers: list[np.ndarray] = field(default_factory=list)
     metrics: list[dict[str, float]] = field(default_factory=list)
+    states: list[dict[str, list[np.ndarray]]] = field(default_factory=list)
 
 
 def few_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -130,8 +145,7 @@ class PlainResNet18(nn.Module):
             if stride == 2:
                 key = str(number)
                 self.shortcuts[key] = nn.Conv2d(inputs, outputs, 1, 2, bias=False)
-                extra = nn.BatchNorm2d(inputs, affine=False) if scale_invariant else nn.Identity()
-                self.normal_3[key] = extra
+                self.normal_3[key] = nn.BatchNorm2d(inputs, affine=not scale_invariant)
             inputs = outputs
         self.last_normal = nn.BatchNorm2d(inputs, affine=not scale_invariant)
         self.head = nn.Linear(inputs, classes, bias=False)
@@ -180,7 +194,7 @@ def smoothed_cross_entropy(
 
 
 def cropped_and_flipped(images: np.ndarray, seed: int, epoch: int, padding: int) -> np.ndarray:
-    """Images (uint8) in the order of an epoch, one after the other; the border is black."""
+    """All images (uint8) in stored order, as an epoch sees them; the border is black."""
     draws = np.random.default_rng(np.random.SeedSequence((seed, epoch), spawn_key=(1,)))
     tops, lefts = draws.integers(0, 2 * padding + 1, (2, len(images)))
     mirrored = draws.integers(0, 2, len(images))
@@ -202,31 +216,25 @@ def reference_curves(settings: Settings, epochs: int) -> Curves:
     network = PLAIN_NETWORKS[settings.model](
         train_images.shape[1], CLASSES, settings.width, settings.scale_invariant, settings.seed
     ).double()
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     weights = convolutions(network)
-    rule = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-    optimiser: torch.optim.Optimizer
-    if settings.optimiser == "adam":
-        optimiser = torch.optim.Adam(trained, **rule)
-    else:
-        optimiser = torch.optim.SGD(trained, momentum=settings.momentum, **rule)
+    optimiser = plain_optimiser(network, settings)
     project(weights, settings.norm)
     curves = Curves()
     measured = train_images, train_labels, settings, test_images, test_labels
     curves.metrics.append(metrics(network, *measured))
+    curves.states.append(state(network, optimiser))
     for epoch in range(epochs):
-        rate = settings.learning_rate / 10 ** sum(epoch >= m for m in settings.milestones)
-        if settings.cosine_horizon is not None:
-            rate *= (1 + math.cos(math.pi * epoch / settings.cosine_horizon)) / 2
-        optimiser.param_groups[0]["lr"] = rate
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(settings, epoch)
         order = np.random.default_rng((settings.seed, epoch)).permutation(len(train_labels))
         if settings.full_batch:
             order = np.arange(len(train_labels))
-        images = train_images[order]
+        images = train_images
         if settings.padding is not None:
             drawn = settings.seed, epoch, settings.padding
-            images = normalised(cropped_and_flipped(arrays[0][order], *drawn))
-        rows = []
+            images = normalised(cropped_and_flipped(arrays[0], *drawn))
+        images = images[order]
+        rows, layers = [], []
         network.train()
         starts = range(0, len(order), settings.batch_size)
         for positions in [starts] if settings.full_batch else [[start] for start in starts]:
@@ -237,28 +245,102 @@ def reference_curves(settings: Settings, epochs: int) -> Curves:
             loss = smoothed_cross_entropy(logits, labels, settings.label_smoothing)
             optimiser.zero_grad()
             loss.backward()
-            before, gradient = flat(weights), flat([weight.grad for weight in weights])
+            before = arrays_of(weights)
+            gradients = arrays_of([weight.grad for weight in weights])
+            velocities = velocities_of(optimiser, weights)
             optimiser.step()
             project(weights, settings.norm)
-            after = flat(weights)
-            cosine = before @ after / (np.linalg.norm(before) * np.linalg.norm(after))
-            norms = np.linalg.norm(gradient), np.linalg.norm(before)
+            after = arrays_of(weights)
+            whole, whole_after = joined(before), joined(after)
+            cosine = whole @ whole_after / (np.linalg.norm(whole) * np.linalg.norm(whole_after))
+            norms = np.linalg.norm(joined(gradients)), np.linalg.norm(whole)
             rows.append((loss.item(), *norms, 1 - cosine))
+            layers.append(
+                [
+                    (np.linalg.norm(w), np.linalg.norm(g), angle(w, new), float((v * g).sum()))
+                    for w, new, g, v in zip(before, after, gradients, velocities, strict=True)
+                ]
+            )
         curves.steps.append(np.array(rows))
+        curves.layers.append(np.array(layers))
         curves.metrics.append(metrics(network, *measured))
+        curves.states.append(state(network, optimiser))
     return curves
+
+
+def plain_optimiser(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    """PyTorch's own, with a parameter group for each group of `Settings.undecayed` and the rest."""
+    groups: dict[str, list[nn.Parameter]] = {}
+    for module in network.modules():
+        kind = {nn.Conv2d: "scale_invariant", nn.BatchNorm2d: "normalisation"}
+        for parameter in module.parameters(recurse=False):
+            if parameter.requires_grad:
+                groups.setdefault(kind.get(type(module), "other"), []).append(parameter)
+    described = [
+        {
+            "params": parameters,
+            "weight_decay": 0.0 if name in settings.undecayed else settings.weight_decay,
+        }
+        for name, parameters in groups.items()
+    ]
+    if settings.optimiser == "adam":
+        return torch.optim.Adam(described, lr=settings.learning_rate)
+    return torch.optim.SGD(described, lr=settings.learning_rate, momentum=settings.momentum)
+
+
+def learning_rate(settings: Settings, epoch: int) -> float:
+    rate = settings.learning_rate / 10 ** sum(epoch >= m for m in settings.milestones)
+    if settings.cosine_horizon is not None:
+        rate *= (1 + math.cos(math.pi * min(epoch / settings.cosine_horizon, 1))) / 2
+    return rate
+
+
+def velocities_of(
+    optimiser: torch.optim.Optimizer, weights: list[torch.Tensor]
+) -> list[np.ndarray]:
+    """Before the first step and without momentum they are zero."""
+    kept = [optimiser.state[weight].get("momentum_buffer") for weight in weights]
+    return [
+        np.zeros(weight.shape) if velocity is None else velocity.numpy().copy()
+        for weight, velocity in zip(weights, kept, strict=True)
+    ]
+
+
+def angle(one: np.ndarray, other: np.ndarray) -> float:
+    """Between two vectors, in radians, by Kahan's formula, which is exact for small ones too."""
+    one, other = one.ravel() / np.linalg.norm(one), other.ravel() / np.linalg.norm(other)
+    return 2 * math.atan2(np.linalg.norm(one - other), np.linalg.norm(one + other))
+
+
+def state(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, list[np.ndarray]]:
+    """Trained parameters, BatchNorm's statistics, and what the optimiser keeps of each."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    found = {
+        "trained": arrays_of(trained),
+        "statistics": [b.numpy().copy() for b in network.buffers() if b.is_floating_point()],
+    }
+    kept = {name for parameter in trained for name in optimiser.state[parameter]}
+    for name in kept:
+        values = [optimiser.state[parameter][name] for parameter in trained]
+        found[name] = [value.numpy().copy() for value in values if value is not None]
+    return found
 
 
 def project(weights: list[torch.Tensor], norm: float | None) -> None:
     if norm is not None:
-        factor = norm / np.linalg.norm(flat(weights))
+        factor = norm / np.linalg.norm(joined(arrays_of(weights)))
         with torch.no_grad():
             for weight in weights:
                 weight.mul_(factor)
 
 
-def flat(tensors: list[torch.Tensor]) -> np.ndarray:
-    return np.concatenate([tensor.detach().double().numpy().ravel() for tensor in tensors])
+def arrays_of(tensors: list[torch.Tensor]) -> list[np.ndarray]:
+    """Copies."""
+    return [tensor.detach().numpy().astype(np.float64) for tensor in tensors]
+
+
+def joined(arrays: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([array.ravel() for array in arrays])
 
 
 def metrics(
@@ -272,13 +354,16 @@ def metrics(
     """Of copies, so that BatchNorm's running statistics stay those of training."""
     in_eval_mode, network = copy.deepcopy(network).eval(), copy.deepcopy(network).train()
     weights = convolutions(network)
-    losses, wrong, norms = 0.0, 0, []
+    others = [p for p in network.parameters() if p.requires_grad and p.dim() != 4]
+    losses, wrong, norms, full_norms = 0.0, 0, [], []
     for start in range(0, len(train_labels), settings.batch_size):
         images = train_images[start : start + settings.batch_size]
         labels = train_labels[start : start + settings.batch_size]
         logits = network(images)
         loss = smoothed_cross_entropy(logits, labels, settings.label_smoothing)
-        norms.append(np.linalg.norm(flat(list(torch.autograd.grad(loss, weights)))))
+        gradients = arrays_of(list(torch.autograd.grad(loss, [*weights, *others])))
+        norms.append(np.linalg.norm(joined(gradients[: len(weights)])))
+        full_norms.append(np.linalg.norm(joined(gradients)))
         losses += loss.item() * len(labels)
         wrong += int((logits.argmax(1) != labels).sum())
     with torch.no_grad():
@@ -287,20 +372,22 @@ def metrics(
         "train_loss": losses / len(train_labels),
         "train_error": wrong / len(train_labels),
         "gradient_norm": float(np.mean(norms)),
-        "weight_norm": float(np.linalg.norm(flat(weights))),
+        "full_gradient_norm": float(np.mean(full_norms)),
+        "weight_norm": float(np.linalg.norm(joined(arrays_of(weights)))),
         "test_loss": functional.cross_entropy(logits, test_labels).item(),
         "test_error": float((logits.argmax(1) != test_labels).double().mean()),
     }
 
 
-def write_golden_file() -> None:
-    golden = {}
-    for name, settings in GOLDEN_SETTINGS.items():
-        steps = np.concatenate(reference_curves(settings, GOLDEN_EPOCHS).steps)
+def write_golden_file(names: list[str]) -> None:
+    """Compute the curves of some settings anew; the others stay as they are."""
+    golden = json.loads(GOLDEN_FILE.read_text())
+    for name in names:
+        steps = np.concatenate(reference_curves(GOLDEN_SETTINGS[name], GOLDEN_EPOCHS).steps)
         golden[name] = dict(zip(STEP_QUANTITIES, steps.T.tolist(), strict=True))
     GOLDEN_FILE.write_text(json.dumps(golden, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    write_golden_file()
+    write_golden_file(sys.argv[1:])

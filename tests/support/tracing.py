@@ -5,7 +5,7 @@ unchanged. That is decided here from the traced graph: every activation gets its
 which powers of which weights it is proportional to. A convolution without bias adds its weight to
 the degree of its input, BatchNorm resets the degree to none, ReLU and pooling keep it, an addition
 needs both sides to grow alike, and the output must not grow at all. No parameter's name is looked
-at, so a new model needs to declare nothing.
+at, so it is an oracle for what models declare.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def scale_invariant_names(model: nn.Module) -> tuple[str, ...]:
         else:
             raise PerigeeError(
                 f"{type(model).__name__}: how the output of '{node.op} {node.target}' grows with "
-                "its input is not known; add it to perigee/models/scale_invariance.py."
+                "its input is not known; add it to tests/support/tracing.py."
             )
     invariant = constraints.invariant_set(weights)
     return tuple(name for name, _ in model.named_parameters() if name in invariant)
@@ -138,5 +138,5 @@ def _module_degree(
         return degree + Counter({weight: 1})
     raise PerigeeError(
         f"How the output of a {type(module).__name__} ('{node.target}') grows with its input is "
-        "not known; add it to perigee/models/scale_invariance.py."
+        "not known; add it to tests/support/tracing.py."
     )
