@@ -1,4 +1,4 @@
-"""What a job of the workflow takes beyond its work: a training job around its training, a notebook.
+"""Time that jobs of the workflow take beyond training: around a run, and for a notebook.
 
 The main text of the papers is made at smoke scale on one core, from nothing, in a temporary copy of
 the repository. Of every training run the seconds that it trained, as its provenance tells them, are

@@ -1,4 +1,4 @@
-"""What saving a run's state costs: the same however long the run was, and little of its time.
+"""The cost of saving a run's state: the same however long the run was, and little of its time.
 
 A run of 450,000 steps, with the measures `metrics`, `steps` and `layers` of 53 weight tensors, is
 taken up after 1 %, half and all of its length. Then 1,000 more steps are recorded, of which forward
@@ -71,6 +71,7 @@ class Deep(nn.Module):
         self.scale_invariant_weights = ScaleInvariantWeights(names, names)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits (images, classes)."""
         logits: Tensor = self.head(self.features(images))
         return logits
 
@@ -99,7 +100,9 @@ def watch_of(folder: Path, save_interval: float) -> RunWatch:
     return RunWatch(DIGEST, None, folder, save_interval, progress, StopRequest(), {})
 
 
-def recorder_of(trainer: Trainer, folder: Path, *measures: type[Metrics | Steps | Layers]) -> Recorder:
+def recorder_of(
+    trainer: Trainer, folder: Path, *measures: type[Metrics | Steps | Layers]
+) -> Recorder:
     """A recorder with some measures."""
     live = {one.name: registry.load(one())(trainer) for one in measures}
     return Recorder(trainer, folder, live, STEPS)

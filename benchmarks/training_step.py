@@ -51,9 +51,7 @@ class Ours:
         self, spec: RunSpec, dataset: ArrayDataset, precision: str, *measures: type[Steps | Layers]
     ) -> None:
         execution = prepare("cpu", precision, dataset.image_shape)
-        self.trainer = Trainer(
-            spec.model_copy(update={"precision": precision}), dataset, execution
-        )
+        self.trainer = Trainer(spec.model_copy(update={"precision": precision}), dataset, execution)
         live = {one.name: registry.load(one())(self.trainer) for one in measures}
         self.folder = Path(tempfile.mkdtemp())
         self.recorder = Recorder(self.trainer, self.folder, live, 10**6)
@@ -138,7 +136,6 @@ class BareLoop:
             self.weights.mul_(1 - self.learning_rate * self.weight_decay)
             self.weights.sub_(self.gradient, alpha=self.learning_rate)
 
-
     def block(self, number: int) -> None:
         """Several epochs without logging."""
         for epoch in range(EPOCHS):
@@ -190,6 +187,7 @@ def measure(repetitions: int) -> Report:
             },
         },
         target=Target(ratio, "<=", 1.05),
+        further=(Target(f"{LAYERS} / {OURS}", "<=", 1.05),),
         conditions={"threads": torch.get_num_threads(), "run": spec.to_dict(), "block": EPOCHS},
     )
 
