@@ -177,7 +177,9 @@ class _Work:
         if missing:
             logger.info("measuring %s: the run is trained again", ", ".join(missing))
             beginning = self._furthest(missing, version) if self.ranks.is_main else None
-            self._train(job.out.name, missing, beginning, version)
+            same_length = version.epochs == job.epochs
+            name = version.folder.name if same_length else job.out.name
+            self._train(name, missing, beginning, version)
 
     def train_anew(self) -> None:
         """Train a further trajectory of the run, with all measures."""
