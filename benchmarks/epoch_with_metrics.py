@@ -5,7 +5,7 @@ loss, train error, mean gradient norm, test loss and test error after the epoch;
 is timed in turns, in one process with one thread. The ordinary way is the one of most research
 code: a DataLoader over PIL images with torchvision transforms, torch.optim.SGD, a checkpoint an
 epoch, and metrics from the checkpoint that is read back. It shares the process, and so gains from
-the memory allocator's settings that `perigee.training.execution.prepare` makes, which an ordinary
+the memory allocator's settings that `perigee.kernel.execution.prepare` makes, which an ordinary
 program would not have. Before timing, both must find the same metrics at the initialisation.
 """
 
@@ -27,11 +27,11 @@ from perigee import registry
 from perigee.blocks.measures import Metrics
 from perigee.data.arrays import ArrayDataset
 from perigee.data.building import build_dataset
+from perigee.kernel.execution import prepare
+from perigee.kernel.trainer import Trainer
 from perigee.spec import RunSpec
-from perigee.training.execution import prepare
 from perigee.training.loop import train
 from perigee.training.recording import Recorder
-from perigee.training.trainer import Trainer
 
 OURS, ORDINARY = "ours", "ordinary"
 WARM_UP = 2

@@ -35,17 +35,17 @@ from perigee.data.arrays import ArrayDataset
 from perigee.data.building import build_dataset
 from perigee.interruption import StopRequest
 from perigee.jobs.watching import RunWatch
+from perigee.kernel.execution import prepare
+from perigee.kernel.trainer import Trainer
 from perigee.models.convnet import ConvBlock
 from perigee.models.declaration import ScaleInvariantWeights
 from perigee.paths import ROOT
 from perigee.progress import RunProgress
 from perigee.spec import RunSpec
-from perigee.training.execution import prepare
 from perigee.training.loop import train
 from perigee.training.recording import EPOCH, Position, Recorder
 from perigee.training.row_log import RowLog
 from perigee.training.saved_state import read_states
-from perigee.training.trainer import Trainer
 
 STEPS, STEPS_PER_EPOCH, TENSORS = 450_000, 1000, 53
 LENGTHS = {"1 %": 0.01, "50 %": 0.5, "100 %": 1.0}

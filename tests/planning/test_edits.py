@@ -124,32 +124,32 @@ CODE: dict[str, set[str]] = {
     "models.head": ALL,
     "models.resnet18": WITH_RESNET,
     "tasks": ALL,
-    "tasks.base": ALL,
+    "kernel.task": ALL,
     "tasks.classification": OF_ARRAYS,
     "tasks.single_label": ALL,
     "tasks.streamed_classification": {"streamed"},
     "tasks.streaming": {"streamed"},
-    "training": ALL,
-    "training.batch_norm": ALL,
-    "training.constraints": ALL,
-    "training.constraints.fixed_norm": {"sphere", "sphere fork"},
-    "training.constraints.none": ALL - {"sphere", "sphere fork"},
-    "training.execution": ALL,
-    "training.flat": ALL,
-    "training.losses": ALL,
-    "training.losses.cross_entropy": ALL,
-    "training.names": ALL,
-    "training.optimisers": ALL,
-    "training.optimisers.adam": {"resnet", "adam", "fork"},
-    "training.optimisers.sgd": WITH_SGD,
-    "training.ranks": ALL,
-    "training.running_statistics": ALL,
-    "training.schedules": ALL,
-    "training.schedules.base": ALL,
-    "training.schedules.constant": ALL - {"cosine", "augmented"},
-    "training.schedules.cosine": {"cosine"},
-    "training.schedules.steps": {"augmented"},
-    "training.trainer": ALL,
+    "kernel": ALL,
+    "kernel.batch_norm": ALL,
+    "kernel.constraints": ALL,
+    "kernel.constraints.fixed_norm": {"sphere", "sphere fork"},
+    "kernel.constraints.none": ALL - {"sphere", "sphere fork"},
+    "kernel.execution": ALL,
+    "kernel.flat": ALL,
+    "kernel.losses": ALL,
+    "kernel.losses.cross_entropy": ALL,
+    "kernel.names": ALL,
+    "kernel.optimisers": ALL,
+    "kernel.optimisers.adam": {"resnet", "adam", "fork"},
+    "kernel.optimisers.sgd": WITH_SGD,
+    "kernel.ranks": ALL,
+    "kernel.running_statistics": ALL,
+    "kernel.schedules": ALL,
+    "kernel.schedules.base": ALL,
+    "kernel.schedules.constant": ALL - {"cosine", "augmented"},
+    "kernel.schedules.cosine": {"cosine"},
+    "kernel.schedules.steps": {"augmented"},
+    "kernel.trainer": ALL,
 }
 """Every module that the digest of a run hangs on, and the runs. One import more shows here."""
 
@@ -179,8 +179,8 @@ import sys
 import numpy as np
 from perigee.data.arrays import ArrayDataset, ArraySplit
 from perigee.spec import RunSpec
-from perigee.training.execution import prepare
-from perigee.training.trainer import Trainer
+from perigee.kernel.execution import prepare
+from perigee.kernel.trainer import Trainer
 
 split = ArraySplit(np.zeros((64, 1, 8, 8), np.uint8), np.zeros(64, np.uint8))
 data = ArrayDataset({{"train": split, "test": split}}, 10, (1.0,), (1.0,), "")
@@ -249,13 +249,13 @@ def test_code_around_the_kernel_changes_no_run(what: str, copy: PackageCopy, bef
 @pytest.mark.parametrize(
     "module",
     [
-        "training.trainer",
-        "training.execution",
-        "training.flat",
-        "training.optimisers.sgd",
-        "training.optimisers.adam",
-        "training.constraints.fixed_norm",
-        "training.losses.cross_entropy",
+        "kernel.trainer",
+        "kernel.execution",
+        "kernel.flat",
+        "kernel.optimisers.sgd",
+        "kernel.optimisers.adam",
+        "kernel.constraints.fixed_norm",
+        "kernel.losses.cross_entropy",
         "models.convnet",
         "models.resnet18",
         "data.order",

@@ -83,7 +83,7 @@ def test_an_identity_is_taken_with_the_code_that_counts(file: Path) -> None:
     assert (now.code, now.code_at_hand) == (C, before.code)
     assert now.digest == replace(before, code=C).digest != before.digest
     assert now.modules == before.modules
-    assert "perigee.training.optimisers.sgd" in now.modules
+    assert "perigee.kernel.optimisers.sgd" in now.modules
     assert dataset_identity(make("dataset", {"name": "digits"})).code == C
 
 
@@ -238,7 +238,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     edit(new, "blocks/optimisers", ("Positive, as_tuple", "Positive, Truth, as_tuple"))
     edit(
         new,
-        "training/optimisers/sgd",
+        "kernel/optimisers/sgd",
         ("momentum: float,\n", "momentum: float,\n        nesterov: bool,\n"),
         ("self.momentum = momentum\n", "self.momentum, self.nesterov = momentum, nesterov\n"),
         (
@@ -246,14 +246,14 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             "values.addcmul_(gradient + velocity if self.nesterov else velocity,",
         ),
     )
-    edit(new, "training/trainer", ("_part(", "_of_part("))
+    edit(new, "kernel/trainer", ("_part(", "_of_part("))
     edit(new, "measures/metrics", ("derived = (", "further = ("), ("*derived", "*further"))
     edit(
         new,
         "measures/steps",
         ("torch.linalg.vector_norm(before)", "2 * torch.linalg.vector_norm(before)"),
     )
-    edit(new, "training/optimisers/adam", ("EPSILON = 1e-8", "EPSILON = 1e-7"))
+    edit(new, "kernel/optimisers/adam", ("EPSILON = 1e-8", "EPSILON = 1e-7"))
     return root / "old", new
 
 

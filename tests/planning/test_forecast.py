@@ -20,7 +20,7 @@ from perigee.store.runs import MEASURE_FILES, RUN_FILES, STATE
 from support.planning import RUN_01, RUN_03, Project, edit_json, make, name_of, put, trained
 
 OTHER = "0" * 16
-RULE, DIGITS = "perigee.training.optimisers.sgd", "perigee.data.digits"
+RULE, DIGITS = "perigee.kernel.optimisers.sgd", "perigee.data.digits"
 
 
 @pytest.fixture

@@ -31,9 +31,9 @@ from perigee.data.building import build_dataset
 from perigee.data.saving import load_dataset, save_dataset
 from perigee.identity.code import PACKAGE_FOLDER, source_digest
 from perigee.identity.products import run_identity
+from perigee.kernel.execution import prepare
+from perigee.kernel.trainer import Moment, Start, Trainer
 from perigee.spec import RunSpec
-from perigee.training.execution import prepare
-from perigee.training.trainer import Moment, Start, Trainer
 
 CONVNET = {"name": "convnet", "width": 1, "scale_invariant": True}
 SGD = {"name": "sgd", "learning_rate": 0.1, "weight_decay": 0.01}
@@ -108,7 +108,7 @@ RUNS: dict[str, dict[str, Any]] = {
 STEPS = 3
 
 Function = tuple[str, str]
-"""Module and qualified name, such as ("training.trainer", "Trainer.update")."""
+"""Module and qualified name, such as ("kernel.trainer", "Trainer.update")."""
 
 
 def sources(folder: Path) -> None:
@@ -351,15 +351,15 @@ def test_runs_reach_the_kernel(found: dict[str, set[Function]]) -> None:
         "models.resnet18:Block.forward",
         "tasks.single_label:Normalisation.__call__",
         "tasks.streaming:StreamedSplit._batches",
-        "training.constraints.fixed_norm:FixedNorm.apply",
-        "training.execution:prepare",
-        "training.flat:FlatParameters.coefficients",
-        "training.losses.cross_entropy:cross_entropy",
-        "training.optimisers.adam:Adam.step",
-        "training.optimisers.sgd:SGD.step",
-        "training.schedules.cosine:Cosine.factors",
-        "training.trainer:Trainer._go_on",
-        "training.trainer:Trainer.update",
+        "kernel.constraints.fixed_norm:FixedNorm.apply",
+        "kernel.execution:prepare",
+        "kernel.flat:FlatParameters.coefficients",
+        "kernel.losses.cross_entropy:cross_entropy",
+        "kernel.optimisers.adam:Adam.step",
+        "kernel.optimisers.sgd:SGD.step",
+        "kernel.schedules.cosine:Cosine.factors",
+        "kernel.trainer:Trainer._go_on",
+        "kernel.trainer:Trainer.update",
     }
 
 

@@ -276,9 +276,9 @@ def test_a_claims_wording_is_gathered_again_and_not_judged(project: Project) -> 
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        pytest.param(["training/optimisers/sgd.py"], ALL - {DATASET, *FIG2}, id="the update rule"),
-        pytest.param(["training/trainer.py"], ALL - {DATASET, *FIG2}, id="the step"),
-        pytest.param(["training/constraints/fixed_norm.py"], {FORK, *FIG5}, id="a constraint"),
+        pytest.param(["kernel/optimisers/sgd.py"], ALL - {DATASET, *FIG2}, id="the update rule"),
+        pytest.param(["kernel/trainer.py"], ALL - {DATASET, *FIG2}, id="the step"),
+        pytest.param(["kernel/constraints/fixed_norm.py"], {FORK, *FIG5}, id="a constraint"),
         pytest.param(["data/digits.py"], ALL - FIG2, id="a data set"),
         pytest.param(["measures/steps.py"], {RUN_01, *FIG4}, id="a measure that one table reads"),
         pytest.param(
@@ -293,7 +293,7 @@ def test_a_claims_wording_is_gathered_again_and_not_judged(project: Project) -> 
         pytest.param(["claims/judging.py"], {"claims periodic_fig3"}, id="judging"),
         pytest.param(
             [
-                "training/optimisers/adam.py",
+                "kernel/optimisers/adam.py",
                 "models/resnet18.py",
                 "measures/layers.py",
                 "training/recording.py",
@@ -322,7 +322,7 @@ def test_an_edit_of_a_notebook_has_its_figure_drawn_again(project: Project) -> N
 
 
 def test_a_comment_changes_nothing(project: Project) -> None:
-    files = (PERIGEE / "training/trainer.py", PERIGEE / "plotting/notebook.py")
+    files = (PERIGEE / "kernel/trainer.py", PERIGEE / "plotting/notebook.py")
     with edited(*files, addition="# A comment."):
         assert project.outstanding() == []
 

@@ -42,7 +42,7 @@ class PackageCopy:
         self.root = root
 
     def path(self, module: str) -> Path:
-        """The file of a module such as "training.trainer"."""
+        """The file of a module such as "kernel.trainer"."""
         path = self.root.joinpath(*module.split("."))
         return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import distributed as dist
 
-from perigee.training.ranks import Ranks
+from perigee.kernel.ranks import Ranks
 
 SECONDS = 120
 """No test waits longer for a process."""

@@ -19,10 +19,10 @@ from perigee.blocks.measures import (
     Metrics,
     Steps,
 )
+from perigee.kernel.trainer import Trainer
 from perigee.measures.base import Measure as LiveMeasure
 from perigee.training.loop import Watch, train
 from perigee.training.recording import Position, Recorder
-from perigee.training.trainer import Trainer
 
 EVERY_MEASURE: tuple[Measure, ...] = (
     Metrics(),

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from perigee.data.arrays import ArrayDataset, ArraySplit
+from perigee.kernel.execution import DTYPES, Execution
+from perigee.kernel.ranks import Ranks
+from perigee.kernel.trainer import Start, Trainer
 from perigee.spec import RunSpec
-from perigee.training.execution import DTYPES, Execution
-from perigee.training.ranks import Ranks
-from perigee.training.trainer import Start, Trainer
 from support.reference_training import CLASSES, HEAD_NORM, MEAN, STD, Settings, few_digits
 
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from perigee.kernel.flat import FlatParameters
 from perigee.models.declaration import ScaleInvariantWeights
-from perigee.training.flat import FlatParameters
 
 groups = {"scale_invariant": slice(3), "other": slice(3, 5), "normalisation": slice(5, 7)}
 """Where the numbers of `flat` belong."""

@@ -1,4 +1,4 @@
-"""perigee.training.optimisers.adam against torch.optim.Adam and the algorithm written out."""
+"""perigee.kernel.optimisers.adam against torch.optim.Adam and the algorithm written out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perigee.training.optimisers.adam import Adam
+from perigee.kernel.optimisers.adam import Adam
 from support.vectors import decays, flat, groups, rates, seeds, step, targets, undecayed
 
 betas = st.sampled_from([(0.9, 0.999), (0.0, 0.9), (0.5, 0.0), (0.9, 0.99)])

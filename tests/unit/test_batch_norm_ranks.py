@@ -1,4 +1,4 @@
-"""perigee.training.batch_norm: what ranks give together is what one process gives alone.
+"""perigee.kernel.batch_norm: what ranks give together is what one process gives alone.
 
 Expected values are those of PyTorch's own BatchNorm in this process, with the whole mini-batch.
 """
@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from perigee.errors import PerigeeError
+from perigee.kernel.batch_norm import GlobalBatchNorm, global_moments, synchronise
+from perigee.kernel.ranks import Ranks
 from perigee.models import convnet, resnet18
-from perigee.training.batch_norm import GlobalBatchNorm, global_moments, synchronise
-from perigee.training.ranks import Ranks
 
 CPU = torch.device("cpu")
 STEPS = 2

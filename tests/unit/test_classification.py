@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from perigee.data.arrays import ArrayDataset, ArraySplit
 from perigee.data.order import epoch_order
+from perigee.kernel.execution import Execution
+from perigee.kernel.ranks import Ranks
 from perigee.spec import RunSpec
 from perigee.tasks.classification import Classification
-from perigee.training.execution import Execution
-from perigee.training.ranks import Ranks
 from support.reference_training import Settings, smoothed_cross_entropy
 from support.runs import few_images, make_spec
 

@@ -1,4 +1,4 @@
-"""perigee.training.constraints: what a projection changes and what not."""
+"""perigee.kernel.constraints: what a projection changes and what not."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from perigee.training.constraints.fixed_norm import FixedNorm
-from perigee.training.constraints.none import Unconstrained
-from perigee.training.flat import FlatParameters
+from perigee.kernel.constraints.fixed_norm import FixedNorm
+from perigee.kernel.constraints.none import Unconstrained
+from perigee.kernel.flat import FlatParameters
 from support.vectors import flat, groups, seeds, targets
 
 WEIGHTS = groups["scale_invariant"]

@@ -300,9 +300,7 @@ def test_a_split_may_be_taken_in_part(root: Path) -> None:
 
 def test_the_code_of_files_is_not_that_of_arrays() -> None:
     task, dataset = "perigee.tasks.classification", "perigee.data.digits"
-    reached = closure(
-        frozenset({"perigee.training.trainer", "perigee.data.building", task, dataset})
-    )
+    reached = closure(frozenset({"perigee.kernel.trainer", "perigee.data.building", task, dataset}))
     assert {task, "perigee.data.arrays", "perigee.tasks.single_label"} <= set(reached)
     of_files = {"image_folder", "file_datasets", "transforms", "saving", "streaming"}
     assert not of_files & {module.rpartition(".")[2] for module in reached}

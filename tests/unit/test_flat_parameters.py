@@ -1,4 +1,4 @@
-"""perigee.training.flat: the network's parameters are the two vectors."""
+"""perigee.kernel.flat: the network's parameters are the two vectors."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from perigee.errors import PerigeeError
+from perigee.kernel.batch_norm import synchronise
+from perigee.kernel.flat import FlatParameters
+from perigee.kernel.ranks import Ranks
 from perigee.models import convnet, resnet18
 from perigee.models.declaration import ScaleInvariantWeights
-from perigee.training.batch_norm import synchronise
-from perigee.training.flat import FlatParameters
-from perigee.training.ranks import Ranks
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 

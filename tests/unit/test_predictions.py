@@ -13,9 +13,9 @@ from perigee.checkpoints import KeptCheckpoints
 from perigee.evaluation.base import EvaluationInput
 from perigee.evaluation.files import Predictions
 from perigee.evaluation.predictions import Predictions as PredictionsEvaluation
+from perigee.kernel.trainer import Trainer
 from perigee.training.loop import Watch
 from perigee.training.recording import Recorder
-from perigee.training.trainer import Trainer
 from support.recorded import recorded
 from support.reference_training import Settings
 from support.runs import few_images, make_trainer

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import os
 import platform
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any

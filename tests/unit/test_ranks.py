@@ -1,4 +1,4 @@
-"""perigee.training.ranks: processes that share a run, tried with real ones on this machine."""
+"""perigee.kernel.ranks: processes that share a run, tried with real ones on this machine."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from rank_processes import answer, on_ranks, start_ranks
 from torch import distributed as dist
 
 from perigee.errors import PerigeeError
-from perigee.training import ranks as ranks_module
-from perigee.training.ranks import SET_BY_TORCHRUN, Ranks
+from perigee.kernel import ranks as ranks_module
+from perigee.kernel.ranks import SET_BY_TORCHRUN, Ranks
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

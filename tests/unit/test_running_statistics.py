@@ -1,4 +1,4 @@
-"""perigee.training.running_statistics: BatchNorm in train mode that keeps its statistics."""
+"""perigee.kernel.running_statistics: BatchNorm in train mode that keeps its statistics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from perigee.blocks.measures import FullGradientNorm, Metrics
-from perigee.training.running_statistics import running_statistics_left_alone
+from perigee.kernel.running_statistics import running_statistics_left_alone
 from support.recorded import make_recorder
 from support.reference_training import Settings
 from support.runs import make_trainer

@@ -1,4 +1,4 @@
-"""perigee.training.schedules against their closed forms."""
+"""perigee.kernel.schedules against their closed forms."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from perigee.training.flat import FlatParameters
-from perigee.training.schedules.base import Optimiser, Schedule
-from perigee.training.schedules.constant import Constant
-from perigee.training.schedules.cosine import Cosine
-from perigee.training.schedules.steps import Steps
+from perigee.kernel.flat import FlatParameters
+from perigee.kernel.schedules.base import Optimiser, Schedule
+from perigee.kernel.schedules.constant import Constant
+from perigee.kernel.schedules.cosine import Cosine
+from perigee.kernel.schedules.steps import Steps
 from support.recorded import recorded
 from support.reference_training import Settings
 from support.runs import make_trainer

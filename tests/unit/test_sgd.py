@@ -1,4 +1,4 @@
-"""perigee.training.optimisers.sgd against torch.optim.SGD and the equation written out."""
+"""perigee.kernel.optimisers.sgd against torch.optim.SGD and the equation written out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perigee.training.optimisers.sgd import SGD
+from perigee.kernel.optimisers.sgd import SGD
 from support.vectors import decays, flat, groups, rates, seeds, step, targets, undecayed
 
 

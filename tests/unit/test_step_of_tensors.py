@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from perigee.blocks.measures import Layers, Steps
-from perigee.tasks.base import Batch
-from perigee.training.trainer import Moment, Trainer
+from perigee.kernel.task import Batch
+from perigee.kernel.trainer import Moment, Trainer
 from support.recorded import make_recorder
 from support.reference_training import Settings
 from support.runs import make_trainer

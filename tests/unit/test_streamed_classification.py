@@ -25,13 +25,13 @@ from perigee.data.order import epoch_order
 from perigee.data.saving import AnyDataset, load_dataset, save_dataset
 from perigee.data.transforms import CentreCrop
 from perigee.errors import PerigeeError
+from perigee.kernel.execution import prepare
+from perigee.kernel.ranks import Ranks
+from perigee.kernel.trainer import Trainer
 from perigee.measures.metrics import Metrics
 from perigee.spec import RunSpec
-from perigee.training.execution import prepare
 from perigee.training.loop import train
-from perigee.training.ranks import Ranks
 from perigee.training.recording import Recorder
-from perigee.training.trainer import Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 

@@ -1,4 +1,4 @@
-"""perigee.training.trainer against the independent loop of support.reference_training."""
+"""perigee.kernel.trainer against the independent loop of support.reference_training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import nn
 from perigee.blocks.measures import FullGradientNorm, Metrics, Steps
 from perigee.dynamics.norm import next_squared_norm
 from perigee.errors import PerigeeError
-from perigee.training.trainer import Moment, Trainer
+from perigee.kernel.trainer import Moment, Trainer
 from support.recorded import Recorded, recorded
 from support.reference_training import (
     GOLDEN_EPOCHS,

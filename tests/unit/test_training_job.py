@@ -21,12 +21,12 @@ from perigee.blocks.measures import (
 )
 from perigee.errors import PerigeeError, StoppedBySignalError
 from perigee.jobs.following import DepartureError
+from perigee.kernel.optimisers.sgd import SGD
 from perigee.models import convnet
 from perigee.models.declaration import ScaleInvariantWeights
 from perigee.spec import RunSpec
 from perigee.store.provenance import PROVENANCE, read_product, read_provenance
 from perigee.store.runs import ROWS, STATE, find_version, versions
-from perigee.training.optimisers.sgd import SGD
 from support.recorded import EVERY_MEASURE, recorded
 from support.reference_training import Settings
 from support.runs import make_spec, make_trainer

@@ -172,8 +172,8 @@ def test_the_new_study_is_drawn(extended: Workspace) -> None:
     assert (runs.loc[runs["epoch"] == 2, "test_error"] < 0.5).all()
     (provenance, *_) = extended.root.glob("results/store/run/perceptron-*/e2/provenance.json")
     modules = json.loads(provenance.read_text())["modules"]
-    assert "perigee.training.optimisers.sign_descent" in modules
-    assert "perigee.training.optimisers.sgd" not in modules
+    assert "perigee.kernel.optimisers.sign_descent" in modules
+    assert "perigee.kernel.optimisers.sgd" not in modules
     assert "perigee.measures.confidence" not in modules
 
 

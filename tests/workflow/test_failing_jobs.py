@@ -39,7 +39,7 @@ def fig2_was_drawn(workspace: Workspace) -> bool:
 
 def test_one_broken_run_holds_nothing_else_up_and_is_named_at_the_end(fresh: Workspace) -> None:
     fresh.replace(
-        "workflow/perigee/training/trainer.py",
+        "workflow/perigee/kernel/trainer.py",
         "        return float(self.base_learning_rate * factor)\n",
         "        if self.base_learning_rate == 0.4:\n"
         '            raise ValueError("broken\\nhere")\n'

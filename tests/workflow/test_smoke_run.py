@@ -192,7 +192,7 @@ def test_a_program_refuses_a_path_that_its_code_would_not_make(
     shown = re.search(r"^Shell command: (.*train\.py.*-lr0\.3-.*)$", finished_log, re.MULTILINE)
     assert shown
     workspace.replace(
-        "workflow/perigee/training/optimisers/sgd.py",
+        "workflow/perigee/kernel/optimisers/sgd.py",
         "1 - learning_rate * self",
         "1 - 2 * learning_rate * self",
     )

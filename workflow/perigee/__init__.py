@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,20 +11,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-FUNCTIONS = ("open", "train")
-"""What Python users call (docs/python.md); imported when first asked for, so that importing the
-package costs nothing."""
+FUNCTIONS = {"open": "perigee.access", "train": "perigee.in_memory"}
+"""What Python users call (docs/python.md), and where it is; imported when it is first asked for, so
+that importing the package costs nothing."""
 
 
 def __getattr__(name: str) -> Any:
-    if name == "open":
-        from perigee import access
-
-        return access.open
-    if name == "train":
-        from perigee import in_memory
-
-        return in_memory.train
+    if name in FUNCTIONS:
+        return getattr(importlib.import_module(FUNCTIONS[name]), name)
     raise AttributeError(f"module 'perigee' has no attribute '{name}'")
 
 

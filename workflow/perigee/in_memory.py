@@ -25,15 +25,15 @@ from perigee.configuration.validation import validated_block
 from perigee.data.building import build_dataset
 from perigee.data.saving import AnyDataset
 from perigee.errors import PerigeeError
+from perigee.kernel.execution import prepare
+from perigee.kernel.names import CONSTRAINT, MODEL, OPTIMISER
+from perigee.kernel.trainer import Start, Trainer
 from perigee.models.proof import prove_declaration
 from perigee.paths import ROOT
 from perigee.spec import RunSpec
 from perigee.training.beginning import begin
-from perigee.training.execution import prepare
 from perigee.training.loop import train as train_to_the_end
-from perigee.training.names import CONSTRAINT, MODEL, OPTIMISER
 from perigee.training.recording import LOSSES, Recorder
-from perigee.training.trainer import Start, Trainer
 
 State = Mapping[str, NDArray[Any]]
 """Arrays by name, "model.<tensor>", "optimiser.<tensor>" and "constraint.<tensor>"."""

@@ -17,7 +17,7 @@ class Block(BaseModel):
 
     A subclass declares the parameters as fields, and names itself in the class statement::
 
-        class Cosine(Schedule, name="cosine", code="perigee.training.schedules.cosine:Cosine"):
+        class Cosine(Schedule, name="cosine", code="perigee.kernel.schedules.cosine:Cosine"):
 
     A default is a promise: values equal to it are left out of every identity, so it never changes;
     another behaviour is another value.

@@ -23,8 +23,9 @@ from perigee.data import arrays, building, saving
 from perigee.equivalence.golden import EPOCHS
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity, dataset_identity, measure_identity, run_identity
+from perigee.kernel import execution, trainer
 from perigee.spec import Parent, RunSpec
-from perigee.training import execution, loop, recording, trainer
+from perigee.training import loop, recording
 
 SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
 """Of the random images that stand in for the data sets of golden runs."""

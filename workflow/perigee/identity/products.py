@@ -24,7 +24,7 @@ from perigee.paths import NOTEBOOKS, template
 from perigee.spec import Claim, RunSpec
 
 DATASET_ROOTS = ("perigee.data.building",)
-RUN_ROOTS = ("perigee.training.trainer", "perigee.training.execution")
+RUN_ROOTS = ("perigee.kernel.trainer", "perigee.kernel.execution")
 FORK_ROOTS = ("perigee.measures.checkpoints", "perigee.checkpoints")
 COURSE_ROOTS = ("perigee.measures.passes", "perigee.analysis.inputs")
 CLAIMS_ROOTS = ("perigee.claims.judging",)

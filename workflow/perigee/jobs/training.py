@@ -25,6 +25,9 @@ from perigee.identity.products import Identity, measure_identity, run_identity
 from perigee.interruption import StopRequest
 from perigee.jobs.following import DepartureError, Follower
 from perigee.jobs.watching import RunWatch
+from perigee.kernel.execution import Execution, prepare
+from perigee.kernel.ranks import Ranks
+from perigee.kernel.trainer import Start, Trainer
 from perigee.measures.base import Measure as LiveMeasure
 from perigee.models.proof import prove_declaration
 from perigee.progress import RunProgress
@@ -48,11 +51,8 @@ from perigee.store.runs import (
 from perigee.store.runs import versions as complete_versions
 from perigee.store.writing import link_or_copy, product_writer
 from perigee.training.beginning import Beginning, begin, beginnings, lay_out
-from perigee.training.execution import Execution, prepare
 from perigee.training.loop import train
-from perigee.training.ranks import Ranks
 from perigee.training.recording import FINGERPRINT, Recorder
-from perigee.training.trainer import Start, Trainer
 
 logger = logging.getLogger("perigee")
 
@@ -68,7 +68,7 @@ class TrainingJob:
         measures: that are wanted of it.
         dataset: folder of the data set, which has been verified.
         out: folder of the version, .../e<epochs>.
-        device: see `perigee.training.execution.prepare`.
+        device: see `perigee.kernel.execution.prepare`.
         progress_interval: seconds between progress lines.
         save_interval: seconds between saves of the state.
         parent: folder of all versions of the run that this one forks from, if it does.

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from perigee.training.trainer import Trainer
+    from perigee.kernel.trainer import Trainer
 
 
 class Measure:

@@ -12,7 +12,7 @@ from perigee.errors import PerigeeError
 from perigee.measures.base import Measure, real_type
 
 if TYPE_CHECKING:
-    from perigee.training.trainer import Trainer
+    from perigee.kernel.trainer import Trainer
 
 QUANTITIES = ("norm", "gradient_norm", "angular_update")
 WITH_VELOCITY = (*QUANTITIES, "velocity_gradient")

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perigee.training.running_statistics import running_statistics_left_alone
+from perigee.kernel.running_statistics import running_statistics_left_alone
 
 if TYPE_CHECKING:
-    from perigee.training.flat import FlatParameters
-    from perigee.training.trainer import Trainer
+    from perigee.kernel.flat import FlatParameters
+    from perigee.kernel.trainer import Trainer
 
 
 def train_pass(

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from perigee.checkpoints import KeptCheckpoints
+from perigee.kernel.trainer import Trainer
 from perigee.measures.base import Measure
 from perigee.training.row_log import RowLog
-from perigee.training.trainer import Trainer
 
 logger = logging.getLogger("perigee")
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from perigee.training.schedules.base import Schedule
+from perigee.kernel.schedules.base import Schedule
 
 
 class Cosine(Schedule):

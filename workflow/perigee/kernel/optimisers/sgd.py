@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from perigee.training.flat import FlatParameters
+from perigee.kernel.flat import FlatParameters
 
 
 class SGD:

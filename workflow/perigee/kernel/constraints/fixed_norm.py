@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from perigee.training.flat import FlatParameters
+from perigee.kernel.flat import FlatParameters
 
 
 class FixedNorm:

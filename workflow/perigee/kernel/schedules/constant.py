@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perigee.training.schedules.base import Schedule
+from perigee.kernel.schedules.base import Schedule
 
 
 class Constant(Schedule):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from perigee.training.schedules.base import Schedule
+from perigee.kernel.schedules.base import Schedule
 
 
 class Steps(Schedule):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from perigee.training.flat import FlatParameters
+from perigee.kernel.flat import FlatParameters
 
 
 class Unconstrained:

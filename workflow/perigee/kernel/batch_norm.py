@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from perigee.training.ranks import Ranks
+from perigee.kernel.ranks import Ranks
 
 
 def synchronise(model: nn.Module, ranks: Ranks, device: torch.device) -> None:

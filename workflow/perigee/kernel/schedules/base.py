@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from perigee.training.flat import FlatParameters
+from perigee.kernel.flat import FlatParameters
 
 
 class Optimiser(Protocol):

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from perigee import registry
 from perigee.errors import PerigeeError
+from perigee.kernel.batch_norm import synchronise
+from perigee.kernel.execution import Execution
+from perigee.kernel.flat import FlatParameters
+from perigee.kernel.names import CONSTRAINT, MODEL, OPTIMISER
+from perigee.kernel.ranks import Ranks
+from perigee.kernel.running_statistics import running_statistics_left_alone
+from perigee.kernel.task import Batch, Task
 from perigee.spec import RunSpec
-from perigee.tasks.base import Batch, Task
-from perigee.training.batch_norm import synchronise
-from perigee.training.execution import Execution
-from perigee.training.flat import FlatParameters
-from perigee.training.names import CONSTRAINT, MODEL, OPTIMISER
-from perigee.training.ranks import Ranks
-from perigee.training.running_statistics import running_statistics_left_alone
 
 if TYPE_CHECKING:  # each task imports the kind of data set that it reads
     from perigee.data.saving import AnyDataset
