@@ -472,7 +472,7 @@ def test_names_are_imported_from_where_they_are_made() -> None:
 
 
 def test_only_the_registry_imports_by_name() -> None:
-    """Other imports by name would be missing from closures; the package's own serve Python users."""
+    """Other imports by name would be missing from closures; the package's own serve users."""
     found = [
         module
         for module, tree in trees().items()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from perigee.training.metrics import running_statistics_left_alone
-from rank_processes import answer, on_ranks, start_ranks
+from support.rank_processes import answer, on_ranks, start_ranks
 from torch import Tensor, nn
 from torch.nn import functional
 

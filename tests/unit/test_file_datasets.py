@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pydantic
 import pytest
-from streamed_runs import COUNTS, TRAIN_IMAGES, grow, listed
+from support.streamed_runs import COUNTS, TRAIN_IMAGES, grow, listed
 
 from perigee import registry
 from perigee.blocks.datasets import Dataset, ImageFolder

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from rank_processes import answer, on_ranks, start_ranks
+from support.rank_processes import answer, on_ranks, start_ranks
 from torch import distributed as dist
 
 from perigee.errors import PerigeeError

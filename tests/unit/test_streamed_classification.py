@@ -13,8 +13,8 @@ import pydantic
 import pytest
 import torch
 from PIL import Image
-from rank_processes import on_ranks
-from streamed_runs import BATCH, EPOCHS, STEPS, TRAIN_IMAGES, grow, listed, make_spec
+from support.rank_processes import on_ranks
+from support.streamed_runs import BATCH, EPOCHS, STEPS, TRAIN_IMAGES, grow, listed, make_spec
 from torchvision.transforms import Normalize
 
 from perigee.data.arrays import ArrayDataset, ArraySplit

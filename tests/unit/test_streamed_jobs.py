@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from streamed_runs import BATCH, EPOCHS, STEPS, TRAIN_IMAGES, grow, listed, make_spec
+from support.streamed_runs import BATCH, EPOCHS, STEPS, TRAIN_IMAGES, grow, listed, make_spec
 
 from perigee.blocks.measures import Metrics
 from perigee.data.order import epoch_order
