@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from test_periods import sawtooth
 
 from perigee.analysis.period_statistics import statistics_of
+from support.signals import sawtooth
 
 RATE = "optimiser.learning_rate"
 DECAY = 0.01

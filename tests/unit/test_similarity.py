@@ -1,4 +1,4 @@
-"""perigee.dynamics.similarity and analysis.similarity, on trajectories written by hand."""
+"""perigee.dynamics.similarity and analysis.similarity, on checkpoints written by hand."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from test_periods import RISE_TIME, Signal, sawtooth
 
-from perigee.analysis.inputs import RunInput
 from perigee.analysis.periods import find_destabilisations
 from perigee.analysis.similarity import (
     CONSISTENT,
@@ -28,10 +28,12 @@ from perigee.analysis.similarity import (
     phase_at,
     tabulate,
 )
-from perigee.dynamics import similarity
+from perigee.checkpoints import ROWS
 from perigee.dynamics.similarity import cosine_similarities, ensemble_test_error
 from perigee.errors import PerigeeError
-from perigee.store.predictions import PREDICTIONS, write_labels_and_epochs
+from perigee.evaluation.files import PREDICTIONS
+from support.signals import RISE_TIME, Signal, sawtooth
+from support.written_runs import CLASSES, IMAGES, WEIGHTS, run_with_checkpoints
 
 # Cosine similarity
 
@@ -50,15 +52,28 @@ rows_of_weights = arrays.arrays(
 ).filter(lambda rows: bool((rows[:, :-1] != 0).any(axis=1).all()))
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Checkpoints in memory, whose first numbers are compared; notes how many are asked for."""
+
+    rows: np.ndarray
+    weights: int
+    asked: list[int] = field(default_factory=list)
+
+    @property
+    def epochs(self) -> Sequence[int]:
+        return range(10, 10 + len(self.rows))
+
+    def vectors(self, epochs: Sequence[int]) -> np.ndarray:
+        self.asked.append(len(epochs))
+        return self.rows[np.array(epochs) - 10]
+
+
 @given(rows=rows_of_weights, chunk=st.integers(1, 200))
-def test_the_cosines_are_those_of_a_plain_loop(
-    rows: np.ndarray, chunk: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "rows.npy"
-    np.save(path, rows)
+def test_the_cosines_are_those_of_a_plain_loop(rows: np.ndarray, chunk: int) -> None:
     weights = rows.shape[1] - 1
     references = [rows[0, :weights].astype(float), rows[-1, :weights].astype(float)]
-    found = cosine_similarities(path, weights, references, chunk_bytes=chunk)
+    found = cosine_similarities(Rows(rows, weights), references, chunk_bytes=chunk)
     expected = [[cosine(row[:weights], reference) for row in rows] for reference in references]
     assert found == pytest.approx(np.array(expected), abs=1e-12)
     assert found[0, 0] == pytest.approx(1, abs=1e-15)
@@ -66,66 +81,60 @@ def test_the_cosines_are_those_of_a_plain_loop(
     assert (abs(found) <= 1).all()
 
 
-def test_many_small_numbers_are_summed_without_loss(tmp_path: Path) -> None:
+def test_many_small_numbers_are_summed_without_loss() -> None:
     """In float32 the sum of so many equal squares is off by far more."""
     weights = 2**20
     rows = np.full((2, weights), 1e-4, dtype=np.float32)
     rows[1, 0] = 1
-    np.save(tmp_path / "rows.npy", rows)
-    (found,) = cosine_similarities(tmp_path / "rows.npy", weights, [rows[0].astype(float)])
+    (found,) = cosine_similarities(Rows(rows, weights), [rows[0].astype(float)])
     small = float(np.float32(1e-4))
     norms = math.sqrt(weights * small**2), math.sqrt((weights - 1) * small**2 + 1)
     expected = ((weights - 1) * small**2 + small) / norms[0] / norms[1]
     assert found == pytest.approx([1, expected], rel=1e-9)
 
 
-def test_what_is_not_finite_or_zero_has_no_cosine(tmp_path: Path) -> None:
+def test_what_is_not_finite_or_zero_has_no_cosine() -> None:
     rows = np.ones((4, 3), dtype=np.float32)
     rows[1, 0], rows[2, 0], rows[3] = math.nan, math.inf, 0
-    np.save(tmp_path / "rows.npy", rows)
-    (found,) = cosine_similarities(tmp_path / "rows.npy", 3, [np.ones(3)])
+    (found,) = cosine_similarities(Rows(rows, 3), [np.ones(3)])
     assert found[0] == 1
     assert np.isnan(found[1:]).all()
 
 
-def test_rows_are_read_in_pieces_of_bounded_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = np.random.default_rng(0).standard_normal((23, 11)).astype(np.float32)
-    np.save(tmp_path / "rows.npy", rows)
-    sizes = []
-    read = similarity._rows
-
-    def counted(*arguments: object) -> np.ndarray:
-        piece = read(*arguments)  # type: ignore[arg-type]
-        sizes.append(piece.nbytes)
-        return piece
-
-    monkeypatch.setattr(similarity, "_rows", counted)
-    cosine_similarities(tmp_path / "rows.npy", 10, [np.ones(10)], chunk_bytes=3 * 80 + 79)
-    assert sizes == [240] * 7 + [160]
+def test_checkpoints_are_read_in_pieces_of_bounded_size() -> None:
+    rows = Rows(np.random.default_rng(0).standard_normal((23, 11)).astype(np.float32), 10)
+    cosine_similarities(rows, [np.ones(10)], chunk_bytes=3 * 80 + 79)
+    assert rows.asked == [3] * 7 + [2]
 
 
 PEAK = r"""
 import re, sys
 from pathlib import Path
 import numpy as np
+from perigee.checkpoints import KeptCheckpoints
 from perigee.dynamics.similarity import cosine_similarities
 def peak():  # unlike ru_maxrss, not that of the process that started this one
     return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
 before = peak()
-cosine_similarities(Path(sys.argv[1]), 250_000, [np.ones(250_000)], chunk_bytes=8 * 2**20)
+kept = KeptCheckpoints.of_measure(Path(sys.argv[1]))
+cosine_similarities(kept, [np.ones(250_000)], chunk_bytes=8 * 2**20)
 print(peak() - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_a_long_trajectory_is_never_in_memory_whole(tmp_path: Path) -> None:
+def test_long_checkpoints_are_never_in_memory_whole(tmp_path: Path) -> None:
     """Of 600 MB, most of it a hole in the file, less than a tenth."""
-    path = tmp_path / "rows.npy"
-    np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(600, 250_000))[::100, 0] = 1
+    row = np.dtype([("epoch", "<i4"), ("values", "<f4", (250_000,))])
+    rows = np.lib.format.open_memmap(tmp_path / ROWS, mode="w+", dtype=row, shape=(600,))
+    rows["epoch"] = range(600)
+    rows["values"][::100, 0] = 1
+    rows.flush()
+    parts = [{"name": "kernel", "shape": [250_000], "scale_invariant": True}]
+    described = {"details": {"description": {"parts": parts}}}
+    (tmp_path / "provenance.json").write_text(json.dumps(described))
     told = subprocess.run(
-        [sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", PEAK, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert int(told.stdout) * 1024 < 60 * 2**20
 
@@ -263,42 +272,10 @@ def test_periods_and_phases_follow_the_destabilisations() -> None:
 
 # The table
 
-IMAGES, CLASSES, WEIGHTS = 5, 3, 4
-
-
-def write_run(folder: Path, signal: Signal, every: int, seed: int) -> RunInput:
-    """A run with random checkpoints and predictions, and the metrics of a signal."""
-    rng = np.random.default_rng(seed)
-    epochs = list(range(0, len(signal.loss), every))
-    run, predictions = folder / f"run{seed}", folder / f"predictions{seed}"
-    run.mkdir()
-    predictions.mkdir()
-    rows = rng.standard_normal((len(epochs), WEIGHTS + 2)).astype(np.float32)
-    np.save(run / "trajectory.npy", rows)
-    parts = [
-        {"name": "kernel", "shape": [2, 2], "scale_invariant": True},
-        {"name": "running_mean", "shape": [2], "scale_invariant": False},
-    ]
-    (run / "trajectory.json").write_text(json.dumps({"epochs": epochs, "parts": parts}))
-    everywhere = np.arange(len(signal.loss))
-    pd.DataFrame(
-        {
-            "epoch": everywhere,
-            "train_loss": signal.loss,
-            "test_error": rng.integers(0, 20, len(signal.loss)) / 20,
-            "weight_norm": signal.norm,
-        }
-    ).to_parquet(run / "metrics.parquet")
-    logits = rng.random((len(epochs), IMAGES, CLASSES))
-    probabilities = logits / logits.sum(axis=2, keepdims=True)
-    np.save(predictions / PREDICTIONS, probabilities.astype(np.float32))
-    write_labels_and_epochs(predictions, np.arange(IMAGES) % CLASSES, epochs)
-    return RunInput(run, {"seed": seed}, stopped=False, predictions=predictions)
-
 
 def test_each_run_is_compared_with_itself_and_the_next_seed(tmp_path: Path) -> None:
     signal = sawtooth([60, 80, 70], 40, 2.0, 0.0, 0)
-    runs = [write_run(tmp_path, signal, 3, seed) for seed in (3, 5, 9)]
+    runs = [run_with_checkpoints(tmp_path, signal, 3, seed) for seed in (3, 5, 9)]
     table = tabulate(runs)
     assert list(table.columns[:3]) == ["run", "seed", "epoch"]
     for position, (run, other) in enumerate(zip(runs, [*runs[1:], runs[0]], strict=True)):
@@ -310,10 +287,13 @@ def test_each_run_is_compared_with_itself_and_the_next_seed(tmp_path: Path) -> N
         assert list(rows["epoch"]) == list(range(anchor, last + 1, 3))
         assert rows["period"].iloc[0] == 0
         assert rows["period"].iloc[-1] == 2
-        weights, others = (np.load(r.folder / "trajectory.npy")[:, :WEIGHTS] for r in (run, other))
-        probabilities, theirs = (np.load(r.predictions / PREDICTIONS) for r in (run, other))
-        metrics = pd.read_parquet(run.folder / "metrics.parquet")
-        independent = pd.read_parquet(other.folder / "metrics.parquet")["test_error"]
+        weights, others = (
+            np.load(r.measures["checkpoints"] / ROWS)["values"][:, :WEIGHTS] for r in (run, other)
+        )
+        probabilities, theirs = (
+            np.load(r.evaluations["predictions"] / PREDICTIONS) for r in (run, other)
+        )
+        metrics, independent = run.metrics(), other.metrics()["test_error"]
         error = metrics["test_error"][anchor]
         gaps = abs(independent[::3] - error)
         assert abs(independent[partner] - error) == gaps.min()
@@ -349,13 +329,13 @@ def test_runs_of_several_settings_are_paired_within_each(tmp_path: Path) -> None
     signal = sawtooth([60, 80], 40, 2.0, 0.0, 0)
     runs = []
     for number, (rate, seed) in enumerate([(0.1, 0), (0.2, 0), (0.1, 1), (0.2, 1)]):
-        run = write_run(tmp_path, signal, 5, number)
+        run = run_with_checkpoints(tmp_path, signal, 5, number)
         swept = {"optimiser.learning_rate": rate, "seed": seed}
-        runs.append(RunInput(run.folder, swept, False, predictions=run.predictions))
+        runs.append(replace(run, swept=swept))
     table = tabulate(runs)
     for run, other in ((0, 2), (1, 3), (2, 0), (3, 1)):
         row = table[table["run"] == run].iloc[0]
-        errors = pd.read_parquet(runs[other].folder / "metrics.parquet")["test_error"]
+        errors = runs[other].metrics()["test_error"]
         assert row["independent_test_error"] == errors[row["independent_epoch"]]
     with pytest.raises(PerigeeError, match="no other of the same setting"):
         tabulate(runs[:2])

@@ -5,24 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from test_periods import sawtooth
-from test_similarity import write_run
 
 from perigee.analysis.inputs import RunInput
 from perigee.analysis.periods import HIGH_LOSS, LOW_ERROR
 from perigee.analysis.similarity import CONSISTENT, FIRST_HALF, tabulate
+from support.signals import sawtooth
+from support.written_runs import run_with_checkpoints, with_metrics
 
 
 def runs_with(folder: Path, **columns: object) -> list[RunInput]:
     """Runs with periods of 60, 80 and 70 epochs, and other metrics."""
-    folder.mkdir()
-    runs = [write_run(folder, sawtooth([60, 80, 70], 40, 2.0, 0.0, 0), 3, seed) for seed in (0, 1)]
-    for run in runs:
-        path = run.folder / "metrics.parquet"
-        pd.read_parquet(path).assign(**columns).to_parquet(path)
-    return runs
+    signal = sawtooth([60, 80, 70], 40, 2.0, 0.0, 0)
+    runs = [run_with_checkpoints(folder, signal, 3, seed) for seed in (0, 1)]
+    return [with_metrics(run, **columns) for run in runs]
 
 
 def test_the_error_tells_the_phases_that_the_loss_cannot(tmp_path: Path) -> None:
