@@ -1,4 +1,4 @@
-"""Processes that share work as torchrun starts them, for tests."""
+"""Processes that share work, as torchrun starts them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,16 @@ SECONDS = 120
 
 
 def start_ranks(
-    stack: ExitStack, work: Callable[..., Any], world: int, *arguments: Any, patience: float = 30
+    stack: ExitStack,
+    work: Callable[..., Any],
+    world: int,
+    *arguments: Any,
+    patience: float = 30,
+    meetings: int = 0,
 ) -> list[tuple[multiprocessing.process.BaseProcess, Connection]]:
     """Processes that call ``work(ranks, *arguments)``, and where each sends what it returns.
 
-    They are forked from a process that has done nothing but import PyTorch: that takes seconds.
+    They are forked from a process that has done nothing but import what takes seconds.
     They meet, as those of torchrun do, at a store that their parent holds, on a port that nothing
     else has.
 
@@ -35,13 +40,23 @@ def start_ranks(
         world: how many processes.
         arguments: picklable.
         patience: see `Ranks.of_environment`.
+        meetings: how often they meet: each time, ``work(*arguments)`` calls `meet_anew` and then
+            joins. By default they meet at once, and ``work`` is given the ranks.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch"])
-    store = dist.TCPStore(
-        "localhost", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=SECONDS)
-    )
-    stack.callback(lambda: store)  # lives as long as the processes
+    context.set_forkserver_preload(["torch", "perigee.jobs.training", "support.stores"])
+    stores = [
+        dist.TCPStore(
+            "localhost",
+            0,
+            is_master=True,
+            wait_for_workers=False,
+            timeout=timedelta(seconds=SECONDS),
+        )
+        for _ in range(max(meetings, 1))
+    ]
+    stack.callback(lambda: stores)  # live as long as the processes
+    ports = [store.port for store in stores]
     started = []
     for rank in range(world):
         environment = {
@@ -50,12 +65,14 @@ def start_ranks(
             "WORLD_SIZE": world,
             "LOCAL_WORLD_SIZE": world,
             "MASTER_ADDR": "localhost",
-            "MASTER_PORT": store.port,
+            "MASTER_PORT": ports[0],
             "TORCHELASTIC_USE_AGENT_STORE": True,
         }
         receiving, sending = context.Pipe(duplex=False)
         process = context.Process(
-            target=_be_a_rank, args=(sending, environment, patience, work, arguments), daemon=True
+            target=_be_a_rank,
+            args=(sending, environment, patience, ports if meetings else [], work, arguments),
+            daemon=True,
         )
         process.start()
         sending.close()
@@ -74,26 +91,39 @@ def answer(receiving: Connection) -> Any:
     return value
 
 
-def on_ranks(work: Callable[..., Any], world: int, *arguments: Any) -> list[Any]:
-    """What ``work(ranks, *arguments)`` returns on each of ``world`` processes."""
+def on_ranks(work: Callable[..., Any], world: int, *arguments: Any, meetings: int = 0) -> list[Any]:
+    """What ``work`` returns on each of ``world`` processes; see `start_ranks`."""
     with ExitStack() as stack:
-        started = start_ranks(stack, work, world, *arguments)
+        started = start_ranks(stack, work, world, *arguments, meetings=meetings)
         return [answer(receiving) for _, receiving in started]
+
+
+_further_ports: list[int] = []
+
+
+def meet_anew() -> None:
+    """Make the environment that of another start of the processes, which can then join again."""
+    os.environ["MASTER_PORT"] = str(_further_ports.pop(0))
 
 
 def _be_a_rank(
     sending: Connection,
     environment: dict[str, Any],
     patience: float,
+    ports: list[int],
     work: Callable[..., Any],
     arguments: tuple[Any, ...],
 ) -> None:
     os.environ |= {name: str(value) for name, value in environment.items()}
     torch.set_num_threads(1)
     try:
-        ranks = Ranks.of_environment(torch.device("cpu"), patience=patience)
-        value = work(ranks, *arguments)
-        ranks.close()
+        _further_ports.extend(ports)
+        if not ports:
+            ranks = Ranks.of_environment(torch.device("cpu"), patience=patience)
+            value = work(ranks, *arguments)
+            ranks.close()
+        else:
+            value = work(*arguments)
     except Exception as error:
         value = error
     # By itself PyTorch would send tensors as handles of memory that ends with this process.

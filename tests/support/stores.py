@@ -74,11 +74,11 @@ class Store:
 
     def job(self, spec: RunSpec, epochs: int, *measures: Measure, **options: Any) -> TrainingJob:
         """A job that makes or measures a version of a run."""
-        parent = None if spec.parent is None else self.run_folder(spec.parent.run)
         settings: dict[str, Any] = {
             "device": "cpu",
             "progress_interval": 1e9,
             "save_interval": math.inf,
+            "parent": None if spec.parent is None else self.run_folder(spec.parent.run),
         }
         return TrainingJob(
             identity=self.identity(spec),
@@ -87,7 +87,6 @@ class Store:
             measures=measures,
             dataset=self.dataset,
             out=self.run_folder(spec) / version_name(epochs),
-            parent=parent,
             **{**settings, **options},
         )
 

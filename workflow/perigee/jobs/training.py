@@ -172,8 +172,8 @@ class _Work:
             self._train_first()
         if of_main(lambda: job.found(job.wanted)) is not None:
             return
-        version, missing = of_main(self._lacking)
-        missing = self._measure_checkpoints(version, missing)
+        version, names = of_main(self._lacking)
+        missing = self._measure_checkpoints(version, {name: job.wanted[name] for name in names})
         if missing:
             logger.info("measuring %s: the run is trained again", ", ".join(missing))
             beginning = self._furthest(missing, version) if self.ranks.is_main else None
@@ -206,8 +206,8 @@ class _Work:
         )
         self._train(job.out.name, {name: job.wanted[name] for name in names}, beginning, None)
 
-    def _lacking(self) -> tuple[Version, dict[str, Identity]]:
-        """The version to be measured, and the measures that it lacks.
+    def _lacking(self) -> tuple[Version, list[str]]:
+        """The version to be measured, and the names of the measures that it lacks.
 
         Of several trajectories it is the one made last: the earlier ones could not be followed. A
         longer version is followed to make one of the wanted length, which then has all measures.
@@ -219,13 +219,9 @@ class _Work:
         if not exact:
             longer = job.found({})
             assert longer is not None
-            return longer, dict(job.wanted)
-        lacking = {
-            name: identity
-            for name, identity in job.wanted.items()
-            if exact[-1].measure(identity, job.epochs) is None
-        }
-        return exact[-1], lacking
+            return longer, list(job.wanted)
+        last = exact[-1]
+        return last, [n for n, one in job.wanted.items() if last.measure(one, job.epochs) is None]
 
     def _next_trajectory(self) -> str:
         job = self.job
