@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from workspace import ROOT, Workspace
+from support.workspace import ROOT, Workspace
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from selenium.common.exceptions import (
 )
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
-from workspace import Workspace
+from support.workspace import Workspace
 
 PAPERS = {
     "Lobacheva et al., NeurIPS 2021": (

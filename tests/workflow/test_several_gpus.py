@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 import torch
-from workspace import LEARNING_RATES, Workspace
+from support.workspace import LEARNING_RATES, Workspace
 
 from perigee import gpus
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from workspace import ROOT, Workspace
+from support.workspace import ROOT, Workspace
 
 from perigee.layout import Layout
 from perigee.plan import Plan, make_plan

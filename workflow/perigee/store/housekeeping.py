@@ -130,7 +130,7 @@ def remove(leftover: Leftover, store: Path) -> bool:
     writers_lock(path).unlink(missing_ok=True)
     for folder in path.parents[: len(path.relative_to(store).parts) - 2]:
         # What is left of a run but locks are versions, or files that are no product's.
-        if all(left.name.startswith(".") for left in folder.iterdir()):
+        if folder.exists() and all(left.name.startswith(".") for left in folder.iterdir()):
             shutil.rmtree(folder)
     return True
 
