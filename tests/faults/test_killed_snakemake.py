@@ -16,7 +16,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "workflow"))
 
-from workspace import HOLD, Workspace, make_holdable, now, sessions, sweep_of
+from support.workspace import HOLD, Workspace, make_holdable, now, sessions, sweep_of
 
 EPOCHS = 20
 RUN = "convnet-digits-lr0.5-wd0.01-seed0"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, OneRun, one_run, wait_until
-from workspace import Workspace, now
+
+from support.workspace import Workspace, now
 
 EPOCHS = 40
 

@@ -187,7 +187,7 @@ def training_jobs(*rates: float, epochs: int = EPOCHS) -> set[str]:
     return {f"train_run convnet-digits-lr{rate:g}-wd0.01-seed0/e{epochs}" for rate in rates}
 
 
-def sweep_of(study: dict[str, Any], figure: str = "fig3") -> dict[str, Any]:
-    """The first sweep of a figure's runs, as it stands in a study file."""
-    sweep: dict[str, Any] = study["figures"][figure]["tables"]["runs"]["runs"][0]
+def sweep_of(study: dict[str, Any], figure: str = "fig3", table: str = "runs") -> dict[str, Any]:
+    """The first sweep of the runs of a figure's table, as it stands in a study file."""
+    sweep: dict[str, Any] = study["figures"][figure]["tables"][table]["runs"][0]
     return sweep

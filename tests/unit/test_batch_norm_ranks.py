@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from perigee.errors import PerigeeError
-from perigee.models import convnet, resnet18
 from perigee.kernel.batch_norm import GlobalBatchNorm, global_moments, synchronise
 from perigee.kernel.ranks import Ranks
 from perigee.kernel.running_statistics import running_statistics_left_alone
+from perigee.models import convnet, resnet18
 from support.rank_processes import answer, on_ranks, start_ranks
 
 CPU = torch.device("cpu")

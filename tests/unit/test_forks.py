@@ -15,12 +15,12 @@ from perigee.analysis import forks
 from perigee.analysis.forks import at_epoch, before_destabilisation
 from perigee.blocks.measures import Checkpoints, FullGradientNorm, Layers, Metrics, Steps
 from perigee.errors import PerigeeError, StoppedBySignalError
+from perigee.kernel.trainer import Start, Trainer
 from perigee.spec import RunSpec
 from perigee.store.provenance import read_provenance
 from perigee.store.runs import STATE
 from perigee.training.loop import Watch
 from perigee.training.recording import Recorder
-from perigee.kernel.trainer import Start, Trainer
 from support.recorded import recorded
 from support.reference_training import Settings
 from support.runs import make_spec, make_trainer

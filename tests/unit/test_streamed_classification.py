@@ -13,8 +13,6 @@ import pydantic
 import pytest
 import torch
 from PIL import Image
-from support.rank_processes import on_ranks
-from support.streamed_runs import BATCH, EPOCHS, STEPS, TRAIN_IMAGES, grow, listed, make_spec
 from torchvision.transforms import Normalize
 
 from perigee.data.arrays import ArrayDataset, ArraySplit
@@ -32,6 +30,8 @@ from perigee.measures.metrics import Metrics
 from perigee.spec import RunSpec
 from perigee.training.loop import train
 from perigee.training.recording import Recorder
+from support.rank_processes import on_ranks
+from support.streamed_runs import BATCH, EPOCHS, STEPS, TRAIN_IMAGES, grow, listed, make_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 

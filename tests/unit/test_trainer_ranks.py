@@ -15,10 +15,10 @@ import torch
 from perigee.blocks.measures import Checkpoints, Layers, Measure, Metrics, Steps
 from perigee.errors import StoppedBySignalError
 from perigee.jobs.following import DepartureError
+from perigee.kernel.ranks import Ranks
 from perigee.store.provenance import read_provenance
 from perigee.store.runs import versions
 from perigee.training.loop import train
-from perigee.kernel.ranks import Ranks
 from support.rank_processes import meet_anew, on_ranks
 from support.recorded import EVERY_MEASURE, finished, make_recorder, recorded
 from support.reference_training import Settings

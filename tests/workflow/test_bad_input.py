@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from workspace import Workspace, sweep_of
+
+from support.workspace import Workspace, sweep_of
 
 PERIODIC = "config/studies/periodic.yaml"
 

@@ -21,7 +21,8 @@ import pandas as pd
 import pytest
 from matplotlib import image
 from safetensors.numpy import load_file
-from workspace import Workspace, sweep_of
+
+from support.workspace import Workspace, sweep_of
 
 IMAGES_IN_A_FILE = 40
 WIDTH = 2
@@ -121,15 +122,16 @@ def expect_small_files(
     workspace: Workspace, address: str, checksums: dict[str, str], cifar: Cifar = CIFAR_10
 ) -> None:
     """Give torchvision, in this workspace's jobs, the address and checksums of the small files."""
-    train, test = ([[n, checksums[n]] for n in names] for names in (cifar.train, [cifar.test]))
-    with (workspace.root / "workflow/perigee/data/cifar.py").open("a") as module:
-        module.write(
-            f"\n\nfrom torchvision.datasets import {cifar.name} as Replaced\n"
-            f"Replaced.url = {f'{address}/{cifar.archive}'!r}\n"
-            f"Replaced.tgz_md5 = {checksums[cifar.archive]!r}\n"
-            f"Replaced.train_list, Replaced.test_list = {train!r}, {test!r}\n"
-            f"Replaced.meta = Replaced.meta | {{'md5': {checksums[cifar.meta]!r}}}\n"
-        )
+    workspace.hook(
+        *("build_dataset", "small_cifar"),
+        name=cifar.name,
+        address=address,
+        checksums=checksums,
+        archive=cifar.archive,
+        train=list(cifar.train),
+        test=cifar.test,
+        meta=cifar.meta,
+    )
 
 
 def few_steps(study: dict[str, Any]) -> None:
@@ -159,7 +161,7 @@ def test_from_the_download_to_the_figure(
         expect_small_files(clone, address, checksums)
         clone.make("periodic_fig3", scale="paper")
 
-    (log,) = clone.root.glob("results/logs/build_dataset/cifar10-*.log")
+    (log,) = clone.root.glob("results/logs/build_dataset/cifar10-*.1.log")
     assert f"{ARCHIVE}: downloading {address}/{ARCHIVE}" in log.read_text()
     assert [path.name for path in (clone.root / "data").iterdir()] == [ARCHIVE]
 
@@ -171,12 +173,12 @@ def test_from_the_download_to_the_figure(
 
     (dataset,) = clone.root.glob("results/store/dataset/cifar10-*")
     images = load_file(dataset / "data.safetensors")
-    assert images["train_images"].shape == (5 * IMAGES_IN_A_FILE, 3, 32, 32)
-    assert images["test_images"].shape == (IMAGES_IN_A_FILE, 3, 32, 32)
+    assert images["train.images"].shape == (5 * IMAGES_IN_A_FILE, 3, 32, 32)
+    assert images["test.images"].shape == (IMAGES_IN_A_FILE, 3, 32, 32)
     (run,) = clone.root.glob(f"results/store/run/convnet-cifar10-lr0.01-*/e{EPOCHS}")
     provenance = json.loads((run / "provenance.json").read_text())
     assert dataset.name.endswith(provenance["inputs"]["dataset"])
-    assert len(pd.read_parquet(run / "steps.parquet")) == STEPS
+    assert len(np.load(run / "losses.npy")) == STEPS
     # Among the final weights, those of the first convolution: WIDTH x 3 colours x 3 x 3.
     shapes = [array.shape for array in load_file(run / "state.safetensors").values()]
     assert (WIDTH, 3, 3, 3) in shapes, shapes
@@ -213,8 +215,8 @@ def test_from_both_data_sets_to_similarity(tmp_path: Path) -> None:
     anchors = plotted[plotted["epoch"] == plotted["anchor_epoch"]]
     assert list(anchors["cosine_similarity"]) == pytest.approx([1.0] * len(anchors))
     predictions = {
-        path.parent.name.partition("-cifar")[0]: np.load(path)
-        for path in clone.root.glob("results/store/predictions/*/predictions.npy")
+        path.parent.name.removeprefix("predictions-").partition("-cifar")[0]: np.load(path)
+        for path in clone.root.glob("results/store/evaluation/*/predictions.npy")
     }
     # The initialisation and the end, every test image, a probability for each class.
     assert predictions["convnet"].shape == (2, IMAGES_IN_A_FILE, 10)

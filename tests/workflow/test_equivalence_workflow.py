@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 
-from workspace import COMPARED, EPOCHS, LEARNING_RATES, Workspace
+from support.workspace import COMPARED, EPOCHS, LEARNING_RATES, Workspace
 
 METRICS = "workflow/perigee/training/metrics.py"
 UPDATE_RULE = "workflow/perigee/kernel/optimisers/sgd.py"

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import image
-from workspace import Workspace, sweep_of
+
+from support.workspace import Workspace, sweep_of
 
 
 def leave_fig3(study: dict[str, Any], rates: list[float]) -> None:

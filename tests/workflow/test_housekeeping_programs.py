@@ -8,15 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from workspace import Workspace
 
-CLEAN = ("python", "workflow/scripts/clean_store.py", "--remove")
+from support.workspace import COMPARED, EPOCHS, LEARNING_RATES, Workspace
+
+CLEAN = ("python", "workflow/scripts/clean_store.py")
+UNUSED = 4
+"""Table, figure, claims, and the measure that the table alone read."""
 
 
 @pytest.fixture
 def littered(workspace: Workspace) -> Workspace:
-    """Where nothing refers to one run's table, figure and claims any more."""
-    workspace.edit_study(lambda study: study["figures"].pop("appF1"))
+    """Where nothing refers to figure 4 any more, whose run another figure shows."""
+    workspace.edit_study(lambda study: study["figures"].pop("fig4"))
     return workspace
 
 
@@ -24,21 +27,27 @@ def stored_files(workspace: Workspace) -> set[Path]:
     return set((workspace.root / "results/store").rglob("*"))
 
 
+def is_unused(path: Path | str) -> bool:
+    return "periodic_fig4-" in str(path) or "/steps-" in str(path)
+
+
 def test_without_a_terminal_nothing_is_removed_unless_agreed_beforehand(
     littered: Workspace,
 ) -> None:
     before = stored_files(littered)
-    refused = littered.by_hand(*CLEAN)
+    refused = littered.by_hand(*CLEAN, "--remove")
     assert refused.returncode == 1
-    assert "periodic_appF1-" in refused.stdout, "listed all the same"
+    assert "periodic_fig4-" in refused.stdout, "listed all the same"
     assert refused.stdout.splitlines()[-1].startswith("clean_store.py: --remove asks")
     assert stored_files(littered) == before
-    agreed = littered.by_hand(*CLEAN, "--yes")
+    agreed = littered.by_hand(*CLEAN, "--remove", "--yes")
     assert agreed.returncode == 0
-    assert "3 folders" in agreed.stdout
+    assert f"{UNUSED} folders" in agreed.stdout
     gone = before - stored_files(littered)
-    assert len(gone) > 3
-    assert all("periodic_appF1-" in str(path) for path in gone)
+    assert len(gone) > UNUSED
+    assert all(is_unused(path) for path in gone)
+    assert "0 folders" in littered.by_hand(*CLEAN).stdout
+    assert littered.jobs("periodic_fig3", "periodic_fig6") == set()
 
 
 @pytest.mark.parametrize(("answer", "status"), [("n", 1), ("", 1), ("y", 0)])
@@ -49,7 +58,7 @@ def test_in_a_terminal_what_is_listed_is_removed_when_agreed(
     keyboard, terminal = os.openpty()
     os.write(keyboard, f"{answer}\n".encode())
     result = subprocess.run(
-        [sys.executable, *CLEAN[1:]],
+        [sys.executable, *CLEAN[1:], "--remove"],
         cwd=littered.root,
         env={**os.environ, "PYTHONPATH": str(littered.root / "workflow")},
         stdin=terminal,
@@ -61,10 +70,23 @@ def test_in_a_terminal_what_is_listed_is_removed_when_agreed(
     os.close(keyboard)
     os.close(terminal)
     assert result.returncode == status
-    listed, asked, _ = result.stdout.partition("Remove these 3 folders")
+    listed, asked, _ = result.stdout.partition(f"Remove these {UNUSED} folders")
     assert asked
-    assert listed.count("periodic_appF1-") == 3
+    assert sum(is_unused(line) for line in listed.splitlines()) == UNUSED
     assert (stored_files(littered) == before) == (status == 1)
+
+
+def test_runs_that_nothing_refers_to_go_with_their_measures(workspace: Workspace) -> None:
+    (workspace.root / "config/studies/label_smoothing.yaml").unlink()  # shares a run with fig3
+    workspace.set_learning_rates(0.1)
+    workspace.edit_study(lambda study: study["figures"].pop("fig6"))
+    runs = workspace.root / "results/store/run"
+    assert len(list(runs.iterdir())) == len(LEARNING_RATES) + len(COMPARED)
+    removed = workspace.by_hand(*CLEAN, "--remove", "--yes")
+    assert removed.returncode == 0, removed.stdout
+    assert [path.name.split("-")[2] for path in runs.iterdir()] == ["lr0.1"]
+    assert not list((workspace.root / "results/store/evaluation").glob("*-*"))
+    assert "0 folders" in workspace.by_hand(*CLEAN).stdout
 
 
 def test_the_listing_tells_who_needs_what(littered: Workspace) -> None:
@@ -74,49 +96,44 @@ def test_the_listing_tells_who_needs_what(littered: Workspace) -> None:
         rows = [line.split(maxsplit=4) for line in shown.stdout.splitlines()[1:]]
         return {row[1]: row for row in rows if "-" in row[1]}
 
-    everything = listed()
-    runs = {name: row for name, row in everything.items() if row[0] == "run"}
-    assert {name.partition("/")[2] for name in runs} == {
-        "e4",
-        "spare/e4",
-        "e4-every1",
-        "spare/e4-every1",
-    }
-    assert len(runs) == 2 * (4 + 4)
-    assert {row[4].strip() for row in runs.values()} == {
+    runs = {name: row for name, row in listed().items() if row[0] == "run"}
+    versions = {name: row[4].strip() for name, row in runs.items() if name.endswith(f"/e{EPOCHS}")}
+    assert len(versions) == len(LEARNING_RATES) + len(COMPARED)
+    assert set(versions.values()) == {
         "periodic_fig3",
-        "periodic_fig3, periodic_fig4",
         "periodic_fig3, study_label_smoothing",
         "periodic_fig6",
     }
+    assert len(runs) == 2 * len(versions) + 1 + len(COMPARED), "and the measures below"
     unused = listed("--unused")
-    assert len(unused) == 3
-    assert all(name.startswith("periodic_appF1-") for name in unused)
-    of_fig4 = listed("--figure", "periodic_fig4")
-    kinds = [row[0] for row in of_fig4.values()]
-    assert sorted(kinds) == ["claims", "dataset", "figure", "run", "run", "table"]
+    assert len(unused) == UNUSED
+    assert all(map(is_unused, unused))
     of_fig6 = [row[0] for row in listed("--figure", "periodic_fig6").values()]
-    assert of_fig6.count("predictions") == 4
+    assert sorted(of_fig6) == sorted(
+        ["claims", "dataset", "figure", "table", "table"] + 2 * ["evaluation"] + 6 * ["run"]
+    )
     wrong = littered.by_hand("python", "workflow/scripts/list_store.py", "--figure", "fig4")
     assert wrong.returncode == 1
-    assert "'fig4' is no figure; known are periodic_fig2, " in wrong.stdout
+    assert "'fig4' is not a figure; known are periodic_fig2, " in wrong.stdout
 
 
-def test_a_changed_product_is_told_by_name(littered: Workspace) -> None:
+def test_a_changed_product_is_told_by_name(workspace: Workspace) -> None:
     verify = ("python", "workflow/scripts/verify_store.py")
-    found = (littered.root / "results/store").rglob("provenance.json")
-    count = len([path for path in found if "spare" not in path.parts])
-    sound = littered.by_hand(*verify)
+    count = len(list((workspace.root / "results/store").rglob("provenance.json")))
+    sound = workspace.by_hand(*verify)
     assert sound.returncode == 0, sound.stdout
     assert sound.stdout.startswith(f"{count} products, ")
     assert sound.stdout.rstrip().endswith("all as they were made.")
-    (state,) = littered.root.glob("results/store/run/*-lr0.3-*/e4/state.safetensors")
-    content = bytearray(state.read_bytes())
-    content[-1] ^= 1
-    state.write_bytes(content)
-    damaged = littered.by_hand(*verify)
+    run = workspace.store(f"run/*-lr0.3-*/e{EPOCHS}")
+    measure = next(run.glob("metrics-*"))
+    for path in (run / "state.safetensors", measure / "rows.npy"):
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+    damaged = workspace.by_hand(*verify)
     assert damaged.returncode == 1
-    first, last = damaged.stdout.splitlines()
-    assert first.startswith(f"run/{state.parent.parent.name}/e4: ")
+    first, second, last = damaged.stdout.splitlines()
+    assert first.startswith(f"run/{run.parent.name}/e{EPOCHS}: ")
     assert "state.safetensors has a wrong checksum" in first
-    assert last == f"verify_store.py: 1 of {count} products are not as they were made."
+    assert second.startswith(f"run/{run.parent.name}/e{EPOCHS}/{measure.name}: ")
+    assert last == f"verify_store.py: 2 of {count} products are not as they were made."

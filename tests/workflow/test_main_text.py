@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from workspace import ROOT, Workspace
+
+from support.workspace import ROOT, Workspace
 
 
 @pytest.fixture(scope="module")
 def main_text(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the published figures, all made as a user has them made."""
     workspace = finished.copy(tmp_path_factory.mktemp("main_text") / "workspace")
-    study = "config/studies/periodic.yaml"
-    shutil.copyfile(ROOT / study, workspace.root / study)
+    for name in ("config/config.yaml", "config/studies/periodic.yaml"):
+        shutil.copyfile(ROOT / name, workspace.root / name)
     workspace.make("all_figures")
     assert workspace.jobs("all_figures") == set()
     return workspace.root / "results/smoke/figures"
@@ -26,10 +27,18 @@ def plotted(main_text: Path, key: str) -> pd.DataFrame:
     return pd.read_csv(main_text / f"{key}.csv")
 
 
-def test_every_figure_of_the_periodic_paper_is_there(main_text: Path) -> None:
-    for number in range(1, 8):
+def test_every_figure_is_there(main_text: Path) -> None:
+    keys = [*(f"periodic_fig{number}" for number in range(1, 8)), "regimes_fig2"]
+    for key in keys:
         for suffix in ("pdf", "png", "csv", "ipynb"):
-            assert (main_text / f"periodic_fig{number}.{suffix}").stat().st_size > 0
+            assert (main_text / f"{key}.{suffix}").stat().st_size > 0
+
+
+def test_pairs_of_fig6_are_of_two_networks(main_text: Path) -> None:
+    table = plotted(main_text, "periodic_fig6")
+    means = table.groupby("pair")["anchor_test_error"].mean()
+    assert set(means.index) == {"convnet", "resnet"}
+    assert means["convnet"] != means["resnet"]
 
 
 def test_both_networks_of_fig1_train_at_each_rate(main_text: Path) -> None:
@@ -44,7 +53,7 @@ def test_both_networks_of_fig1_train_at_each_rate(main_text: Path) -> None:
 def test_norms_of_fig5_stay_where_they_are_fixed(main_text: Path) -> None:
     table = plotted(main_text, "periodic_fig5")
     at_start = table[table["panels"] == "initialisation"]
-    assert np.allclose(at_start["weight_norm"], at_start["norm_control.norm"], rtol=1e-4)
+    assert np.allclose(at_start["weight_norm"], at_start["constraint.norm"], rtol=1e-4)
     forks = table[table["panels"] == "forks"].set_index("label")
     free = forks.loc["free norm"].set_index("epoch")
     for label, fork_epoch in (("fixed long before", 1), ("fixed shortly before", 2)):

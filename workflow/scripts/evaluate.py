@@ -60,11 +60,13 @@ def main(
     kept = measure_identity(checkpoints, trained)
     identity = evaluation_identity(evaluation, trained, epochs, kept)
     require_digest(identity, digest)
-    version = find_version(folder, epochs, [kept])
+    # All measures of a table, and with them the evaluation, are of one trajectory.
+    version = find_version(folder, epochs, [measure_identity(one, trained) for one in measures])
     measured = None if version is None else version.measure(kept, epochs)
-    if measured is None:
+    if version is None or measured is None:
         raise PerigeeError(f"{folder} has no checkpoints of {epochs} epochs of this run; train it.")
     read_product(measured, [ROWS])
+    details = {"epochs": epochs, "seed": run.seed, "weights": version.weights_digest(epochs)}
     found = KeptCheckpoints.of_measure(measured, epochs, checkpoints.interval)
     data = load_dataset(dataset)
     last_line = time.monotonic()
@@ -77,7 +79,7 @@ def main(
 
     with (
         own_gpu(device, runs_per_gpu) as own,
-        product_writer(out, identity, epochs=epochs, seed=run.seed) as product,
+        product_writer(out, identity, **details) as product,
     ):
         execution = prepare(own, run.precision, data.image_shape)
         computed = registry.load(evaluation)(**evaluation.parameters)

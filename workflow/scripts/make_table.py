@@ -7,13 +7,19 @@ import typer
 
 from perigee import registry
 from perigee.analysis.inputs import RunInput
+from perigee.blocks.analyses import Analysis
 from perigee.blocks.measures import Checkpoints
 from perigee.cli import Digest, LogFile, program, read_spec, require_digest
 from perigee.configuration.studies import resolved_run
 from perigee.configuration.validation import validated_block
 from perigee.data.manifest import MANIFEST
 from perigee.errors import PerigeeError
-from perigee.identity.products import measure_identity, run_identity, table_identity
+from perigee.identity.products import (
+    evaluation_identity,
+    measure_identity,
+    run_identity,
+    table_identity,
+)
 from perigee.store.provenance import read_product
 from perigee.store.runs import ROWS, STATE, find_version
 from perigee.store.tables import TABLE
@@ -36,7 +42,8 @@ def main(
     """Make one table: compute it from a formula, or gather it from runs."""
     given = read_spec(spec, "name", "analysis", "runs")
     analysis = validated_block("analysis", given["analysis"], "--spec", "analysis")
-    found = [_run(told) for told in given["runs"]]
+    assert isinstance(analysis, Analysis)
+    found = [_run(told, analysis) for told in given["runs"]]
     identity = table_identity(given["name"], analysis, [part for part, _ in found])
     require_digest(identity, digest)
     tabulate = registry.load(analysis)
@@ -46,7 +53,7 @@ def main(
         table.to_parquet(product.aside / TABLE, index=False)
 
 
-def _run(told: dict[str, Any]) -> tuple[dict[str, Any], RunInput]:
+def _run(told: dict[str, Any], analysis: Analysis) -> tuple[dict[str, Any], RunInput]:
     """A run's part of the table's identity, and its verified files."""
     run = resolved_run(told["run"], "run", "--spec")
     measures = [validated_block("measure", one, "--spec", "measures") for one in told["measures"]]
@@ -66,14 +73,25 @@ def _run(told: dict[str, Any]) -> tuple[dict[str, Any], RunInput]:
         assert measured is not None  # `find_version` looked
         read_product(measured, [ROWS])
         folders[name] = measured
-    evaluations = {name: Path(one) for name, one in told["evaluations"].items()}
-    evaluated = {}
-    for name, one in evaluations.items():
-        provenance = read_product(one, [])
-        read_product(one, provenance.files)
-        if provenance.inputs["run"] != trained.digest:
-            raise PerigeeError(f"{one} is not an evaluation of {folder}; give that one's folder.")
-        evaluated[name] = provenance.digest
+    kept = next((one for one in measures if isinstance(one, Checkpoints)), None)
+    evaluations, evaluated = {}, {}
+    for evaluation in (one() for one in analysis.evaluates):
+        place = Path(told["evaluations"][evaluation.name])
+        checkpoints = identities[Checkpoints.name]
+        identity = evaluation_identity(evaluation, trained, epochs, checkpoints)
+        provenance = read_product(place, [])
+        if provenance.digest != identity.digest:
+            raise PerigeeError(
+                f"{place} is not the evaluation {identity.digest} of the checkpoints of {folder}; "
+                "give that one's folder."
+            )
+        if provenance.details["weights"] != version.weights_digest(epochs):
+            raise PerigeeError(
+                f"{place} was computed of another trajectory of the run than {version.folder}; "
+                "delete its folder and run again."
+            )
+        read_product(place, provenance.files)
+        evaluations[evaluation.name], evaluated[evaluation.name] = place, provenance.digest
     part = {
         "digest": trained.digest,
         "epochs": epochs,
@@ -82,7 +100,6 @@ def _run(told: dict[str, Any]) -> tuple[dict[str, Any], RunInput]:
         **({"evaluations": evaluated} if evaluated else {}),
     }
     stopped = details["stopped_at_step"]
-    kept = next((one for one in measures if isinstance(one, Checkpoints)), None)
     return part, RunInput(
         epochs=epochs,
         steps_per_epoch=details["steps_per_epoch"],

@@ -13,17 +13,22 @@ PAGES = ("claims.html", "provenance.html")
 
 
 def pages_version(plan: Plan, store: Path) -> str | None:
-    """Digest of all that the pages tell: the provenance of every product of the plan.
+    """Digest of all that the pages tell: the provenance of every product of the plan, and prose.
 
-    A product's path does not tell on which hardware and with which versions it was made.
+    A product's path tells neither on which hardware and with which versions it was made, nor the
+    titles of figures and the wording of claims.
 
     Returns:
         None while a product is missing, or cannot be read.
     """
     folders = {f for figure in plan.figures.values() for f in folders_of(figure, store)}
     paths = (store / folder / PROVENANCE for folder in sorted(folders))
+    prose = [
+        [figure.request.title, *([claim.says, claim.source] for claim in figure.request.claims)]
+        for figure in plan.figures.values()
+    ]
     try:
-        return digest([checksum(path) for path in paths])
+        return digest([[checksum(path) for path in paths], prose])
     except OSError:
         return None
 

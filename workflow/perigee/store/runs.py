@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from perigee.blocks.measures import Checkpoints
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
@@ -45,6 +47,14 @@ class Version:
     def provenance(self) -> Provenance:
         """The provenance; the files are not verified here."""
         return read_provenance(self.folder)
+
+    def weights_digest(self, epochs: int) -> str:
+        """The digest of the weights after some epochs, or after the last that it got to.
+
+        It tells one trajectory from another.
+        """
+        rows = np.load(self.folder / WEIGHTS, allow_pickle=False)
+        return str(rows[min(epochs, len(rows) - 1)]["sha256"].decode())
 
     def measure(self, identity: Identity, epochs: int) -> Path | None:
         """The folder of a complete measure up to a number of epochs; None if there is none.
