@@ -241,7 +241,7 @@ def digest(folder: Path) -> str:
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import perigee; assert 'open' in dir(perigee)", ["torch", "numpy", "pydantic", "grimp"]),
+        ("import perigee; assert 'open' in dir(perigee)", ["torch", "numpy", "pydantic"]),
         ("import perigee; perigee.open", ["torch", "snakemake", "matplotlib"]),
     ],
 )
