@@ -1,4 +1,7 @@
-"""A refactoring that is proven to change no number keeps all results; a change of numbers fails."""
+"""A refactoring that is proven to change no number keeps all results; a change of numbers fails.
+
+tests/planning/test_equivalence.py goes through what is compared and how.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,11 @@ import json
 import re
 import shutil
 
-from support.workspace import COMPARED, EPOCHS, LEARNING_RATES, Workspace
+from support.workspace import COMPARED, LEARNING_RATES, Workspace, training_jobs
 
-METRICS = "workflow/perigee/training/metrics.py"
-UPDATE_RULE = "workflow/perigee/kernel/optimisers/sgd.py"
+METRICS = "workflow/perigee/measures/metrics.py"
 EQUIVALENCES = "workflow/equivalences.json"
-TRAINED = {f"train_run convnet-digits-lr{rate:g}-wd0.01-seed0/e{EPOCHS}" for rate in LEARNING_RATES}
+TRAINED = training_jobs(*LEARNING_RATES)
 
 
 def commit(workspace: Workspace) -> str:
@@ -23,11 +25,11 @@ def commit(workspace: Workspace) -> str:
     return workspace.run("git", "rev-parse", "HEAD").stdout.strip()
 
 
-def rename_a_private_function(workspace: Workspace) -> None:
-    path = workspace.root / METRICS
+def rename(workspace: Workspace, name: str, old: str, new: str) -> None:
+    path = workspace.root / name
     text = path.read_text()
-    assert "def _errors(" in text
-    path.write_text(text.replace("_errors(", "_wrong_answers("))
+    assert old in text
+    path.write_text(text.replace(old, new))
 
 
 def warning(workspace: Workspace, hours: float) -> str | None:
@@ -41,41 +43,44 @@ def warning(workspace: Workspace, hours: float) -> str | None:
 
 def test_a_refactoring_that_changes_no_number_reruns_nothing(workspace: Workspace) -> None:
     before = commit(workspace)
-    rename_a_private_function(workspace)
+    rename(workspace, METRICS, "derived", "further")
     assert workspace.jobs() >= TRAINED
     result = workspace.by_hand("python", "workflow/scripts/record_equivalence.py")
     assert result.returncode == 0, result.stdout
-    entries = json.loads((workspace.root / EQUIVALENCES).read_text())
-    assert {entry["kind"] for entry in entries} == {"run"}
-    assert {entry["commit"] for entry in entries} == {before}
-    assert {entry["components"]["schedule"] for entry in entries} >= {"constant", "cosine", "steps"}
+    proofs = json.loads((workspace.root / EQUIVALENCES).read_text())
+    assert set(proofs) == {"measure"}
+    ((new, proof),) = proofs["measure"].items()
+    assert proof["how"]["commit"] == before
     assert workspace.jobs() == set()
-    # A run made now has the old code's path, and tells which code it was made by.
-    digest = entries[0]["old"]
-    (folder,) = workspace.root.glob("results/store/run/convnet-digits-lr0.1-*")
-    made_before = json.loads((folder / f"e{EPOCHS}/provenance.json").read_text())
-    assert made_before["code"] == digest
+
+    # A measure taken now has the old code's path, and tells which code it was made by.
+    (measure,) = workspace.root.glob("results/store/run/*-lr0.1-*/e*/metrics-*")
+    run = measure.parent.parent
+    made_before = json.loads((measure / "provenance.json").read_text())
+    rows = (measure / "rows.npy").read_bytes()
+    assert made_before["code"] == proof["counts_as"]
     assert made_before["code_at_hand"] is None
-    shutil.rmtree(folder)
-    asked = f"results/store/run/{folder.name}/e{EPOCHS}/metrics.parquet"
-    workspace.make(asked)
-    made_now = json.loads((folder / f"e{EPOCHS}/provenance.json").read_text())
-    assert (made_now["digest"], made_now["code"]) == (made_before["digest"], digest)
-    assert made_now["code_at_hand"] == entries[0]["new"]
-    assert made_now["files"] == made_before["files"]
-    assert made_now["git"] == {"commit": before, "dirty": True}
+    for folder in (measure, workspace.store("table/periodic_fig3-runs-*")):
+        shutil.rmtree(folder)
+    workspace.make()
+    (again,) = run.glob(f"e*/{measure.name}")
+    made_now = json.loads((again / "provenance.json").read_text())
+    assert (made_now["digest"], made_now["code"]) == (made_before["digest"], proof["counts_as"])
+    assert made_now["code_at_hand"] == new
+    assert (again / "rows.npy").read_bytes() == rows
 
 
 def test_a_change_of_numbers_is_refused(workspace: Workspace) -> None:
     commit(workspace)
-    workspace.replace(UPDATE_RULE, "1 - learning_rate * self", "1 - 2 * learning_rate * self")
+    workspace.replace(METRICS, "numbers = (loss,", "numbers = (2 * loss,")
     kept = (workspace.root / EQUIVALENCES).read_bytes()
     result = workspace.by_hand("python", "workflow/scripts/record_equivalence.py")
     assert result.returncode == 1
     assert re.search(
-        r"Nothing is recorded.+golden run 'digits enlarged .+momentum=0, .+metrics\.parquet, "
-        r"column train_loss, row 1: (\S+) by the old code, (?!\1)\S+ by the new\.$",
-        result.stdout.strip(),
+        r"^measure metrics: nothing is recorded\. .*: metrics\.npy, row 0: "
+        r"(\(.+\)) by the old code, (?!\1)\(.+\) by the new$",
+        result.stdout,
+        re.MULTILINE,
     ), result.stdout
     assert (workspace.root / EQUIVALENCES).read_bytes() == kept
     assert workspace.jobs() >= TRAINED
@@ -83,12 +88,12 @@ def test_a_change_of_numbers_is_refused(workspace: Workspace) -> None:
 
 def test_a_warning_comes_before_runs_are_trained_again(workspace: Workspace) -> None:
     assert warning(workspace, hours=0) is None
-    rename_a_private_function(workspace)
+    rename(workspace, "workflow/perigee/kernel/trainer.py", "_part(", "_of_part(")
     told = warning(workspace, hours=0)
     assert told is not None
     assert told.startswith(
         f"Since code was changed, {len(LEARNING_RATES) + len(COMPARED)} runs that the store"
     )
-    assert "Changed: perigee.training.metrics." in told
+    assert "Changed: perigee.kernel.trainer." in told
     assert "python workflow/scripts/record_equivalence.py" in told
     assert warning(workspace, hours=10) is None
