@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+
 from support.workspace import FIGURES, Workspace
 
 

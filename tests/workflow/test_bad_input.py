@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from support.workspace import Workspace, sweep_of
 
 PERIODIC = "config/studies/periodic.yaml"

@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 from matplotlib import image
 from safetensors.numpy import load_file
+
 from support.workspace import Workspace, sweep_of
 
 IMAGES_IN_A_FILE = 40

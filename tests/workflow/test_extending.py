@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+
 from support.workspace import ROOT, Workspace
 
 PAGE = (ROOT / "docs/extending.md").read_text()

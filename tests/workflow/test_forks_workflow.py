@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from support.workspace import EPOCHS, STEPS, Workspace, figure_jobs, sweep_of
 
 FORK_AT = 2

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
+from perigee.store.provenance import checksum
 from support.workspace import (
     COMPARED,
     EPOCHS,
@@ -28,8 +30,6 @@ from support.workspace import (
     sweep_of,
     training_jobs,
 )
-
-from perigee.store.provenance import checksum
 
 FIG3 = figure_jobs("fig3", "runs")
 PUBLISHED = {f"publish_figure periodic_{figure}" for figure in FIGURES}

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import image
+
 from support.workspace import (
     COMPARED,
     EPOCHS,

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from support.workspace import ROOT, Workspace
-
 from perigee.layout import Layout
 from perigee.plan import Plan, make_plan
 from perigee.status import RunStatus, State, statuses, time_left
+
 from perigee.store.locks import locked
 from perigee.store.progress import PROGRESS, Progress, read_progress, write_progress
+from support.workspace import ROOT, Workspace
 
 SHOW = ("workflow/scripts/show_status.py",)
 ENTRY = re.compile(r"^([a-z]+) +(\S+/e\d+(?:-every\d+)?)$", re.M)
