@@ -77,7 +77,7 @@ def measure(repetitions: int) -> Report:
             **{f"{way}: s": Summary.of(found) for way, found in seconds.items()},
             "dry run / version": ratios(seconds[DRY_RUN], seconds[VERSION]),
         },
-        target=Target(f"{DRY_RUN}: s", "<=", 10),
+        target=Target(f"{DRY_RUN}: s", "<=", 2),
         conditions={"scale": "smoke", "snakemake": metadata.version("snakemake")},
     )
 

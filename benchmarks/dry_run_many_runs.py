@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from unittest import mock
@@ -21,23 +21,17 @@ from common import Report, Summary, Target, main, timed_alternately
 from dry_run import NOTHING_TO_DO, copy_repository, snakemake
 
 from perigee.identity.products import Identity
-from perigee.layout import CLAIMS_FILES, DATASET_FILES, FIGURE_FILES, TABLE_FILES, TRAINED_RUN_FILES
-from perigee.plan import Plan, make_plan
+from perigee.planning.plan import make_plan
+from perigee.planning.products import Product, RunProduct
 from perigee.store.figures import publish
 from perigee.store.provenance import PROVENANCE
+from perigee.store.runs import MEASURE_FILES, RUN_FILES
 from perigee.store.writing import product_writer
 
 MANY, FEW = 1000, 10
 RATES = [0.01 * (i + 1) for i in range(FEW)]
 FIGURE, SCALE = "periodic_fig3", "smoke"
 ARGUMENTS = ("-n", FIGURE, "--config", f"scale={SCALE}", "papers=[periodic]")
-FILES = {
-    "claims": CLAIMS_FILES,
-    "dataset": DATASET_FILES,
-    "figure": FIGURE_FILES,
-    "run": TRAINED_RUN_FILES,
-    "table": TABLE_FILES,
-}
 TO_TRAIN, STORED, QUIET = "to be trained", "all in the store", "to be trained, --quiet all"
 
 
@@ -55,22 +49,31 @@ def set_runs(folder: Path, runs: int) -> None:
 
 def fill_store(folder: Path) -> None:
     """Put small files in the place of every product, and publish the figure."""
-    with mock.patch("perigee.plan.STUDIES", folder / "config/studies"):
+    with mock.patch("perigee.planning.plan.STUDIES", folder / "config/studies"):
         plan = make_plan(["periodic"], SCALE)
     store = folder / "results/store"
-    for product, identity in planned_products(plan).items():
-        with product_writer(store / product, identity, epochs=1, seed=0) as writer:
-            for name in set(FILES[identity.kind]) - {PROVENANCE}:
-                (writer.aside / name).write_text(name)
-    figure = plan.figures[FIGURE].identity.folder
+    for product in plan.products.values():
+        put_in_place(product, store)
+    figure = plan.figures[FIGURE].folder
     publish(store / figure, folder / "results" / SCALE / "figures", FIGURE)
 
 
-def planned_products(plan: Plan) -> dict[str, Identity]:
-    """Identities of all products by their folders."""
-    figures = {figure.identity.folder: figure for figure in plan.figures.values()}
-    products = {**plan.datasets, **plan.runs, **plan.tables, **plan.claims, **figures}
-    return {folder: product.identity for folder, product in products.items()}
+def put_in_place(product: Product, store: Path) -> None:
+    """Write a product's files, and those of a run's measures, each with its own name in it."""
+    folder = store / product.folder
+    if isinstance(product, RunProduct):
+        write(folder, product.identity, RUN_FILES)
+        for measure in product.measure_identities.values():
+            write(folder / measure.label, measure, MEASURE_FILES)
+    else:
+        write(folder, product.identity, product.files)
+
+
+def write(folder: Path, identity: Identity, files: Sequence[str]) -> None:
+    """Write a product of made-up files."""
+    with product_writer(folder, identity, epochs=1, seed=0) as writer:
+        for name in set(files) - {PROVENANCE}:
+            (writer.aside / name).write_text(name)
 
 
 def dry_run(folder: Path, expected: str, *options: str) -> Callable[[int], None]:

@@ -5,7 +5,7 @@ loss, train error, mean gradient norm, test loss and test error after the epoch;
 is timed in turns, in one process with one thread. The ordinary way is the one of most research
 code: a DataLoader over PIL images with torchvision transforms, torch.optim.SGD, a checkpoint an
 epoch, and metrics from the checkpoint that is read back. It shares the process, and so gains from
-the memory allocator's settings that `perigee.training.execution.prepare` makes, which an ordinary
+the memory allocator's settings that `perigee.kernel.execution.prepare` makes, which an ordinary
 program would not have. Before timing, both must find the same metrics at the initialisation.
 """
 
@@ -24,10 +24,14 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from perigee import registry
+from perigee.blocks.measures import Metrics
 from perigee.data.arrays import ArrayDataset
+from perigee.data.building import build_dataset
+from perigee.kernel.execution import prepare
+from perigee.kernel.trainer import Trainer
 from perigee.spec import RunSpec
-from perigee.training.execution import prepare
-from perigee.training.trainer import Trainer
+from perigee.training.loop import train
+from perigee.training.recording import Recorder
 
 OURS, ORDINARY = "ours", "ordinary"
 WARM_UP = 2
@@ -44,7 +48,7 @@ class TransformedImages(Dataset[tuple[torch.Tensor, int]]):
     Args:
         images: uint8, (images, 1, height, width).
         labels: (images,).
-        transform: of a PIL image to a tensor.
+        transform: makes a PIL image a tensor.
     """
 
     def __init__(
@@ -65,7 +69,7 @@ class OrdinaryWay:
     """Training and measuring as most research code does it.
 
     Args:
-        spec: the run; of SGD with a constant learning rate and free norm.
+        spec: the run; of SGD with a constant learning rate and no constraint.
         dataset: the data set that the spec names.
         folder: for the checkpoints.
     """
@@ -81,21 +85,23 @@ class OrdinaryWay:
                 ),
             ]
         )
-        train = TransformedImages(dataset.train_images, dataset.train_labels, transform)
-        test = TransformedImages(dataset.test_images, dataset.test_labels, transform)
+        train, test = (
+            TransformedImages(split.images, split.labels, transform)
+            for split in (dataset.splits["train"], dataset.splits["test"])
+        )
         self.train_loader = DataLoader(train, spec.batch_size, shuffle=True)
         self.stored_order_loader = DataLoader(train, spec.batch_size)
         self.test_loader = DataLoader(test, spec.batch_size)
         self.model = self.fresh_model()
         self.optimiser = torch.optim.SGD(
             [p for p in self.model.parameters() if p.requires_grad],
-            lr=spec.optimiser.parameters["learning_rate"],
-            weight_decay=spec.optimiser.parameters["weight_decay"],
+            lr=spec.optimiser.learning_rate,
+            weight_decay=spec.optimiser.weight_decay,
         )
 
     def fresh_model(self) -> nn.Module:
         """The network at its initialisation."""
-        build_model = registry.load("model", self.spec.model)
+        build_model = registry.load(self.spec.model)
         model: nn.Module = build_model(
             self.dataset.image_shape,
             self.dataset.classes,
@@ -119,7 +125,7 @@ class OrdinaryWay:
             loss.backward()
             self.optimiser.step()
             loss_sum += loss.item() * len(labels)
-        return loss_sum / len(self.dataset.train_labels)
+        return loss_sum / len(self.dataset.splits["train"])
 
     def save_checkpoint(self, epochs_done: int) -> Path:
         """Write network and optimiser to disk."""
@@ -171,9 +177,10 @@ class OrdinaryWay:
         return float(np.mean(norms))
 
 
-def require_equal_metrics(trainer: Trainer, ordinary: OrdinaryWay) -> None:
+def require_equal_metrics(recorder: Recorder, ordinary: OrdinaryWay) -> None:
     """Stop if the two do not measure the same at the initialisation, mini-batch by mini-batch."""
-    ours = trainer.metrics(0)
+    recorder.finish_epoch()
+    ours = recorder.latest[Metrics.name]
     measured = ordinary.measured(ordinary.save_checkpoint(0), ordinary.stored_order_loader)
     for name, value in measured.items():
         np.testing.assert_allclose(value, ours[name], rtol=1e-4, err_msg=name)
@@ -181,17 +188,19 @@ def require_equal_metrics(trainer: Trainer, ordinary: OrdinaryWay) -> None:
 
 def measure(repetitions: int) -> Report:
     spec = laptop_run()
-    dataset = registry.load("dataset", spec.dataset)(Path("data"), download=False)
+    dataset = build_dataset(spec.dataset, Path("data"), download=False)
     trainer = Trainer(spec, dataset, prepare("cpu", spec.precision, dataset.image_shape))
 
-    def our_epoch(epoch: int) -> None:
-        torch.use_deterministic_algorithms(True)
-        trainer.train_epoch(epoch)
-        trainer.metrics(epoch + 1)
-
     with tempfile.TemporaryDirectory() as folder:
+        measures = {Metrics.name: registry.load(Metrics())(trainer)}
+        recorder = Recorder(trainer, Path(folder), measures, 0)
         ordinary = OrdinaryWay(spec, dataset, Path(folder))
-        require_equal_metrics(trainer, ordinary)
+        require_equal_metrics(recorder, ordinary)
+
+        def our_epoch(epoch: int) -> None:
+            torch.use_deterministic_algorithms(True)
+            recorder.epochs = epoch + 1
+            train(trainer, recorder)
 
         def ordinary_epoch(epoch: int) -> None:
             # Ordinary code does not ask for deterministic kernels, so it need not pay for them.

@@ -1,4 +1,4 @@
-"""What a job of the workflow takes beyond its work: a training job around its training, a notebook.
+"""Time that jobs of the workflow take beyond training: around a run, and for a notebook.
 
 The main text of the papers is made at smoke scale on one core, from nothing, in a temporary copy of
 the repository. Of every training run the seconds that it trained, as its provenance tells them, are
@@ -24,12 +24,13 @@ RUN_LIMIT, NOTEBOOK_LIMIT = 5.0, 8.0
 
 def job_seconds(results: Path, rule: str) -> dict[str, float]:
     """Wall time of every job of a rule, by the name of its product."""
-    files = (results / "benchmarks" / rule).rglob("*.tsv")
+    folder = results / "benchmarks" / rule
+    # Their names end with the number of the product's receipt.
     return {
-        str(file.relative_to(results / "benchmarks" / rule).with_suffix("")): float(
+        str(file.relative_to(folder).with_suffix("").with_suffix("")): float(
             pd.read_csv(file, sep="\t")["s"].iloc[0]
         )
-        for file in files
+        for file in folder.rglob("*.tsv")
     }
 
 

@@ -1,9 +1,9 @@
-"""What a group of short runs does on SLURM: four runs as one submission, in several ways.
+"""Time of a group of short runs on SLURM: four runs as one submission, in several ways.
 
 They train side by side as the profile `slurm/` has it, one after another with a single core, and
 as Snakemake's own SLURM plugin runs a group. Measured is how long the SLURM job runs, which SLURM
 tells in whole seconds. Needs root, and SLURM and munge (Debian: slurm-wlm munge): the one-node
-SLURM of tests/slurm is started, and stopped at the end.
+SLURM of tests/support is started, and stopped at the end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import yaml
 from common import ROOT, Report, Summary, Target, main
 from dry_run import copy_repository, snakemake
 
-CLUSTER = ROOT / "tests/slurm"
+CLUSTER = ROOT / "tests/support"
 RATES, EPOCHS = [0.05, 0.1, 0.2, 0.3], 80
 SIDE_BY_SIDE, IN_TURN, PLUGIN = "side by side, s", "one core, s", "the plugin's own way, s"
 RATIO = "the plugin's own way / side by side"

@@ -1,7 +1,7 @@
 """Peak memory of a training job at laptop scale.
 
 The job is the real command line of rule train_run, on the CPU, 20 epochs long: memory does not
-grow with epochs but for a few numbers a step. What is measured is the largest resident set that
+grow with epochs. What is measured is the largest resident set that
 the operating system counted for the finished process. For comparison, the same of a process that
 only imports torch. This process itself stays small and never imports torch, since a child's count
 starts at its parent's size.
@@ -9,6 +9,7 @@ starts at its parent's size.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -18,13 +19,14 @@ from pathlib import Path
 
 from common import ROOT, Report, Summary, Target, laptop_run, main
 
-from perigee.identity.canonical import canonical_json
+from perigee.blocks.measures import Metrics, Steps
 from perigee.identity.products import dataset_identity
 
 EPOCHS = 20
+MEASURES = (Metrics, Steps)
 JOB, IMPORT = "training job: GiB", "import torch alone: GiB"
 BYTES_PER_UNIT = 1 if sys.platform == "darwin" else 1024
-"""Of ru_maxrss."""
+"""In which ru_maxrss is given."""
 
 
 def peak_memory(command: Sequence[str]) -> float:
@@ -48,23 +50,32 @@ def measure(repetitions: int) -> Report:
     spec = laptop_run()
     scripts = Path("workflow", "scripts")
     jobs, imports = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        dataset = Path(folder, dataset_identity(spec.dataset).folder)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        dataset = folder / dataset_identity(spec.dataset).folder
+        told = {
+            "run": spec.to_dict(),
+            "epochs": EPOCHS,
+            "measures": [one().to_dict() for one in MEASURES],
+            "dataset": str(dataset),
+        }
         build = [sys.executable, str(scripts / "build_dataset.py"), "--out", str(dataset)]
-        build += ["--spec", canonical_json(spec.dataset.to_dict())]
+        build += ["--spec", json.dumps(spec.dataset.to_dict())]
         subprocess.run(build, cwd=ROOT, check=True)
         for repetition in range(repetitions):
             # A fresh folder, or the job would find its own earlier result beside it.
-            out = Path(folder, str(repetition), f"e{EPOCHS}")
-            train = [sys.executable, str(scripts / "train.py"), "--out", str(out)]
-            train += ["--spec", canonical_json(spec.to_dict()), "--dataset", str(dataset)]
-            train += ["--epochs", str(EPOCHS), "--device", "cpu"]
+            run = folder / str(repetition)
+            run.mkdir()
+            told_in = run / "told.json"
+            told_in.write_text(json.dumps({**told, "folder": str(run)}))
+            train = [sys.executable, str(scripts / "train.py"), "--spec", str(told_in)]
+            train += ["--out", str(run / f"e{EPOCHS}"), "--device", "cpu"]
             jobs.append(peak_memory(train))
             imports.append(peak_memory([sys.executable, "-c", "import torch"]))
     return Report(
         figures={JOB: Summary.of(jobs), IMPORT: Summary.of(imports)},
         target=Target(JOB, "<=", 1.2),
-        conditions={"epochs": EPOCHS, "device": "cpu", "run": spec.to_dict()},
+        conditions={"device": "cpu", **{key: told[key] for key in ("run", "epochs", "measures")}},
     )
 
 

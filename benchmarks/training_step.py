@@ -1,7 +1,7 @@
 """Time of a training step: the library's loop against a bare loop of the same arithmetic.
 
 Both train the scale-invariant ConvNet of periodic_fig3 on digits at laptop scale, in one process,
-with one thread and the settings of `perigee.training.execution.prepare`; blocks of epochs are timed
+with one thread and the settings of `perigee.kernel.execution.prepare`; blocks of epochs are timed
 in turns. The bare loop has the same network, images on the device, order and update, and nothing of
 the library; one that logs what the measure `steps` does is compared with the library's loop with
 that measure, one that logs nothing with the loop as runs without measures of steps have it. The
@@ -24,11 +24,11 @@ from perigee.blocks.measures import Layers, Steps
 from perigee.data.arrays import ArrayDataset
 from perigee.data.building import build_dataset
 from perigee.data.order import epoch_order
+from perigee.kernel.execution import prepare
+from perigee.kernel.trainer import Moment, Trainer
 from perigee.measures.steps import COLUMNS
 from perigee.spec import RunSpec
-from perigee.training.execution import prepare
 from perigee.training.recording import Recorder
-from perigee.training.trainer import Moment, Trainer
 
 OURS, LOGGED, LAYERS = "ours", "ours with steps", "ours with layers"
 BARE, BARE_LOGGED = "bare loop", "bare loop, logging"
@@ -51,9 +51,7 @@ class Ours:
         self, spec: RunSpec, dataset: ArrayDataset, precision: str, *measures: type[Steps | Layers]
     ) -> None:
         execution = prepare("cpu", precision, dataset.image_shape)
-        self.trainer = Trainer(
-            spec.model_copy(update={"precision": precision}), dataset, execution
-        )
+        self.trainer = Trainer(spec.model_copy(update={"precision": precision}), dataset, execution)
         live = {one.name: registry.load(one())(self.trainer) for one in measures}
         self.folder = Path(tempfile.mkdtemp())
         self.recorder = Recorder(self.trainer, self.folder, live, 10**6)
@@ -138,7 +136,6 @@ class BareLoop:
             self.weights.mul_(1 - self.learning_rate * self.weight_decay)
             self.weights.sub_(self.gradient, alpha=self.learning_rate)
 
-
     def block(self, number: int) -> None:
         """Several epochs without logging."""
         for epoch in range(EPOCHS):
@@ -190,6 +187,7 @@ def measure(repetitions: int) -> Report:
             },
         },
         target=Target(ratio, "<=", 1.05),
+        further=(Target(f"{LAYERS} / {OURS}", "<=", 1.05),),
         conditions={"threads": torch.get_num_threads(), "run": spec.to_dict(), "block": EPOCHS},
     )
 

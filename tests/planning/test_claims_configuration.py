@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from perigee.blocks.quantities import ColumnStatistic, DestabilisationCount
 from perigee.configuration.scales import SCALES
 from perigee.configuration.studies import read_study
 from perigee.errors import PerigeeError
-from perigee.spec import Claim, Component
+from perigee.spec import Claim
 
 FIGURE = yaml.safe_load("""
 title: t
@@ -70,20 +71,20 @@ def claims_of(folder: Path, study: dict[str, Any], scale: str) -> tuple[Claim, .
 @pytest.mark.parametrize("scale", SCALES)
 def test_claims_are_read_with_defaults_and_values_of_the_scale(scale: str, tmp_path: Path) -> None:
     falls, many = claims_of(tmp_path, STUDY, scale)
-    statistic = {"column": "x", "statistic": "maximum", "where": {"factor": 2}}
     assert falls == Claim(
         name="falls",
         says="It falls.",
         source="Someone 2020, Figure 1",
         table="formula",
-        quantity=Component("column_statistic", {**statistic, "last_fraction": 1.0}),
+        quantity=ColumnStatistic(
+            column="x", statistic="maximum", where={"factor": 2}, last_fraction=1.0
+        ),
         relation="at_most",
         bound=0.001,
         testable=scale == "smoke",
     )
     rates = [0.2] if scale == "paper" else [0.1]
-    parameters = {"learning_rates": rates, "statistic": "minimum"}
-    assert many.quantity == Component("destabilisation_count", parameters)
+    assert many.quantity == DestabilisationCount(learning_rates=rates, statistic="minimum")
     assert many.testable == (scale != "smoke")
 
 
@@ -113,7 +114,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_claim("quantity", "name", value="destabilisation_cout"),
             "claims.many.quantity.name",
-            ["no quantity", "did you mean 'destabilisation_count'?"],
+            ["is not a quantity", "did you mean 'destabilisation_count'?"],
             id="unknown quantity",
         ),
         pytest.param(
@@ -125,7 +126,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_claim("table", value="metrics"),
             "claims.many.table",
-            ["'metrics'", "no table of the figure", "known are formula, runs"],
+            ["'metrics'", "is not a table of the figure", "known are formula, runs"],
             id="unknown table",
         ),
         pytest.param(
@@ -203,7 +204,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_figure("claims", "falls", "quantity", "where", value={"factor": [2]}),
             "claims.falls.quantity.where.factor",
-            ["of type number or string or boolean"],
+            ["of type number, string or boolean"],
             id="a list to be equal to",
         ),
         pytest.param(
@@ -221,7 +222,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_figure("claims", value={"Falls fast": {}}),
             "claims",
-            ["'Falls fast'", "no possible name"],
+            ["'Falls fast'", "is not a possible name"],
             id="impossible name",
         ),
         pytest.param(

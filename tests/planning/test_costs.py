@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from perigee.identity.products import Identity
+from perigee.blocks.datasets import Dataset
+from perigee.blocks.measures import Checkpoints, Metrics
+from perigee.configuration.studies import resolved_run
+from perigee.identity.products import Identity, measure_identity
+from perigee.planning import costs
+from perigee.planning.costs import Cost, Record, estimate, read_records, shape_of, total
+from perigee.planning.products import DatasetProduct, RunProduct
 from perigee.registry import REGISTRY
-from perigee.store import costs
-from perigee.store.costs import Cost, Record, estimate, read_records, shape_of, total
-from perigee.store.provenance import PROVENANCE, read_provenance
-from perigee.store.runs import run_details
-from perigee.store.writing import product_writer
+from perigee.store.provenance import PROVENANCE
+from support.planning import put, trained
 
 HERE = "this processor"
 
 
-def spec(width: int = 8, **rule: float) -> dict[str, Any]:
-    optimiser = {"name": "sgd", "learning_rate": 0.1, "weight_decay": 0.01, "momentum": 0} | rule
-    return {"model": {"name": "convnet", "width": width}, "optimiser": optimiser, "seed": 3}
+def run(width: int = 8, seed: int = 3, epochs: int = 10, **rule: float) -> RunProduct:
+    optimiser = {"name": "sgd", "learning_rate": 0.1, "weight_decay": 0.01} | rule
+    spec = resolved_run(
+        {
+            "dataset": {"name": "digits"},
+            "model": {"name": "convnet", "scale_invariant": True, "width": width},
+            "optimiser": optimiser,
+            "batch_size": 128,
+            "seed": seed,
+        },
+        "run",
+        "file",
+    )
+    return RunProduct(spec, DatasetProduct(spec.dataset), epochs, (Metrics(),))
+
+
+def keeping(product: RunProduct, interval: int) -> RunProduct:
+    return replace(product, measures=(Checkpoints(interval=interval), Metrics()))
+
+
+def shape(product: RunProduct) -> str:
+    return shape_of(product.spec.to_dict())
 
 
 def record(seconds: float, hardware: str = HERE, width: int = 8) -> Record:
-    return Record(shape_of(spec(width)), seconds, 100.0, hardware)
+    return Record(shape(run(width)), seconds, 100.0, hardware)
 
 
 @pytest.fixture(autouse=True)
@@ -34,23 +57,23 @@ def _this_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_learning_rate_weight_decay_and_seed_do_not_matter_to_the_cost() -> None:
-    assert shape_of(spec(learning_rate=3, weight_decay=0) | {"seed": 9}) == shape_of(spec())
-    assert shape_of(spec(momentum=0.9)) != shape_of(spec())
-    assert shape_of(spec(width=4)) != shape_of(spec())
+    assert shape(run(learning_rate=3, weight_decay=0, seed=9)) == shape(run())
+    assert shape(run(momentum=0.9)) != shape(run())
+    assert shape(run(width=4)) != shape(run())
 
 
 def test_the_median_of_records_from_here_counts() -> None:
     records = [record(1), record(2), record(9), record(50, "elsewhere"), record(70, width=4)]
-    assert estimate(spec(), 10, 12, records) == Cost(20, 1000, HERE)
+    assert estimate(run(), 10, records) == Cost(20, 1000, HERE)
 
 
 def test_records_from_elsewhere_are_better_than_none() -> None:
-    assert estimate(spec(), 10, 12, [record(5, "elsewhere")]) == Cost(50, 1000, "elsewhere")
+    assert estimate(run(), 10, [record(5, "elsewhere")]) == Cost(50, 1000, "elsewhere")
 
 
 def test_without_a_record_there_is_no_time() -> None:
-    # Six numbers of four bytes in each of 12 rows in 10 epochs.
-    assert estimate(spec(), 10, 12, [record(5, width=4)]) == Cost(None, 6 * 4 * 12 * 10, "")
+    # 1,437 digits are 12 mini-batches of 128; of each step a loss of 8 bytes is kept.
+    assert estimate(run(), 10, [record(5, width=4)]) == Cost(None, 8 * 12 * 10, "")
 
 
 def test_a_sum_with_an_unknown_time_has_none() -> None:
@@ -60,54 +83,81 @@ def test_a_sum_with_an_unknown_time_has_none() -> None:
     assert total([]) == Cost(0, 0, "")
 
 
+def keep(
+    store: Path, product: RunProduct, details: dict[str, Any], *, size: int = 0, version: str = ""
+) -> Path:
+    """A version of a run, whose only file has that size."""
+    folder = store / product.identity.folder / (version or f"e{product.epochs}")
+    return put(folder, product.identity, ["losses.npy"], content="x" * size, **details)
+
+
+def keep_measure(version: Path, identity: Identity, size: int) -> None:
+    put(version / identity.label, identity, ["rows.npy"], content="x" * size)
+
+
 def test_records_are_read_from_the_provenance_of_trained_runs(tmp_path: Path) -> None:
-    run = Identity("run", "r", spec(), "code", {})
-    for epochs, trained in ((4, 4), (10, 6), (2, 0)):
-        details = run_details(epochs, 0, None, trained)
-        with product_writer(tmp_path / run.folder / f"e{epochs}", run, **details) as product:
-            (product.aside / "metrics.parquet").write_bytes(b"x" * 40)
+    product = run()
+    keep(tmp_path, run(epochs=4), trained(4, 2.0), size=40)
+    went_on = {**trained(10), "trained_epochs": 6, "seconds": 30.0}
+    keep(tmp_path, product, went_on, size=40)
+    keep(tmp_path, product, {**trained(2), "trained_epochs": 0}, version="e2")
     damaged = tmp_path / "run/other-0123456789abcdef/e1"
     damaged.mkdir(parents=True)
     (damaged / PROVENANCE).write_text("{")
     found = read_records(tmp_path)
-    # The one that was read off a longer version tells nothing of training.
-    assert sorted(entry.bytes_per_epoch for entry in found) == [4, 10]
-    assert {entry.shape for entry in found} == {shape_of(spec())}
+    # One whose epochs were all there tells nothing of training.
+    assert sorted((one.seconds_per_epoch, one.bytes_per_epoch) for one in found) == [
+        (2, 10),
+        (5, 4),
+    ]
+    assert {one.shape for one in found} == {shape(product)}
+    assert {one.hardware for one in found} == {"a test's"}
+
+
+def test_without_a_store_there_are_no_records(tmp_path: Path) -> None:
+    assert read_records(tmp_path / "nowhere") == []
+
+
+def test_runs_of_an_earlier_version_of_perigee_tell_nothing(tmp_path: Path) -> None:
+    """Their networks and steps were others, and they tell of their cost in another way."""
+    product = run()
+    folder = tmp_path / product.identity.folder / "e4"
+    put(folder, product.identity, ["metrics.parquet"], store_format=1, trained_epochs=4)
+    assert read_records(tmp_path) == []
 
 
 @pytest.mark.parametrize(("name", "images"), [("digits", 1437), ("digit_pairs", 2000)])
-def test_the_registry_knows_how_many_training_images_there_are(name: str, images: int) -> None:
-    line = REGISTRY["dataset"][name]
-    built = importlib.import_module(line.module).build(Path("unused"), download=False)
-    assert line.train_images == images == len(built.train_labels)
-
-
-def test_runs_made_before_interrupted_starts_were_counted_tell_the_time_of_their_job(
-    tmp_path: Path,
-) -> None:
-    run = Identity("run", "r", spec(), "code", {})
-    details = run_details(4, 0, None, 4)
-    del details["seconds"]
-    with product_writer(tmp_path / run.folder / "e4", run, **details):
-        pass
-    provenance = read_provenance(tmp_path / run.folder / "e4")
-    (found,) = read_records(tmp_path)
-    assert found.seconds_per_epoch == provenance.wall_time_s / 4
+def test_a_data_sets_block_knows_how_many_training_images_there_are(name: str, images: int) -> None:
+    block = REGISTRY["dataset"][name]
+    assert issubclass(block, Dataset)
+    module, _, function = block.code.partition(":")
+    built = getattr(importlib.import_module(module), function)(Path("unused"), download=False)
+    assert block.train_images == images == len(built.splits["train"].labels)
 
 
 def test_checkpoints_take_room_where_they_are_kept() -> None:
-    keeping = Record(shape_of(spec()), 1, 100.0, HERE, bytes_per_checkpoint=7.0)
-    assert estimate(spec(), 10, 12, [keeping, record(1)]).bytes == 1000
-    assert estimate(spec(), 10, 12, [keeping, record(1)], keep_every=2).bytes == 1000 + 5 * 7
-    assert estimate(spec(), 10, 12, [record(1)], keep_every=2).bytes == 1000
+    with_checkpoints = Record(shape(run()), 1, 100.0, HERE, bytes_per_checkpoint=7.0)
+    records = [with_checkpoints, record(1)]
+    assert estimate(run(), 10, records).bytes == 1000
+    assert estimate(keeping(run(), 2), 10, records).bytes == 1000 + 5 * 7
+    assert estimate(keeping(run(), 2), 10, [record(1)]).bytes == 1000
 
 
-def test_a_trajectory_is_told_apart_from_the_other_files(tmp_path: Path) -> None:
-    identity = Identity("run", "r", spec(), "code", {})
-    details = run_details(10, 3, None, 10, 5.0, keep_every=5)
-    with product_writer(tmp_path / identity.folder / "e10-every5", identity, **details) as product:
-        (product.aside / "metrics.parquet").write_bytes(bytes(50))
-        (product.aside / "trajectory.npy").write_bytes(bytes(3 * 80))
+def test_measures_are_counted_and_checkpoints_told_apart(tmp_path: Path) -> None:
+    product = run()
+    version = keep(tmp_path, product, trained(10), size=50)
+    keep_measure(version, measure_identity(Metrics(), product.identity), 20)
+    # After epochs 0, 4, 8 and 10; and, since an edit of the configuration, after each.
+    keep_measure(version, measure_identity(Checkpoints(interval=4), product.identity), 4 * 80)
+    keep_measure(version, measure_identity(Checkpoints(), product.identity), 11 * 80)
+    (found,) = read_records(tmp_path)
+    assert found.bytes_per_epoch == 7
+    assert found.bytes_per_checkpoint == 80
+
+
+def test_a_measure_that_is_being_written_is_passed_over(tmp_path: Path) -> None:
+    product = run()
+    version = keep(tmp_path, product, trained(10), size=50)
+    put(version / ".writing-x", product.identity, ["rows.npy"], content="x" * 100)
     (found,) = read_records(tmp_path)
     assert found.bytes_per_epoch == 5
-    assert found.bytes_per_checkpoint == 80

@@ -1,29 +1,43 @@
-"""A warning comes if much would be trained again only because code was changed."""
+"""What is still to be trained or measured, and a warning if much of it was trained before."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from perigee.forecast import retraining_warning, runs_to_train, trainings
-from perigee.identity.products import Identity
-from perigee.plan import Plan, PlannedRun, make_plan
-from perigee.store import writing
-from perigee.store.runs import STATE, TABLES, run_details
-from perigee.store.trajectories import TRAJECTORY, TRAJECTORY_FILES
-from perigee.store.writing import product_writer
+from perigee.blocks.measures import Checkpoints, FullGradientNorm, Measure, Metrics, Steps
+from perigee.identity.products import Identity, measure_identity
+from perigee.planning.forecast import Training, retraining_warning, trainings
+from perigee.planning.layout import Layout
+from perigee.planning.products import RunProduct
+from perigee.store.provenance import PROVENANCE
+from perigee.store.runs import MEASURE_FILES, RUN_FILES, STATE
+from support.planning import RUN_01, RUN_03, Project, edit_json, make, name_of, put, trained
 
 OTHER = "0" * 16
-RULE, DIGITS = "perigee.training.optimisers.sgd", "perigee.data.digits"
+RULE, DIGITS = "perigee.kernel.optimisers.sgd", "perigee.data.digits"
 
 
-@pytest.fixture(scope="module")
-def plan() -> Plan:
-    return make_plan(["periodic"], "smoke")
+@pytest.fixture
+def layout(project: Project) -> Layout:
+    return project.layout()
+
+
+def named(layout: Layout, name: str) -> RunProduct:
+    return next(one for one in layout.runs.values() if name_of(one) == name)
+
+
+def made_by(
+    layout: Layout, identity: Identity, epochs: int = 4, seconds_per_epoch: float = 60.0
+) -> Path:
+    """A version of a run by other code than there is now."""
+    folder = Path(layout.store) / identity.folder / f"e{epochs}"
+    return put(folder, identity, RUN_FILES, **trained(epochs, seconds_per_epoch))
 
 
 def by_other_code(identity: Identity, changed: str, **replaced: Any) -> Identity:
@@ -31,131 +45,241 @@ def by_other_code(identity: Identity, changed: str, **replaced: Any) -> Identity
     return replace(identity, code=OTHER, modules=modules, **replaced)
 
 
-def make(store: Path, identity: Identity, run: PlannedRun | None = None) -> None:
-    epochs = run.epochs if run else 0
-    details: Mapping[str, Any] = run_details(epochs, 0, None, epochs, 60.0) if run else {}
-    folder = store / identity.folder / (f"e{epochs}" if run else "")
-    with product_writer(folder, identity, **details) as product:
-        for name in TABLES:
-            (product.aside / name).write_text("")
+# The warning
 
 
-def test_the_changed_modules_are_named(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    states = iter([{"commit": "a" * 40, "dirty": False}] * len(plan.runs))
-    monkeypatch.setattr(writing, "git_state", lambda: next(states))
-    for run in plan.runs.values():
-        make(tmp_path, by_other_code(run.identity, RULE), run)
-    told = retraining_warning(plan, tmp_path, hours=0)
+def test_the_changed_modules_are_named(layout: Layout) -> None:
+    for run in layout.runs.values():
+        folder = made_by(layout, by_other_code(run.identity, RULE), run.epochs)
+        edit_json(folder / PROVENANCE, git={"commit": "a" * 40, "dirty": False})
+    told = retraining_warning(layout, hours=0)
     assert told is not None
-    runs = {run.identity.folder for run in plan.runs.values()}  # one has versions with and without
-    assert f"{len(runs)} runs" in told
+    assert "Since code was changed, 5 runs" in told
     assert f"Changed: perigee.gone, {RULE}." in told
     assert f"record_equivalence.py --old {'a' * 12}'" in told
-    assert retraining_warning(plan, tmp_path, hours=100) is None
+    # A minute for each of 4 * 4 + 3 epochs.
+    assert "about 0.32 hours" in told
+    assert retraining_warning(layout, hours=0.33) is None
+    assert retraining_warning(layout, hours=0.31) is not None
 
 
-def test_a_changed_data_set_is_named(plan: Plan, tmp_path: Path) -> None:
-    (run, *_) = plan.runs.values()
+@pytest.mark.parametrize(
+    "states",
+    [
+        [{"commit": "a" * 40, "dirty": False}, {"commit": "b" * 40, "dirty": False}],
+        [{"commit": "a" * 40, "dirty": True}] * 2,
+        [None, {"commit": "a" * 40, "dirty": False}],
+    ],
+)
+def test_a_commit_is_named_only_if_all_were_made_there(states: list[Any], layout: Layout) -> None:
+    for name, state in zip((RUN_01, RUN_03), states, strict=True):
+        folder = made_by(layout, by_other_code(named(layout, name).identity, RULE))
+        edit_json(folder / PROVENANCE, git=state)
+    told = retraining_warning(layout, hours=0)
+    assert told is not None
+    assert "record_equivalence.py' proves it" in told
+
+
+def test_a_changed_data_set_is_named(layout: Layout) -> None:
+    run = named(layout, RUN_01)
     dataset = by_other_code(run.dataset.identity, DIGITS)
-    make(tmp_path, dataset)
-    make(tmp_path, replace(run.identity, inputs={"dataset": dataset.digest}), run)
-    told = retraining_warning(plan, tmp_path, hours=0)
+    made_by(layout, replace(run.identity, inputs={"dataset": dataset.digest}))
+    told = retraining_warning(layout, hours=0)
     assert told is not None
     assert "1 run that" in told
-    assert f"Changed: {DIGITS}, perigee.gone." in told
+    assert f"Changed: {DIGITS}." in told
 
 
-def test_without_recorded_modules_none_is_named(plan: Plan, tmp_path: Path) -> None:
-    (run, *_) = plan.runs.values()
-    make(tmp_path, replace(run.identity, code=OTHER, modules={}), run)
-    told = retraining_warning(plan, tmp_path, hours=0)
+def test_without_recorded_modules_none_is_named(layout: Layout) -> None:
+    made_by(layout, replace(named(layout, RUN_01).identity, code=OTHER, modules={}))
+    told = retraining_warning(layout, hours=0)
     assert told is not None
     assert "modules that were not recorded then" in told
 
 
-def test_an_unknown_cost_is_warned_of(plan: Plan, tmp_path: Path) -> None:
-    (run, *_) = plan.runs.values()
-    with product_writer(
-        tmp_path / by_other_code(run.identity, RULE).folder / "e9",
-        by_other_code(run.identity, RULE),
-        **run_details(9, 0, None, 0),  # read off a longer version that is gone
-    ):
-        pass
-    told = retraining_warning(plan, tmp_path, hours=100)
+def test_an_unknown_cost_is_warned_of(layout: Layout) -> None:
+    run = named(layout, RUN_01)
+    folder = made_by(layout, by_other_code(run.identity, RULE), 9)
+    edit_json(folder / PROVENANCE, details={**trained(9), "trained_epochs": 0})
+    told = retraining_warning(layout, hours=100)
     assert told is not None
     assert "an unknown time" in told
 
 
-@pytest.mark.parametrize(("gradient", "per_epoch"), [("mini_batch", 12), ("full_batch", 1)])
-def test_steps_still_to_be_trained(
-    gradient: str, per_epoch: int, plan: Plan, tmp_path: Path
-) -> None:
-    """1,437 digits are 12 mini-batches of 128, or one full batch."""
-    (folder, run), *_ = plan.runs.items()
-    assert run.spec.batch_size == 128
-    asked = replace(run, spec=replace(run.spec, gradient=gradient))
-    (found,) = trainings(plan, tmp_path, {folder: asked}, []).values()
-    assert found.epochs == run.epochs
-    assert found.steps == per_epoch * run.epochs
-    assert found.cost.bytes == 24 * found.steps
+def test_the_newest_of_several_versions_is_compared_with(layout: Layout) -> None:
+    run = named(layout, RUN_01)
+    older = made_by(layout, by_other_code(run.identity, "perigee.older"), 4)
+    edit_json(older / PROVENANCE, started="2025-01-01T00:00:00Z")
+    other = replace(by_other_code(run.identity, RULE), code="1" * 16)
+    made_by(layout, other, 4)
+    told = retraining_warning(layout, hours=0)
+    assert told is not None
+    assert RULE in told
+    assert "perigee.older" not in told
 
 
 @pytest.mark.parametrize(
-    ("kept", "lost", "keep_every", "expected"),
-    [
-        ("e6", None, None, 4),
-        ("e6", STATE, None, 10),  # read off a longer version that is gone
-        ("e6-every3", None, None, 4),
-        ("e6", None, 2, 10),
-        ("e6-every1", None, 2, 4),
-        ("e6-every2", None, 2, 4),
-        ("e6-every2", STATE, 2, 10),
-        ("e6-every2", TRAJECTORY, 2, 10),
-        ("e6-every4", None, 2, 10),
-        ("e6-every3", None, 2, 10),
-        ("e12-every3", None, 2, 10),
-    ],
+    "kept", ["nothing", "present code too", "other spec", "damaged", "earlier format"]
 )
-def test_only_what_training_goes_on_from_is_not_trained(
-    kept: str, lost: str | None, keep_every: int | None, expected: int, plan: Plan, tmp_path: Path
-) -> None:
-    plain = {run.identity.folder for run in plan.runs.values() if run.keep_every is None}
-    other = next(run for run in plan.runs.values() if run.identity.folder not in plain)
-    run = replace(other, epochs=10, keep_every=keep_every)
-    folder = tmp_path / run.identity.folder / kept
-    files = {*TABLES, STATE, *(TRAJECTORY_FILES if "-every" in kept else ())} - {lost}
-    with product_writer(folder, run.identity) as product:
-        for name in files:
-            (product.aside / name).touch()
-    (found,) = trainings(plan, tmp_path, {run.folder: run}, []).values()
-    assert found.epochs == expected
-
-
-@pytest.mark.parametrize(("keep_every", "expected"), [(None, 3), (1, 7)])
-def test_a_planned_version_without_checkpoints_spares_only_one_without(
-    keep_every: int | None, expected: int, plan: Plan, tmp_path: Path
-) -> None:
-    shorter = next(run for run in plan.runs.values() if run.keep_every is None)
-    longer = replace(shorter, epochs=shorter.epochs + 3, keep_every=keep_every)
-    (found,) = trainings(plan, tmp_path, {longer.folder: longer}, []).values()
-    assert shorter.epochs == 4
-    assert found.epochs == expected
-
-
-@pytest.mark.parametrize("kept", ["nothing", "present code too", "other spec", "damaged"])
-def test_nothing_is_told_without_need(plan: Plan, tmp_path: Path, kept: str) -> None:
-    (run, *_) = plan.runs.values()
+def test_nothing_is_told_without_need(layout: Layout, kept: str) -> None:
+    run = named(layout, RUN_01)
     other = by_other_code(run.identity, RULE)
     if kept == "present code too":
-        make(tmp_path, run.identity, run)
-        make(tmp_path, other, run)
+        make(run, Path(layout.store))
+        made_by(layout, other)
     if kept == "other spec":
-        make(tmp_path, replace(other, spec={**run.identity.spec, "batch_size": 3}), run)
+        made_by(layout, replace(other, spec={**run.identity.spec, "batch_size": 3}))
     if kept == "damaged":
-        make(tmp_path, other, run)
-        for path in tmp_path.rglob("provenance.json"):
-            path.write_text("{")
-    assert retraining_warning(plan, tmp_path, hours=0) is None
-    assert (run.folder in runs_to_train(plan, tmp_path)) == (kept != "present code too")
+        (made_by(layout, other) / PROVENANCE).write_text("{")
+    if kept == "earlier format":
+        edit_json(made_by(layout, other) / PROVENANCE, format=1)
+    assert retraining_warning(layout, hours=0) is None
+    found = layout.outstanding(layout.plan.figures.values())
+    assert (run.folder in found) == (kept != "present code too")
+
+
+def test_a_run_that_was_begun_with_the_present_code_goes_on(project: Project) -> None:
+    """Two of its epochs are there: what an older code made is not missed."""
+    layout = project.layout()
+    run = named(layout, RUN_01)
+    made_by(layout, by_other_code(run.identity, RULE))
+    assert retraining_warning(layout, hours=0) is not None
+    make(replace(run, epochs=2), project.store)
+    assert retraining_warning(layout, hours=0) is None
+
+
+def test_measures_that_finished_runs_lack_are_warned_of(project: Project) -> None:
+    project.make()
+    assert retraining_warning(project.layout(), hours=0) is None
+    # Which reads every step of both of its runs; one of them has that measure for figure 4.
+    project.periodic["figures"]["fig3"]["tables"]["runs"]["analysis"] = {
+        "name": "one_period",
+        "smoothing_epochs": 1,
+    }
+    told = retraining_warning(project.layout(), hours=0)
+    assert told is not None
+    assert told.startswith("For measures that they lack, 1 run that the store holds would be")
+    assert "record_equivalence" not in told
+    assert retraining_warning(project.layout(), hours=1) is None
+
+
+def test_measures_computed_at_checkpoints_are_not_warned_of(project: Project) -> None:
+    """The fork's parent keeps them after every epoch."""
+    project.sweep("fig3")["sweep"]["optimiser.learning_rate"] = [0.3]
+    project.make()
+    project.table("fig3")["analysis"]["further"] = ["full_gradient_norm"]
+    assert RUN_03 in project.outstanding()
+    assert retraining_warning(project.layout(), hours=0) is None
+
+
+# What is counted
+
+
+@pytest.mark.parametrize(("gradient", "per_epoch"), [("mini_batch", 12), ("full_batch", 1)])
+def test_steps_still_to_be_trained(gradient: str, per_epoch: int, project: Project) -> None:
+    """1,437 digits are 12 mini-batches of 128, or one full batch."""
+    project.periodic["runs"]["base"]["gradient"] = gradient
+    layout = project.layout()
+    found = trainings(layout, [named(layout, RUN_01)], [])
+    ((_, training),) = found.items()
+    assert training.epochs == 4
+    assert training.steps == per_epoch * 4
+    assert training.cost.bytes == 8 * training.steps
+    assert training.cost.seconds is None
+
+
+def test_runs_that_several_figures_share_are_counted_once(layout: Layout) -> None:
+    found = trainings(layout, layout.plan.figures.values())
+    assert len(found) == 5
+    assert sum(training.epochs for training in found.values()) == 4 * 4 + 3
+
+
+def epochs_of(layout: Layout, run: RunProduct) -> tuple[int, bool] | None:
+    """Those trained for a run, and whether for its measures only."""
+    layout.runs[run.folder] = run
+    found: Training | None = trainings(layout, [run], []).get(run.folder)
+    return found and (found.epochs, found.is_replay)
+
+
+Kept = dict[str, Collection[Measure]]
+EVERY_2, EVERY = Checkpoints(interval=2), Checkpoints()
+
+
+@pytest.mark.parametrize(
+    ("kept", "wanted", "expected"),
+    [
+        # Of ten epochs, where the store has other versions.
+        ({}, [Metrics()], (10, False)),
+        ({"e6": [Metrics()]}, [Metrics()], (4, False)),
+        ({"e6": [Metrics()], "e8": [Metrics()]}, [Metrics()], (2, False)),
+        ({"e10": [Metrics()]}, [Metrics()], None),
+        ({"e12": [Metrics()]}, [Metrics()], None),
+        # A shorter version lacks a measure: on from its end, then all again.
+        ({"e6": []}, [Metrics()], (4 + 10, False)),
+        ({"e6": [Metrics()]}, [Metrics(), Steps()], (4 + 10, False)),
+        ({"e6": [], "e4": [Metrics()]}, [Metrics()], (4 + 6, False)),
+        ({"e6": [Metrics(), EVERY_2]}, [Metrics(), EVERY_2], (4, False)),
+        ({"e6": [Metrics(), EVERY]}, [Metrics(), EVERY_2], (4 + 10, False)),
+        # Metrics are computed at checkpoints if all are kept, from the run's start on.
+        ({"e6": [EVERY]}, [Metrics(), EVERY], (4, False)),
+        ({"e6": [EVERY]}, [Metrics(), Steps(), EVERY], (4 + 10, False)),
+        ({"e6": [EVERY_2]}, [Metrics(), EVERY_2], (4 + 10, False)),
+        # The run is there, without a measure.
+        ({"e10": []}, [Metrics()], (10, True)),
+        ({"e10": [], "e7": [Metrics()]}, [Metrics()], (3, True)),
+        ({"e10": [], "e7": []}, [Metrics()], (10, True)),
+        ({"e10": [EVERY]}, [Metrics()], None),
+        ({"e10": [EVERY]}, [Metrics(), FullGradientNorm()], None),
+        ({"e10": [EVERY]}, [Metrics(), Steps()], (10, True)),
+        ({"e10": [EVERY_2]}, [Metrics()], (10, True)),
+        ({"e10": [EVERY]}, [Checkpoints(interval=3)], None),
+        ({"e10": [EVERY_2]}, [Checkpoints(interval=3)], (10, True)),
+        # A longer version lacks it: this length is made, following that one.
+        ({"e12": []}, [Metrics()], (10, True)),
+        ({"e12": [Steps()]}, [Metrics(), Steps()], (10, True)),
+        ({"e12": [EVERY]}, [Metrics()], (10, True)),
+        ({"e12": [], "e7": [Metrics()]}, [Metrics()], (3, True)),
+        # Measures of two trajectories are not read together.
+        ({"e10": [Metrics()], "e10.2": [Steps()]}, [Metrics(), Steps()], (10, True)),
+        ({"e10": [Metrics()], "e10.2": [Metrics(), Steps()]}, [Metrics(), Steps()], None),
+    ],
+)
+def test_the_epochs_that_a_job_trains(
+    kept: Kept, wanted: list[Measure], expected: tuple[int, bool] | None, project: Project
+) -> None:
+    layout = project.layout()
+    run = replace(named(layout, RUN_01), epochs=10, measures=(), shorter=None)
+    for version, measures in kept.items():
+        folder = project.store / run.identity.folder / version
+        put(folder, run.identity, RUN_FILES)
+        for measure in measures:
+            identity = measure_identity(measure, run.identity)
+            put(folder / identity.label, identity, MEASURE_FILES)
+    assert epochs_of(layout, run.with_measures(wanted)) == expected
+
+
+def test_training_does_not_go_on_from_a_version_without_its_state(project: Project) -> None:
+    layout = project.layout()
+    run = replace(named(layout, RUN_01), epochs=10, shorter=None)
+    folder = make(replace(run, epochs=6), project.store)
+    assert epochs_of(layout, run) == (4, False)
+    (folder / STATE).unlink()
+    assert epochs_of(layout, run) == (10, False)
+
+
+def test_a_planned_shorter_version_is_gone_on_from(project: Project) -> None:
+    layout = project.layout()
+    shorter = named(layout, RUN_01)
+    longer = replace(shorter, epochs=7, shorter=shorter)
+    layout.runs[longer.folder] = longer
+    found = trainings(layout, [longer], [])
+    assert {folder: one.epochs for folder, one in found.items()} == {
+        shorter.folder: 4,
+        longer.folder: 3,
+    }
+    make(shorter, project.store)
+    assert epochs_of(layout, longer) == (3, False)
+    # Once the shorter one is read off the longer one, it is trained no more.
+    make(longer, project.store)
+    shutil.rmtree(project.store / shorter.folder)
+    assert trainings(layout, [shorter, longer], []) == {}

@@ -18,7 +18,8 @@ from snakemake_interface_executor_plugins.utils import (
 )
 
 from perigee.errors import PerigeeError
-from perigee.slurm import Queue, own_job
+from perigee.slurm import Queue
+from perigee.store.progress import Progress
 
 VERSIONS = [f"convnet-digits-lr0.1-wd0.01-seed{n}-0123456789abcdef/e4" for n in range(3)]
 
@@ -52,9 +53,9 @@ class Cluster:
         (self.folder / "queue").write_text("\n".join([*self.lines, ""]))
         self.says("squeue", f'cat "{self.folder}/queue"')
 
-    def group(self, number: str, versions: list[str]) -> None:
+    def group(self, number: str, versions: list[str], receipt: int = 1) -> None:
         """The script of a group's job, as sbatch --wrap writes it."""
-        targets = [TargetSpec("train_run", {"version": version}) for version in versions]
+        targets = [TargetSpec("train_run", {"version": v, "n": str(receipt)}) for v in versions]
         command = format_cli_arg("--target-jobs", encode_target_jobs_cli_args(targets))
         (self.folder / f"script-{number}").write_text(
             "#!/bin/sh\n# This script was created by sbatch --wrap.\n\n"
@@ -73,14 +74,15 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return Cluster(tmp_path, monkeypatch)
 
 
-def comment_of(version: str, rule: str = "train_run") -> str:
-    """As the plugin's run_job has it."""
-    return f"rule_{rule}_wildcards_{get_job_wildcards(SimpleNamespace(wildcards=[version]))}"
+def comment_of(name: str, rule: str = "train_run", receipt: int = 1) -> str:
+    """As the plugin's run_job has it; the wildcards come as in the rule's output."""
+    wildcards = get_job_wildcards(SimpleNamespace(wildcards=[name, str(receipt)]))
+    return f"rule_{rule}_wildcards_{wildcards}"
 
 
 def test_a_jobs_comment_names_its_product(cluster: Cluster) -> None:
     cluster.submit("7", "PENDING", "(Resources)", comment_of(VERSIONS[0]))
-    cluster.submit("8", "RUNNING", "node1", comment_of(VERSIONS[1], "train_run_with_checkpoints"))
+    cluster.submit("8", "RUNNING", "node1", comment_of(VERSIONS[1], receipt=12))
     waiting, running = Queue(Path("results/store")).jobs()
     assert (waiting.id, waiting.state, waiting.place) == ("7", "PENDING", "(Resources)")
     assert (running.id, running.state, running.place) == ("8", "RUNNING", "node1")
@@ -112,6 +114,27 @@ def test_a_value_with_a_comma_makes_no_difference_to_the_others(cluster: Cluster
     cluster.group("9", ["a,b", VERSIONS[1]])
     (job,) = Queue(Path("results/store")).jobs()
     assert job.makes(VERSIONS[1])
+
+
+@pytest.mark.parametrize("kind", ["single", "group"])
+def test_a_name_that_only_begins_alike_is_another_product(kind: str, cluster: Cluster) -> None:
+    longer = f"{VERSIONS[0]}0"
+    if kind == "single":
+        cluster.submit("7", "PENDING", "(None)", comment_of(longer))
+    else:
+        cluster.submit("7", "PENDING", "(None)", "rule_0_train_run")
+        cluster.group("7", [longer], receipt=3)
+    (job,) = Queue(Path("results/store")).jobs()
+    assert job.makes(longer)
+    assert not job.makes(VERSIONS[0])
+    assert not job.makes(VERSIONS[0].removesuffix("/e4"))
+    assert not job.makes("1")
+
+
+def test_a_product_without_epochs_is_told_by_its_name(cluster: Cluster) -> None:
+    cluster.submit("7", "PENDING", "(None)", comment_of("predictions-0123456789abcdef", "evaluate"))
+    (job,) = Queue(Path("results/store")).jobs()
+    assert job.makes("predictions-0123456789abcdef")
 
 
 @pytest.mark.parametrize("script", ["exit 1", 'echo "it\'s"', "echo sleep --target-jobs", ""])
@@ -161,8 +184,8 @@ def test_a_queue_that_does_not_answer_is_told(
         Queue(Path("results/store")).jobs()
 
 
-def test_the_own_job_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_knows_the_job_that_it_is_part_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "17")
-    assert own_job() == "17"
+    assert Progress(epochs=1).job == "17"
     monkeypatch.delenv("SLURM_JOB_ID")
-    assert own_job() is None
+    assert Progress(epochs=1).job is None

@@ -13,15 +13,18 @@ from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
 from perigee.store.figures import FILES, publish, published_figure
 from perigee.store.housekeeping import leftovers
-from perigee.store.provenance import PROVENANCE, read_product
+from perigee.store.provenance import FORMAT, PROVENANCE, read_product
 from perigee.store.runs import (
-    TABLES,
-    kept_versions,
-    longer_versions,
-    planned_epochs,
-    planned_predecessor,
+    MEASURE_FILES,
+    RUN_FILES,
+    find_version,
+    unfinished_folder,
+    unfinished_folders,
+    version_name,
+    versions,
 )
 from perigee.store.writing import copy_atomically, product_writer
+from support.planning import put
 
 TABLE = Identity("table", "squares", {"n": 3}, "code", {})
 
@@ -29,9 +32,6 @@ TABLE = Identity("table", "squares", {"n": 3}, "code", {})
 def make(folder: Path, identity: Identity = TABLE, content: str = "0 1 4") -> Path:
     with product_writer(folder, identity) as product:
         (product.aside / "squares.txt").write_text(content)
-        if identity.kind == "run":
-            for name in TABLES:
-                (product.aside / name).write_text(content)
     return folder
 
 
@@ -44,7 +44,15 @@ def test_a_product_is_read_back_with_its_provenance(product: Path) -> None:
     provenance = read_product(product, ["squares.txt"])
     assert provenance.digest == TABLE.digest
     assert provenance.spec == {"n": 3}
+    assert provenance.format == FORMAT == 2
     assert sorted(path.name for path in product.iterdir()) == [PROVENANCE, "squares.txt"]
+
+
+def test_provenance_without_a_format_is_of_an_earlier_version(product: Path) -> None:
+    document = json.loads((product / PROVENANCE).read_text())
+    del document["format"]
+    (product / PROVENANCE).write_text(json.dumps(document))
+    assert read_product(product, ["squares.txt"]).format == 1
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
@@ -104,8 +112,12 @@ def test_damaged_provenance_is_refused(product: Path, content: str) -> None:
 
 def test_a_runs_digest_is_that_of_the_folder_above_its_epochs(tmp_path: Path) -> None:
     run = Identity("run", "r", {}, "code", {})
-    version = make(tmp_path / run.folder / "e10", run)
-    assert read_product(version, ["squares.txt"]).digest == run.digest
+    for name in ("e10", "e10.2"):
+        version = make(tmp_path / run.folder / name, run)
+        assert read_product(version, ["squares.txt"]).digest == run.digest
+    measure = Identity("measure", "metrics", {}, "code", {})
+    with pytest.raises(PerigeeError, match="belongs to another product"):
+        read_product(make(tmp_path / run.folder / "e10" / "metrics-0123456789abcdef", measure), [])
 
 
 def test_a_copy_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
@@ -134,68 +146,176 @@ def test_published_copies_are_known_to_be_current(tmp_path: Path) -> None:
     assert not copies.is_current(figure.digest)
 
 
-class Version:
-    def __init__(self, identity: Identity, epochs: int) -> None:
-        self.identity = identity
-        self.epochs = epochs
-        self.keep_every: int | None = None
+# Versions of a run and its measures
+
+RUN = Identity("run", "r", {}, "code", {})
+METRICS, STEPS = (
+    Identity("measure", name, {"name": name}, "code", {"run": RUN.digest})
+    for name in ("metrics", "steps")
+)
+
+
+def checkpoints(interval: int, code: str = "code") -> Identity:
+    """As of the block, which leaves its default out."""
+    spec = {"name": "checkpoints", "interval": interval}
+    if interval == 1:
+        del spec["interval"]
+    return Identity("measure", "checkpoints", spec, code, {"run": RUN.digest})
+
+
+def keep(store: Path, version: str, *measures: Identity) -> Path:
+    """A version of the run with some measures."""
+    folder = put(store / RUN.folder / version, RUN, RUN_FILES)
+    for measure in measures:
+        put(folder / measure.label, measure, MEASURE_FILES)
+    return folder
+
+
+def found(store: Path, epochs: int, *measures: Identity) -> str | None:
+    version = find_version(store / RUN.folder, epochs, measures)
+    return version and version.folder.name
+
+
+def test_versions_are_listed_by_epochs_and_trajectory(tmp_path: Path) -> None:
+    for name in ("e10", "e4", "e4.2", "e40"):
+        keep(tmp_path, name)
+    for name in ("e4-every2", "e4.", "e.1", "ex", "unfinished", "spare"):
+        keep(tmp_path, name)
+    (tmp_path / RUN.folder / "e7").touch()
+    listed = versions(tmp_path / RUN.folder)
+    assert [(one.epochs, one.trajectory) for one in listed] == [(4, 1), (4, 2), (10, 1), (40, 1)]
+    assert [one.folder.name for one in listed] == ["e4", "e4.2", "e10", "e40"]
+    assert [version_name(one.epochs, one.trajectory) for one in listed] == [
+        "e4",
+        "e4.2",
+        "e10",
+        "e40",
+    ]
+
+
+def test_a_run_that_was_never_trained_has_no_versions(tmp_path: Path) -> None:
+    assert versions(tmp_path / RUN.folder) == []
+    assert found(tmp_path, 1) is None
+
+
+@pytest.mark.parametrize("name", RUN_FILES)
+def test_a_version_that_lost_a_file_is_not_complete(name: str, tmp_path: Path) -> None:
+    (keep(tmp_path, "e4") / name).unlink()
+    assert versions(tmp_path / RUN.folder) == []
 
 
 @pytest.mark.parametrize(
-    ("kept", "planned", "expected"),
+    ("kept", "epochs", "expected"),
     [
-        ([], [4], {}),
-        ([], [4, 10], {}),
-        ([20], [4], {4: 20}),
-        ([20, 30], [4, 25], {4: 20, 25: 30}),
-        ([6], [4, 10], {4: 6}),
-        ([2], [4], {}),
+        ([], 4, None),
+        (["e4"], 4, "e4"),
+        (["e6"], 4, "e6"),
+        (["e20", "e6", "e10"], 4, "e6"),
+        (["e20", "e6", "e10"], 7, "e10"),
+        (["e2"], 4, None),
+        (["e4", "e4.2"], 4, "e4"),
+        (["e4.2"], 4, "e4.2"),
     ],
 )
-def test_what_is_read_off_which_longer_version(
-    tmp_path: Path, kept: list[int], planned: list[int], expected: dict[int, int]
+def test_a_run_is_read_off_the_shortest_version_that_is_long_enough(
+    kept: list[str], epochs: int, expected: str | None, tmp_path: Path
 ) -> None:
-    run = Identity("run", "r", {}, "code", {})
-    for epochs in kept:
-        make(tmp_path / run.folder / f"e{epochs}", run)
-    assert list(kept_versions(tmp_path / run.folder)) == sorted(kept)
-    versions = {f"{run.folder}/e{epochs}": Version(run, epochs) for epochs in planned}
-    found = longer_versions(tmp_path, versions)
-    assert found == {
-        f"{run.folder}/e{short}": f"{run.folder}/e{long}" for short, long in expected.items()
-    }
+    for name in kept:
+        keep(tmp_path, name)
+    assert found(tmp_path, epochs) == expected
+
+
+def test_measures_that_are_read_together_come_from_one_trajectory(tmp_path: Path) -> None:
+    keep(tmp_path, "e4", METRICS)
+    keep(tmp_path, "e4.2", STEPS)
+    assert found(tmp_path, 4, METRICS) == "e4"
+    assert found(tmp_path, 4, STEPS) == "e4.2"
+    assert found(tmp_path, 4, METRICS, STEPS) is None
+    keep(tmp_path, "e4.3", METRICS, STEPS)
+    assert found(tmp_path, 4, METRICS, STEPS) == "e4.3"
+
+
+def test_a_measure_is_read_off_a_longer_version_that_has_it(tmp_path: Path) -> None:
+    keep(tmp_path, "e4", METRICS)
+    keep(tmp_path, "e9", METRICS, STEPS)
+    assert found(tmp_path, 4, METRICS, STEPS) == "e9"
+    assert found(tmp_path, 5, METRICS) == "e9"
+
+
+@pytest.mark.parametrize("name", MEASURE_FILES)
+def test_a_measure_that_lost_a_file_is_not_complete(name: str, tmp_path: Path) -> None:
+    folder = keep(tmp_path, "e4", METRICS)
+    (folder / METRICS.label / name).unlink()
+    assert found(tmp_path, 4, METRICS) is None
+    assert found(tmp_path, 4) == "e4"
+
+
+def test_a_measure_by_other_code_is_another(tmp_path: Path) -> None:
+    keep(tmp_path, "e4", METRICS)
+    other = Identity("measure", "metrics", METRICS.spec, "other", METRICS.inputs)
+    assert found(tmp_path, 4, other) is None
 
 
 @pytest.mark.parametrize(
-    ("kept", "planned", "epochs", "expected"),
+    ("there", "kept", "epochs", "asked", "expected"),
     [
-        ([], [4], 4, None),
-        ([], [4, 10], 10, 4),
-        ([], [4, 10], 4, None),
-        ([], [4, 7, 10], 10, 7),
-        ([4], [4, 10], 10, None),
-        ([8], [4, 10], 10, None),
-        ([20], [4, 10], 10, 4),
-        ([2], [4, 10], 10, 4),
+        ("e300", 1, 100, 1, True),
+        ("e300", 1, 100, 2, True),
+        ("e300", 1, 300, 7, True),
+        ("e300", 1, 299, 2, True),
+        ("e300", 2, 100, 4, True),
+        ("e300", 2, 300, 2, True),
+        ("e300", 2, 100, 3, False),  # epoch 3 was not kept
+        ("e300", 2, 99, 2, False),  # nor the last one
+        ("e300", 2, 99, 4, False),
+        ("e99", 2, 99, 4, True),  # the last one always is
+        ("e300", 2, 300, 1, False),
+        ("e300", 1, 301, 1, False),
+        ("e300.2", 1, 300, 3, True),
     ],
 )
-def test_which_shorter_version_training_waits_for(
-    tmp_path: Path, kept: list[int], planned: list[int], epochs: int, expected: int | None
+def test_checkpoints_are_read_off_others_that_have_them_all(
+    there: str, kept: int, epochs: int, asked: int, expected: bool, tmp_path: Path
 ) -> None:
-    run, other = (Identity("run", "r", {"seed": seed}, "code", {}) for seed in (0, 1))
-    of_other = [Version(other, 5)]
-    for number in kept:
-        make(tmp_path / run.folder / f"e{number}", run)
-    of_run = planned_epochs([*of_other, *(Version(run, n) for n in planned)])[run.folder]
-    found = planned_predecessor(tmp_path, of_run, Version(run, epochs))
-    assert found == (None if expected is None else f"{run.folder}/e{expected}")
+    folder = keep(tmp_path, there, checkpoints(kept))
+    assert found(tmp_path, epochs, checkpoints(asked)) == (there if expected else None)
+    if expected:
+        (version,) = versions(tmp_path / RUN.folder)
+        assert version.measure(checkpoints(asked), epochs) == folder / checkpoints(kept).label
 
 
-def test_a_version_that_lost_a_file_is_not_complete(tmp_path: Path) -> None:
-    run = Identity("run", "r", {}, "code", {})
-    folder = make(tmp_path / run.folder / "e4", run)
-    (folder / TABLES[0]).unlink()
-    assert kept_versions(tmp_path / run.folder) == {}
+def test_checkpoints_kept_by_other_code_are_not_read_off(tmp_path: Path) -> None:
+    keep(tmp_path, "e4", checkpoints(1, "other"))
+    assert found(tmp_path, 4, checkpoints(2)) is None
+
+
+def test_checkpoints_that_were_deleted_are_not_read_off(tmp_path: Path) -> None:
+    folder = keep(tmp_path, "e4", checkpoints(1), METRICS)
+    (folder / checkpoints(1).label / MEASURE_FILES[0]).unlink()
+    assert found(tmp_path, 4, checkpoints(2)) is None
+    assert found(tmp_path, 4, METRICS) == "e4"
+
+
+def test_checkpoints_with_damaged_provenance_are_passed_over(tmp_path: Path) -> None:
+    folder = keep(tmp_path, "e4", checkpoints(1), checkpoints(2))
+    (folder / checkpoints(1).label / PROVENANCE).write_text("{")
+    assert found(tmp_path, 4, checkpoints(4)) == "e4"
+    (folder / checkpoints(2).label / PROVENANCE).write_text("")
+    assert found(tmp_path, 4, checkpoints(4)) is None
+
+
+def test_the_states_of_interrupted_jobs_lie_beside_the_versions(tmp_path: Path) -> None:
+    run = tmp_path / RUN.folder
+    assert unfinished_folders(run) == []
+    folders = [unfinished_folder(run, name) for name in ("e10", "e4.2")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    (run / "unfinished" / "notes").touch()
+    assert unfinished_folders(run) == folders
+    assert versions(run) == []
+
+
+# Writers
 
 
 def test_a_new_version_with_fewer_files_replaces_the_old_one(product: Path) -> None:

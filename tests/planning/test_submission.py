@@ -6,23 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from perigee.layout import Layout
-from perigee.plan import PlannedRun, make_plan
-from perigee.store.costs import Record, shape_of
-from perigee.store.runs import run_details
-from perigee.store.writing import product_writer
-from perigee.submission import SHORT_RUNS, minutes, planned_steps
+from perigee.planning.costs import Record, shape_of
+from perigee.planning.layout import Layout
+from perigee.planning.plan import make_plan
+from perigee.planning.products import RunProduct
+from perigee.planning.submission import SHORT_RUNS, is_short, minutes
+from perigee.store.runs import RUN_FILES
+from support.planning import FORK, RUN_01, RUN_03, SEEDS, Project, name_of, put, trained
 
 UNKNOWN, LONGEST = 100, 350
 
 
 @pytest.fixture(scope="module")
 def layout() -> Layout:
+    """Of the shipped figures."""
     return Layout(make_plan(["periodic"], "smoke"), "results")
 
 
-def runs(layout: Layout) -> dict[str, PlannedRun]:
-    return {folder.removeprefix("run/"): run for folder, run in layout.plan.runs.items()}
+def runs(layout: Layout) -> dict[str, RunProduct]:
+    return {run.name: run for run in layout.runs.values()}
 
 
 def test_steps_are_counted_from_the_first_on(layout: Layout) -> None:
@@ -31,27 +33,36 @@ def test_steps_are_counted_from_the_first_on(layout: Layout) -> None:
     for run in runs(layout).values():
         full = run.spec.gradient == "full_batch"
         assert run.spec.batch_size == 128
-        expected = run.epochs * (1 if full else per_epoch[run.spec.dataset.name])
-        assert planned_steps(run) == expected
+        steps = run.epochs * (1 if full else per_epoch[run.spec.dataset.name])
+        assert is_short(run, steps)
+        assert not is_short(run, steps - 1)
 
 
-def test_short_runs_that_start_from_nothing_are_a_group(layout: Layout) -> None:
-    found = {version: layout.group(version, 48) for version in runs(layout)}
-    assert set(found.values()) == {SHORT_RUNS, None}
-    for version, run in runs(layout).items():
-        needs_runs = any(
-            path.startswith("results/store/run/") for path in layout.run_inputs(version)
-        )
-        assert (found[version] == SHORT_RUNS) == (planned_steps(run) <= 48 and not needs_runs)
-    # Forks are there, and are among those that go alone.
-    assert any(run.parent for run in runs(layout).values())
+def test_short_runs_that_start_from_nothing_are_a_group(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.sweep("fig4")["epochs"] = 9
+    layout = project.layout()
+    found = {name_of(run): layout.group(version, 12 * 9) for version, run in runs(layout).items()}
+    longer = RUN_01.replace("/e4", "/e9")
+    assert found == {
+        **dict.fromkeys((RUN_01, RUN_03, *SEEDS), SHORT_RUNS),
+        FORK: None,  # waits for its parent
+        longer: None,  # waits for a shorter version
+    }
+    assert layout.runs
+    project.make()
+    after = project.layout()
+    again = {name_of(run): after.group(version, 12 * 9) for version, run in runs(after).items()}
+    assert again == found, "a group is settled by the configuration alone"
 
 
 @pytest.mark.parametrize("steps", [0, 47])
-def test_a_run_of_more_steps_goes_alone(steps: int, layout: Layout) -> None:
-    four_epochs_of_twelve = [v for v, run in runs(layout).items() if planned_steps(run) == 48]
+def test_a_run_of_more_steps_goes_alone(steps: int, tmp_path: Path) -> None:
+    layout = Project(tmp_path).layout()
+    four_epochs_of_twelve = [v for v, run in runs(layout).items() if run.epochs == 4]
     assert four_epochs_of_twelve
     assert {layout.group(version, steps) for version in four_epochs_of_twelve} == {None}
+    assert {layout.group(version, 48) for version in four_epochs_of_twelve} == {SHORT_RUNS}
 
 
 @pytest.mark.parametrize(
@@ -80,9 +91,7 @@ def test_the_time_limit_is_twice_what_finished_runs_took(
 
 def test_time_limits_come_from_the_store(layout: Layout, tmp_path: Path) -> None:
     version, run = next((v, run) for v, run in runs(layout).items() if run.epochs == 4)
-    details = run_details(4, 0, None, 4, 240.0)
-    with product_writer(tmp_path / "store" / run.folder, run.identity, **details) as product:
-        (product.aside / "metrics.parquet").write_bytes(b"")
+    put(tmp_path / "store" / run.folder, run.identity, RUN_FILES, **trained(4, 60.0))
     known = Layout(layout.plan, str(tmp_path))
     # Four minutes: twice that, and 10.
     assert known.run_minutes(version, 1, unknown=UNKNOWN, longest=LONGEST) == 18

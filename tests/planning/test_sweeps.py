@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,14 +14,16 @@ from unittest import mock
 import pytest
 import yaml
 
+from perigee.blocks.constraints import Unconstrained
+from perigee.blocks.quantities import Quantity
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import SCALES
 from perigee.configuration.studies import FigureRequest
 from perigee.configuration.sweeps import figures_at, is_sweep
 from perigee.errors import PerigeeError
-from perigee.layout import Layout
 from perigee.paths import ROOT, STUDIES
-from perigee.plan import Plan, make_plan, references
+from perigee.planning.layout import Layout
+from perigee.planning.plan import Plan, make_plan, references
 from perigee.registry import REGISTRY
 from perigee.store.figures import published_names
 
@@ -46,24 +50,40 @@ NUMBERS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
 PAPERS = ["periodic", "regimes"]
 
 
+DOCUMENTS = {paper: read_yaml(STUDIES / f"{paper}.yaml") for paper in PAPERS}
+PERIODIC = DOCUMENTS["periodic"]
+
+
+@cache
+def short_text(paper: str) -> str:
+    """A paper's file with one or two of its figures."""
+    figures = {key: DOCUMENTS[paper]["figures"].get(key) for key in ("fig2", "fig3")}
+    few = {key: figure for key, figure in figures.items() if figure}
+    return yaml.safe_dump({**DOCUMENTS[paper], "figures": few}, sort_keys=False)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Stands in for config/studies/: the papers' files."""
+    """Stands in for config/studies/."""
     for paper in PAPERS:
-        (tmp_path / f"{paper}.yaml").write_text((STUDIES / f"{paper}.yaml").read_text())
+        (tmp_path / f"{paper}.yaml").write_text(short_text(paper))
     return tmp_path
 
 
 def request(document: dict[str, Any], scale: str = "smoke", name: str = "mine") -> FigureRequest:
-    documents = {"periodic": read_yaml(STUDIES / "periodic.yaml"), name: document}
+    documents = {"periodic": PERIODIC, name: document}
     (figure,) = figures_at(STUDIES / f"{name}.yaml", scale, documents)
     return figure
 
 
 def plan_with(folder: Path, document: dict[str, Any], scale: str = "smoke") -> Plan:
     (folder / f"{document['study']}.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
-    with mock.patch("perigee.plan.STUDIES", folder):
-        return make_plan(PAPERS, scale)
+    return plan_of(folder, scale)
+
+
+def plan_of(folder: Path, scale: str = "smoke", papers: Sequence[str] = PAPERS) -> Plan:
+    with mock.patch("perigee.planning.plan.STUDIES", folder):
+        return make_plan(papers, scale)
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -95,10 +115,9 @@ def test_it_has_all_combinations_of_the_swept_values(scale: str, epochs: int) ->
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_all_else_is_the_base_run_at_the_scale(scale: str) -> None:
-    documents = {"periodic": read_yaml(STUDIES / "periodic.yaml")}
     (fig3,) = (
         figure
-        for figure in figures_at(STUDIES / "periodic.yaml", scale, documents)
+        for figure in figures_at(STUDIES / "periodic.yaml", scale, DOCUMENTS)
         if figure.name == "fig3"
     )
     base = fig3.tables[0].runs[0].spec
@@ -117,36 +136,33 @@ def test_the_same_run_of_a_paper_is_not_trained_twice(folder: Path) -> None:
         epochs=4,
         sweep={"optimiser.weight_decay": [0.01, 0.02], "seed": [0]},
     )
-    papers = set(make_plan(PAPERS, "smoke").runs)
+    papers = set(plan_of(folder).runs)
     assert len(set(plan_with(folder, document).runs) - papers) == 1
 
 
 def test_a_run_may_be_written_out() -> None:
-    run = read_yaml(STUDIES / "periodic.yaml")["runs"]["si_convnet"]
+    run = PERIODIC["runs"]["si_convnet"]
     assert request(changed(base=None, run=run)).tables == request(MINE).tables
 
 
 def test_a_base_may_be_a_fork() -> None:
-    periodic = copy.deepcopy(read_yaml(STUDIES / "periodic.yaml"))
+    periodic = copy.deepcopy(PERIODIC)
     periodic["runs"]["fork"] = {
         "parent": {"run": "si_convnet", "epochs": 3, "at": {"name": "at_epoch", "epoch": 2}},
-        "norm_control": {"name": "fixed"},
+        "constraint": {"name": "fixed_norm"},
     }
-    document = changed(
-        base={"study": "periodic", "run": "fork"}, sweep={"norm_control.norm": [1, 2]}
-    )
+    document = changed(base={"study": "periodic", "run": "fork"}, sweep={"constraint.norm": [1, 2]})
     (figure,) = figures_at(STUDIES / "mine.yaml", "smoke", {"periodic": periodic, "mine": document})
     runs = figure.tables[0].runs
-    assert [run.spec.norm_control.parameters["norm"] for run in runs] == [1, 2]
+    assert [run.spec.constraint.parameters["norm"] for run in runs] == [1, 2]
     for run in runs:
         assert run.spec.parent is not None
-        assert run.spec.parent.run == replace(
-            run.spec, parent=None, norm_control=run.spec.parent.run.norm_control
-        )
+        unforked = {"parent": None, "constraint": Unconstrained()}
+        assert run.spec.parent.run == run.spec.model_copy(update=unforked)
 
 
 def test_a_block_that_the_base_run_leaves_out_can_be_swept() -> None:
-    assert "loss" not in read_yaml(STUDIES / "periodic.yaml")["runs"]["si_convnet"]
+    assert "loss" not in PERIODIC["runs"]["si_convnet"]
     sweep = {"loss.label_smoothing": [0.0, 0.5]}
     runs = request(changed(sweep=sweep)).tables[0].runs
     assert [run.spec.loss.parameters["label_smoothing"] for run in runs] == [0, 0.5]
@@ -181,7 +197,7 @@ def test_what_is_drawn_is_part_of_the_figures_identity(folder: Path) -> None:
     ]
     one, two = (plan.figures["study_mine"] for plan in plans)
     assert one.identity.digest != two.identity.digest
-    assert one.folders[1:] == two.folders[1:]
+    assert set(one.products) ^ set(two.products) == {one.folder, two.folder}
 
 
 def test_five_panels_are_drawn_if_none_are_named() -> None:
@@ -218,11 +234,11 @@ def test_which_column_tells_phase_b_reaches_the_analyses() -> None:
 
 
 def test_similarity_reads_the_same_runs_with_checkpoints() -> None:
-    figure = request(changed(panels=["similarity"], keep_every=5))
+    figure = request(changed(panels=["similarity"], checkpoint_interval=5))
     plain, _, similarity = figure.tables
     assert similarity.name == similarity.analysis.name == "similarity"
-    assert {run.keep_every for run in similarity.runs} == {5}
-    assert tuple(replace(run, keep_every=None) for run in similarity.runs) == plain.runs
+    assert {run.checkpoint_interval for run in similarity.runs} == {5}
+    assert tuple(replace(run, checkpoint_interval=None) for run in similarity.runs) == plain.runs
 
 
 def test_similarity_needs_two_seeds() -> None:
@@ -266,19 +282,22 @@ def test_quantities_that_find_no_periods_go_with_either_column() -> None:
 
 
 def test_every_quantity_that_finds_periods_is_known_to() -> None:
-    for name, line in REGISTRY["quantity"].items():
-        source = (ROOT / "workflow" / f"{line.module.replace('.', '/')}.py").read_text()
-        assert line.finds_periods == ("find_destabilisations" in source) == (name in BY_LOSS), name
+    for name, block in REGISTRY["quantity"].items():
+        assert issubclass(block, Quantity)
+        module = block.code.partition(":")[0].replace(".", "/")
+        source = (ROOT / "workflow" / f"{module}.py").read_text()
+        assert block.finds_periods == ("find_destabilisations" in source) == (name in BY_LOSS), name
 
 
 # Its place in the plan
 
 
 def test_it_is_no_paper_and_has_no_deviations(folder: Path) -> None:
+    papers = plan_of(folder)
     plan = plan_with(folder, MINE)
     assert list(plan.figures)[-1] == "study_mine"
     assert "study_mine" not in plan.of_papers.figures
-    assert plan.of_papers.figures == make_plan(PAPERS, "smoke").of_papers.figures
+    assert plan.of_papers.figures == papers.figures
     stamp = plan.figures["study_mine"].stamp
     assert stamp == {"scale": "smoke", "source": "mine: Does weight decay matter?"}
 
@@ -286,9 +305,9 @@ def test_it_is_no_paper_and_has_no_deviations(folder: Path) -> None:
 def test_the_store_keeps_its_products_whether_it_was_made_or_not(folder: Path) -> None:
     plan = plan_with(folder, MINE)
     own = plan.of_figures(["study_mine"])
-    needed = references([plan])
+    needed = references([plan], folder / "store")
     assert len(own.runs) == 4
-    for product in own.referenced_folders:
+    for product in own.products:
         assert "study_mine" in needed[product]
 
 
@@ -309,7 +328,11 @@ def test_it_is_reported_from_when_it_is_made(folder: Path) -> None:
         f"{published}/{name}" for name in published_names("study_mine")
     }
     (claims,) = own.claims
-    assert f"{results}/store/{claims}" in after.claims_folders()
+    told = [json.loads(Path(layout.claims_spec()).read_text()) for layout in (before, after)]
+    assert [f"{results}/store/{claims}" in {one["folder"] for one in all_} for all_ in told] == [
+        False,
+        True,
+    ]
     assert after.claims_version() != before.claims_version()
     # Whether it is reported or not, it can be asked for.
     assert before.published(["study_mine"])[:4] == after.published(["study_mine"])[:4]
@@ -319,7 +342,8 @@ def test_two_are_independent(folder: Path) -> None:
     first = plan_with(folder, MINE).figures["study_mine"]
     both = plan_with(folder, {**changed(question="Another?"), "study": "other"})
     assert both.figures["study_mine"] == first
-    assert both.figures["study_other"].tables["runs"].runs == first.tables["runs"].runs
+    runs = [one.run for one in first.tables["runs"].entries]
+    assert [one.run for one in both.figures["study_other"].tables["runs"].entries] == runs
 
 
 # What is refused
@@ -380,7 +404,7 @@ def put(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ),
         pytest.param(without("base"), ["key 'base' is missing", "'run'"], id="no base"),
         pytest.param(
-            put("run", value=read_yaml(STUDIES / "periodic.yaml")["runs"]["si_convnet"]),
+            put("run", value=PERIODIC["runs"]["si_convnet"]),
             ["both 'base' and 'run' are given"],
             id="two bases",
         ),
@@ -428,15 +452,15 @@ def put(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ),
         pytest.param(put("claims", value=3), ["'claims' is 3", "mapping"], id="claims of no form"),
         pytest.param(
-            put("sweep", value={"norm_control": [{"name": "free"}], "parent": [None, 3]}),
+            put("sweep", value={"constraint": [{"name": "none"}], "parent": [None, 3]}),
             ["'parent' is 3", "mapping"],
             id="swept parent of another form",
         ),
         pytest.param(
             lambda document: document.update(
-                set={"norm_control.name": "fixed"}, sweep={"norm_control.norm": [None, 3]}
+                set={"constraint.name": "fixed_norm"}, sweep={"constraint.norm": [None, 3]}
             ),
-            ["'sweep.norm_control.norm' mixes numbers with other values"],
+            ["'sweep.constraint.norm' mixes numbers with other values"],
             id="values that one column cannot hold",
         ),
         pytest.param(
@@ -462,8 +486,8 @@ def test_a_wrong_file_is_told_in_a_sentence(
     document = changed()
     edit(document)
     (folder / "mine.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
-    with mock.patch("perigee.plan.STUDIES", folder), pytest.raises(PerigeeError) as caught:
-        make_plan(PAPERS, "smoke")
+    with pytest.raises(PerigeeError) as caught:
+        plan_of(folder)
     sentence = str(caught.value)
     assert "mine.yaml" in sentence
     for part in told:
@@ -476,33 +500,26 @@ def test_as_many_numbers_as_wanted_are_told_apart() -> None:
 
 def test_a_sweep_is_no_paper(folder: Path) -> None:
     plan_with(folder, MINE)
-    with (
-        mock.patch("perigee.plan.STUDIES", folder),
-        pytest.raises(PerigeeError, match=r"'mine', which is no paper .*'snakemake study_mine'"),
+    with pytest.raises(
+        PerigeeError, match=r"'mine', which is not a paper .*'snakemake study_mine'"
     ):
-        make_plan([*PAPERS, "mine"], "smoke")
+        plan_of(folder, papers=[*PAPERS, "mine"])
 
 
 def test_a_paper_may_not_be_named_study(folder: Path) -> None:
     paper = read_yaml(folder / "regimes.yaml")
     (folder / "study.yaml").write_text(yaml.safe_dump({**paper, "study": "study"}))
-    with (
-        mock.patch("perigee.plan.STUDIES", folder),
-        pytest.raises(PerigeeError, match="'study', a name that is kept"),
-    ):
-        make_plan(["study"], "smoke")
+    with pytest.raises(PerigeeError, match="'study', a name that is kept"):
+        plan_of(folder, papers=["study"])
 
 
 def test_a_sweep_in_the_place_of_a_paper_is_told(folder: Path) -> None:
     (folder / "periodic.yaml").write_text(yaml.safe_dump({**MINE, "study": "periodic"}))
-    with (
-        mock.patch("perigee.plan.STUDIES", folder),
-        pytest.raises(PerigeeError, match="'papers' names 'periodic', which is no paper"),
-    ):
-        make_plan(["periodic"], "smoke")
+    with pytest.raises(PerigeeError, match="'papers' names 'periodic', which is not a paper"):
+        plan_of(folder, papers=["periodic"])
 
 
 def test_the_two_kinds_of_file_are_told_apart() -> None:
     assert is_sweep(MINE)
     for paper in PAPERS:
-        assert not is_sweep(read_yaml(STUDIES / f"{paper}.yaml"))
+        assert not is_sweep(DOCUMENTS[paper])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, OneRun, one_run, wait_until
+
 from support.workspace import Workspace, now
 
 EPOCHS = 40

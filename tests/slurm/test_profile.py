@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from cluster import SECONDS, Cluster, Started, wait_until
+
 from support.workspace import HOLD, Workspace, make_holdable, sweep_of
 
 pytestmark = pytest.mark.timeout(600, func_only=True)  # not of waiting for one's turn

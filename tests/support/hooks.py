@@ -68,7 +68,7 @@ def pretend_gpus(uuids: list[str]) -> None:
     """
     import torch
 
-    from perigee.training import execution
+    from perigee.kernel import execution
 
     found = [SimpleNamespace(uuid=uuid) for uuid in uuids]
     torch.cuda.is_available = lambda: True

@@ -1,4 +1,4 @@
-"""perigee.training.optimisers.adam against torch.optim.Adam and the algorithm written out."""
+"""perigee.kernel.optimisers.adam against torch.optim.Adam and the algorithm written out."""
 
 from __future__ import annotations
 
@@ -7,62 +7,79 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_sgd import decays, rates, seeds, targets
 
-from perigee.training.optimisers.adam import Adam
+from perigee.kernel.optimisers.adam import Adam
+from support.vectors import decays, flat, groups, rates, seeds, step, targets, undecayed
 
 betas = st.sampled_from([(0.9, 0.999), (0.0, 0.9), (0.5, 0.0), (0.9, 0.99)])
 
 
 @settings(max_examples=40)
 @given(
-    learning_rates=st.lists(rates, min_size=1, max_size=6), decay=decays, betas=betas, seed=seeds
+    learning_rates=st.lists(rates, min_size=1, max_size=6),
+    decay=decays,
+    betas=betas,
+    left_out=undecayed,
+    seed=seeds,
 )
-def test_steps_are_those_of_torch(
-    learning_rates: list[float], decay: float, betas: tuple[float, float], seed: int
+def test_steps_are_those_of_torch_with_parameter_groups(
+    learning_rates: list[float],
+    decay: float,
+    betas: tuple[float, float],
+    left_out: list[str],
+    seed: int,
 ) -> None:
     start, *gradients = targets(seed, len(learning_rates))
-    theirs = start.clone().requires_grad_()
-    reference = torch.optim.Adam([theirs], lr=learning_rates[0], betas=betas, weight_decay=decay)
-    ours = start.clone()
-    rule = Adam(ours, weight_decay=decay, beta_1=betas[0], beta_2=betas[1])
+    theirs = {name: start[part].clone().requires_grad_() for name, part in groups.items()}
+    reference = torch.optim.Adam(
+        [
+            {"params": [values], "weight_decay": 0.0 if name in left_out else decay}
+            for name, values in theirs.items()
+        ],
+        lr=learning_rates[0],
+        betas=betas,
+    )
+    ours = flat(start)
+    rule = Adam(ours, weight_decay=decay, undecayed=left_out, betas=betas)
     for learning_rate, constant in zip(learning_rates, gradients, strict=True):
-        reference.param_groups[0]["lr"] = learning_rate
-        theirs.grad = torch.sin(theirs.detach()) + constant
-        gradient = torch.sin(ours) + constant
-        kept = gradient.clone()
+        for group, (name, part) in zip(reference.param_groups, groups.items(), strict=True):
+            group["lr"] = learning_rate
+            theirs[name].grad = torch.sin(theirs[name].detach()) + constant[part]
+        gradient = torch.sin(ours.values) + constant
         reference.step()
-        rule.step(ours, gradient, learning_rate)
-        assert torch.equal(gradient, kept)
-        torch.testing.assert_close(ours, theirs.detach(), rtol=1e-9, atol=1e-10)
+        step(rule, ours, gradient, learning_rate)
+        assert torch.equal(ours.gradient, gradient)
+        expected = torch.cat([values.detach() for values in theirs.values()])
+        torch.testing.assert_close(ours.values, expected, rtol=1e-9, atol=1e-10)
 
 
 def test_two_steps_written_out() -> None:
     x, decay, rate = 2.0, 0.5, 0.1
     first = second = 0.0
-    parameters = torch.tensor([x], dtype=torch.float64)
-    rule = Adam(parameters, weight_decay=decay, beta_1=0.9, beta_2=0.999)
-    for step, gradient in ((1, 3.0), (2, -1.0)):
-        rule.step(parameters, torch.tensor([gradient], dtype=torch.float64), rate)
+    parameters = flat(torch.full((7,), x))
+    rule = Adam(parameters, weight_decay=decay, undecayed=(), betas=(0.9, 0.999))
+    for number, gradient in ((1, 3.0), (2, -1.0)):
+        step(rule, parameters, torch.full((7,), gradient), rate)
         decayed = gradient + decay * x
         first = 0.9 * first + 0.1 * decayed
         second = 0.999 * second + 0.001 * decayed**2
-        root = np.sqrt(second / (1 - 0.999**step)) + 1e-8
-        x -= rate * first / (1 - 0.9**step) / root
-        assert float(parameters) == pytest.approx(x, rel=1e-12)
+        root = np.sqrt(second / (1 - 0.999**number)) + 1e-8
+        x -= rate * first / (1 - 0.9**number) / root
+        assert parameters.values.tolist() == pytest.approx([x] * 7, rel=1e-12)
 
 
 def test_the_state_is_all_that_steps_depend_on() -> None:
     start, *gradients = targets(0, 4)
-    whole, resumed = start.clone(), start.clone()
-    rule, first = (Adam(start, weight_decay=0.1, beta_1=0.9, beta_2=0.999) for _ in range(2))
+    whole, resumed = flat(start), flat(start)
+    settings = {"weight_decay": 0.1, "undecayed": (), "betas": (0.9, 0.999)}
+    rule, first = Adam(whole, **settings), Adam(resumed, **settings)
     for gradient in gradients:
-        rule.step(whole, gradient, 0.1)
+        step(rule, whole, gradient, 0.1)
     for gradient in gradients[:2]:
-        first.step(resumed, gradient, 0.1)
-    second = Adam(start, weight_decay=0.1, beta_1=0.9, beta_2=0.999)
+        step(first, resumed, gradient, 0.1)
+    second = Adam(resumed, **settings)
     for name, value in first.state.items():
         second.state[name].copy_(value)
     for gradient in gradients[2:]:
-        second.step(resumed, gradient, 0.1)
-    assert torch.equal(resumed, whole)
+        step(second, resumed, gradient, 0.1)
+    assert torch.equal(resumed.values, whole.values)

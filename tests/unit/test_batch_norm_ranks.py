@@ -1,4 +1,4 @@
-"""perigee.training.batch_norm: what ranks give together is what one process gives alone.
+"""perigee.kernel.batch_norm: what ranks give together is what one process gives alone.
 
 Expected values are those of PyTorch's own BatchNorm in this process, with the whole mini-batch.
 """
@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rank_processes import answer, on_ranks, start_ranks
 from torch import Tensor, nn
 from torch.nn import functional
 
 from perigee.errors import PerigeeError
+from perigee.kernel.batch_norm import GlobalBatchNorm, global_moments, synchronise
+from perigee.kernel.ranks import Ranks
+from perigee.kernel.running_statistics import running_statistics_left_alone
 from perigee.models import convnet, resnet18
-from perigee.training.batch_norm import GlobalBatchNorm, global_moments, synchronise
-from perigee.training.metrics import running_statistics_left_alone
-from perigee.training.ranks import Ranks
+from support.rank_processes import answer, on_ranks, start_ranks
 
 CPU = torch.device("cpu")
 STEPS = 2
@@ -78,19 +78,25 @@ def averaging_network() -> nn.Module:
 
 def scale_invariant_convnet() -> nn.Module:
     return randomised(
-        convnet.build((3, 8, 8), CLASSES, 0, width=2, scale_invariant=True, head_norm=10.0)
+        convnet.build(
+            (3, 8, 8), CLASSES, 0, width=2, scale_invariant=True, head_norm=10.0, head_seed=None
+        )
     )
 
 
 def standard_resnet() -> nn.Module:
     return randomised(
-        resnet18.build((3, 8, 8), CLASSES, 0, width=2, scale_invariant=False, head_norm=10.0)
+        resnet18.build(
+            (3, 8, 8), CLASSES, 0, width=2, scale_invariant=False, head_norm=10.0, head_seed=None
+        )
     )
 
 
 def scale_invariant_resnet() -> nn.Module:
     return randomised(
-        resnet18.build((3, 8, 8), CLASSES, 0, width=2, scale_invariant=True, head_norm=10.0)
+        resnet18.build(
+            (3, 8, 8), CLASSES, 0, width=2, scale_invariant=True, head_norm=10.0, head_seed=None
+        )
     )
 
 

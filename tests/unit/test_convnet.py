@@ -8,13 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_training import plain_network
 from torch import Tensor, nn
 from torch.nn import functional
 
 from perigee.errors import PerigeeError
 from perigee.models import convnet
-from perigee.models.head import freeze_head
+from perigee.models.head import freeze_head, redraw_head
+from support.reference_training import plain_network
 
 sizes = st.sampled_from([(1, 8, 8), (3, 12, 12), (1, 16, 16), (3, 9, 14)])
 EPSILON = 1e-5
@@ -55,7 +55,13 @@ def test_logits_are_those_of_the_network_written_out(
     shape: tuple[int, int, int], width: int, classes: int, scale_invariant: bool, seed: int
 ) -> None:
     model = convnet.build(
-        shape, classes, seed, width=width, scale_invariant=scale_invariant, head_norm=10.0
+        shape,
+        classes,
+        seed,
+        width=width,
+        scale_invariant=scale_invariant,
+        head_norm=10.0,
+        head_seed=None,
     ).double()
     generator = torch.Generator().manual_seed(seed)
     if not scale_invariant:  # scale 1 and location 0, as initialised, would hide a mix-up
@@ -80,7 +86,13 @@ def test_initialisation_is_that_of_plain_modules_built_in_the_same_order(
     shape: tuple[int, int, int], width: int, scale_invariant: bool, head_norm: float, seed: int
 ) -> None:
     model = convnet.build(
-        shape, 7, seed, width=width, scale_invariant=scale_invariant, head_norm=head_norm
+        shape,
+        7,
+        seed,
+        width=width,
+        scale_invariant=scale_invariant,
+        head_norm=head_norm,
+        head_seed=None,
     )
     # The standard version of the plain network, whose head is not rescaled.
     plain = plain_network(shape[0], 7, width, scale_invariant=False, seed=seed)
@@ -102,7 +114,13 @@ def test_initialisation_is_that_of_plain_modules_built_in_the_same_order(
 def test_what_trains_in_either_version() -> None:
     def trained(scale_invariant: bool) -> list[int]:
         model = convnet.build(
-            (1, 8, 8), 10, 0, width=2, scale_invariant=scale_invariant, head_norm=10.0
+            (1, 8, 8),
+            10,
+            0,
+            width=2,
+            scale_invariant=scale_invariant,
+            head_norm=10.0,
+            head_seed=None,
         )
         return [parameter.numel() for parameter in model.parameters() if parameter.requires_grad]
 
@@ -115,12 +133,16 @@ def test_what_trains_in_either_version() -> None:
 @pytest.mark.parametrize("sides", [(7, 8), (8, 7), (4, 4), (1, 32)])
 def test_too_small_images_are_refused(sides: tuple[int, int]) -> None:
     with pytest.raises(PerigeeError, match=f"at least 8x8 pixels.*{sides[0]}x{sides[1]}"):
-        convnet.build((1, *sides), 10, 0, width=1, scale_invariant=True, head_norm=10.0)
+        convnet.build(
+            (1, *sides), 10, 0, width=1, scale_invariant=True, head_norm=10.0, head_seed=None
+        )
 
 
 def test_the_global_random_state_neither_changes_nor_matters() -> None:
     def weights() -> Tensor:
-        model = convnet.build((1, 8, 8), 10, 5, width=1, scale_invariant=True, head_norm=10.0)
+        model = convnet.build(
+            (1, 8, 8), 10, 5, width=1, scale_invariant=True, head_norm=10.0, head_seed=None
+        )
         return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
     with torch.random.fork_rng(devices=[]):
@@ -134,7 +156,9 @@ def test_the_global_random_state_neither_changes_nor_matters() -> None:
 
 def test_seeds_give_different_networks() -> None:
     first, second = (
-        convnet.build((1, 8, 8), 10, seed, width=1, scale_invariant=True, head_norm=10.0)
+        convnet.build(
+            (1, 8, 8), 10, seed, width=1, scale_invariant=True, head_norm=10.0, head_seed=None
+        )
         for seed in (0, 1)
     )
     pairs = zip(first.parameters(), second.parameters(), strict=True)
@@ -156,3 +180,24 @@ def test_frozen_head_has_the_norm_and_keeps_direction_and_bias(
     if bias:
         assert torch.equal(head.bias, before["bias"])
     assert not any(parameter.requires_grad for parameter in head.parameters())
+
+
+@settings(max_examples=20)
+@given(bias=st.booleans(), seed=st.integers(0, 2**31))
+def test_a_head_is_drawn_anew_from_its_own_seed(bias: bool, seed: int) -> None:
+    head = nn.Linear(3, 4, bias=bias)
+    state = torch.get_rng_state()
+    redraw_head(head, seed)
+    assert torch.equal(torch.get_rng_state(), state)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawn = nn.Linear(3, 4, bias=bias)
+    pairs = zip(head.parameters(), drawn.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_a_head_without_a_seed_of_its_own_stays() -> None:
+    head = nn.Linear(3, 4)
+    before = head.weight.detach().clone()
+    redraw_head(head, None)
+    assert torch.equal(head.weight, before)

@@ -1,4 +1,4 @@
-"""perigee.training.execution: what a device and a precision mean."""
+"""perigee.kernel.execution: what a device and a precision mean."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from perigee.errors import PerigeeError
-from perigee.training import execution
+from perigee.kernel import execution
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pydantic
 import pytest
-from streamed_runs import COUNTS, TRAIN_IMAGES, grow, listed
 
 from perigee import registry
 from perigee.blocks.datasets import Dataset, ImageFolder
@@ -21,7 +20,8 @@ from perigee.data.image_folder import list_split
 from perigee.data.manifest import MANIFEST, Manifest
 from perigee.data.saving import load_dataset, save_dataset
 from perigee.errors import PerigeeError
-from perigee.identity.code import closure
+from perigee.identity.code import module_digests
+from support.streamed_runs import COUNTS, TRAIN_IMAGES, grow, listed
 
 MEANS, STDS = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 """ImageNet's usual ones in grey levels, as Caffe-style configurations spell them."""
@@ -300,9 +300,7 @@ def test_a_split_may_be_taken_in_part(root: Path) -> None:
 
 def test_the_code_of_files_is_not_that_of_arrays() -> None:
     task, dataset = "perigee.tasks.classification", "perigee.data.digits"
-    reached = closure(
-        frozenset({"perigee.training.trainer", "perigee.data.building", task, dataset})
-    )
+    reached = module_digests({"perigee.kernel.trainer", "perigee.data.building", task, dataset})
     assert {task, "perigee.data.arrays", "perigee.tasks.single_label"} <= set(reached)
     of_files = {"image_folder", "file_datasets", "transforms", "saving", "streaming"}
     assert not of_files & {module.rpartition(".")[2] for module in reached}

@@ -1,268 +1,236 @@
-"""Interrupted anywhere and resumed equals uninterrupted, to the bit."""
+"""A job that was interrupted anywhere and started again makes the files of one that never was."""
 
 from __future__ import annotations
 
 import itertools
 import logging
-import math
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from reference_training import Settings
 from torch import Tensor
 
+from perigee.blocks.measures import Checkpoints, Layers, Metrics, Steps
 from perigee.errors import StoppedBySignalError
-from perigee.interruption import StopRequest, stop_request
-from perigee.jobs.watching import RunWatch
-from perigee.progress import RunProgress
-from perigee.store.runs import unfinished_folder, version_name
-from perigee.store.trajectories import TRAJECTORY_FILES
+from perigee.interruption import stop_request
+from perigee.spec import RunSpec
+from perigee.store.runs import unfinished_folder
 from perigee.training import saved_state
-from perigee.training.record import RunRecord
-from perigee.training.resuming import resume
+from perigee.training.recording import Position
 from perigee.training.saved_state import GENERATIONS, SavedState, read_states
-from perigee.training.trainer import Trainer
-from perigee.training.trainer import train as train_on
-from perigee.training.trajectory import TrajectoryWriter, unfinished_rows
+from support.reference_training import Settings
+from support.runs import make_spec, make_trainer
+from support.stores import StopsAt, Store, contents, outcome
 
-DIGEST = "0123456789abcdef"
-EPOCHS, STEPS = 3, 4
-PLAIN = Settings(width=1, learning_rate=0.3, weight_decay=0.05)
-MOMENTUM = Settings(width=1, learning_rate=0.05, momentum=0.9)
-SPHERE = Settings(width=1, norm=3.0, cosine_horizon=5)
-STANDARD = Settings(width=1, scale_invariant=False, momentum=0.9)
-DIVERGING = Settings(width=1, scale_invariant=False, learning_rate=1e30)
+EPOCHS, STEPS = 2, 2
+PLAIN = Settings(width=1, batch_size=40, learning_rate=0.3, weight_decay=0.05)
+MOMENTUM = Settings(width=1, batch_size=40, learning_rate=0.05, momentum=0.9)
+FULL_BATCH = Settings(width=1, batch_size=40, momentum=0.9, padding=1, full_batch=True)
+STANDARD = Settings(width=1, batch_size=40, scale_invariant=False, momentum=0.9)
+SETTINGS = {
+    "plain": PLAIN,
+    "momentum": MOMENTUM,
+    "full batch": FULL_BATCH,
+    "standard": STANDARD,
+    "sphere": Settings(width=1, batch_size=40, norm=3.0, cosine_horizon=5),
+    "diverging": Settings(width=1, batch_size=40, scale_invariant=False, learning_rate=1e30),
+    "augmented": Settings(
+        width=1, batch_size=40, momentum=0.9, padding=2, label_smoothing=0.1, milestones=(1,)
+    ),
+    "adam": Settings(
+        width=1, batch_size=40, scale_invariant=False, learning_rate=0.01, optimiser="adam"
+    ),
+}
+MEASURES = (Metrics(), Steps(), Layers(), Checkpoints(interval=2))
 
-AUGMENTED = Settings(width=1, momentum=0.9, padding=2, label_smoothing=0.1)
-FULL_BATCH = Settings(width=1, momentum=0.9, padding=1, full_batch=True)
-ADAM = Settings(width=1, scale_invariant=False, learning_rate=0.01, optimiser="adam")
-
-Make = Callable[[Settings], Trainer]
-
-
-@pytest.fixture
-def make(make_trainer: Callable[..., Trainer]) -> Make:
-    return lambda settings: make_trainer(settings, precision="float32")
-
-
-class StopsAt(RunWatch):
-    """Is told to stop at the n-th event.
-
-    These are steps, mini-batches of a full batch or a metric pass, and ends of epochs.
-    """
-
-    countdown = math.inf
-
-    def _event(self) -> None:
-        self.countdown -= 1
-        if self.countdown == 0:
-            self._stop.note(signal.SIGTERM)
-
-    def after_step(self, record: RunRecord, rows: Tensor) -> None:
-        self._event()
-        super().after_step(record, rows)
-
-    def within_step(self, record: RunRecord) -> None:
-        self._event()
-        super().within_step(record)
-
-    def while_measuring(self, record: RunRecord) -> None:
-        self._event()
-        super().while_measuring(record)
-
-    def after_epoch(self, record: RunRecord) -> None:
-        self._event()
-        super().after_epoch(record)
+Outcome = tuple[dict[str, bytes], dict[str, Any]]
 
 
-def job(
-    trainer: Trainer,
-    folder: Path,
-    *,
-    stop_at: float = math.inf,
-    save_interval: float = math.inf,
-    epochs: int = EPOCHS,
-    every: int | None = 1,
-) -> tuple[SavedState, StopsAt]:
-    """As perigee.jobs.training does, but for the files of a finished run."""
-    unfinished = unfinished_folder(folder, version_name(epochs, every))
-    trajectory = every and TrajectoryWriter(unfinished, trainer, epochs, every)
-    state = resume(trainer, folder, epochs, DIGEST, trajectory or None)
-    progress = RunProgress("run", epochs, 1e9)
-    watch = StopsAt(
-        trainer, state, unfinished, save_interval, progress, StopRequest(), trajectory or None, {}
-    )
-    watch.countdown = stop_at
-    train_on(trainer, epochs, state.record, watch)
-    if trajectory:
-        trajectory.finish(folder)
-    return state, watch
+def spec_of(settings: Settings) -> RunSpec:
+    return make_spec(settings, "float32")
 
 
-def events(make: Make, settings: Settings, folder: Path) -> int:
-    _, watch = job(make(settings), folder, stop_at=1e9)
-    return int(1e9 - watch.countdown)
+@cache
+def uninterrupted(settings: Settings, epochs: int = EPOCHS) -> tuple[Outcome, int]:
+    """What a job makes that nobody stops, and how often it looks whether it is to stop."""
+    stop, folder = StopsAt(), Path(mkdtemp())
+    version = Store(folder).train(spec_of(settings), epochs, *MEASURES, stop=stop)
+    made = contents(version), outcome(version)
+    shutil.rmtree(folder)
+    return made, stop.looks
 
 
-def assert_equal_runs(
-    one: tuple[Trainer, RunRecord, Path], other: tuple[Trainer, RunRecord, Path]
+def interrupt(
+    store: Store, settings: Settings, look: int, epochs: int = EPOCHS, **options: Any
 ) -> None:
-    (trainer, record, folder), (trainer_2, record_2, folder_2) = one, other
-    for name, value in trainer.state().items():
-        assert torch.equal(value.nan_to_num(7), trainer_2.state()[name].nan_to_num(7)), name
-    for table in ("metrics_table", "steps_table"):
-        tables = getattr(record, table)(), getattr(record_2, table)()
-        pd.testing.assert_frame_equal(*tables, check_exact=True)
-    assert record.stopped_at_step == record_2.stopped_at_step
-    for name in TRAJECTORY_FILES:
-        assert (folder / name).read_bytes() == (folder_2 / name).read_bytes()
+    with pytest.raises(StoppedBySignalError, match="SIGTERM"):
+        store.train(spec_of(settings), epochs, *MEASURES, stop=StopsAt(look), **options)
 
 
-@pytest.mark.parametrize(
-    "settings", [PLAIN, MOMENTUM, ADAM, SPHERE, STANDARD, DIVERGING, AUGMENTED, FULL_BATCH]
-)
-def test_stopped_at_any_event_and_resumed_equals_uninterrupted(
-    settings: Settings, make: Make, tmp_path: Path
-) -> None:
-    """Steps, the last of the last epoch too, mini-batches of full batches and metric passes, ..."""
-    whole = make(settings)
-    uninterrupted, _ = job(whole, tmp_path / "whole")
-    for position in range(1, events(make, settings, tmp_path / "counted") + 1):
-        folder = tmp_path / str(position)
-        with pytest.raises(StoppedBySignalError, match="SIGTERM"):
-            job(make(settings), folder, stop_at=position)
-        trainer = make(settings)
-        resumed, _ = job(trainer, folder)
-        assert_equal_runs(
-            (trainer, resumed.record, folder), (whole, uninterrupted.record, tmp_path / "whole")
-        )
+def assert_finishes(store: Store, settings: Settings, epochs: int = EPOCHS) -> int:
+    """Finish the run, compare it with one that was never stopped, and tell how often it looked."""
+    stop = StopsAt()
+    version = store.train(spec_of(settings), epochs, *MEASURES, stop=stop)
+    (files, course), _ = uninterrupted(settings, epochs)
+    found = contents(version)
+    assert found.keys() == files.keys()
+    for name, content in files.items():
+        assert found[name] == content, name
+    assert outcome(version) == course
+    assert not (store.run_folder(spec_of(settings)) / "unfinished").exists()
+    return stop.looks
 
 
-@pytest.mark.parametrize(("settings", "per_epoch"), [(PLAIN, STEPS), (FULL_BATCH, STEPS + 1)])
-def test_a_full_batch_can_be_stopped_between_its_mini_batches(
-    settings: Settings, per_epoch: int, make: Make, tmp_path: Path
-) -> None:
-    """And after its step; there are as many mini-batches in a metric pass, and the epoch's end."""
-    measuring = STEPS + 1
-    assert events(make, settings, tmp_path) == measuring + EPOCHS * (per_epoch + measuring)
+def unfinished(store: Store, settings: Settings, epochs: int = EPOCHS) -> Path:
+    return unfinished_folder(store.run_folder(spec_of(settings)), f"e{epochs}")
 
 
-def test_what_was_done_is_not_done_again(make: Make, tmp_path: Path) -> None:
-    total = events(make, PLAIN, tmp_path / "counted")
-    for position in (7, total // 2, total - 1):
-        folder = tmp_path / str(position)
-        with pytest.raises(StoppedBySignalError):
-            job(make(PLAIN), folder, stop_at=position)
-        _, watch = job(make(PLAIN), folder, stop_at=1e9)
-        again = int(1e9 - watch.countdown)
-        # At most a metric pass is measured again.
-        assert total - position <= again <= total - position + STEPS
+@pytest.mark.parametrize("name", SETTINGS)
+def test_stopped_at_any_moment_and_resumed_equals_uninterrupted(name: str, tmp_path: Path) -> None:
+    """Steps, the last of the last epoch too, mini-batches of full batches and of measures, ..."""
+    settings = SETTINGS[name]
+    _, looks = uninterrupted(settings)
+    # Every moment of two of them, others at every third.
+    moments = range(1, looks + 1)
+    if name not in ("momentum", "full batch"):
+        moments = moments[len(name) % 3 :: 3]
+    for look in moments:
+        store = Store(tmp_path / str(look))
+        interrupt(store, settings, look)
+        again = assert_finishes(store, settings)
+        # What was done is not done again: at most one pass of a measure, of three mini-batches,
+        # and one step of a full batch, of two.
+        assert looks - look <= again <= looks - look + 4
 
 
-def test_stopped_again_and_again(make: Make, tmp_path: Path) -> None:
-    whole = make(MOMENTUM)
-    uninterrupted, _ = job(whole, tmp_path / "whole")
-    starts = 0
-    resumed = None
-    while resumed is None:
-        trainer = make(MOMENTUM)
+def test_a_job_looks_after_all_that_takes_long() -> None:
+    measuring = 2 + 1  # mini-batches of the train set and of the test set
+    per_epoch = {"momentum": STEPS, "full batch": STEPS + 1}
+    for name, steps in per_epoch.items():
+        expected = measuring + 1 + EPOCHS * (steps + measuring + 1)
+        assert uninterrupted(SETTINGS[name])[1] == expected
+
+
+def test_stopped_again_and_again(tmp_path: Path) -> None:
+    store, starts = Store(tmp_path), 0
+    folder = unfinished(store, MOMENTUM)
+    while True:
         starts += 1
-        # Six events, since of a metric pass with its four none is kept.
+        # Four looks, since of a measure's pass with its three none is kept.
         with suppress(StoppedBySignalError):
-            resumed, _ = job(trainer, tmp_path / "often", stop_at=6)
+            store.train(spec_of(MOMENTUM), EPOCHS, *MEASURES, stop=StopsAt(4))
+        if not folder.exists():
+            break
     assert starts > EPOCHS
-    assert_equal_runs(
-        (trainer, resumed.record, tmp_path / "often"),
-        (whole, uninterrupted.record, tmp_path / "whole"),
-    )
+    assert_finishes(store, MOMENTUM)
 
 
-def test_a_longer_job_goes_on_from_the_interrupted_shorter_one(make: Make, tmp_path: Path) -> None:
-    whole = make(MOMENTUM)
-    uninterrupted, _ = job(whole, tmp_path / "whole", epochs=4)
+def test_killed_between_saves_goes_on_from_the_last_one(tmp_path: Path) -> None:
+    """Rows that were written after it are written again, not twice."""
+
+    class KilledError(Exception):
+        pass
+
+    class KilledAt(StopsAt):
+        def note(self, number: int, frame: Any = None) -> None:
+            raise KilledError
+
+    store = Store(tmp_path)
+    saved = uninterrupted(MOMENTUM)[1] - 3
+    interrupt(store, MOMENTUM, 6)
+    with pytest.raises(KilledError):
+        store.train(spec_of(MOMENTUM), EPOCHS, *MEASURES, stop=KilledAt(saved - 6))
+    losses = unfinished(store, MOMENTUM) / "losses.npy"
+    (state,) = read_states(losses.parent, store.identity(spec_of(MOMENTUM)).digest)
+    assert losses.stat().st_size > state.logs["losses"]["rows"] * 8 + 128
+    assert_finishes(store, MOMENTUM)
+
+
+# Jobs of other lengths and measures
+
+
+def test_a_longer_job_goes_on_from_the_interrupted_shorter_one(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    interrupt(store, MOMENTUM, 9)
+    stop = StopsAt()
+    version = store.train(spec_of(MOMENTUM), 4, *MEASURES, stop=stop)
+    (files, course), looks = uninterrupted(MOMENTUM, 4)
+    assert contents(version) == files
+    assert outcome(version) == course
+    assert stop.looks < looks
+    assert_finishes_beside(store, 2)
+
+
+def assert_finishes_beside(store: Store, epochs: int) -> None:
+    """A shorter version, though a longer one is there: its own state was not touched."""
+    digest = store.identity(spec_of(MOMENTUM)).digest
+    (state,) = read_states(unfinished(store, MOMENTUM, epochs), digest)
+    assert state.position.epoch < epochs
+
+
+def test_a_shorter_job_leaves_the_state_of_a_longer_one_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    interrupt(store, PLAIN, 15, epochs=4)
+    folder = unfinished(store, PLAIN, 4)
+    kept = {path: path.read_bytes() for path in folder.iterdir()}
+    version = store.train(spec_of(PLAIN), 1, *MEASURES)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == kept
+    assert contents(version) == uninterrupted(PLAIN, 1)[0][0]
+
+
+def test_a_state_without_a_measure_is_used_and_the_measure_taken_later(tmp_path: Path) -> None:
+    """The run is trained on; what was not measured from the start follows by a replay."""
+    store, spec = Store(tmp_path), spec_of(MOMENTUM)
     with pytest.raises(StoppedBySignalError):
-        job(make(MOMENTUM), tmp_path / "run", stop_at=20, epochs=2)
-    trainer = make(MOMENTUM)
-    resumed, watch = job(trainer, tmp_path / "run", epochs=4, stop_at=1e9)
-    assert 1e9 - watch.countdown < events(make, MOMENTUM, tmp_path / "counted")
-    assert_equal_runs(
-        (trainer, resumed.record, tmp_path / "run"),
-        (whole, uninterrupted.record, tmp_path / "whole"),
-    )
+        store.train(spec, EPOCHS, Metrics(), stop=StopsAt(9))
+    version = store.train(spec, EPOCHS, *MEASURES)
+    assert contents(version) == uninterrupted(MOMENTUM)[0][0]
+    assert store.made_by(spec, version, Metrics()) == "training"
+    assert store.made_by(spec, version, Layers()) == "replay"
 
 
-def test_a_shorter_job_leaves_the_state_of_a_longer_one_alone(make: Make, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    with pytest.raises(StoppedBySignalError):
-        job(make(PLAIN), folder, stop_at=25, epochs=4)
-    kept = {p: p.read_bytes() for p in unfinished_folder(folder, "e4-every1").iterdir()}
-    job(make(PLAIN), folder, epochs=1)
-    assert {p: p.read_bytes() for p in unfinished_folder(folder, "e4-every1").iterdir()} == kept
+# Damage
 
 
-def test_without_its_trajectory_a_state_is_of_no_use_to_one_who_keeps_it(
-    make: Make, tmp_path: Path
-) -> None:
-    with pytest.raises(StoppedBySignalError):
-        job(make(PLAIN), tmp_path, stop_at=20, epochs=2, every=None)
-    _, watch = job(make(PLAIN), tmp_path, epochs=3, stop_at=1e9)
-    assert int(1e9 - watch.countdown) == events(make, PLAIN, tmp_path / "counted")
-
-
-@pytest.mark.parametrize("damage", ["removed", "cut"])
-def test_a_state_whose_trajectory_is_lost_is_not_gone_on_from(
-    damage: str, make: Make, tmp_path: Path
-) -> None:
-    """Its checkpoints could not be had again; training anew gives them."""
-    with pytest.raises(StoppedBySignalError):
-        job(make(PLAIN), tmp_path / "run", stop_at=25)
-    rows = unfinished_folder(tmp_path / "run", f"e{EPOCHS}-every1") / unfinished_rows(1)
-    rows.unlink() if damage == "removed" else os.truncate(rows, rows.stat().st_size // 2)
-    trainer, whole = make(PLAIN), make(PLAIN)
-    resumed, _ = job(trainer, tmp_path / "run")
-    uninterrupted, _ = job(whole, tmp_path / "whole")
-    assert_equal_runs(
-        (trainer, resumed.record, tmp_path / "run"),
-        (whole, uninterrupted.record, tmp_path / "whole"),
-    )
-
-
-# Saving
+def last_look(settings: Settings) -> int:
+    """Late in the last epoch's steps."""
+    return uninterrupted(settings)[1] - 4
 
 
 @pytest.fixture
-def saved(make: Make, tmp_path: Path) -> Path:
-    """A folder with two generations."""
-    with pytest.raises(StoppedBySignalError):
-        job(make(MOMENTUM), tmp_path, stop_at=17, save_interval=0, every=None)
-    folder = unfinished_folder(tmp_path, f"e{EPOCHS}")
-    assert {path.name for path in folder.iterdir()} == set(GENERATIONS)
-    return folder
+def saved(tmp_path: Path) -> Store:
+    """A store with two generations of a state."""
+    store = Store(tmp_path)
+    interrupt(store, MOMENTUM, last_look(MOMENTUM), save_interval=0)
+    names = {path.name for path in unfinished(store, MOMENTUM).iterdir()}
+    assert names >= set(GENERATIONS)
+    return store
 
 
-def steps_of(folder: Path) -> list[int]:
-    return [state.steps for state in read_states(folder, DIGEST)]
+def states_of(store: Store) -> list[SavedState]:
+    digest = store.identity(spec_of(MOMENTUM)).digest
+    return list(read_states(unfinished(store, MOMENTUM), digest))
 
 
-def test_two_generations_are_kept(saved: Path) -> None:
-    assert steps_of(saved) == [7, 6]
+def test_two_generations_are_kept(saved: Store) -> None:
+    assert [state.steps for state in states_of(saved)] == [4, 3]
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "changed", "header", "description", "foreign"])
 def test_an_unusable_state_is_set_aside_and_the_one_before_is_used(
-    damage: str, saved: Path, make: Make, caplog: pytest.LogCaptureFixture
+    damage: str, saved: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _, before = steps_of(saved)
-    path = saved / GENERATIONS[0]
+    path = unfinished(saved, MOMENTUM) / GENERATIONS[0]
     content = bytearray(path.read_bytes())
     if damage == "cut":
         content = content[: len(content) // 2]
@@ -275,30 +243,67 @@ def test_an_unusable_state_is_set_aside_and_the_one_before_is_used(
     elif damage == "description":
         content = content.replace(b"seconds", b"sekonds", 1)
     else:
-        content = content.replace(DIGEST.encode(), b"f" * 16)
+        digest = saved.identity(spec_of(MOMENTUM)).digest
+        content = content.replace(digest.encode(), b"f" * 16)
     path.write_bytes(content)
     with caplog.at_level(logging.WARNING, logger="perigee"):
-        assert steps_of(saved) == [before]
+        assert [state.steps for state in states_of(saved)] == [3]
     (warning,) = [entry.getMessage() for entry in caplog.records]
     assert str(path) in warning
-    (aside,) = saved.glob(f"{path.name}.unusable-*")
+    (aside,) = path.parent.glob(f"{path.name}.unusable-*")
     assert aside.read_bytes() == content
-    resumed, _ = job(make(MOMENTUM), saved.parents[1], every=None)
-    whole, _ = job(make(MOMENTUM), saved / "whole", every=None)
-    expected = whole.record.steps_table()
-    pd.testing.assert_frame_equal(resumed.record.steps_table(), expected, check_exact=True)
+    assert_finishes(saved, MOMENTUM)
 
 
-def test_a_foreign_state_is_not_used(saved: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_state_of_another_run_is_not_used(saved: Store, caplog: pytest.LogCaptureFixture) -> None:
+    digest = saved.identity(spec_of(MOMENTUM)).digest
     with caplog.at_level(logging.WARNING, logger="perigee"):
-        assert not list(read_states(saved, "f" * 16))
-    assert caplog.text.count(f"belongs to another run ({DIGEST})") == 2
+        assert not list(read_states(unfinished(saved, MOMENTUM), "f" * 16))
+    assert caplog.text.count(f"belongs to another run ({digest})") == 2
+    assert_finishes(saved, MOMENTUM)
+
+
+@pytest.mark.parametrize("log", ["losses", "weights", "layers"])
+@pytest.mark.parametrize("damage", ["removed", "cut", "changed", "header"])
+def test_a_damaged_log_is_refused_with_a_warning(
+    log: str, damage: str, saved: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without its fingerprint a state is of no use; without a measure's rows it still is."""
+    path = unfinished(saved, MOMENTUM) / f"{log}.npy"
+    content = bytearray(path.read_bytes())
+    if damage == "removed":
+        path.unlink()
+    else:
+        if damage == "changed":
+            content[-70 if log == "layers" else -20] ^= 1
+        elif damage == "header":
+            content[20] ^= 0xFF
+        path.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+    with caplog.at_level(logging.WARNING, logger="perigee"):
+        looks = assert_finishes(saved, MOMENTUM)
+    if log == "layers":
+        # Trained on to the end, then all of it followed once more for this measure alone.
+        replay = EPOCHS * STEPS + EPOCHS + 1
+        assert looks == uninterrupted(MOMENTUM)[1] - last_look(MOMENTUM) + replay
+    else:
+        # Of the state before, the log is damaged in rows that do not matter to it, or is not.
+        assert "its logs are damaged" in caplog.text
+
+
+def test_with_nothing_but_damage_the_run_starts_anew(
+    saved: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in GENERATIONS:
+        (unfinished(saved, MOMENTUM) / name).write_bytes(b"nothing")
+    with caplog.at_level(logging.WARNING, logger="perigee"):
+        looks = assert_finishes(saved, MOMENTUM)
+    assert caplog.text.count("is not used: it is damaged") == 2
+    assert looks == uninterrupted(MOMENTUM)[1]
 
 
 @pytest.mark.parametrize("moment", ["half written", "before the renaming", "between the renamings"])
 def test_an_exception_in_the_middle_of_a_save_loses_nothing(
     moment: str,
-    make: Make,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -324,30 +329,23 @@ def test_an_exception_in_the_middle_of_a_save_loses_nothing(
 
     monkeypatch.setattr(saved_state, "save_file", save)
     monkeypatch.setattr(Path, "replace", replace)
-    with (
-        caplog.at_level(logging.WARNING, logger="perigee"),
-        pytest.raises(StoppedBySignalError),
-    ):
-        job(make(STANDARD), tmp_path, stop_at=24, save_interval=0)
-    assert next(saves) > 6
+    store = Store(tmp_path)
+    with caplog.at_level(logging.WARNING, logger="perigee"):
+        interrupt(store, MOMENTUM, last_look(MOMENTUM), save_interval=0)
+    assert next(saves) >= 6
     assert "could not be saved" in caplog.text
     monkeypatch.undo()
-    assert 1 <= len(steps_of(unfinished_folder(tmp_path, f"e{EPOCHS}-every1"))) <= 2
-    assert not list(unfinished_folder(tmp_path, f"e{EPOCHS}-every1").glob(".latest*"))
-    trainer, whole = make(STANDARD), make(STANDARD)
-    resumed, _ = job(trainer, tmp_path)
-    uninterrupted, _ = job(whole, tmp_path / "whole")
-    assert_equal_runs(
-        (trainer, resumed.record, tmp_path), (whole, uninterrupted.record, tmp_path / "whole")
-    )
+    assert 1 <= len(states_of(store)) <= 2
+    assert not list(unfinished(store, MOMENTUM).glob(".latest*"))
+    assert_finishes(store, MOMENTUM)
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
+    """A file system of 384 KiB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=384k", "tmpfs", folder]
     if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
         if os.environ.get("CI"):
             pytest.fail("a tmpfs cannot be mounted; run as root")
@@ -357,11 +355,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_while_saving_loses_nothing(
-    small_disk: Path, make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    small_disk: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(StoppedBySignalError):
-        job(make(STANDARD), small_disk, stop_at=12, save_interval=0, every=None)
-    before = steps_of(unfinished_folder(small_disk, f"e{EPOCHS}"))
+    store = Store(small_disk)
+    interrupt(store, MOMENTUM, 6, save_interval=0)
+    before = [state.steps for state in states_of(store)]
     filler = small_disk / "filler"
     free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
     filler.write_bytes(b"0" * free)
@@ -369,45 +367,33 @@ def test_a_full_disk_while_saving_loses_nothing(
         caplog.at_level(logging.WARNING, logger="perigee"),
         pytest.raises(StoppedBySignalError, match="could not be saved"),
     ):
-        job(make(STANDARD), small_disk, stop_at=8, save_interval=0, every=None)
+        store.train(spec_of(MOMENTUM), EPOCHS, *MEASURES, stop=StopsAt(4), save_interval=0)
     assert "No space left" in caplog.text
-    assert steps_of(unfinished_folder(small_disk, f"e{EPOCHS}")) == before
+    assert [state.steps for state in states_of(store)] == before
     filler.unlink()
-    resumed, _ = job(make(STANDARD), small_disk, every=None)
-    whole, _ = job(make(STANDARD), tmp_path / "whole", every=None)
-    for table in ("metrics_table", "steps_table"):
-        expected = getattr(whole.record, table)()
-        found = getattr(resumed.record, table)()
-        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    assert_finishes(store, MOMENTUM)
 
 
-def test_no_room_for_a_trajectory_is_told_at_once(small_disk: Path, make: Make) -> None:
-    with pytest.raises(OSError, match="No space"):
-        TrajectoryWriter(small_disk, make(STANDARD), 10**6, 1)
-
-
-def test_a_saved_state_survives_the_way_to_the_disk_and_back(make: Make, tmp_path: Path) -> None:
-    trainer = make(STANDARD)
-    record = RunRecord(
-        metrics=[{"epoch": 0, "train_loss": math.nan, "weight_norm": 1 / 3, "test_loss": math.inf}],
-        steps=[np.arange(8, dtype=np.float32).reshape(2, 4), np.ones((1, 4), np.float32)],
-        stopped_at_step=2,
-        unfinished=np.full((1, 4), 0.1, np.float32),
+def test_a_saved_state_survives_the_way_to_the_disk_and_back(tmp_path: Path) -> None:
+    trainer = make_trainer(STANDARD, "float32")
+    tensors = {**trainer.state(), "losses": torch.tensor([0.1, float("nan")]).double()}
+    state = SavedState(
+        digest="0123456789abcdef",
+        tensors=tensors,
+        position=Position(epoch=3, measured=True, taken=2, steps=12, stopped_at_step=7),
+        logs={"losses": {"rows": 14, "checksum": 5}},
+        seconds=1.5,
+        sessions=({"started": "now"},),
+        first_epoch=1,
     )
-    sessions = ({"started": "now"},)
-    state = SavedState(DIGEST, trainer.state(), record, 1.5, sessions, 7)
     state.save(tmp_path)
-    (found,) = read_states(tmp_path, DIGEST)
-    assert found.tensors.keys() == state.tensors.keys()
-    assert all(torch.equal(found.tensors[name], value) for name, value in state.tensors.items())
-    np.testing.assert_equal(found.record.metrics, record.metrics)
-    for rows, expected in zip(found.record.steps, record.steps, strict=True):
-        assert np.array_equal(rows, expected)
-        assert rows.dtype == expected.dtype
-    assert np.array_equal(found.record.unfinished, record.unfinished)
-    assert (found.record.stopped_at_step, found.seconds, found.first_epoch) == (2, 1.5, 7)
-    assert found.sessions == sessions
-    assert found.steps == 4
+    (found,) = read_states(tmp_path, state.digest)
+    assert found.tensors.keys() == tensors.keys()
+    for name, value in tensors.items():
+        assert np.array_equal(found.tensors[name], value, equal_nan=True), name
+    for name in ("digest", "position", "logs", "seconds", "sessions", "first_epoch"):
+        assert getattr(found, name) == getattr(state, name)
+    assert found.steps == 14
 
 
 # Being told

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import pytest
-from synthetic_tables import Periodic, table_of_runs
 
+from perigee import registry
 from perigee.claims.judging import (
+    COLUMNS,
     NOT_REPRODUCED,
     NOT_TESTABLE,
     REPRODUCED,
@@ -22,9 +24,11 @@ from perigee.claims.judging import (
 )
 from perigee.claims.rows import NotMeasurableError
 from perigee.errors import PerigeeError
-from perigee.spec import Claim, Component
+from perigee.spec import Claim
+from perigee.store.claims import with_wording
+from support.synthetic_tables import Periodic, table_of_runs
 
-STATISTIC = {"column": "x", "statistic": "maximum", "where": {}, "last_fraction": 1.0}
+STATISTIC = {"column": "x", "statistic": "maximum"}
 
 
 def claim(
@@ -43,7 +47,7 @@ def claim(
         says="It grows.",
         source="Someone 2020, Figure 1",
         table="numbers",
-        quantity=Component(quantity, parameters),
+        quantity=registry.make("quantity", {"name": quantity, **parameters}),
         relation=relation,
         bound=bound,
         testable=testable,
@@ -140,19 +144,32 @@ def test_a_row_tells_the_claim_and_what_came_out() -> None:
     assert list(judged(table, claim()).items()) == [
         ("paper", "mine"),
         ("figure", "fig1"),
-        ("claim", "It grows."),
+        ("claim", "grows"),
         ("quantity", "column_statistic(column=x, statistic=maximum)"),
         ("expected", "≥ 2"),
         ("measured", "2 (0.3333 to 5)"),
         ("seeds", "0: 5; 1: 2; 2: 0.3333"),
         ("verdict", "not reproduced"),
-        ("source", "Someone 2020, Figure 1"),
+        ("source", ""),
     ]
     given = judged(table, claim("at_most", 1e-12, where={"phase": "B"}, last_fraction=0.5))
     assert given["quantity"] == (
         "column_statistic(column=x, statistic=maximum, where=phase B, last_fraction=0.5)"
     )
     assert given["expected"] == "≤ 1e-12"
+
+
+def test_the_wording_is_added_where_verdicts_are_published() -> None:
+    rules = [claim(), replace(claim(), name="other", says="It shrinks.", source="Figure 2")]
+    judged = judgements("mine", "fig1", rules, {"numbers": pd.DataFrame({"x": [2.0]})})
+    wording = {rule.name: {"says": rule.says, "source": rule.source} for rule in reversed(rules)}
+    worded = with_wording(judged, wording)
+    assert list(worded.columns) == list(COLUMNS)
+    assert worded["claim"].tolist() == ["It grows.", "It shrinks."]
+    assert worded["source"].tolist() == ["Someone 2020, Figure 1", "Figure 2"]
+    assert judged["claim"].tolist() == ["grows", "other"]
+    others = ["claim", "source"]
+    pd.testing.assert_frame_equal(worded.drop(columns=others), judged.drop(columns=others))
 
 
 def test_claims_keep_their_order_and_their_tables() -> None:
@@ -226,4 +243,6 @@ def test_values_as_text(value: Any, text: str) -> None:
 def test_a_claim_survives_json() -> None:
     rule = claim("less_than", 0.25, where={"phase": "B", "run": 1})
     assert Claim.from_dict(json.loads(json.dumps(rule.to_dict()))) == rule
+    unworded = Claim.from_dict(json.loads(json.dumps(rule.rule)))
+    assert unworded == replace(rule, says="", source="")
     assert rule.to_dict()["quantity"]["name"] == "column_statistic"

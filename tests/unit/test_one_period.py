@@ -9,45 +9,22 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_periods import sawtooth
 
-from perigee.analysis.inputs import RunInput
 from perigee.analysis.one_period import choose_period, tabulate
 from perigee.analysis.periods import running_median
 from perigee.dynamics.jumps import cosine_distance_bound
 from perigee.dynamics.sphere import cosine_distance
 from perigee.plotting.phases import PHASE_COLOURS
-
-STEPS_PER_EPOCH = 5
-
-
-def write_run(folder: Path, lengths: list[int], learning_rate: float = 0.2) -> RunInput:
-    """A run whose steps are the synthetic signal of test_periods, without noise."""
-    signal = sawtooth(lengths, 30, 2.0, 0.0, 0)
-    steps = np.arange(len(signal.loss))
-    folder.mkdir()
-    pd.DataFrame(
-        {
-            "step": steps,
-            "epoch": 1 + steps // STEPS_PER_EPOCH,
-            "loss": signal.loss,
-            "gradient_norm": 3.0 + np.sin(steps),
-            "weight_norm": signal.norm,
-            "cosine_distance": 1e-4 * (2 + np.cos(steps)),
-        }
-    ).to_parquet(folder / "steps.parquet")
-    epochs = np.arange(2 + steps[-1] // STEPS_PER_EPOCH)
-    rates = learning_rate * np.where(epochs < 20, 1, 0.5)
-    errors = epochs / 100
-    pd.DataFrame({"epoch": epochs, "learning_rate": rates, "train_error": errors}).to_parquet(
-        folder / "metrics.parquet"
-    )
-    return RunInput(folder, {"seed": 7}, stopped=False)
+from support.signals import sawtooth
+from support.synthetic_runs import read_measure, with_measure, write_stepping_run
 
 
 @pytest.fixture
 def table(tmp_path: Path) -> pd.DataFrame:
-    runs = [write_run(tmp_path / "a", [90, 110, 70]), write_run(tmp_path / "b", [])]
+    runs = [
+        write_stepping_run(tmp_path / "a", [90, 110, 70]),
+        write_stepping_run(tmp_path / "b", []),
+    ]
     return tabulate(runs, smoothing_epochs=1)
 
 
@@ -86,14 +63,13 @@ def test_the_columns_are_what_they_are_called(table: pd.DataFrame) -> None:
 
 def test_nothing_of_the_destabilisation_leaks_into_phase_b(tmp_path: Path) -> None:
     """Changing the steps of phase C alone leaves every column of phase B as it was."""
-    run = write_run(tmp_path / "run", [90, 110, 70])
+    run = write_stepping_run(tmp_path / "run", [90, 110, 70])
     before = tabulate([run], smoothing_epochs=2)
-    steps = pd.read_parquet(run.folder / "steps.parquet")
-    in_c = steps["step"].isin(before.loc[before["phase"] == "C", "step"])
+    steps = read_measure(run, "steps")
+    in_c = steps.index.isin(before.loc[before["phase"] == "C", "step"])
     assert in_c.any()
     steps.loc[in_c, ["gradient_norm", "cosine_distance"]] *= 1e3
-    steps.to_parquet(run.folder / "steps.parquet")
-    after = tabulate([run], smoothing_epochs=2)
+    after = tabulate([with_measure(run, "steps", steps)], smoothing_epochs=2)
     pd.testing.assert_frame_equal(after[after["phase"] == "B"], before[before["phase"] == "B"])
     assert not after[after["phase"] == "C"].equals(before[before["phase"] == "C"])
 

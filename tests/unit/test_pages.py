@@ -12,16 +12,26 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from perigee import registry
+from perigee.blocks.measures import Metrics, Steps
 from perigee.claims.judging import COLUMNS
 from perigee.configuration.studies import FigureRequest
 from perigee.errors import PerigeeError
-from perigee.identity.products import Identity
-from perigee.plan import Plan, PlannedFigure, PlannedTable
+from perigee.identity.products import Identity, measure_identity
+from perigee.planning.pages import folders_of, pages_version
+from perigee.planning.plan import Plan
+from perigee.planning.products import (
+    DatasetProduct,
+    FigureProduct,
+    RunProduct,
+    TableEntry,
+    TableProduct,
+)
 from perigee.reporting.pages import claims_page, mixed_versions, provenance_page
-from perigee.reporting.version import pages_version
-from perigee.spec import Component
+from perigee.spec import RunSpec
 from perigee.store.provenance import PROVENANCE, read_provenance
 from perigee.store.publishing import Publication
+from perigee.store.runs import ROWS, RUN_FILES
 from perigee.store.writing import product_writer
 
 # Claims
@@ -85,26 +95,37 @@ def test_texts_are_not_taken_for_markup() -> None:
 
 # Provenance
 
-FIGURE = Identity("figure", "mine_fig1", {"key": "mine_fig1"}, "code of the figure", {})
-TABLE = Identity("table", "mine_fig1-squares", {"n": 3}, "code of the table", {})
+KEY = "periodic_fig2"
+"""A figure that has a notebook, whose code is part of its identity."""
+
+ANALYSIS = registry.make(
+    "analysis", {"name": "toy_gradient_identities", "points": 2, "factors": [3.0], "seed": 0}
+)
+TABLE = TableProduct(f"{KEY}-numbers", ANALYSIS)  # type: ignore[arg-type]
+REQUEST = FigureRequest("periodic", "fig2", "Squares < cubes", "Someone 2020", (), {}, ())
+STAMP = {"scale": "laptop", "source": "Someone 2020", "deviations": ["width 8 (paper: 32)"]}
+FIGURE = FigureProduct(REQUEST, STAMP, {"numbers": TABLE}, None)
 
 
 @pytest.fixture
 def plan() -> Plan:
     """A figure with a table that is computed."""
-    request = FigureRequest("mine", "fig1", "Squares < cubes", "Someone 2020", (), {}, ())
-    stamp = {"scale": "laptop", "source": "Someone 2020", "deviations": ["width 8 (paper: 32)"]}
-    table = PlannedTable(TABLE, Component("squares"), (), ())
-    return Plan("laptop", {"mine_fig1": PlannedFigure(FIGURE, request, stamp, {"t": table}, None)})
+    return Plan("laptop", {KEY: FIGURE})
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """Both products of the plan."""
-    for identity in (FIGURE, TABLE):
-        with product_writer(tmp_path / identity.folder, identity) as product:
-            (product.aside / "numbers.txt").write_text("0 1 4")
+    for made in (FIGURE, TABLE):
+        write(tmp_path / made.folder, made.identity)
     return tmp_path
+
+
+def write(folder: Path, identity: Identity, *files: str) -> None:
+    """A product with files of one text."""
+    with product_writer(folder, identity) as product:
+        for name in files or ("numbers.txt",):
+            (product.aside / name).write_text("0 1 4")
 
 
 def rewrite(folder: Path, **given: Any) -> None:
@@ -114,10 +135,10 @@ def rewrite(folder: Path, **given: Any) -> None:
 
 
 def test_a_figure_of_no_paper_is_compared_with_none(plan: Plan, store: Path) -> None:
-    (figure,) = plan.figures.values()
     assert "Differing from the paper" in provenance_page(plan, store)
-    own = replace(figure, stamp={"scale": "laptop", "source": "mine: Does it?"})
-    page = provenance_page(Plan("laptop", {"mine_fig1": own}), store)
+    own = replace(FIGURE, stamp={"scale": "laptop", "source": "mine: Does it?"})
+    write(store / own.folder, own.identity)
+    page = provenance_page(Plan("laptop", {KEY: own}), store)
     assert "mine: Does it? Scale: laptop." in " ".join(page.split())
     assert "Differing from the paper" not in page
 
@@ -134,20 +155,50 @@ def test_every_product_of_a_figure_is_told(plan: Plan, store: Path) -> None:
     )
     rewrite(store / FIGURE.folder, hardware={"processor": "A CPU", "cores": "4"})
     page = provenance_page(plan, store)
-    assert "mine_fig1: Squares &lt; cubes" in page
+    assert f"{KEY}: Squares &lt; cubes" in page
     assert "Someone 2020. Scale: laptop" in " ".join(page.split())
     assert "width 8 (paper: 32)" in page
     figure, table = cells(page)
-    assert figure[0] == f"figure||mine_fig1-{FIGURE.digest}|"
+    assert figure[0] == f"figure||{FIGURE.identity.label}|"
     assert figure[3] == "A CPU, 4 cores"
     assert table == [
-        f"table||mine_fig1-squares-{TABLE.digest}|",
+        f"table||{TABLE.identity.label}|",
         "epochs 300, seed 7, loss not finite at step 12",
         "2026-01-02T03:04:05Z|12.3 s",
         "A GPU",
         "numpy 2.1.0, python 3.12.1",
-        "|code of the table|||commit 0123456789 with changes|",
+        f"|{TABLE.identity.code}|||commit 0123456789 with changes|",
     ]
+
+
+def test_a_run_is_told_as_it_lies_in_the_store(store: Path) -> None:
+    """It is read off a longer version; of measures those that the table reads are told."""
+    spec = RunSpec.from_dict(
+        {
+            "dataset": {"name": "digits"},
+            "model": {"name": "convnet", "width": 1, "scale_invariant": True},
+            "optimiser": {"name": "sgd", "learning_rate": 0.1},
+            "batch_size": 100,
+            "seed": 0,
+        }
+    )
+    run = RunProduct(spec, DatasetProduct(spec.dataset), 2, (Metrics(),))
+    table = replace(TABLE, entries=(TableEntry(run, {}),))
+    figure = replace(FIGURE, tables={"numbers": table})
+    others = [one.folder for one in (figure, table, run.dataset)]
+    assert sorted(folders_of(figure, store)) == sorted([*others, run.folder])
+    version = f"{run.identity.folder}/e5"
+    write(store / version, run.identity, *RUN_FILES[:-1])
+    for measure in (Metrics(), Steps()):
+        identity = measure_identity(measure, run.identity)
+        write(store / version / identity.label, identity, ROWS)
+    (measured,) = run.measure_identities.values()
+    expected = sorted([*others, version, f"{version}/{measured.label}"])
+    assert sorted(folders_of(figure, store)) == expected
+    for one in (figure, table, run.dataset):
+        write(store / one.folder, one.identity)
+    page = provenance_page(Plan("laptop", {KEY: figure}), store)
+    assert [row[0].partition("|")[0] for row in cells(page)].count("measure") == 1
 
 
 def test_several_versions_are_told(plan: Plan, store: Path) -> None:
@@ -189,8 +240,8 @@ def test_the_pages_version_is_of_all_provenance(plan: Plan, store: Path) -> None
     assert first is not None
     assert pages_version(plan, store) == first
     found = {first}
-    for identity in (FIGURE, TABLE):
-        rewrite(store / identity.folder, wall_time_s=1234.5)
+    for product in (FIGURE, TABLE):
+        rewrite(store / product.folder, wall_time_s=1234.5)
         found.add(pages_version(plan, store))
     assert len(found) == 3
     (store / TABLE.folder / PROVENANCE).unlink()

@@ -219,6 +219,15 @@ def test_similarity_is_drawn_of_its_own_table() -> None:
     assert (weights.get_yscale(), ensemble.get_yscale()) == ("linear", "log")
 
 
+def test_a_further_column_is_drawn_under_its_name() -> None:
+    metrics, periods = tables(**{WIDTH: [4, 8], "seed": [0]})
+    metrics = metrics.assign(full_gradient_norm=3.0 + metrics["run"])
+    (axes,) = draw_panels(metrics, periods, ["full_gradient_norm"], [WIDTH]).axes
+    assert axes.get_title() == "Full gradient norm"
+    assert axes.get_yscale() == "linear"
+    assert sorted(lines(axes)) == pytest.approx([3, 4])
+
+
 def test_text_is_told_apart_by_colours_without_an_order() -> None:
     colours = colours_of(["sgd", "adam", "sgd"])
     assert colours == {"sgd": CATEGORIES[0], "adam": CATEGORIES[1]}

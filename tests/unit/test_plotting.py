@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from synthetic_tables import table_of_similarity
 
 from perigee.plotting.output import save_figure, stamp_text
 from perigee.plotting.similarity import FAINT, draw_against_anchor, draw_single_network
 from perigee.plotting.style import apply_style, ordered_colours
 from perigee.plotting.trajectories import draw_over_epochs, draw_phase_diagram
+from support.synthetic_tables import table_of_similarity
 
 STAMP: dict[str, Any] = {
     "source": "Lobacheva et al., NeurIPS 2021, Figure 3",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import os
 import platform
-import threading
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ import pytest
 from perigee import progress
 from perigee.progress import RunProgress, noted_in
 from perigee.store.progress import PROGRESS, Progress, read_progress, write_progress
-from perigee.training.record import RunRecord
+from perigee.training.recording import Position
 
 
 class Clock:
@@ -44,18 +43,23 @@ def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def record_of(epochs: int, steps_per_epoch: int = 12, loss: float = 0.12345) -> RunRecord:
-    row = {"train_loss": loss, "test_error": 0.0625, "weight_norm": 5.4321}
-    return RunRecord([row] * (epochs + 1), [np.ones((steps_per_epoch, 4))] * epochs)
+def record_of(epochs: int, planned: int, steps_per_epoch: int = 12, loss: float = 0.12345) -> Any:
+    """What a progress line looks at of a recorder."""
+    return SimpleNamespace(
+        position=Position(epoch=epochs, measured=True, steps=epochs * steps_per_epoch),
+        latest={"metrics": {"train_loss": loss, "test_error": 0.0625, "weight_norm": 5.4321}},
+        last_losses=np.ones(steps_per_epoch),
+        is_done=epochs == planned,
+    )
 
 
 def test_a_line_tells_epoch_loss_error_norm_speed_and_time_left(
     clock: Clock, lines: pytest.LogCaptureFixture
 ) -> None:
     follow = RunProgress("convnet-digits", 400, interval=10)
-    follow.after_epoch(record_of(0))
+    follow.after_epoch(record_of(0, 400))
     clock.now += 20
-    follow.after_epoch(record_of(50))
+    follow.after_epoch(record_of(50, 400))
     first, second = lines.messages
     assert first == ("convnet-digits: epoch 0/400, train loss 0.123, test error 6.2%, ρ 5.43")
     # 50 epochs of 12 steps in 20 s; 350 epochs are left.
@@ -72,7 +76,7 @@ def test_lines_keep_their_distance_but_the_last_comes(
     told = []
     for epoch in range(10):
         before = len(lines.messages)
-        follow.after_epoch(record_of(epoch))
+        follow.after_epoch(record_of(epoch, 9))
         if len(lines.messages) > before:
             told.append(epoch)
         clock.now += 4
@@ -84,7 +88,7 @@ def test_the_last_epoch_is_told_at_once(clock: Clock, lines: pytest.LogCaptureFi
     follow = RunProgress("run", 2, interval=1e9)
     for epoch in range(3):
         clock.now += 1
-        follow.after_epoch(record_of(epoch))
+        follow.after_epoch(record_of(epoch, 2))
     assert [message.partition(",")[0] for message in lines.messages] == [
         "run: epoch 0/2",
         "run: epoch 2/2",
@@ -96,10 +100,10 @@ def test_a_stopped_run_is_told_at_once_with_its_step(
     clock: Clock, lines: pytest.LogCaptureFixture
 ) -> None:
     follow = RunProgress("run", 100, interval=1e9)
-    follow.after_epoch(record_of(0))
+    follow.after_epoch(record_of(0, 100))
     clock.now += 1
-    stopped = record_of(1, loss=float("nan"))
-    stopped.stopped_at_step = 11
+    stopped = record_of(1, 100, loss=float("nan"))
+    stopped.position.stopped_at_step, stopped.is_done = 11, True
     follow.after_epoch(stopped)
     assert len(lines.messages) == 2
     assert "train loss nan" in lines.messages[-1]
@@ -111,9 +115,9 @@ def test_a_continued_runs_speed_is_that_of_its_new_epochs(
 ) -> None:
     # It is first called after the first new epoch; the 300 epochs before took no time here.
     follow = RunProgress("run", 400, interval=1)
-    follow.after_epoch(record_of(301))
+    follow.after_epoch(record_of(301, 400))
     clock.now += 60
-    follow.after_epoch(record_of(311))
+    follow.after_epoch(record_of(311, 400))
     first, second = lines.messages
     assert "steps/s" not in first
     # 10 epochs a minute, 89 epochs left.
@@ -136,9 +140,9 @@ def test_durations(
     seconds_per_epoch: float, expected: str, clock: Clock, lines: pytest.LogCaptureFixture
 ) -> None:
     follow = RunProgress("run", 10, interval=1e-9)
-    follow.after_epoch(record_of(0))
+    follow.after_epoch(record_of(0, 10))
     clock.now += seconds_per_epoch
-    follow.after_epoch(record_of(1))
+    follow.after_epoch(record_of(1, 10))
     assert lines.messages[-1].endswith(f", {expected}")
 
 
@@ -152,12 +156,12 @@ def test_whoever_looks_from_outside_finds_what_the_last_line_told(
         assert begun is not None
         assert (begun.epochs, begun.epoch, begun.process) == (400, None, os.getpid())
         assert begun.machine == platform.node()
-        follow.after_epoch(record_of(0))
+        follow.after_epoch(record_of(0, 400))
         assert json.loads((folder / PROGRESS).read_text())["epoch"] == 0
         clock.now += 20
-        follow.after_epoch(record_of(50))
+        follow.after_epoch(record_of(50, 400))
         clock.now += 1
-        follow.after_epoch(record_of(53))
+        follow.after_epoch(record_of(53, 400))
         told = read_progress(folder)
     assert told is not None
     assert len(lines.messages) == 2, "no line of its own"
@@ -170,10 +174,10 @@ def test_notes_come_no_closer_than_epochs(clock: Clock, tmp_path: Path) -> None:
     logging.getLogger("perigee").setLevel(logging.INFO)
     follow = RunProgress("run", 10, interval=1)
     with noted_in(tmp_path, 10):
-        follow.after_epoch(record_of(0))
+        follow.after_epoch(record_of(0, 10))
         clock.now += 70
-        follow.after_epoch(record_of(2))
-    told = read_progress(tmp_path)
+        follow.after_epoch(record_of(2, 10))
+        told = read_progress(tmp_path)
     assert told is not None
     assert told.next_within == 35
 
@@ -195,44 +199,15 @@ def test_notes_that_cannot_be_written_stop_nothing(
 ) -> None:
     (tmp_path / "file").write_text("")
     with noted_in(tmp_path / "file/e2", 2):
-        RunProgress("run", 2, interval=10).after_epoch(record_of(2))
+        RunProgress("run", 2, interval=10).after_epoch(record_of(2, 2))
     assert len(lines.messages) == 1
     assert read_progress(tmp_path / "file/e2") is None
 
 
 def test_after_the_work_nothing_is_noted(tmp_path: Path) -> None:
+    """What was noted goes with the work, and lines of others that follow are not noted."""
     logging.getLogger("perigee").setLevel(logging.INFO)
     with noted_in(tmp_path, 2):
-        pass
-    RunProgress("run", 2, interval=10).after_epoch(record_of(2))
-    told = read_progress(tmp_path)
-    assert told is not None
-    assert told.epoch is None
-
-
-def test_a_note_is_read_whole_while_it_is_replaced(tmp_path: Path) -> None:
-    write_progress(tmp_path, Progress(0))
-    over = threading.Event()
-
-    def write() -> None:
-        for epochs in itertools.count():
-            write_progress(tmp_path, Progress(epochs, machine="m" * 20_000))
-            if over.is_set():
-                return
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    read = set()
-    try:
-        while len(read) < 50:
-            read.add(json.loads((tmp_path / PROGRESS).read_text())["epochs"])
-    finally:
-        over.set()
-        writer.join()
-    assert [path.name for path in tmp_path.iterdir()] == [PROGRESS]
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"epochs": 4, "unknown": 1}', "null"])
-def test_a_note_that_cannot_be_read_counts_as_none(text: str, tmp_path: Path) -> None:
-    (tmp_path / PROGRESS).write_text(text)
+        assert read_progress(tmp_path) is not None
+    RunProgress("run", 2, interval=10).after_epoch(record_of(2, 2))
     assert read_progress(tmp_path) is None

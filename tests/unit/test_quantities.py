@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_tables import Periodic, Stuck, table_of_period, table_of_runs, table_of_similarity
 
 from perigee.analysis.periods import find_destabilisations
 from perigee.claims import destabilisations
@@ -25,6 +24,13 @@ from perigee.claims.similarity import (
     similarity_within_period,
 )
 from perigee.errors import PerigeeError
+from support.synthetic_tables import (
+    Periodic,
+    Stuck,
+    table_of_period,
+    table_of_runs,
+    table_of_similarity,
+)
 
 
 def statistic_of(table: pd.DataFrame, **given: Any) -> float:

@@ -1,4 +1,4 @@
-"""perigee.training.ranks: processes that share a run, tried with real ones on this machine."""
+"""perigee.kernel.ranks: processes that share a run, tried with real ones on this machine."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from rank_processes import answer, on_ranks, start_ranks
 from torch import distributed as dist
 
 from perigee.errors import PerigeeError
-from perigee.training import ranks as ranks_module
-from perigee.training.ranks import SET_BY_TORCHRUN, Ranks
+from perigee.kernel import ranks as ranks_module
+from perigee.kernel.ranks import SET_BY_TORCHRUN, Ranks
+from support.rank_processes import answer, on_ranks, start_ranks
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -57,7 +57,7 @@ def test_a_process_that_is_alone_communicates_with_nobody(monkeypatch: pytest.Mo
     assert tensor.tolist() == [0, 1, 2]
     assert ranks.any(True)
     assert not ranks.any(False)
-    assert ranks.of_main("value") == "value"
+    assert ranks.of_main(lambda: "value") == "value"
     ranks.close()
     assert not dist.is_initialized()
 
@@ -78,7 +78,7 @@ def meet(ranks: Ranks) -> dict[str, object]:
         "none": ranks.any(False),
         "last": ranks.any(ranks.rank == ranks.world - 1),
         "all": ranks.any(True),
-        "main": ranks.of_main({"rank": ranks.rank}),
+        "main": ranks.of_main(lambda: {"rank": ranks.rank}),
     }
 
 
@@ -92,6 +92,40 @@ def test_all_ranks_get_the_same_from_each_other(world: int) -> None:
     assert [result.pop("is_main") for result in results] == [True] + [False] * (world - 1)
     told = {"same": True, "none": False, "last": True, "all": True, "main": {"rank": 0}}
     assert results == [told] * world
+
+
+def wait_for_main(ranks: Ranks, seconds: float) -> tuple[str, float]:
+    start = time.monotonic()
+
+    def make() -> str:
+        time.sleep(seconds)
+        return f"made by {ranks.rank}"
+
+    return ranks.of_main(make), time.monotonic() - start
+
+
+def test_the_others_wait_for_rank_0_for_longer_than_in_a_collective() -> None:
+    with ExitStack() as stack:
+        started = start_ranks(stack, wait_for_main, 2, 2.5, patience=1)
+        for _, receiving in started:
+            value, seconds = answer(receiving)
+            assert value == "made by 0"
+            assert seconds > 1.5
+
+
+def fail_on_main(ranks: Ranks) -> list[str]:
+    def make() -> None:
+        raise FileNotFoundError(f"nothing for {ranks.rank}")
+
+    with pytest.raises((PerigeeError, FileNotFoundError)) as caught:
+        ranks.of_main(make)
+    # And they still hear each other.
+    return [type(caught.value).__name__, str(caught.value), ranks.of_main(lambda: "on")]
+
+
+def test_what_fails_on_rank_0_fails_everywhere() -> None:
+    told = [[kind, "nothing for 0", "on"] for kind in ("FileNotFoundError", "PerigeeError")]
+    assert on_ranks(fail_on_main, 2) == told
 
 
 # What goes wrong

@@ -9,15 +9,14 @@ import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_training import HEAD_NORM, plain_resnet18
-from test_scale_invariance import Problem, assert_invariant, assert_none_is_missed
 from torch import Tensor, nn
 
 from perigee.models import resnet18
-from perigee.models.scale_invariance import scale_invariant_names
+from perigee.models.declaration import declared_weights
+from support.invariance import Problem, assert_invariant, assert_none_is_missed, factors
+from support.reference_training import HEAD_NORM, plain_resnet18
 
 shapes = st.tuples(st.sampled_from([1, 3]), st.integers(5, 20), st.integers(5, 20))
-factors = st.floats(-3, 3).map(lambda exponent: 10**exponent)
 seeds = st.integers(0, 2**20)
 
 
@@ -30,7 +29,13 @@ def built(
     head_norm: float = HEAD_NORM,
 ) -> nn.Module:
     return resnet18.build(
-        shape, classes, seed, width=width, scale_invariant=scale_invariant, head_norm=head_norm
+        shape,
+        classes,
+        seed,
+        width=width,
+        scale_invariant=scale_invariant,
+        head_norm=head_norm,
+        head_seed=None,
     )
 
 
@@ -78,8 +83,9 @@ def test_at_the_standard_width_the_numbers_of_weights_are_the_well_known_ones() 
     assert stem == 64 * 3 * 7 * 7
     assert sorted(kernels) == sorted([64 * 3 * 3 * 3, *others])
     assert sum(kernels) == 11_159_232
-    # Location and scale of the BatchNorms by stage, of the last one, and the head.
+    # Location and scale of the BatchNorms by stage, those before shortcuts, the last, and the head.
     normal = 2 * (4 * 64 + (64 + 3 * 128) + (128 + 3 * 256) + (256 + 3 * 512) + 512)
+    normal += 2 * (64 + 128 + 256)
     trained = sum(p.numel() for p in built(width=64, scale_invariant=False).parameters())
     assert trained == 11_159_232 + normal + 512 * 10
 
@@ -102,17 +108,20 @@ def test_what_trains_in_either_version(width: int, channels: int, classes: int) 
     kernels = 9 * channels * k + firsts + seconds + shortcuts
     assert trained(True) == {4: kernels}
     normal = 2 * (4 * k + (k + 6 * k) + (2 * k + 12 * k) + (4 * k + 24 * k) + 8 * k)
+    normal += 2 * (k + 2 * k + 4 * k)
     assert trained(False) == {4: kernels, 1: normal, 2: 8 * k * classes}
 
 
-def test_the_scale_invariant_version_has_a_batch_norm_more_at_each_downsampling() -> None:
+def test_both_versions_have_a_batch_norm_before_each_shortcut() -> None:
     def channels(scale_invariant: bool) -> list[int]:
         model = built(width=2, scale_invariant=scale_invariant)
         found = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
         assert all(module.affine != scale_invariant for module in found)
-        return sorted(module.num_features for module in found)
+        return [module.num_features for module in found]
 
-    assert channels(True) == sorted([*channels(False), 2, 4, 8])
+    stages = [[2] * 4, [2, 2, 4, 4, 4], [4, 4, 8, 8, 8], [8, 8, 16, 16, 16], [16]]
+    assert sorted(channels(True)) == sorted(n for stage in stages for n in stage)
+    assert channels(False) == channels(True)
 
 
 @settings(max_examples=10)
@@ -164,7 +173,7 @@ def test_convolutions_are_invariant_together_and_none_is_missed(
     shape = (channels, *sides)
     model = built(shape, 4, seed, width, scale_invariant)
     problem = Problem(model, shape, seed)
-    names = scale_invariant_names(problem.model)
+    names = declared_weights(problem.model).names
     assert set(names) == {name for name, p in model.named_parameters() if p.dim() == 4}
     assert_invariant(problem, names, factor)
     assert_none_is_missed(problem, names)
@@ -186,6 +195,7 @@ def test_which_convolutions_are_invariant_alone_and_which_by_stage(
 ) -> None:
     model = built((3, 16, 16), 4, seed, width)
     problem = Problem(model, (3, 16, 16), seed)
+    assert declared_weights(model).by_filter == tuple(in_blocks(model, "first"))
     groups: list[Sequence[str]] = [[name] for name in in_blocks(model, "first")]
     groups += stages(model)
     assert sorted(name for group in groups for name in group) == sorted(problem.trained)

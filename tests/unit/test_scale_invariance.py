@@ -1,139 +1,16 @@
-"""The structural analysis of perigee.models.scale_invariance against what the loss really does."""
+"""The oracle support.tracing, which reads scale invariance off a network, against the loss."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.nn import functional
 
 from perigee.errors import PerigeeError
-from perigee.models import convnet
-from perigee.models.scale_invariance import scale_invariant_names
-
-IMAGES = 6
-NEGLIGIBLE = 1e-300
-"""An epsilon that vanishes beside any variance; PyTorch refuses 0."""
-
-factors = st.floats(-3, 3).map(lambda exponent: 10**exponent)
-
-
-def exact(model: nn.Module, seed: int) -> nn.Module:
-    """In float64, without BatchNorm's epsilon (with it, invariance only holds approximately).
-
-    BatchNorm's location and scale get random values: at location 0, as initialised, a scale would
-    look invariant too.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    model = model.double().train()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.eps = NEGLIGIBLE
-            if module.affine:
-                size = module.num_features
-                module.weight.data = 0.5 + torch.rand(size, generator=generator).double()
-                module.bias.data = torch.rand(size, generator=generator).double() - 0.5
-    return model
-
-
-class Problem:
-    """Loss and gradients of a network on random images."""
-
-    def __init__(self, model: nn.Module, input_shape: Sequence[int], seed: int) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        self.model = exact(model, seed)
-        self.images = torch.randn((IMAGES, *input_shape), generator=generator).double()
-        outputs = model(self.images).shape[1]
-        self.labels = torch.randint(outputs, (IMAGES,), generator=generator)
-        self.parameters = dict(self.model.named_parameters())
-        self.trained = [name for name, p in self.parameters.items() if p.requires_grad]
-
-    def loss(self) -> Tensor:
-        return functional.cross_entropy(self.model(self.images), self.labels)
-
-    def gradients(self, names: Sequence[str]) -> Tensor:
-        """All of them as one vector."""
-        gradients = torch.autograd.grad(self.loss(), [self.parameters[name] for name in names])
-        return torch.cat([gradient.flatten() for gradient in gradients])
-
-    def values(self, names: Sequence[str]) -> Tensor:
-        return torch.cat([self.parameters[name].detach().flatten() for name in names])
-
-    @torch.no_grad()
-    def scale(self, names: Sequence[str], factor: float) -> None:
-        for name in names:
-            self.parameters[name].mul_(factor)
-
-    def loss_when_scaled(self, names: Sequence[str], factor: float) -> float:
-        kept = {name: self.parameters[name].detach().clone() for name in names}
-        self.scale(names, factor)
-        loss = self.loss().item()
-        for name, value in kept.items():
-            self.parameters[name].data.copy_(value)
-        return loss
-
-
-def assert_invariant(problem: Problem, names: Sequence[str], factor: float) -> None:
-    """The loss, eq. (1a) and eq. (1b) of Lobacheva et al. 2021 for the union of ``names``."""
-    loss = problem.loss().item()
-    gradient, values = problem.gradients(names), problem.values(names)
-    size = gradient.norm() * values.norm()
-    assert abs(gradient @ values) <= 1e-12 * size + 1e-15
-    problem.scale(names, factor)
-    assert problem.loss().item() == pytest.approx(loss, rel=1e-10)
-    difference = (problem.gradients(names) * factor - gradient).norm()
-    assert difference <= 1e-8 * gradient.norm() + 1e-13
-    problem.scale(names, 1 / factor)
-
-
-def assert_none_is_missed(problem: Problem, found: Sequence[str]) -> None:
-    """Scaling any other trained parameter changes the loss."""
-    loss = problem.loss().item()
-    for name in set(problem.trained) - set(found):
-        assert abs(problem.loss_when_scaled([name], 1.7) - loss) > 1e-7 * loss, name
-
-
-@settings(max_examples=25)
-@given(
-    channels=st.sampled_from([1, 3]),
-    sides=st.sampled_from([(8, 8), (12, 12), (16, 16), (8, 13), (17, 9)]),
-    width=st.integers(1, 4),
-    scale_invariant=st.booleans(),
-    seed=st.integers(0, 2**20),
-    factor=factors,
-)
-def test_convnet_weights_are_invariant_alone_and_together_and_none_is_missed(
-    channels: int,
-    sides: tuple[int, int],
-    width: int,
-    scale_invariant: bool,
-    seed: int,
-    factor: float,
-) -> None:
-    shape = (channels, *sides)
-    model = convnet.build(
-        shape, 4, seed, width=width, scale_invariant=scale_invariant, head_norm=10.0
-    )
-    problem = Problem(model, shape, seed)
-    names = scale_invariant_names(problem.model)
-    assert names == tuple(name for name, p in model.named_parameters() if p.dim() == 4)
-    for chosen in (*([name] for name in names), names):
-        assert_invariant(problem, chosen, factor)
-    assert_none_is_missed(problem, names)
-
-
-@settings(max_examples=5)
-@given(width=st.integers(1, 4), seed=st.integers(0, 2**20))
-def test_everything_that_trains_in_the_scale_invariant_convnet_is_invariant(
-    width: int, seed: int
-) -> None:
-    model = convnet.build((1, 8, 8), 4, seed, width=width, scale_invariant=True, head_norm=10.0)
-    trained = tuple(name for name, p in model.named_parameters() if p.requires_grad)
-    assert scale_invariant_names(model) == trained
+from support.invariance import Problem, assert_invariant, assert_none_is_missed, factors
+from support.tracing import scale_invariant_names
 
 
 class Residual(nn.Module):

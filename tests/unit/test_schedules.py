@@ -1,4 +1,4 @@
-"""perigee.training.schedules against their closed forms."""
+"""perigee.kernel.schedules against their closed forms."""
 
 from __future__ import annotations
 
@@ -7,41 +7,113 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from perigee.training.schedules import constant, cosine, steps
+from perigee.kernel.flat import FlatParameters
+from perigee.kernel.schedules.base import Optimiser, Schedule
+from perigee.kernel.schedules.constant import Constant
+from perigee.kernel.schedules.cosine import Cosine
+from perigee.kernel.schedules.steps import Steps
+from support.recorded import recorded
+from support.reference_training import Settings
+from support.runs import make_trainer
+
+
+def factor(schedule: Schedule, epoch: int) -> float:
+    """The factor of all steps of an epoch."""
+    factors = schedule.factors(epoch)
+    assert factors.shape == (schedule.steps_per_epoch,)
+    assert factors.dtype == np.float64
+    (one,) = set(factors.tolist())
+    return one
 
 
 @settings(max_examples=50)
-@given(epoch=st.integers(0, 10**6))
-def test_constant(epoch: int) -> None:
-    assert constant.factor(epoch) == 1
+@given(epoch=st.integers(0, 10**6), steps=st.integers(1, 9))
+def test_constant(epoch: int, steps: int) -> None:
+    assert factor(Constant(steps), epoch) == 1
 
 
 @settings(max_examples=50)
-@given(horizon=st.integers(1, 500), epoch=st.integers(0, 600))
-def test_cosine_is_the_squared_cosine_of_half_the_angle(horizon: int, epoch: int) -> None:
+@given(horizon=st.integers(1, 500), epoch=st.integers(0, 600), steps=st.integers(1, 9))
+def test_cosine_is_the_squared_cosine_of_half_the_angle(
+    horizon: int, epoch: int, steps: int
+) -> None:
     # (1 + cos x) / 2 = cos^2(x / 2), another form than that of the code.
     expected = np.cos(np.pi * epoch / horizon / 2) ** 2 if epoch < horizon else 0.0
-    assert cosine.factor(epoch, horizon=horizon) == pytest.approx(expected, abs=1e-15)
+    assert factor(Cosine(steps, horizon=horizon), epoch) == pytest.approx(expected, abs=1e-15)
 
 
 def test_cosine_starts_at_one_and_ends_at_exactly_zero() -> None:
-    assert cosine.factor(0, horizon=200) == 1
-    assert cosine.factor(100, horizon=200) == pytest.approx(0.5)
-    assert cosine.factor(200, horizon=200) == 0
-    assert cosine.factor(300, horizon=200) == 0
+    schedule = Cosine(2, horizon=200)
+    assert factor(schedule, 0) == 1
+    assert factor(schedule, 100) == pytest.approx(0.5)
+    assert factor(schedule, 200) == 0
+    assert factor(schedule, 300) == 0
 
 
 @settings(max_examples=50)
 @given(
     milestones=st.lists(st.integers(1, 30), min_size=1, max_size=4, unique=True).map(sorted),
-    decay=st.sampled_from([0.1, 0.5, 2.0]),
+    gamma=st.sampled_from([0.1, 0.5, 2.0]),
 )
-def test_steps_are_those_of_torch(milestones: list[int], decay: float) -> None:
-    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    reference = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones, gamma=decay)
+def test_steps_are_those_of_torch(milestones: list[int], gamma: float) -> None:
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones, gamma=gamma)
+    schedule = Steps(3, milestones=milestones, gamma=gamma)
     for epoch in range(32):
-        expected = optimiser.param_groups[0]["lr"]
-        assert steps.factor(epoch, milestones=milestones, decay=decay) == pytest.approx(expected)
+        assert factor(schedule, epoch) == pytest.approx(optimiser.param_groups[0]["lr"])
         optimiser.step()
         reference.step()
+
+
+class Eventful(Schedule):
+    """Another factor in each step; doubles the weights at the beginning of every epoch."""
+
+    def factors(self, epoch: int) -> np.ndarray:
+        return 1 / (1.0 + epoch * self.steps_per_epoch + np.arange(self.steps_per_epoch))
+
+    def begin_epoch(self, epoch: int, parameters: FlatParameters, optimiser: Optimiser) -> None:
+        parameters.values.mul_(2)
+        for value in optimiser.state.values():
+            value.zero_()
+
+
+def test_a_trainer_gives_every_step_its_factor_and_every_epoch_its_beginning() -> None:
+    run = Settings(learning_rate=0.5, momentum=0.9, weight_decay=0.0)
+    trainer = make_trainer(run)
+    trainer.schedule = Eventful(trainer.task.steps_per_epoch)
+    rates, doubled = [], []
+    update = trainer.update
+    trainer.update = lambda rate: (rates.append(float(rate)), update(rate))[-1]  # type: ignore[method-assign]
+    begin = trainer.schedule.begin_epoch
+
+    def begin_epoch(epoch: int, parameters: FlatParameters, optimiser: Optimiser) -> None:
+        before = parameters.values.clone()
+        begin(epoch, parameters, optimiser)
+        doubled.append((epoch, torch.equal(parameters.values, 2 * before)))
+        assert not optimiser.state["velocity"].any()
+
+    trainer.schedule.begin_epoch = begin_epoch  # type: ignore[method-assign]
+    recorded(trainer, 2)
+    assert rates == pytest.approx([0.5 / n for n in range(1, 9)])
+    assert doubled == [(0, True), (1, True)]
+
+
+@pytest.mark.parametrize("full_batch", [False, True])
+def test_a_state_in_the_middle_of_an_epoch_has_its_beginning_once(full_batch: bool) -> None:
+    """Of an epoch that is a single step it is the state before the beginning."""
+    trainers = [make_trainer(Settings(full_batch=full_batch)) for _ in range(2)]
+    for trainer in trainers:
+        trainer.schedule = Eventful(trainer.task.steps_per_epoch)
+    whole, resumed = trainers
+    list(whole.epoch(0))
+    stopped = make_trainer(Settings(full_batch=full_batch))
+    stopped.schedule = Eventful(stopped.task.steps_per_epoch)
+    moments = stopped.epoch(0)
+    for _ in range(2):  # two mini-batches of four, or the first step
+        next(moments)
+    resumed.restore(stopped.state())
+    list(resumed.epoch(0, taken=0 if full_batch else 1))
+    for name, value in whole.state().items():
+        assert torch.equal(value, resumed.state()[name]), name

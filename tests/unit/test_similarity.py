@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from test_periods import RISE_TIME, Signal, sawtooth
 
-from perigee.analysis.inputs import RunInput
 from perigee.analysis.periods import find_destabilisations
 from perigee.analysis.similarity import (
     CONSISTENT,
@@ -28,10 +27,18 @@ from perigee.analysis.similarity import (
     phase_at,
     tabulate,
 )
-from perigee.dynamics import similarity
 from perigee.dynamics.similarity import cosine_similarities, ensemble_test_error
 from perigee.errors import PerigeeError
-from perigee.store.predictions import PREDICTIONS, write_labels_and_epochs
+from perigee.evaluation.files import PREDICTIONS
+from support.signals import RISE_TIME, Signal, sawtooth
+from support.synthetic_runs import (
+    CLASSES,
+    IMAGES,
+    WEIGHTS,
+    kept_epochs,
+    read_measure,
+    write_kept_run,
+)
 
 # Cosine similarity
 
@@ -50,15 +57,31 @@ rows_of_weights = arrays.arrays(
 ).filter(lambda rows: bool((rows[:, :-1] != 0).any(axis=1).all()))
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Checkpoints in memory, of which all but the last ``others`` numbers are compared."""
+
+    rows: np.ndarray
+    others: int = 1
+
+    @property
+    def epochs(self) -> Sequence[int]:
+        return range(len(self.rows))
+
+    @property
+    def weights(self) -> int:
+        return self.rows.shape[1] - self.others
+
+    def vectors(self, epochs: Sequence[int]) -> np.ndarray:
+        return self.rows[list(epochs)]
+
+
 @given(rows=rows_of_weights, chunk=st.integers(1, 200))
-def test_the_cosines_are_those_of_a_plain_loop(
-    rows: np.ndarray, chunk: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "rows.npy"
-    np.save(path, rows)
-    weights = rows.shape[1] - 1
+def test_the_cosines_are_those_of_a_plain_loop(rows: np.ndarray, chunk: int) -> None:
+    checkpoints = Rows(rows)
+    weights = checkpoints.weights
     references = [rows[0, :weights].astype(float), rows[-1, :weights].astype(float)]
-    found = cosine_similarities(path, weights, references, chunk_bytes=chunk)
+    found = cosine_similarities(checkpoints, references, chunk_bytes=chunk)
     expected = [[cosine(row[:weights], reference) for row in rows] for reference in references]
     assert found == pytest.approx(np.array(expected), abs=1e-12)
     assert found[0, 0] == pytest.approx(1, abs=1e-15)
@@ -66,64 +89,62 @@ def test_the_cosines_are_those_of_a_plain_loop(
     assert (abs(found) <= 1).all()
 
 
-def test_many_small_numbers_are_summed_without_loss(tmp_path: Path) -> None:
+def test_many_small_numbers_are_summed_without_loss() -> None:
     """In float32 the sum of so many equal squares is off by far more."""
     weights = 2**20
     rows = np.full((2, weights), 1e-4, dtype=np.float32)
     rows[1, 0] = 1
-    np.save(tmp_path / "rows.npy", rows)
-    (found,) = cosine_similarities(tmp_path / "rows.npy", weights, [rows[0].astype(float)])
+    (found,) = cosine_similarities(Rows(rows, others=0), [rows[0].astype(float)])
     small = float(np.float32(1e-4))
     norms = math.sqrt(weights * small**2), math.sqrt((weights - 1) * small**2 + 1)
     expected = ((weights - 1) * small**2 + small) / norms[0] / norms[1]
     assert found == pytest.approx([1, expected], rel=1e-9)
 
 
-def test_what_is_not_finite_or_zero_has_no_cosine(tmp_path: Path) -> None:
+def test_what_is_not_finite_or_zero_has_no_cosine() -> None:
     rows = np.ones((4, 3), dtype=np.float32)
     rows[1, 0], rows[2, 0], rows[3] = math.nan, math.inf, 0
-    np.save(tmp_path / "rows.npy", rows)
-    (found,) = cosine_similarities(tmp_path / "rows.npy", 3, [np.ones(3)])
+    (found,) = cosine_similarities(Rows(rows, others=0), [np.ones(3)])
     assert found[0] == 1
     assert np.isnan(found[1:]).all()
 
 
-def test_rows_are_read_in_pieces_of_bounded_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = np.random.default_rng(0).standard_normal((23, 11)).astype(np.float32)
-    np.save(tmp_path / "rows.npy", rows)
+def test_rows_are_read_in_pieces_of_bounded_size() -> None:
     sizes = []
-    read = similarity._rows
 
-    def counted(*arguments: object) -> np.ndarray:
-        piece = read(*arguments)  # type: ignore[arg-type]
-        sizes.append(piece.nbytes)
-        return piece
+    class Counted(Rows):
+        def vectors(self, epochs: Sequence[int]) -> np.ndarray:
+            sizes.append(len(epochs))
+            return super().vectors(epochs)
 
-    monkeypatch.setattr(similarity, "_rows", counted)
-    cosine_similarities(tmp_path / "rows.npy", 10, [np.ones(10)], chunk_bytes=3 * 80 + 79)
-    assert sizes == [240] * 7 + [160]
+    rows = np.random.default_rng(0).standard_normal((23, 11)).astype(np.float32)
+    cosine_similarities(Counted(rows), [np.ones(10)], chunk_bytes=3 * 80 + 79)
+    assert sizes == [3] * 7 + [2]
 
 
 PEAK = r"""
 import re, sys
 from pathlib import Path
 import numpy as np
+from perigee.checkpoints import KeptCheckpoints
 from perigee.dynamics.similarity import cosine_similarities
 def peak():  # unlike ru_maxrss, not that of the process that started this one
     return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
+parts = ({"name": "kernel", "shape": [250_000], "scale_invariant": True},)
+every = tuple(range(600))
 before = peak()
-cosine_similarities(Path(sys.argv[1]), 250_000, [np.ones(250_000)], chunk_bytes=8 * 2**20)
+kept = KeptCheckpoints(Path(sys.argv[1]), every, every, parts)
+cosine_similarities(kept, [np.ones(250_000)], chunk_bytes=8 * 2**20)
 print(peak() - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_a_long_trajectory_is_never_in_memory_whole(tmp_path: Path) -> None:
+def test_long_checkpoints_are_never_in_memory_whole(tmp_path: Path) -> None:
     """Of 600 MB, most of it a hole in the file, less than a tenth."""
     path = tmp_path / "rows.npy"
-    np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(600, 250_000))[::100, 0] = 1
+    row = np.dtype([("epoch", "<i4"), ("values", "<f4", (250_000,))])
+    np.lib.format.open_memmap(path, mode="w+", dtype=row, shape=(600,))["values"][::100, 0] = 1
     told = subprocess.run(
         [sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True
     )
@@ -263,83 +284,57 @@ def test_periods_and_phases_follow_the_destabilisations() -> None:
 
 # The table
 
-IMAGES, CLASSES, WEIGHTS = 5, 3, 4
-
-
-def write_run(folder: Path, signal: Signal, every: int, seed: int) -> RunInput:
-    """A run with random checkpoints and predictions, and the metrics of a signal."""
-    rng = np.random.default_rng(seed)
-    epochs = list(range(0, len(signal.loss), every))
-    run, predictions = folder / f"run{seed}", folder / f"predictions{seed}"
-    run.mkdir()
-    predictions.mkdir()
-    rows = rng.standard_normal((len(epochs), WEIGHTS + 2)).astype(np.float32)
-    np.save(run / "trajectory.npy", rows)
-    parts = [
-        {"name": "kernel", "shape": [2, 2], "scale_invariant": True},
-        {"name": "running_mean", "shape": [2], "scale_invariant": False},
-    ]
-    (run / "trajectory.json").write_text(json.dumps({"epochs": epochs, "parts": parts}))
-    everywhere = np.arange(len(signal.loss))
-    pd.DataFrame(
-        {
-            "epoch": everywhere,
-            "train_loss": signal.loss,
-            "test_error": rng.integers(0, 20, len(signal.loss)) / 20,
-            "weight_norm": signal.norm,
-        }
-    ).to_parquet(run / "metrics.parquet")
-    logits = rng.random((len(epochs), IMAGES, CLASSES))
-    probabilities = logits / logits.sum(axis=2, keepdims=True)
-    np.save(predictions / PREDICTIONS, probabilities.astype(np.float32))
-    write_labels_and_epochs(predictions, np.arange(IMAGES) % CLASSES, epochs)
-    return RunInput(run, {"seed": seed}, stopped=False, predictions=predictions)
-
 
 def test_each_run_is_compared_with_itself_and_the_next_seed(tmp_path: Path) -> None:
     signal = sawtooth([60, 80, 70], 40, 2.0, 0.0, 0)
-    runs = [write_run(tmp_path, signal, 3, seed) for seed in (3, 5, 9)]
-    table = tabulate(runs)
+    runs = [write_kept_run(tmp_path, signal, 4, seed) for seed in (3, 5, 9)]
+    kept = kept_epochs(signal, 4)
+    assert kept[-1] % 4, "the last epoch is kept for being the last"
+    table = tabulate(runs, near_zero="train_loss")
     assert list(table.columns[:3]) == ["run", "seed", "epoch"]
     for position, (run, other) in enumerate(zip(runs, [*runs[1:], runs[0]], strict=True)):
         rows = table[table["run"] == position]
         assert set(rows["seed"]) == {run.swept["seed"]}
         assert set(rows["anchor_rule"]) == {CONSISTENT}
         (anchor,), (partner,) = set(rows["anchor_epoch"]), set(rows["independent_epoch"])
-        last = len(signal.loss) - 1
-        assert list(rows["epoch"]) == list(range(anchor, last + 1, 3))
+        assert list(rows["epoch"]) == [epoch for epoch in kept if epoch >= anchor]
         assert rows["period"].iloc[0] == 0
         assert rows["period"].iloc[-1] == 2
-        weights, others = (np.load(r.folder / "trajectory.npy")[:, :WEIGHTS] for r in (run, other))
-        probabilities, theirs = (np.load(r.predictions / PREDICTIONS) for r in (run, other))
-        metrics = pd.read_parquet(run.folder / "metrics.parquet")
-        independent = pd.read_parquet(other.folder / "metrics.parquet")["test_error"]
+        weights, others = (
+            np.load(r.measures["checkpoints"] / "rows.npy")["values"][:, :WEIGHTS]
+            for r in (run, other)
+        )
+        probabilities, theirs = (
+            np.load(r.evaluations["predictions"] / PREDICTIONS) for r in (run, other)
+        )
+        metrics = read_measure(run, "metrics")
+        independent = read_measure(other, "metrics")["test_error"]
         error = metrics["test_error"][anchor]
-        gaps = abs(independent[::3] - error)
+        gaps = abs(independent[list(kept)] - error)
         assert abs(independent[partner] - error) == gaps.min()
         assert set(rows["independent_test_error"]) == {independent[partner]}
         assert set(rows["anchor_test_error"]) == {error}
         labels = np.arange(IMAGES) % CLASSES
         for row in rows.itertuples():
-            here = weights[row.epoch // 3]
+            here = weights[kept.index(row.epoch)]
             assert row.test_error == metrics["test_error"][row.epoch]
             assert row.train_loss == metrics["train_loss"][row.epoch]
             for own, foreign, found, ensemble in (
                 (
-                    weights[anchor // 3],
-                    probabilities[anchor // 3],
+                    weights[kept.index(anchor)],
+                    probabilities[kept.index(anchor)],
                     row.cosine_similarity,
                     row.ensemble_test_error,
                 ),
                 (
-                    others[partner // 3],
-                    theirs[partner // 3],
+                    others[kept.index(partner)],
+                    theirs[kept.index(partner)],
                     row.independent_cosine_similarity,
                     row.independent_ensemble_test_error,
                 ),
             ):
                 assert found == pytest.approx(cosine(here, own), abs=1e-12)
-                both = probabilities[row.epoch // 3].astype(float) + foreign
+                both = probabilities[kept.index(row.epoch)].astype(float) + foreign
                 assert ensemble == np.mean(both.argmax(axis=1) != labels)
         at_anchor = rows.iloc[0]
         assert at_anchor["cosine_similarity"] == pytest.approx(1, abs=1e-15)
@@ -349,13 +344,13 @@ def test_runs_of_several_settings_are_paired_within_each(tmp_path: Path) -> None
     signal = sawtooth([60, 80], 40, 2.0, 0.0, 0)
     runs = []
     for number, (rate, seed) in enumerate([(0.1, 0), (0.2, 0), (0.1, 1), (0.2, 1)]):
-        run = write_run(tmp_path, signal, 5, number)
+        run = write_kept_run(tmp_path, signal, 5, number)
         swept = {"optimiser.learning_rate": rate, "seed": seed}
-        runs.append(RunInput(run.folder, swept, False, predictions=run.predictions))
-    table = tabulate(runs)
+        runs.append(replace(run, swept=swept))
+    table = tabulate(runs, near_zero="train_loss")
     for run, other in ((0, 2), (1, 3), (2, 0), (3, 1)):
         row = table[table["run"] == run].iloc[0]
-        errors = pd.read_parquet(runs[other].folder / "metrics.parquet")["test_error"]
+        errors = read_measure(runs[other], "metrics")["test_error"]
         assert row["independent_test_error"] == errors[row["independent_epoch"]]
     with pytest.raises(PerigeeError, match="no other of the same setting"):
-        tabulate(runs[:2])
+        tabulate(runs[:2], near_zero="train_loss")

@@ -13,8 +13,6 @@ import pydantic
 import pytest
 import torch
 from PIL import Image
-from rank_processes import on_ranks
-from streamed_runs import BATCH, EPOCHS, STEPS, TRAIN_IMAGES, grow, listed, make_spec
 from torchvision.transforms import Normalize
 
 from perigee.data.arrays import ArrayDataset, ArraySplit
@@ -25,13 +23,15 @@ from perigee.data.order import epoch_order
 from perigee.data.saving import AnyDataset, load_dataset, save_dataset
 from perigee.data.transforms import CentreCrop
 from perigee.errors import PerigeeError
+from perigee.kernel.execution import prepare
+from perigee.kernel.ranks import Ranks
+from perigee.kernel.trainer import Trainer
 from perigee.measures.metrics import Metrics
 from perigee.spec import RunSpec
-from perigee.training.execution import prepare
 from perigee.training.loop import train
-from perigee.training.ranks import Ranks
 from perigee.training.recording import Recorder
-from perigee.training.trainer import Trainer
+from support.rank_processes import on_ranks
+from support.streamed_runs import BATCH, EPOCHS, STEPS, TRAIN_IMAGES, grow, listed, make_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from streamed_runs import BATCH, EPOCHS, STEPS, TRAIN_IMAGES, grow, listed, make_spec
 
 from perigee.blocks.measures import Metrics
 from perigee.data.order import epoch_order
@@ -23,6 +22,7 @@ from perigee.interruption import StopRequest
 from perigee.jobs.training import TrainingJob
 from perigee.store.runs import unfinished_folder
 from perigee.training.saved_state import read_states
+from support.streamed_runs import BATCH, EPOCHS, STEPS, TRAIN_IMAGES, grow, listed, make_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 

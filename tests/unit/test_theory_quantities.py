@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_tables import RATE, table_of_period
 
 from perigee.claims import theory
 from perigee.claims.rows import NotMeasurableError
 from perigee.errors import PerigeeError
+from support.synthetic_tables import RATE, table_of_period
 
 # Proposition 3
 

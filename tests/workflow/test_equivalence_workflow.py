@@ -9,7 +9,7 @@ import shutil
 from support.workspace import COMPARED, EPOCHS, LEARNING_RATES, Workspace
 
 METRICS = "workflow/perigee/training/metrics.py"
-UPDATE_RULE = "workflow/perigee/training/optimisers/sgd.py"
+UPDATE_RULE = "workflow/perigee/kernel/optimisers/sgd.py"
 EQUIVALENCES = "workflow/equivalences.json"
 TRAINED = {f"train_run convnet-digits-lr{rate:g}-wd0.01-seed0/e{EPOCHS}" for rate in LEARNING_RATES}
 

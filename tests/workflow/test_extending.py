@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -17,46 +19,61 @@ from support.workspace import ROOT, Workspace
 
 PAGE = (ROOT / "docs/extending.md").read_text()
 BLOCK = re.compile(
-    r"`(?P<file>[\w/.]+\.(?:py|yaml))`(?:\s+below\s+`(?P<below>[^`]+)`[^`]*)?:\n\n"
+    r"`(?P<file>[\w/.]+\.(?:py|yaml))`"
+    r"(?:\s+below\s+`(?P<below>[^`]+)`|(?P<end>,\s+at\s+the\s+end)[^`]*?|[^`]*?)?:\n\n"
     r"```(?:python|yaml)\n(?P<text>.*?)```",
     re.DOTALL,
 )
 PROGRAMS = Path(sys.executable).parent
 
 DIGESTS = """
-import json, sys
-from perigee.plan import make_plan
+import json
+from perigee.planning.plan import make_plan
 plans = [make_plan(["periodic", "regimes"], scale) for scale in ("smoke", "laptop", "paper")]
-print(json.dumps(sorted({f for plan in plans for f in plan.of_papers.referenced_folders})))
+told = {
+    folder: sorted(getattr(product, "measure_identities", ()))
+    for plan in plans for folder, product in plan.of_papers.products.items()
+}
+print(json.dumps(told))
 """
-GOLDEN = """
-from perigee.equivalence.golden import golden_runs, run_kinds
-new = {"perceptron", "sign_descent"}
-kinds = [kind for kind in run_kinds([]) if new & set(vars(kind).values())]
-print(len(kinds), sum(len(golden_runs(kind)) for kind in kinds))
+NEW = ("perceptron", "sign_descent", "low_digits", "confidence")
+GOLDEN = f"""
+from perigee.equivalence.golden import golden_products
+named = [name for product in golden_products() for name in product["blocks"]]
+print(*(named.count(name) for name in {NEW}))
 """
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A block of code of the page: a whole file, or what goes below a line of one."""
+    """A block of code of the page: a whole file, or what goes below a line or at the end of one."""
 
     file: str
     below: str | None
+    at_end: bool
     text: str
 
+    @property
+    def is_study(self) -> bool:
+        return self.file.startswith("config/studies/")
 
-SHOWN = [Shown(match["file"], match["below"], match["text"]) for match in BLOCK.finditer(PAGE)]
+
+SHOWN = [
+    Shown(match["file"], match["below"], bool(match["end"]), match["text"])
+    for match in BLOCK.finditer(PAGE)
+]
 
 
-def put_in(workspace: Workspace) -> None:
-    for block in SHOWN:
+def put_in(workspace: Workspace, blocks: list[Shown]) -> None:
+    for block in blocks:
         path = workspace.root / block.file
-        if block.below is None:
+        if block.at_end:
+            path.write_text(f"{path.read_text()}\n\n{block.text}")
+        elif block.below is not None:
+            workspace.replace(block.file, f"{block.below}\n", f"{block.below}\n{block.text}")
+        else:
             assert not path.exists()
             path.write_text(block.text)
-        else:
-            workspace.replace(block.file, f"{block.below}\n", f"{block.below}\n{block.text}")
 
 
 def printed(workspace: Workspace, program: str) -> str:
@@ -65,28 +82,80 @@ def printed(workspace: Workspace, program: str) -> str:
     return result.stdout
 
 
+def contents(store: Path) -> dict[Path, tuple[str, int]]:
+    """Of every product's files the digest and the time of the last change."""
+    files = [path for path in store.glob("*/**/*") if path.is_file()]
+    return {
+        path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for path in files
+        if not any(part.startswith(".") for part in path.relative_to(store).parts)
+    }
+
+
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A fresh clone with everything that the page shows."""
+    """A fresh clone in which periodic_fig3 was made, with everything that the page shows."""
     workspace = Workspace.clone(tmp_path_factory.mktemp("extended"))
     before = printed(workspace, DIGESTS)
-    put_in(workspace)
-    assert json.loads(printed(workspace, DIGESTS)) == json.loads(before), "existing products stay"
+    workspace.make("periodic_fig3")
+    put_in(workspace, SHOWN)
+    after = printed(workspace, DIGESTS)
+    assert json.loads(after) == json.loads(before), "existing products and their measures stay"
     return workspace
 
 
 def test_the_page_shows_each_kind_of_block_and_its_line() -> None:
-    assert [(block.file.rpartition("/")[2], block.below) for block in SHOWN] == [
-        ("sign_descent.py", None),
-        ("registry.py", '"optimiser": {'),
-        ("perceptron.py", None),
-        ("registry.py", '"model": {'),
-        ("low_digits.py", None),
-        ("registry.py", '"dataset": {'),
-        ("sign_descent.yaml", None),
-        ("golden.py", '"model": {'),
-        ("golden.py", '"optimiser": {'),
+    registry = "registry.py"
+    assert [(block.file.rpartition("/")[2], block.below, block.at_end) for block in SHOWN] == [
+        ("sign_descent.py", None, False),
+        ("optimisers.py", None, True),
+        (registry, "optimisers.SGD,", False),
+        ("perceptron.py", None, False),
+        ("models.py", None, True),
+        (registry, "models.ConvNet,", False),
+        ("low_digits.py", None, False),
+        ("datasets.py", None, True),
+        (registry, "datasets.ImageFolder,", False),
+        ("confidence.py", None, False),
+        ("measures.py", None, True),
+        (registry, "measures.Checkpoints,", False),
+        ("confidence.yaml", None, False),
+        ("sign_descent.yaml", None, False),
+        ("golden.py", '"model": {', False),
+        ("golden.py", '"optimiser": {', False),
+        ("golden.py", '"dataset": {', False),
+        ("golden.py", '"measure": {', False),
     ]
+
+
+def test_a_metric_of_a_new_figure_touches_nothing_of_the_others(extended: Workspace) -> None:
+    """Its measure is taken of the runs that it shows: at kept checkpoints, or by training along."""
+    assert extended.jobs("periodic_fig3") == set()
+    store = extended.root / "results/store"
+    before = contents(store)
+    trained = {job for job in extended.jobs("study_confidence") if job.startswith("train_run")}
+    assert trained == {
+        f"train_run convnet-digits-lr{rate}-wd0.01-seed0/e4" for rate in ("0.1", "0.3")
+    }
+    extended.make("study_confidence")
+    after = contents(store)
+    assert {path: after[path] for path in before} == before
+    added = {path.relative_to(store).parts[0] for path in after.keys() - before.keys()}
+    assert added == {"run", "table", "figure"}
+    runs = {path for path in after.keys() - before.keys() if path.is_relative_to(store / "run")}
+    assert {path.parent.name.rpartition("-")[0] for path in runs} == {"confidence"}
+    assert extended.jobs("periodic_fig3", "study_confidence") == set()
+    plotted = pd.read_csv(extended.root / "results/smoke/figures/study_confidence.csv")
+    runs_table = plotted[plotted["table"] == "runs"]
+    assert runs_table["test_confidence"].between(0.1, 1).all()
+    taken = {}
+    for path in runs:
+        if path.name == "rows.npy":
+            assert np.load(path)["epoch"].tolist() == [0, 1, 2, 3, 4]
+            told = json.loads(path.with_name("provenance.json").read_text())["details"]
+            taken[path.parents[2].name.split("-")[2]] = told["by"]
+    # Figure 5 forks from the run with the rate 0.3, so the plan has its checkpoints kept.
+    assert taken == {"lr0.1": "replay", "lr0.3": "checkpoints"}
 
 
 def test_the_new_study_is_drawn(extended: Workspace) -> None:
@@ -101,16 +170,17 @@ def test_the_new_study_is_drawn(extended: Workspace) -> None:
     assert len(periods) == 4
     # It learns: five classes, so guessing is wrong four times of five.
     assert (runs.loc[runs["epoch"] == 2, "test_error"] < 0.5).all()
-    provenance = next(extended.root.glob("results/store/run/*/e2/provenance.json"))
+    (provenance, *_) = extended.root.glob("results/store/run/perceptron-*/e2/provenance.json")
     modules = json.loads(provenance.read_text())["modules"]
-    assert "perigee.training.optimisers.sign_descent" in modules
-    assert "perigee.training.optimisers.sgd" not in modules
+    assert "perigee.kernel.optimisers.sign_descent" in modules
+    assert "perigee.kernel.optimisers.sgd" not in modules
+    assert "perigee.measures.confidence" not in modules
 
 
 def test_the_new_blocks_have_golden_runs(extended: Workspace) -> None:
-    kinds, runs = map(int, printed(extended, GOLDEN).split())
-    assert kinds == 2
-    assert runs >= 4
+    counts = [int(count) for count in printed(extended, GOLDEN).split()]
+    assert len(counts) == len(NEW)
+    assert min(counts) >= 1
 
 
 @pytest.mark.parametrize("check", [["check"], ["format", "--check"]])

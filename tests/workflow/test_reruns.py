@@ -112,7 +112,7 @@ def test_epochs_raised_and_lowered(workspace: Workspace) -> None:
 def test_the_update_rule_changed(workspace: Workspace) -> None:
     """Every run uses it; fig2 and the data set stay."""
     workspace.replace(
-        "workflow/perigee/training/optimisers/sgd.py",
+        "workflow/perigee/kernel/optimisers/sgd.py",
         "values.mul_(1 - learning_rate * self.weight_decay)",
         "values.mul_(1 - 2 * learning_rate * self.weight_decay)",
     )

@@ -159,7 +159,7 @@ def test_the_training_program_runs_by_hand_as_shown(
 
     # With other code it is not the product that the path was named for.
     workspace.replace(
-        "workflow/perigee/training/optimisers/sgd.py",
+        "workflow/perigee/kernel/optimisers/sgd.py",
         "values.mul_(1 - learning_rate * self",
         "values.mul_(1 - 2 * learning_rate * self",
     )

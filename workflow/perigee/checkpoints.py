@@ -88,7 +88,7 @@ class KeptCheckpoints:
         # Mapped anew each time: pages that were read count as this process's memory while mapped.
         rows = np.load(self.path, mmap_mode="r", allow_pickle=False)["values"]
         positions = [self.positions[self.epochs.index(epoch)] for epoch in epochs]
-        found: NDArray[np.floating] = np.array(rows[positions])
+        found: NDArray[np.floating] = np.asarray(rows[positions])
         return found
 
 

@@ -150,7 +150,7 @@ def read_spec(text: str, *keys: str) -> Any:
     """
     try:
         if not text.lstrip().startswith(("{", "[")):
-            text = Path(text).read_text()
+            text = Path(text).read_text(encoding="utf-8")
         spec = json.loads(text)
     except (OSError, ValueError) as error:
         raise PerigeeError(

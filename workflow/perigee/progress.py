@@ -11,6 +11,7 @@ from pathlib import Path
 
 from perigee.store.progress import (
     FIRST_WITHIN_S,
+    PROGRESS,
     Progress,
     duration,
     read_progress,
@@ -107,7 +108,8 @@ def noted_in(folder: Path, epochs: int) -> Iterator[None]:
     """Within, whoever looks from outside finds in a folder what the last progress line told.
 
     From the beginning it names this process; epoch and loss are those of the process before, if
-    one was interrupted. That it cannot be written never stops the work.
+    one was interrupted. That it cannot be written never stops the work. It goes when the work is
+    done, and its folder with it if nothing else is there.
 
     Args:
         folder: of the run's unfinished state.
@@ -121,6 +123,10 @@ def noted_in(folder: Path, epochs: int) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(notes)
+    with suppress(OSError):
+        (folder / PROGRESS).unlink(missing_ok=True)
+        folder.rmdir()
+        folder.parent.rmdir()
 
 
 class _Notes(logging.Handler):

@@ -1,17 +1,19 @@
 """What SLURM's queue holds of this user's jobs, and which products they make.
 
-Snakemake's SLURM plugin notes a job's wildcards as the job's comment, "/" written as "_". The
-comment of a group of jobs names only their rules; its batch script names them all, as Snakemake's
-option --target-jobs.
+Snakemake's SLURM plugin notes a job's wildcards as the job's comment: the product's name and the
+number of its receipt, joined by "_", with "/" written as "_" too. The comment of a group of jobs
+names only their rules; its batch script names them all, as Snakemake's option --target-jobs.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
 import shlex
 import shutil
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +38,7 @@ class Job:
         id: SLURM's.
         state: in SLURM's word, e.g. PENDING or RUNNING.
         place: the nodes it runs on; of one that waits the reason, in parentheses.
-        wildcards: their values in the job's rules, as `flat` writes them.
+        wildcards: those of each of its rules' jobs, as the plugin joins them.
         is_group: whether it was submitted as a group, of one or several jobs of Snakemake.
     """
 
@@ -47,13 +49,9 @@ class Job:
     is_group: bool
 
     def makes(self, name: str) -> bool:
-        """Whether it is for the product that a rule's wildcard names so."""
-        return flat(name) in self.wildcards
-
-
-def flat(wildcard: str) -> str:
-    """A wildcard's value as the plugin writes it into a comment."""
-    return wildcard.replace("/", "_")
+        """Whether it is for the product that a rule's wildcard names so, whatever its receipt."""
+        product = re.compile(rf"{re.escape(_joined([name]))}_\d+")
+        return any(product.fullmatch(wildcards) for wildcards in self.wildcards)
 
 
 class Queue:
@@ -115,8 +113,13 @@ def _wildcards(script: str) -> frozenset[str]:
         return frozenset()
     after = itertools.dropwhile(lambda word: word != "--target-jobs", words)
     targets = itertools.takewhile(lambda word: not word.startswith("-"), list(after)[1:])
-    pairs = (pair for target in targets for pair in target.partition(":")[2].split(","))
-    return frozenset(flat(value) for _, given, value in (p.partition("=") for p in pairs) if given)
+    pairs = ([pair.partition("=") for pair in target.split(",")] for target in targets)
+    return frozenset(_joined([value for _, given, value in one if given]) for one in pairs)
+
+
+def _joined(wildcards: Iterable[str]) -> str:
+    """The values of wildcards as the plugin writes them into a comment."""
+    return "_".join(wildcards).replace("/", "_")
 
 
 def _answer(command: list[str], seconds: float) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, InstanceOf, model_validator
+from pydantic import BaseModel, ConfigDict, InstanceOf, TypeAdapter, model_validator
 
 from perigee import registry
 from perigee.blocks.augmentations import Augmentation, NoAugmentation
@@ -147,7 +147,8 @@ class Parent:
         """The inverse of `to_dict`."""
         at = registry.make("fork", values["at"])
         assert isinstance(at, Fork)
-        return cls(RunSpec.from_dict(values["run"]), int(values["epochs"]), at)
+        epochs = TypeAdapter(Count).validate_python(values["epochs"])
+        return cls(RunSpec.from_dict(values["run"]), epochs, at)
 
     def to_dict(self) -> dict[str, Any]:
         """The canonical form."""

@@ -8,7 +8,7 @@ import typer
 
 from perigee.cli import Configuration, ResultsFolder, program
 from perigee.errors import PerigeeError
-from perigee.planning.plan import plans_at_all_scales, references
+from perigee.planning.plan import plans_at_all_scales, references, runs_to_make
 from perigee.store.housekeeping import leftovers, remove
 
 
@@ -26,8 +26,7 @@ def main(
     Figures of all three scales count as configured. Without --remove nothing is touched.
     """
     plans, store = plans_at_all_scales(configuration, results)
-    referenced = set(references(plans, store))
-    found = leftovers(store, referenced)
+    found = leftovers(store, set(references(plans, store)), runs_to_make(plans, store))
     for leftover in found:
         megabytes = leftover.bytes / 1e6
         typer.echo(

@@ -18,10 +18,10 @@ from perigee.errors import PerigeeError
 from perigee.evaluation.base import EvaluationInput
 from perigee.gpus import own_gpu
 from perigee.identity.products import evaluation_identity, measure_identity, run_identity
+from perigee.kernel.execution import prepare
 from perigee.store.provenance import read_product
 from perigee.store.runs import ROWS, find_version
 from perigee.store.writing import product_writer
-from perigee.training.execution import prepare
 
 logger = logging.getLogger("perigee")
 

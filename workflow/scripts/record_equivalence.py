@@ -1,5 +1,6 @@
 """Prove that a change of code alters no number, so that finished results stay valid."""
 
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -10,13 +11,12 @@ import typer
 from perigee.cli import program
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import SCALES
-from perigee.equivalence.golden import run_kinds
-from perigee.equivalence.proving import Bench, Proof, changes, prove_dataset, prove_runs
-from perigee.equivalence.trees import Tree, unpacked
-from perigee.identity.equivalences import Equivalence, read_equivalences, write_equivalences
+from perigee.equivalence.golden import golden_products
+from perigee.equivalence.proving import check_out, compare
+from perigee.errors import PerigeeError
+from perigee.identity.equivalences import Proof, read_proofs, write_proofs
 from perigee.paths import EQUIVALENCES, ROOT, shown
 from perigee.planning.plan import checked_configuration, make_plan
-from perigee.registry import REGISTRY
 from perigee.store.provenance import versions
 from perigee.store.writing import written_atomically
 
@@ -33,57 +33,48 @@ def main(
 ) -> None:
     """Prove that a change of code alters no number, so that finished results stay valid.
 
-    For each data set and each kind of run whose code differs between OLD and the working tree,
-    both codes build the data set, or train short golden runs, and every bit is compared. Only if
-    all are the same, workflow/equivalences.json gets an entry for each, to be committed with the
-    change: the new code then counts as the old, and nothing is trained again. If anything differs,
-    the first difference is named, the exit status is 1 and nothing is written.
+    For all code that differs between OLD and the working tree, both build data sets and train short
+    golden runs: of the combinations of blocks in all studies and scales, and of each registered
+    block. Every bit is compared. Where all are the same,
+    workflow/equivalences.json gets an entry, to be committed with the change: the new code then
+    counts as the old, and nothing is made again. Where something differs, the first difference is
+    named, nothing is recorded of that code, and the exit status is 1.
     """
     settings = checked_configuration(read_yaml(ROOT / "config" / "config.yaml"))
     plans = [make_plan(settings["papers"], scale) for scale in SCALES]
-    kinds = run_kinds(run.spec for plan in plans for run in plan.runs.values())
-    with tempfile.TemporaryDirectory(prefix="perigee-equivalence-") as temporary:
-        tree, commit = unpacked(old, Path(temporary) / "tree")
-        found = changes(tree, kinds, REGISTRY["dataset"])
-        if not found:
-            typer.echo(f"No code of a run or data set differs from that of {commit[:12]}.")
-            return
-        bench = Bench(
-            old=tree,
-            new=Tree("working tree", ROOT),
-            folder=Path(temporary) / "made",
-            downloads=downloads or Path(settings["data"]),
-            device=device,
-        )
-        proven: list[Proof] = []
-        for change in [change for change in found if change.kind == "dataset"]:
-            failure = prove_dataset(bench, change)
-            if failure:
-                typer.echo(f"{change}: not recorded, it cannot be built here. {failure}")
-            else:
-                proven.append((change, ("all arrays",)))
-        proven += prove_runs(bench, [change for change in found if change.kind == "run"])
-    recorded = [
-        Equivalence(
-            kind=change.kind,
-            components=change.components,
-            old=change.old,
-            new=change.new,
-            commit=commit,
-            date=time.strftime("%Y-%m-%d", time.gmtime()),
-            versions=versions(),
-            compared=(*compared, f"on {device}"),
-        )
-        for change, compared in proven
-    ]
-    if not recorded:
-        return
-    with written_atomically(EQUIVALENCES) as aside:
-        write_equivalences(aside, [*read_equivalences(), *recorded])
-    for change, compared in proven:
-        runs = f", {len(compared)} golden runs" if change.kind == "run" else ""
-        typer.echo(f"{change}: {change.new} counts as {change.old}{runs}; every bit is the same.")
-    typer.echo(f"Recorded in {shown(EQUIVALENCES)}; commit it together with the change.")
+    planned = [run.spec for plan in plans for run in plan.runs.values()]
+    sources = (downloads or Path(settings["data"])).absolute()
+    with tempfile.TemporaryDirectory(prefix="perigee-equivalence-") as folder:
+        commit = check_out(old, Path(folder, "tree"))
+        trees, golden = (Path(folder, "tree"), ROOT), golden_products(planned)
+        found = compare(trees, golden, Path(folder), sources, device)
+    proofs, unproven = read_proofs(EQUIVALENCES), []
+    for (kind, before, now), products in found.items():
+        blocks = ", ".join(products[0][0]["blocks"])
+        name = f"{kind} {blocks}"
+        problems = [f"{json.dumps(one['run'])}: {told}" for one, told in products if told]
+        if problems:
+            unproven.append(name)
+            typer.echo(f"{name}: nothing is recorded. {problems[0]}")
+            continue
+        how = {
+            "blocks": blocks,
+            "products": len(products),
+            "commit": commit,
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            "versions": versions(),
+            "device": device,
+        }
+        proofs.setdefault(kind, {})[now] = Proof(counts_as=before, how=how)
+        typer.echo(f"{name}: {now} counts as {before}; {len(products)} products are the same.")
+    if not found:
+        typer.echo(f"No code of a run, measure or data set differs from that of {commit[:12]}.")
+    if len(found) > len(unproven):
+        with written_atomically(EQUIVALENCES) as aside:
+            write_proofs(aside, proofs)
+        typer.echo(f"Recorded in {shown(EQUIVALENCES)}; commit it together with the change.")
+    if unproven:
+        raise PerigeeError(f"Nothing is proven of {'; '.join(unproven)}; see above.")
 
 
 if __name__ == "__main__":

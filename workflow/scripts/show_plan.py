@@ -45,6 +45,12 @@ def main(
     if replays:
         console.print(f"{replays} of them are finished, and trained again for missing measures.")
     waiting = layout.outstanding(targets).values()
+    measured = sum(product.kind == "run" for product in waiting) - len(costs)
+    if measured:
+        console.print(
+            f"Not counted: {measured} finished runs whose missing measures are computed at their "
+            "kept checkpoints."
+        )
     evaluations = sum(product.kind == "evaluation" for product in waiting)
     if evaluations:
         console.print(

@@ -12,6 +12,7 @@ import pandas as pd
 
 from perigee.checkpoints import ROWS, KeptCheckpoints
 
+EPOCH = "epoch"
 LARGEST = 2**63 - 1
 """Whole number that a column holds."""
 
@@ -56,12 +57,18 @@ class RunInput:
 
     def steps(self) -> pd.DataFrame:
         """The measure ``steps``: a row a step, with ``step`` from 0 and ``epoch`` from 1."""
-        rows = self._rows_of_steps("steps")
-        table = pd.DataFrame(rows)
-        step = np.arange(len(table), dtype=np.int32)
-        table.insert(0, "epoch", step // self.steps_per_epoch + 1)
-        table.insert(0, "step", step)
-        return table
+        return table_of(self.rows("steps"), self.steps_per_epoch)
+
+    def rows(self, measure: str) -> np.ndarray:
+        """The rows of a measure up to the run's last epoch, left on the disk.
+
+        Returns:
+            A structured array that cannot be written to; `perigee.measures` tells its columns.
+        """
+        rows: np.ndarray = np.load(self.measures[measure] / ROWS, mmap_mode="r", allow_pickle=False)
+        if EPOCH in (rows.dtype.names or ()):
+            return rows[: int(np.searchsorted(rows[EPOCH], self.epochs, side="right"))]
+        return rows[: self.epochs * self.steps_per_epoch]
 
     def checkpoints(self) -> KeptCheckpoints:
         """The kept checkpoints."""
@@ -69,9 +76,26 @@ class RunInput:
             self.measures["checkpoints"], self.epochs, self.checkpoint_interval
         )
 
-    def _rows_of_steps(self, name: str) -> np.ndarray:
-        rows: np.ndarray = np.load(self.measures[name] / ROWS, allow_pickle=False)
-        return rows[: self.epochs * self.steps_per_epoch]
+
+def is_table(rows: np.ndarray) -> bool:
+    """Whether the rows of a measure have a number a column, and no arrays in them."""
+    return all(rows.dtype[name].shape == () for name in rows.dtype.names or ())
+
+
+def table_of(rows: np.ndarray, steps_per_epoch: int) -> pd.DataFrame:
+    """The rows of a measure as a table.
+
+    Args:
+        rows: (rows,), structured, a number a column. Without the column ``epoch`` they are of all
+            steps in order, and the table gets the columns ``step``, from 0, and ``epoch``, from 1.
+        steps_per_epoch: updates of the weights in an epoch.
+    """
+    table = pd.DataFrame(np.array(rows))
+    if EPOCH not in table:
+        step = np.arange(len(table), dtype=np.int32)
+        table.insert(0, EPOCH, step // steps_per_epoch + 1)
+        table.insert(0, "step", step)
+    return table
 
 
 def read_metrics(folder: Path, epochs: int) -> pd.DataFrame:

@@ -66,7 +66,7 @@ class _Run:
         return np.array(self.predictions.probabilities[self.predictions.epochs.index(epoch)])
 
 
-def tabulate(runs: Sequence[RunInput], *, near_zero: str = "train_loss") -> pd.DataFrame:
+def tabulate(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
     """Anchor and independent checkpoint of each run against its later checkpoints.
 
     Lobacheva et al. 2021, Section 6 and Figure 6. The paper takes as anchor "the minimum achieved

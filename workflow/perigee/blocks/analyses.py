@@ -25,13 +25,14 @@ class Analysis(Block, kind="analysis"):
 
     Attributes:
         reads: measures of every run; one without computes from a formula.
-        reads_checkpoints: whether it also needs checkpoints, to compare each run with one of
-            another seed.
+        reads_checkpoints: whether it also needs checkpoints.
+        compares_seeds: whether it compares each run with one of another seed.
         evaluates: what is computed of the checkpoints for it.
     """
 
     reads: ClassVar[tuple[type[Measure], ...]] = ()
     reads_checkpoints: ClassVar[bool] = False
+    compares_seeds: ClassVar[bool] = False
     evaluates: ClassVar[tuple[type[Evaluation], ...]] = ()
 
     @property
@@ -117,6 +118,7 @@ class Similarity(Analysis, name="similarity", code="perigee.analysis.similarity:
 
     reads: ClassVar = (Metrics,)
     reads_checkpoints: ClassVar[bool] = True
+    compares_seeds: ClassVar[bool] = True
     evaluates: ClassVar = (Predictions,)
 
     near_zero: NearZero = "train_loss"

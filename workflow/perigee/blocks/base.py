@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -15,7 +17,7 @@ class Block(BaseModel):
 
     A subclass declares the parameters as fields, and names itself in the class statement::
 
-        class Cosine(Schedule, name="cosine", code="perigee.training.schedules.cosine:Cosine"):
+        class Cosine(Schedule, name="cosine", code="perigee.kernel.schedules.cosine:Cosine"):
 
     A default is a promise: values equal to it are left out of every identity, so it never changes;
     another behaviour is another value.
@@ -58,12 +60,21 @@ class Block(BaseModel):
 
 def without_defaults(model: BaseModel) -> dict[str, Any]:
     """The plain values of a model's fields, those left out that equal their defaults."""
-    fields = type(model).model_fields
+    defaults = _defaults(type(model))
     return {
         name: plain(getattr(model, name))
-        for name, field in fields.items()
-        if field.is_required()
-        or getattr(model, name) != field.get_default(call_default_factory=True)
+        for name in type(model).model_fields
+        if name not in defaults or getattr(model, name) != defaults[name]
+    }
+
+
+@cache
+def _defaults(model: type[BaseModel]) -> Mapping[str, Any]:
+    """The defaults of a model's fields; pydantic would copy them whenever it is asked for them."""
+    return {
+        name: field.get_default(call_default_factory=True)
+        for name, field in model.model_fields.items()
+        if not field.is_required()
     }
 
 
@@ -114,8 +125,18 @@ def _as_truth(value: Any) -> Any:
 
 
 def _as_scalar(value: Any) -> Any:
+    """A number, text or truth value; text that spells one of the others as that."""
     if not isinstance(value, bool | int | float | str):
         raise PydanticCustomError("scalar_type", "must be of type number, string or boolean")
+    if value in ("true", "false"):
+        return value == "true"
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return value
+        if math.isfinite(number):
+            return int(number) if number == int(number) else number
     return value
 
 

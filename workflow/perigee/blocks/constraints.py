@@ -9,14 +9,12 @@ class Constraint(Block, kind="constraint"):
     """A condition that the scale-invariant weights fulfil after every step."""
 
 
-class Unconstrained(
-    Constraint, name="none", code="perigee.training.constraints.none:Unconstrained"
-):
+class Unconstrained(Constraint, name="none", code="perigee.kernel.constraints.none:Unconstrained"):
     """Training in the whole space."""
 
 
 class FixedNorm(
-    Constraint, name="fixed_norm", code="perigee.training.constraints.fixed_norm:FixedNorm"
+    Constraint, name="fixed_norm", code="perigee.kernel.constraints.fixed_norm:FixedNorm"
 ):
     """Training on a sphere.
 

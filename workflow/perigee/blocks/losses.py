@@ -10,7 +10,7 @@ class Loss(Block, kind="loss"):
 
 
 class CrossEntropy(
-    Loss, name="cross_entropy", code="perigee.training.losses.cross_entropy:cross_entropy"
+    Loss, name="cross_entropy", code="perigee.kernel.losses.cross_entropy:cross_entropy"
 ):
     """Cross-entropy.
 

@@ -13,9 +13,12 @@ class Measure(Block, kind="measure"):
     Attributes:
         at_epochs: whether it looks at the network after epochs only, so that kept checkpoints are
             enough to compute it.
+        columns: of a measure with a row an epoch that stands beside the metrics, where it is asked
+            for under ``further``: its columns but ``epoch``.
     """
 
     at_epochs: ClassVar[bool] = False
+    columns: ClassVar[tuple[str, ...]] = ()
 
 
 class Metrics(Measure, name="metrics", code="perigee.measures.metrics:Metrics"):
@@ -30,6 +33,7 @@ class FullGradientNorm(
     """The norm of the gradient with respect to all trained weights, after every epoch."""
 
     at_epochs: ClassVar[bool] = True
+    columns: ClassVar[tuple[str, ...]] = ("full_gradient_norm",)
 
 
 class Steps(Measure, name="steps", code="perigee.measures.steps:Steps"):

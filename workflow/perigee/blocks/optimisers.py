@@ -24,7 +24,7 @@ class Optimiser(Block, kind="optimiser"):
     undecayed: Names = ()
 
 
-class Adam(Optimiser, name="adam", code="perigee.training.optimisers.adam:Adam"):
+class Adam(Optimiser, name="adam", code="perigee.kernel.optimisers.adam:Adam"):
     """Adam with weight decay in the gradient.
 
     Attributes:
@@ -34,7 +34,7 @@ class Adam(Optimiser, name="adam", code="perigee.training.optimisers.adam:Adam")
     betas: Annotated[tuple[BelowOne, BelowOne], BeforeValidator(as_tuple)] = (0.9, 0.999)
 
 
-class SGD(Optimiser, name="sgd", code="perigee.training.optimisers.sgd:SGD"):
+class SGD(Optimiser, name="sgd", code="perigee.kernel.optimisers.sgd:SGD"):
     """Stochastic gradient descent.
 
     Attributes:

@@ -9,11 +9,11 @@ class Schedule(Block, kind="schedule"):
     """The course of the learning rate."""
 
 
-class Constant(Schedule, name="constant", code="perigee.training.schedules.constant:Constant"):
+class Constant(Schedule, name="constant", code="perigee.kernel.schedules.constant:Constant"):
     """The learning rate stays."""
 
 
-class Cosine(Schedule, name="cosine", code="perigee.training.schedules.cosine:Cosine"):
+class Cosine(Schedule, name="cosine", code="perigee.kernel.schedules.cosine:Cosine"):
     """The learning rate falls to zero along half a cosine.
 
     Attributes:
@@ -23,7 +23,7 @@ class Cosine(Schedule, name="cosine", code="perigee.training.schedules.cosine:Co
     horizon: Count
 
 
-class Steps(Schedule, name="steps", code="perigee.training.schedules.steps:Steps"):
+class Steps(Schedule, name="steps", code="perigee.kernel.schedules.steps:Steps"):
     """The learning rate is multiplied by a factor at each milestone.
 
     Attributes:

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from perigee.blocks.analyses import Analysis
 from perigee.blocks.base import Block
-from perigee.blocks.forks import Fork
+from perigee.blocks.forks import AtEpoch, Fork
+from perigee.blocks.measures import Measure
 from perigee.blocks.quantities import Quantity
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import at_scale
@@ -27,6 +28,7 @@ from perigee.configuration.validation import (
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import canonical_json
 from perigee.paths import STUDY, shown
+from perigee.registry import REGISTRY
 from perigee.spec import BLOCK_FIELDS, Claim, Parent, RunSpec
 
 
@@ -159,6 +161,7 @@ def _figure(study: Mapping[str, Any], name: str, scale: str, file: str) -> Figur
         analysis = validated_block("analysis", table["analysis"], file, f"{key}.analysis")
         assert isinstance(analysis, Analysis)
         _require_runs_as_needed(analysis, "runs" in table, file, key)
+        require_columns(analysis.further_measures(), file, f"{key}.analysis.further")
         settings |= _flattened(analysis.parameters, table_name)
         requests: list[RunRequest] = []
         for position, sweep in enumerate(table.get("runs", [])):
@@ -168,7 +171,7 @@ def _figure(study: Mapping[str, Any], name: str, scale: str, file: str) -> Figur
             requests.extend(expanded)
             _require_checkpoints_as_needed(analysis, "checkpoint_interval" in sweep, file, where)
             settings |= _flattened(_in_effect(expanded), f"{table_name}.runs{position}")
-        if analysis.reads_checkpoints:
+        if analysis.compares_seeds:
             _require_two_seeds(requests, file, key)
         tables.append(TableRequest(table_name, analysis, tuple(requests)))
     return FigureRequest(
@@ -251,6 +254,32 @@ def _require_known_texts(quantity: Block, table: TableRequest, file: str, key: s
                     f"{file}: key '{key}.{parameter}.{column}' is '{value}', which no run of "
                     f"table '{table.name}' has; {suggestion(value, map(str, values))}."
                 )
+
+
+def require_columns(measures: Sequence[str], file: str, key: str) -> list[str]:
+    """The columns that measures have beside the metrics.
+
+    Args:
+        measures: names.
+        file, key: where they stand, for messages.
+
+    Raises:
+        PerigeeError: one is not a measure with such columns, or stands there twice.
+    """
+    known = {name: one for name, one in REGISTRY["measure"].items() if _columns(one)}
+    for position, name in enumerate(measures):
+        if name not in known:
+            raise PerigeeError(
+                f"{file}: key '{key}' names '{name}', which is not a measure with columns beside "
+                f"the metrics; {suggestion(name, known)}."
+            )
+        if name in measures[:position]:
+            raise PerigeeError(f"{file}: key '{key}' names '{name}' twice; remove one of them.")
+    return [column for name in measures for column in _columns(known[name])]
+
+
+def _columns(measure: type[Block]) -> tuple[str, ...]:
+    return measure.columns if issubclass(measure, Measure) else ()
 
 
 def _require_runs_as_needed(analysis: Analysis, given: bool, file: str, key: str) -> None:
@@ -381,6 +410,8 @@ def resolved_run(run: Mapping[str, Any], where: str, file: str) -> RunSpec:
         return RunSpec.model_validate({**run, **blocks, "parent": resolved})
     except ValidationError as error:
         raise PerigeeError(f"{file}: {sentence(error, RunSpec, where)}") from error
+    except PerigeeError as error:  # on two blocks that do not fit
+        raise PerigeeError(f"{file}: {f'{where}: ' if where else ''}{error}") from error
 
 
 def _resolved_parent(
@@ -393,9 +424,14 @@ def _resolved_parent(
     """
     key = f"{where}.parent".removeprefix(".")
     parent = validated(parent, PARENT_SCHEMA, file, key)
-    shared = {name: run[name] for name in ("dataset", "model", "seed")}
+    shared = {name: run[name] for name in ("dataset", "model", "seed") if name in run}
     at = validated_block("fork", parent["at"], file, f"{key}.at")
     assert isinstance(at, Fork)
+    if isinstance(at, AtEpoch) and at.epoch > parent["epochs"]:
+        raise PerigeeError(
+            f"{file}: key '{key}.at.epoch' is {at.epoch}, but of the parent only "
+            f"{parent['epochs']} epochs are trained; raise '{key}.epochs' or fork earlier."
+        )
     spec = resolved_run({**parent["run"], **shared}, f"{key}.run", file)
     return Parent(spec, parent["epochs"], at)
 

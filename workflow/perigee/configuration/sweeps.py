@@ -19,6 +19,7 @@ from perigee.configuration.studies import (
     TableRequest,
     claims_of,
     expanded_runs,
+    require_columns,
     set_value,
     study_at,
     with_defaults,
@@ -36,6 +37,20 @@ from perigee.spec import Claim
 
 CITATION = "Sweeps of one's own"
 """Under which the report lists them."""
+
+PANELS = (
+    "train_loss",
+    "train_error",
+    "test_loss",
+    "test_error",
+    "weight_norm",
+    "effective_learning_rate",
+    "effective_gradient_norm",
+    "phase_diagram",
+    "period_statistics",
+    "similarity",
+)
+"""What every sweep can show; columns of the measures under ``further`` are panels, too."""
 
 MOST_COLOURS = 6
 """Values that are no numbers, told apart by colour."""
@@ -94,6 +109,7 @@ def _sweep_at(
     runs = tuple(expanded_runs(base, plain, "", file))
     settings = [key for key in study["sweep"] if key != "seed"]
     _require_few_looks(runs, settings, file)
+    _require_panels(study["panels"], require_columns(study["further"], file, "further"), file)
     tables = _tables(study, runs, file)
     claims = tuple(claims_of(study["claims"], tables, CITATION, "claims", scale, file))
     _require_one_signal(study["near_zero"], claims, file)
@@ -164,7 +180,7 @@ def _tables(study: Document, runs: tuple[RunRequest, ...], file: str) -> tuple[T
 
     near_zero = study["near_zero"]
     tables = [
-        table("runs", runs, name="run_metrics"),
+        table("runs", runs, name="run_metrics", further=study["further"]),
         table("periods", runs, name="period_statistics", near_zero=near_zero),
     ]
     if "similarity" in study["panels"]:
@@ -178,6 +194,20 @@ def _tables(study: Document, runs: tuple[RunRequest, ...], file: str) -> tuple[T
         )
         tables.append(table("similarity", keeping, name="similarity", near_zero=near_zero))
     return tuple(tables)
+
+
+def _require_panels(panels: Sequence[str], columns: Sequence[str], file: str) -> None:
+    """Refuse panels that nothing is known to be drawn in.
+
+    Raises:
+        PerigeeError: there is one.
+    """
+    known = (*PANELS, *columns)
+    for position, panel in enumerate(panels):
+        if panel not in known:
+            raise PerigeeError(
+                f"{file}: key 'panels[{position}]' is '{panel}'; {suggestion(panel, known)}."
+            )
 
 
 def _require_one_signal(near_zero: str, claims: Sequence[Claim], file: str) -> None:

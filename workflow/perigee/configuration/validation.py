@@ -82,15 +82,20 @@ _CHECKED: dict[tuple[str, str], Block] = {}
 def _checked_block(kind: str, value: Mapping[str, Any], file: str, key: str) -> Block:
     known = REGISTRY[kind]
     name = value.get("name")
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise PerigeeError(
-            f"{file}: key '{key}.name' is '{name}', which is not a {KINDS.get(kind, kind)}; "
+            f"{file}: key '{key}.name' is '{name}', which is not {_with_article(kind)}; "
             f"{suggestion(str(name), known)}."
         )
     try:
         return registry.make(kind, value)
     except ValidationError as error:
         raise PerigeeError(f"{file}: {sentence(error, known[name], key)}") from error
+
+
+def _with_article(kind: str) -> str:
+    noun = KINDS.get(kind, kind)
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def sentence(error: ValidationError, model: type[BaseModel], key: str) -> str:
@@ -107,7 +112,16 @@ def sentence(error: ValidationError, model: type[BaseModel], key: str) -> str:
     path = key + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place)
     path = path.removeprefix(".")
     inside = f" in '{key}'" if key else ""
-    shown = repr(value) if isinstance(value, str) else value
+    shown: Any = repr(value) if isinstance(value, str) else value
+    if isinstance(value, tuple):
+        shown = list(value)
+    if kind == "missing" and isinstance(place[-1], int):
+        # Of a list that is too short, one error for each entry that it lacks.
+        path = path.rpartition("[")[0]
+        place, kind = place[:-1], "too_short"
+        limits = {"min_length": sum(one["loc"][:-1] == tuple(place) for one in error.errors())}
+        limits["min_length"] += len(value)
+        shown = list(value)
     if kind == "extra_forbidden":
         unknown = str(place[-1])
         return f"unknown key '{unknown}'{inside}; {suggestion(unknown, model.model_fields)}."
@@ -126,18 +140,25 @@ def sentence(error: ValidationError, model: type[BaseModel], key: str) -> str:
         return f"key '{path}' is {shown}; {suggestion(str(value), known)}."
     if kind in PYDANTIC_LIMITS:
         words, limit = PYDANTIC_LIMITS[kind]
-        return f"key '{path}' is {shown}; it must be {words} {limits[limit]:g}."
-    if kind in ("too_short", "too_long") or (kind == "missing_argument"):
-        if not value:
-            return f"key '{path}' is empty; give at least one entry."
+        return f"key '{path}' is {shown}; it must be {words} {_as_written(limits[limit])}."
+    if kind in ("too_short", "too_long"):
         wanted = limits.get("min_length", limits.get("max_length"))
-        return f"key '{path}' is {shown}, which has {len(value)} entries; it must have {wanted}."
+        if not value and wanted == 1:
+            return f"key '{path}' is empty; give at least one entry."
+        entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
+        return f"key '{path}' is {shown}, which has {entries}; it must have {wanted}."
     if kind == "finite_number":
         return f"key '{path}' is {shown}; give a finite number."
     wanted = PYDANTIC_TYPES.get(kind)
     if wanted:
         return f"key '{path}' is {shown}; it must be of type {wanted}."
+    if found["msg"].startswith("must "):
+        return f"key '{path}' is {shown}; it {found['msg']}."
     return f"key '{path}' is {shown}: {found['msg']}; change it."
+
+
+def _as_written(limit: float) -> str:
+    return str(limit) if isinstance(limit, int) else f"{limit:g}"
 
 
 PYDANTIC_LIMITS = {

@@ -72,7 +72,8 @@ class Layers:
             radians, <v_{t-1}, g_t>.
         """
         if self._is_short and before.device.type == "cpu":
-            return self._tensor_by_tensor(before, after, gradient, velocity)
+            with np.errstate(all="ignore"):  # A run that overflows is a result.
+                return self._tensor_by_tensor(before, after, gradient, velocity)
         return self.all_at_once(before, after, gradient, velocity)
 
     def _tensor_by_tensor(

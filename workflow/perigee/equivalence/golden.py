@@ -1,205 +1,179 @@
-"""Golden runs: short, small runs that together reach every kind of update.
+"""Golden products: data sets, and short, small runs that together reach every kind of update.
 
-The code of a run is settled by the names of its blocks. A kind of run is one combination of such
-names; its golden runs go through the settings below.
+The code of a run is settled by the names of its blocks. Each combination of names is a kind of run,
+whose golden runs go through the settings below, one at a time.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from perigee.errors import PerigeeError
 from perigee.registry import REGISTRY
-from perigee.spec import COMPONENT_FIELDS, RunSpec
+from perigee.spec import RunSpec
 
-RUN_BLOCKS = tuple(kind for kind in COMPONENT_FIELDS if kind != "dataset")
-"""The kinds of block that the code of a run depends on; its data set has its own identity."""
-
-AT_ONCE, CONTINUED = (2,), (1, 3)
-"""Epochs of a golden run; one of each kind of run keeps checkpoints and is then gone on with."""
-
-DATASET, ENLARGED = "digits", "cifar10"
-"""The bundled data set; the one that digits enlarged to the size of its images stand in for."""
-
-DATASETS = {DATASET: "digits", ENLARGED: "digits enlarged to 32x32"}
-"""Each in words. Small and large images are laid out differently in memory."""
+EPOCHS = 2
+"""Of a golden run, and of the parent of one that forks."""
 
 SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
+    "task": {
+        "classification": ({},),
+        "streamed_classification": (),
+    },
     "model": {
         "convnet": (
             {"width": 1, "scale_invariant": True},
             {"width": 1, "scale_invariant": False},
+            {"width": 1, "scale_invariant": True, "head_norm": 3.0, "head_seed": 1},
         ),
         "resnet18": (
             {"width": 1, "scale_invariant": True},
             {"width": 1, "scale_invariant": False},
+            {"width": 1, "scale_invariant": True, "head_norm": 3.0, "head_seed": 1},
         ),
     },
     "optimiser": {
-        "adam": ({"learning_rate": 0.01, "weight_decay": 0.01, "beta_1": 0.9, "beta_2": 0.999},),
+        "adam": (
+            {"learning_rate": 0.01, "weight_decay": 0.01},
+            {"learning_rate": 0.01, "weight_decay": 0.01, "betas": [0.5, 0.7]},
+            {"learning_rate": 0.01, "weight_decay": 0.01, "undecayed": ["scale_invariant"]},
+        ),
         "sgd": (
-            {"learning_rate": 0.1, "weight_decay": 0.01, "momentum": 0},
+            {"learning_rate": 0.1, "weight_decay": 0.01},
             {"learning_rate": 0.1, "weight_decay": 0.01, "momentum": 0.9},
+            {"learning_rate": 0.1, "weight_decay": 0.01, "undecayed": ["scale_invariant"]},
         ),
     },
     "schedule": {
         "constant": ({},),
         "cosine": ({"horizon": 3},),
-        "steps": ({"milestones": [1, 2], "decay": 0.1},),
+        "steps": ({"milestones": [1], "gamma": 0.1},),
     },
-    "norm_control": {
-        "free": ({},),
-        "fixed": ({"norm": None}, {"norm": 3.0}),
+    "constraint": {
+        "fixed_norm": ({}, {"norm": 3.0}),
+        "none": ({},),
     },
     "loss": {
-        "cross_entropy": ({"label_smoothing": 0}, {"label_smoothing": 0.1}),
+        "cross_entropy": ({}, {"label_smoothing": 0.1}),
     },
     "augmentation": {
         "crop_and_flip": ({"padding": 1, "flip": True}, {"padding": 1, "flip": False}),
         "none": ({},),
+        "resized_crop_and_flip": (),
+    },
+    "fork": {
+        "at_epoch": ({"epoch": 1},),
+        "before_destabilisation": ({"epochs": 30}, {"epochs": 60, "number": 2}),
+    },
+    "dataset": {
+        "cifar10": ({},),
+        "cifar100": ({},),
+        "digit_pairs": ({},),
+        "digits": ({}, {"label_noise": 0.1, "noise_seed": 1}),
+        "image_folder": (),
+    },
+    "measure": {
+        "checkpoints": ({}, {"interval": 2}),
+        "full_gradient_norm": ({},),
+        "layers": ({},),
+        "metrics": ({},),
+        "steps": ({},),
     },
 }
-"""Of every registered block the parameters that reach each branch of its code."""
+"""The parameters that reach each branch of a block's code. Blocks without an entry in theirs are
+compared in no golden run, since they need files, and count as changed."""
 
-ONE_AT_A_TIME = ("loss", "augmentation")
-"""Kinds of block whose further settings do not act on those of others: a run each is enough."""
+PLAIN: Mapping[str, Any] = {"dataset": {"name": "digits"}, "batch_size": 40, "seed": 0}
+"""The rest of a run's spec; the batch size leaves a smaller last mini-batch."""
 
-BATCH_SIZE = 500
-"""Leaves a smaller last mini-batch."""
+FURTHER: Sequence[Mapping[str, Any]] = (
+    {"precision": "float64", "seed": 1},
+    {"gradient": "full_batch"},
+    {"dataset": {"name": "cifar10"}},  # large images are laid out differently in memory
+)
+"""Ways in which further golden runs of a kind differ from the first."""
 
-BASE = {
+BASE: Mapping[str, str] = {
+    "task": "classification",
     "model": "convnet",
     "optimiser": "sgd",
     "schedule": "constant",
-    "norm_control": "free",
+    "constraint": "none",
     "loss": "cross_entropy",
     "augmentation": "none",
 }
 
-PRECISIONS = ("float64", "float32")
-"""Each setting comes with both."""
 
+def golden_products(planned: Iterable[RunSpec] = ()) -> list[dict[str, Any]]:
+    """All golden products.
 
-@dataclass(frozen=True)
-class RunKind:
-    """A combination of blocks."""
+    Args:
+        planned: runs whose combinations of blocks count too; otherwise there are those with each
+            registered block in the place of one of `BASE`.
 
-    model: str
-    optimiser: str
-    schedule: str
-    norm_control: str
-    loss: str
-    augmentation: str
-
-    @property
-    def components(self) -> dict[str, str]:
-        """Kind of block -> its name."""
-        return dict(vars(self))
-
-    @property
-    def any_spec(self) -> dict[str, Any]:
-        """A spec with the code of this kind, for asking for its digest and nothing else."""
-        blocks = {kind: {"name": name} for kind, name in self.components.items()}
-        rates = {"learning_rate": 1, "weight_decay": 0}
-        return {
-            **blocks,
-            "dataset": {"name": DATASET},
-            "optimiser": blocks["optimiser"] | rates,
-            "gradient": "mini_batch",
-            "batch_size": 1,
-            "seed": 0,
-            "precision": PRECISIONS[0],
-        }
-
-    def __str__(self) -> str:
-        return ", ".join(vars(self).values())
-
-
-def run_kinds(planned: Iterable[RunSpec]) -> list[RunKind]:
-    """Those of planned runs, and each registered block in the place of one of `BASE`."""
-    of_plans = [{kind: getattr(spec, kind).name for kind in RUN_BLOCKS} for spec in planned]
-    of_registry = [BASE | {kind: name} for kind in RUN_BLOCKS for name in REGISTRY[kind]]
-    every = (RunKind(**names) for names in (BASE, *of_plans, *of_registry))
-    return list(dict.fromkeys(every))
-
-
-@dataclass(frozen=True)
-class GoldenRun:
-    """A short run.
-
-    Attributes:
-        words: what is special of it.
-        spec: as in a study file; defaults are not filled in.
-        epochs: trained one after the other.
-    """
-
-    words: str
-    spec: Mapping[str, Any]
-    epochs: Sequence[int]
-
-
-def golden_runs(kind: RunKind) -> list[GoldenRun]:
-    """All combinations of the settings of a kind's blocks, but for those of `ONE_AT_A_TIME`.
-
-    The last is the one that is gone on with: of `BASE` one with momentum, whose state counts.
+    Returns:
+        Mappings: ``kind`` is "dataset", "run" or "measure", ``blocks`` names those that the code is
+        for, ``run`` is a run with this data set, the run itself, or the one that is measured, and
+        ``measure`` what is measured of it.
 
     Raises:
         PerigeeError: `SETTINGS` lack a block.
     """
-    settings = [_settings(block, name) for block, name in kind.components.items()]
-    every = list(itertools.product(*(range(len(choices)) for choices in settings)))
-    others = [place for place, block in enumerate(kind.components) if block in ONE_AT_A_TIME]
-    combinations = [one for one in every if not any(one[place] for place in others)]
-    alone = [one for one in every if sum(map(bool, one)) == 1 and any(one[n] for n in others)]
-    # What is special of large images and of full batches does not depend on the settings: one run
-    # with each is enough.
-    wanted = [
-        (ENLARGED, "mini_batch", combinations[0]),
-        (DATASET, "full_batch", combinations[0]),
-        *((DATASET, "mini_batch", positions) for positions in (*alone, *combinations)),
+    kinds = [{**BASE, kind: name} for kind in (*BASE, "fork") for name in REGISTRY[kind]]
+    for spec in planned:
+        fork = {} if spec.parent is None else {"fork": spec.parent.at.name}
+        kinds.append({kind: spec.blocks[kind].name for kind in BASE} | fork)
+    different = dict.fromkeys(tuple(kind.items()) for kind in kinds)
+    base, metrics = golden_runs(BASE), {"name": "metrics"}
+    products = [
+        *(("dataset", [x["name"]], {**base[0], "dataset": x}, metrics) for x in _all("dataset")),
+        *(
+            ("run", [name for _, name in kind], run, metrics)
+            for kind in different
+            for run in golden_runs(dict(kind))
+        ),
+        *(("measure", [x["name"]], run, x) for x in _all("measure") for run in base),
     ]
-    found = []
-    for seed, (dataset, gradient, positions) in enumerate(wanted):
-        blocks = {
-            block: {"name": name, **choices[position]}
-            for (block, name), choices, position in zip(
-                kind.components.items(), settings, positions, strict=True
-            )
-        }
-        enlarged = dataset == ENLARGED
-        precision = PRECISIONS[(sum(positions) + enlarged) % len(PRECISIONS)]
-        spec = {
-            "dataset": {"name": dataset},
-            **blocks,
-            "gradient": gradient,
-            "batch_size": BATCH_SIZE,
-            "seed": seed,
-            "precision": precision,
-        }
-        words = f"{DATASETS[dataset]}, {_in_words(blocks)}, {gradient}, {precision}"
-        is_last = seed == len(wanted) - 1
-        found.append(GoldenRun(words, spec, CONTINUED if is_last else AT_ONCE))
-    return found
+    keys = ("kind", "blocks", "run", "measure")
+    return [dict(zip(keys, product, strict=True)) for product in products]
 
 
-def _settings(block: str, name: str) -> Sequence[Mapping[str, Any]]:
-    try:
-        return SETTINGS[block][name]
-    except KeyError as error:
+def golden_runs(kind: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The specs of the golden runs of one kind.
+
+    The first has the first setting of each block; each of the others differs from it in one.
+
+    Args:
+        kind: names of blocks, with a "fork" or without.
+
+    Raises:
+        PerigeeError: `SETTINGS` lack a block.
+    """
+    settings = {block: _settings(block, name) for block, name in kind.items()}
+    if not all(settings.values()):
+        return []
+    first = {**PLAIN, **{block: choices[0] for block, choices in settings.items()}}
+    others = [{block: other} for block, choices in settings.items() for other in choices[1:]]
+    specs = [{**first, **change} for change in ({}, *others, *FURTHER)]
+    if "fork" not in kind:
+        return specs
+    rules = [spec.pop("fork") for spec in specs]
+    return [
+        {**run, "parent": {"run": run, "epochs": EPOCHS, "at": rule}}
+        for run, rule in zip(specs, rules, strict=True)
+    ]
+
+
+def _all(kind: str) -> list[dict[str, Any]]:
+    return [block for name in REGISTRY[kind] for block in _settings(kind, name)]
+
+
+def _settings(kind: str, name: str) -> list[dict[str, Any]]:
+    """A block with each of its settings."""
+    if name not in SETTINGS[kind]:
         raise PerigeeError(
-            f"There are no golden runs with the {block.replace('_', ' ')} '{name}'; add its "
-            "parameters to SETTINGS in workflow/perigee/equivalence/golden.py."
-        ) from error
-
-
-def _in_words(blocks: Mapping[str, Mapping[str, Any]]) -> str:
-    return ", ".join(
-        " ".join(
-            [str(block["name"])]
-            + [f"{key}={value}" for key, value in block.items() if key != "name"]
+            f"There are no golden runs with the {kind} '{name}'; add its parameters to SETTINGS in "
+            "workflow/perigee/equivalence/golden.py."
         )
-        for block in blocks.values()
-    )
+    return [{"name": name, **setting} for setting in SETTINGS[kind][name]]

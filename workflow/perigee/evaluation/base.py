@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perigee.checkpoints import KeptCheckpoints
+from perigee.kernel.execution import Execution
 from perigee.spec import RunSpec
-from perigee.training.execution import Execution
 
 if TYPE_CHECKING:  # the identity of an evaluation of arrays does not hang on files
     from perigee.data.saving import AnyDataset

@@ -17,7 +17,7 @@ from perigee.evaluation.files import (
     PREDICTIONS,
     write_labels_and_epochs,
 )
-from perigee.training.trainer import Trainer
+from perigee.kernel.trainer import Trainer
 
 
 class Predictions(Evaluation):

@@ -2,19 +2,21 @@
 
 What counts is parsed source, of the modules that make the numbers and of all that they import from
 this package. Comments, docstrings and layout do not count, nor do annotations outside class bodies,
-calls that log, and the words of errors: none of them moves a number.
+calls that log, the words of errors, and imports that serve none but these: none of them moves a
+number. Where it cannot be told whether something moves a number, it counts.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
 from types import MappingProxyType
-
-import grimp
+from typing import Any
 
 import perigee
 from perigee.errors import PerigeeError
@@ -27,14 +29,40 @@ HARMLESS = (
     "perigee.blocks",
     "perigee.data.downloading",
     "perigee.errors",
+    "perigee.interruption",
     "perigee.paths",
     "perigee.registry",
     "perigee.spec",
 )
 """Modules (with all below them) that cannot move a number, and so are left out of digests.
 
-They declare parameters, whose values are in the spec, name files, and fetch what is verified.
+They declare parameters, whose values are in the spec, name files, fetch what is verified, and hear
+that work is to stop.
 """
+
+LOGGERS = ("logger", "logging", "warnings")
+LOGGING = ("critical", "debug", "error", "exception", "info", "log", "warn", "warning")
+"""Calls of these functions of these objects are messages; other calls, such as of
+`logging.disable`, are not."""
+
+BLIND_DECORATORS = (
+    "abstractmethod",
+    "cache",
+    "cached_property",
+    "classmethod",
+    "contextmanager",
+    "no_grad",
+    "once_differentiable",
+    "property",
+    "staticmethod",
+    "wraps",
+)
+"""Decorators that do not look at annotations, unlike `functools.singledispatch` for example."""
+
+NAMESPACES = ("eval", "exec", "globals", "locals", "vars")
+"""Functions that may find an imported name that the source does not show."""
+
+SIDE_EFFECTS = (ast.Await, ast.NamedExpr, ast.Yield, ast.YieldFrom)
 
 
 def code_digest(roots: Iterable[str], *, words: bool = False) -> str:
@@ -50,6 +78,9 @@ def code_digest(roots: Iterable[str], *, words: bool = False) -> str:
 
 def module_digests(roots: Iterable[str], *, words: bool = False) -> Mapping[str, str]:
     """The digest of each module that the roots reach through imports, in the alphabet's order.
+
+    Packages count with each of their modules, since importing a module runs its packages too.
+    `HARMLESS` modules are left out.
 
     Args:
         roots, words: as for `code_digest`.
@@ -68,64 +99,61 @@ def program_digest(program: Path) -> str:
 
 
 def source_digest(source: str, *, words: bool = False) -> str:
-    """The digest of one parsed source.
+    """The digest of one parsed source, the same in every version of Python.
 
     Args:
         source: Python.
         words: as for `code_digest`.
     """
-    return hashlib.sha256(_dump(_normalised(ast.parse(source), words)).encode()).hexdigest()
-
-
-def closure(roots: frozenset[str]) -> tuple[str, ...]:
-    """All modules of the package that the roots reach, themselves included, harmless ones left out.
-
-    Packages count with each of their modules, since importing a module runs its packages too.
-    """
-    graph = _import_graph()
-    reached: set[str] = set()
-    waiting = list(roots)
-    while waiting:
-        module = waiting.pop()
-        if module in reached or _is_harmless(module):
-            continue
-        reached.add(module)
-        waiting += graph.find_modules_directly_imported_by(module)
-        waiting += _packages_of(module)
-    return tuple(sorted(reached))
+    tree = _Stripping(words).visit(ast.parse(source))
+    return _digest(_UsedImports(tree).visit(tree))
 
 
 def read_source(path: Path) -> str:
-    """The text of a source file, with line ends of one kind whatever the file has."""
-    return path.read_text(encoding="utf-8").replace("\r\n", "\n")
+    """The text of a source file in UTF-8, with line ends of one kind whatever the file has.
+
+    Raises:
+        PerigeeError: the file is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PerigeeError(f"{path} is not UTF-8 ({error}); save it as UTF-8.") from error
 
 
 @cache
 def imported_modules(program: Path) -> frozenset[str]:
     """The modules of this package that a file outside it imports."""
-    names: set[str] = set()
-    for node in ast.walk(_parsed(program)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return frozenset(names & _import_graph().modules)
+    return frozenset(_imports(_Stripping(words=False).visit(_parsed(program)), package=""))
 
 
 @cache
 def _closure_digests(roots: frozenset[str], words: bool) -> Mapping[str, str]:
-    return MappingProxyType({module: _module_digest(module, words) for module in closure(roots)})
+    found: dict[str, str] = {}
+    waiting = list(roots)
+    while waiting:
+        name = waiting.pop()
+        if name not in found and not _is_harmless(name):
+            found[name], imports = _module(name, words)
+            parts = name.split(".")
+            waiting += [*imports, *(".".join(parts[:end]) for end in range(1, len(parts)))]
+    return MappingProxyType(dict(sorted(found.items())))
 
 
 @cache
-def _import_graph() -> grimp.ImportGraph:
-    try:
-        return grimp.build_graph(PACKAGE, cache_dir=None, exclude_type_checking_imports=True)
-    except grimp.exceptions.SourceSyntaxError as error:
-        raise PerigeeError(
-            f"{error.filename}, line {error.lineno}: invalid Python; mend that line."
-        ) from error
+def _module(name: str, words: bool) -> tuple[str, frozenset[str]]:
+    """A module's digest, and the modules of this package that it imports.
+
+    What is imported for annotations alone is among them: objects of its classes are passed in, and
+    what their methods do counts. What is imported for type checkers only is not.
+    """
+    file = _module_file(name)
+    if file is None:
+        raise PerigeeError(f"There is no module '{name}'; mend the registry or the import.")
+    tree = _Stripping(words).visit(_parsed(file))
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    imports = frozenset(_imports(tree, package))
+    return _digest(_UsedImports(tree).visit(tree)), imports
 
 
 def _parsed(path: Path) -> ast.Module:
@@ -135,21 +163,28 @@ def _parsed(path: Path) -> ast.Module:
         raise PerigeeError(f"{path}, line {error.lineno}: {error.msg}; mend that line.") from error
 
 
+def _imports(tree: ast.AST, package: str) -> Iterator[str]:
+    """The modules of this package that a tree imports, wherever in the file it does."""
+    names: set[str] = set()
+    waiting = [tree]
+    for node in waiting:
+        # No import stands in an expression, of which most of a tree consists.
+        waiting += [part for part in ast.iter_child_nodes(node) if not isinstance(part, ast.expr)]
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = resolve_name("." * node.level + (node.module or ""), package)
+            names.update((module, *(f"{module}.{alias.name}" for alias in node.names)))
+    return (name for name in names if _module_file(name) is not None)
+
+
 @cache
-def _module_digest(module: str, words: bool) -> str:
-    return source_digest(read_source(_module_file(module)), words=words)
-
-
-def _module_file(module: str) -> Path:
-    relative = Path(*module.split(".")[1:])
-    package = PACKAGE_FOLDER / relative / "__init__.py"
-    return package if package.is_file() else PACKAGE_FOLDER / relative.with_suffix(".py")
-
-
-def _packages_of(module: str) -> Iterator[str]:
-    while "." in module:
-        module = module.rpartition(".")[0]
-        yield module
+def _module_file(name: str) -> Path | None:
+    """The file of a module of this package; None if there is none of this name."""
+    first, *rest = name.split(".")
+    path = PACKAGE_FOLDER.joinpath(*rest)
+    files = (path / "__init__.py", path.with_suffix(".py"))
+    return next((file for file in files if first == PACKAGE and file.is_file()), None)
 
 
 def _is_harmless(module: str) -> bool:
@@ -159,13 +194,14 @@ def _is_harmless(module: str) -> bool:
     )
 
 
-def _normalised(tree: ast.Module, words: bool) -> ast.AST:
-    stripped = _Stripping(words).visit(tree)
-    used = {node.id for node in ast.walk(stripped) if isinstance(node, ast.Name)}
-    return _UsedImports(used).visit(stripped)  # type: ignore[no-any-return]
+class _StatementTransformer(ast.NodeTransformer):
+    """Passes over expressions: most of a tree, and no statement stands in one."""
+
+    def visit(self, node: ast.AST) -> Any:
+        return node if isinstance(node, ast.expr) else super().visit(node)
 
 
-class _Stripping(ast.NodeTransformer):
+class _Stripping(_StatementTransformer):
     """Removes from a tree what cannot move a number."""
 
     def __init__(self, words: bool) -> None:
@@ -173,23 +209,17 @@ class _Stripping(ast.NodeTransformer):
         self._in_class = False
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        outer, self._in_class = self._in_class, True
-        self.generic_visit(node)
-        self._in_class = outer
-        return node
+        return self._visit_within(node, in_class=True)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        outer, self._in_class = self._in_class, False
-        node.returns = None
-        self.generic_visit(node)
-        self._in_class = outer
-        return node
+        if all(_last_name(decorator) in BLIND_DECORATORS for decorator in node.decorator_list):
+            node.returns = None
+            for argument in ast.walk(node.args):
+                if isinstance(argument, ast.arg):
+                    argument.annotation = None
+        return self._visit_within(node, in_class=False)
 
     visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment]  # noqa: N815
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        node.annotation = None
-        return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
         self.generic_visit(node)
@@ -197,63 +227,127 @@ class _Stripping(ast.NodeTransformer):
             return node  # a field of a dataclass is made of its annotation
         return ast.Assign([node.target], node.value) if node.value else None
 
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
+        self.generic_visit(node)
+        is_logger = _last_name(node.targets[0]) == "logger" and len(node.targets) == 1
+        return None if is_logger and _last_name(node.value) == "getLogger" else node
+
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            return None  # a docstring, of a definition or below an attribute
-        if not self._words and _is_logging(node.value):
-            return None
+        if isinstance(node.value, ast.Constant) or _is_message(node.value):
+            return None  # a constant is a docstring, of a definition or below an attribute
         self.generic_visit(node)
         return node
 
+    def visit_Pass(self, node: ast.Pass) -> None:
+        """A body is as good empty: another statement may have been removed from it."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        return node.orelse if _last_name(node.test) == "TYPE_CHECKING" else node
+
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        if not self._words and isinstance(node.exc, ast.Call):
-            node.exc = ast.Call(node.exc.func, [], [])
+        if not self._words:
+            node.exc, node.cause = _without_words(node.exc), _without_words(node.cause)
         self.generic_visit(node)
         return node
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
-        node.msg = None
+        if not self._words:
+            node.msg = None
         self.generic_visit(node)
         return node
 
+    def _visit_within(self, node: ast.AST, in_class: bool) -> ast.AST:
+        outer, self._in_class = self._in_class, in_class
+        self.generic_visit(node)
+        self._in_class = outer
+        return node
 
-class _UsedImports(ast.NodeTransformer):
-    """Removes imported names that nothing uses: those of annotations and of errors' words."""
 
-    def __init__(self, used: set[str]) -> None:
-        self._used = used
+class _UsedImports(_StatementTransformer):
+    """Removes imported names that nothing uses: those of annotations and of errors' words.
+
+    Names that others may import from the module are kept: those in ``__all__`` and those that are
+    imported under their own name, ``import x as x`` (mypy refuses to have others imported).
+    """
+
+    def __init__(self, tree: ast.AST) -> None:
+        nodes = list(ast.walk(tree))
+        self._used = {node.id for node in nodes if isinstance(node, ast.Name)}
+        for node in nodes:
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                # It may be looked up by its name, or in a field's annotation.
+                self._used.update(re.findall(r"\w+", node.value))
+        self._all_used = not self._used.isdisjoint(NAMESPACES)
 
     def visit_Import(self, node: ast.Import) -> ast.AST | None:
-        node.names = [
-            name for name in node.names if (name.asname or name.name.split(".")[0]) in self._used
-        ]
+        node.names = [alias for alias in node.names if self._is_used(alias)]
         return node if node.names else None
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        node.names = [name for name in node.names if (name.asname or name.name) in self._used]
-        return node if node.names else None
+    visit_ImportFrom = visit_Import  # type: ignore[assignment]  # noqa: N815
+
+    def _is_used(self, alias: ast.alias) -> bool:
+        bound = alias.asname or alias.name.partition(".")[0]
+        return self._all_used or bound in self._used or bound == "*" or alias.name == alias.asname
 
 
-def _is_logging(call: ast.expr) -> bool:
-    """Whether an expression is a call such as ``logger.info(...)`` or ``warnings.warn(...)``."""
-    function = call.func if isinstance(call, ast.Call) else None
+def _last_name(node: ast.AST) -> str | None:
+    """The last name of ``a.b.c`` or of a call of that; None of another expression."""
+    if isinstance(node, ast.Call):
+        node = node.func
+    return getattr(node, "attr", getattr(node, "id", None))
+
+
+def _is_message(node: ast.expr) -> bool:
+    """Whether an expression is a call such as ``logger.info(...)`` that does nothing else."""
+    function = node.func if isinstance(node, ast.Call) else None
     return (
         isinstance(function, ast.Attribute)
+        and function.attr in LOGGING
         and isinstance(function.value, ast.Name)
-        and function.value.id in ("logger", "logging", "warnings")
+        and function.value.id in LOGGERS
+        and not _has_effects(node)
     )
 
 
+def _without_words(raised: ast.expr | None) -> ast.expr | None:
+    """A raised error without its arguments. Other exceptions may carry numbers."""
+    if not isinstance(raised, ast.Call) or _has_effects(raised):
+        return raised
+    is_error = (_last_name(raised) or "").lower().endswith("error")
+    return ast.Call(raised.func, [], []) if is_error else raised
+
+
+def _has_effects(node: ast.AST) -> bool:
+    """Whether an expression assigns, awaits, yields, or calls what changes a tensor in place."""
+    return any(
+        isinstance(part, SIDE_EFFECTS)
+        or (isinstance(part, ast.Attribute) and re.search(r"[^_]_$", part.attr) is not None)
+        for part in ast.walk(node)
+    )
+
+
+def _digest(tree: ast.AST) -> str:
+    return hashlib.sha256(_dump(tree).encode()).hexdigest()
+
+
 def _dump(node: object) -> str:
-    """Like `ast.dump`, but equal in every Python version: empty fields are always left out."""
+    """Like `ast.dump`, but the same in every Python version.
+
+    Empty fields are always left out, and texts are written in ASCII, since which characters of
+    Unicode are shown as they are depends on the version.
+    """
     if isinstance(node, ast.JoinedStr):
-        # Python 3.12.0 and 3.12.1 parse an empty text into nested format specifications.
+        # Python 3.12.0 and 3.12.1 parse empty texts into nested format specifications.
         parts = (part for part in node.values if getattr(part, "value", None) != "")
         return f"JoinedStr({','.join(map(_dump, parts))})"
     if isinstance(node, ast.AST):
-        fields = ((name, getattr(node, name, None)) for name in node._fields)
-        kept = (f"{name}={_dump(value)}" for name, value in fields if value not in (None, []))
+        kept = [
+            f"{name}={_dump(value)}"
+            for name in node._fields
+            if (value := getattr(node, name, None)) is not None and value != []
+        ]
         return f"{type(node).__name__}({','.join(kept)})"
     if isinstance(node, list):
         return f"[{','.join(map(_dump, node))}]"
-    return repr(node)
+    return ascii(node)

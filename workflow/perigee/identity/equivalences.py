@@ -1,69 +1,40 @@
 """Code that was proven to give the same numbers as older code, and so counts as that.
 
 workflow/equivalences.json holds the proofs that workflow/scripts/record_equivalence.py wrote. The
-identity of a run or data set is taken with the oldest code that gives its numbers, so that a
-refactoring moves no path.
+identity of a product is taken with the oldest code that gives its numbers, so that a refactoring
+moves no path.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from perigee.configuration.validation import validated
+from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+
 from perigee.errors import PerigeeError
 from perigee.paths import EQUIVALENCES, shown
 
-TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
-DIGEST = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
-PROPERTIES = {
-    "kind": {"enum": ["dataset", "run"]},
-    "components": TEXTS,
-    "old": DIGEST,
-    "new": DIGEST,
-    "commit": {"type": "string"},
-    "date": {"type": "string"},
-    "versions": TEXTS,
-    "compared": {"type": "array", "items": {"type": "string"}},
-}
-SCHEMA: Mapping[str, Any] = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "additionalProperties": False,
-        "required": list(PROPERTIES),
-        "properties": PROPERTIES,
-    },
-}
+CodeDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 
 
-@dataclass(frozen=True)
-class Equivalence:
-    """A proof that two versions of the code give the same numbers.
+class Proof(BaseModel):
+    """A proof that some code gives the same numbers as older code.
 
     Attributes:
-        kind: "dataset" or "run".
-        components: by kind of block the names of those that the code is for, such as
-            {"dataset": "digits"}.
-        old, new: code digests; what was made by the old code stays valid for the new.
-        commit: git's name of the old code.
-        date: of the proof, UTC.
-        versions: of Python and the packages that the proof was computed with.
-        compared: what came out the same bit for bit, in words.
+        counts_as: digest of the older code; what was made by it stays valid.
+        how: what was compared, when and with what, for readers.
     """
 
-    kind: str
-    components: Mapping[str, str]
-    old: str
-    new: str
-    commit: str
-    date: str
-    versions: Mapping[str, str]
-    compared: tuple[str, ...]
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    counts_as: CodeDigest
+    how: dict[str, Any]
+
+
+Proofs = dict[str, dict[CodeDigest, Proof]]
+"""By kind of product and digest of the newer code."""
 
 
 def counting_code(kind: str, code: str) -> str:
@@ -74,74 +45,40 @@ def counting_code(kind: str, code: str) -> str:
         code: digest of the code at hand; returned as it is if nothing is proven of it.
 
     Raises:
-        PerigeeError: workflow/equivalences.json is malformed.
+        PerigeeError: workflow/equivalences.json is malformed, or goes in a circle.
     """
-    return _oldest().get((kind, code), code)
-
-
-def read_equivalences(path: Path = EQUIVALENCES) -> list[Equivalence]:
-    """All recorded ones, in the order of the file; none if there is no file.
-
-    Raises:
-        PerigeeError: the file is malformed, gives a code two predecessors, or goes in a circle.
-    """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
+    proofs = read_proofs(EQUIVALENCES).get(kind, {})
+    for _ in proofs:
+        if code not in proofs:
+            return code
+        code = proofs[code].counts_as
+    if code in proofs:
         raise PerigeeError(
-            f"{shown(path)} is no readable JSON ({error}); restore the file from git."
-        ) from error
-    if entries == []:
-        return []
-    checked = validated(entries, SCHEMA, shown(path), "entries")
-    found = [Equivalence(**{**entry, "compared": tuple(entry["compared"])}) for entry in checked]
-    oldest(found, shown(path))
-    return found
-
-
-def write_equivalences(path: Path, equivalences: Iterable[Equivalence]) -> None:
-    """The whole file anew."""
-    plain = [asdict(equivalence) for equivalence in equivalences]
-    path.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def oldest(equivalences: Iterable[Equivalence], file: str) -> dict[tuple[str, str], str]:
-    """Of each proven code the oldest that it is proven equal to, through any number of steps.
-
-    Args:
-        equivalences: in any order.
-        file: named in messages.
-
-    Returns:
-        (kind, code digest) -> code digest.
-
-    Raises:
-        PerigeeError: a code has two predecessors, or is its own.
-    """
-    older: dict[tuple[str, str], str] = {}
-    for entry in equivalences:
-        if older.setdefault((entry.kind, entry.new), entry.old) != entry.old:
-            raise PerigeeError(
-                f"{file}: {entry.kind} code {entry.new} stands for both "
-                f"{older[entry.kind, entry.new]} and {entry.old}; remove one of the two entries."
-            )
-    found = {}
-    for kind, new in older:
-        passed, code = {new}, older[kind, new]
-        while (kind, code) in older and code not in passed:
-            passed.add(code)
-            code = older[kind, code]
-        if code in passed:
-            raise PerigeeError(
-                f"{file}: {kind} code {code} is, through other entries, older than itself; "
-                "remove the entry that closes the circle."
-            )
-        found[kind, new] = code
-    return found
+            f"{shown(EQUIVALENCES)}: {kind} code {code} counts, through other entries, as itself; "
+            "remove the entry that closes the circle."
+        )
+    return code
 
 
 @cache
-def _oldest() -> Mapping[tuple[str, str], str]:
-    return oldest(read_equivalences(), shown(EQUIVALENCES))
+def read_proofs(path: Path) -> Proofs:
+    """All recorded proofs; none if there is no file. It is read once.
+
+    Raises:
+        PerigeeError: the file is malformed.
+    """
+    try:
+        return TypeAdapter(Proofs).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise PerigeeError(
+            f"{shown(path)}: {place} is wrong ({first['msg']}); restore the file from git."
+        ) from error
+
+
+def write_proofs(path: Path, proofs: Proofs) -> None:
+    """Write the whole file anew."""
+    path.write_bytes(TypeAdapter(Proofs).dump_json(proofs, indent=1) + b"\n")

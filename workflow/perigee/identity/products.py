@@ -23,11 +23,20 @@ from perigee.identity.equivalences import counting_code
 from perigee.paths import NOTEBOOKS, template
 from perigee.spec import Claim, RunSpec
 
-DATASET_ROOT = "perigee.data.building"
-RUN_ROOT = "perigee.training.trainer"
-CLAIMS_ROOT = "perigee.claims.judging"
-FIGURE_ROOT = "perigee.plotting.notebook"
-"""Modules that every product of a kind is made by, beside the blocks that its spec names."""
+DATASET_ROOTS = ("perigee.data.building",)
+RUN_ROOTS = ("perigee.kernel.trainer", "perigee.kernel.execution")
+FORK_ROOTS = ("perigee.measures.checkpoints", "perigee.checkpoints")
+COURSE_ROOTS = ("perigee.measures.passes", "perigee.analysis.inputs")
+CLAIMS_ROOTS = ("perigee.claims.judging",)
+FIGURE_ROOTS = ("perigee.plotting.notebook",)
+"""Modules that every product of a kind is made by, beside the blocks that its spec names.
+
+A fork is a run that starts from a kept checkpoint. Its rule may look at its parent's course: at the
+values that passes over the data give, whatever other columns the measure has.
+"""
+
+STORAGE_ROOTS = {"arrays": "perigee.data.array_files", "files": "perigee.data.file_datasets"}
+"""Modules that write data sets, and read them where runs are trained, by how they are stored."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,9 @@ class Identity:
 
 def dataset_identity(dataset: Dataset) -> Identity:
     """The identity of a data set."""
-    return _identity("dataset", dataset.name, dataset.to_dict(), _code([dataset], DATASET_ROOT), {})
+    return _identity(
+        "dataset", dataset.name, dataset.to_dict(), _code([dataset], *DATASET_ROOTS), {}
+    )
 
 
 def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
@@ -84,15 +95,13 @@ def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
     """
     blocks = [block for kind, block in spec.blocks.items() if kind != "dataset"]
     inputs: dict[str, Any] = {"dataset": dataset_digest}
+    roots = [*RUN_ROOTS, STORAGE_ROOTS[spec.dataset.stored_as]]
     parent = spec.parent
     if parent is not None:
         blocks.append(parent.at)
-        identity = run_identity(parent.run, dataset_digest)
-        inputs["parent"] = identity.digest
-        # The course that the rule looks at is part of what settles where the run starts.
-        course = [measure_identity(measure(), identity).digest for measure in parent.at.reads]
-        if course:
-            inputs["course"] = course
+        inputs["parent"] = run_identity(parent.run, dataset_digest).digest
+        roots += FORK_ROOTS
+        roots += COURSE_ROOTS if parent.at.reads else ()
     rule = spec.optimiser
     name = (
         f"{spec.model.name}-{spec.dataset.name}-lr{_short(rule.learning_rate)}"
@@ -100,7 +109,7 @@ def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
     )
     if parent is not None:
         name += f"-fork-{parent.at.name}"
-    return _identity("run", name, spec.to_dict(), _code(blocks, RUN_ROOT), inputs)
+    return _identity("run", name, spec.to_dict(), _code(blocks, *roots), inputs)
 
 
 def measure_identity(measure: Measure, run: Identity) -> Identity:
@@ -156,8 +165,8 @@ def figure_identity(
     """
     notebook = NOTEBOOKS / f"{template(key)}.py"
     code = _Code(
-        digest([program_digest(notebook), code_digest([FIGURE_ROOT])]),
-        module_digests([FIGURE_ROOT, *imported_modules(notebook)]),
+        digest([program_digest(notebook), code_digest(FIGURE_ROOTS)]),
+        module_digests([*FIGURE_ROOTS, *imported_modules(notebook)]),
     )
     spec = {"key": key, "stamp": dict(stamp)}
     if parameters:
@@ -174,7 +183,7 @@ def claims_identity(key: str, claims: Sequence[Claim], tables: Mapping[str, str]
         tables: digests of the tables that they are measured on, by name.
     """
     # Why a claim cannot be measured is told in an error's words, and stands in the product.
-    code = _code([claim.quantity for claim in claims], CLAIMS_ROOT, words=True)
+    code = _code([claim.quantity for claim in claims], *CLAIMS_ROOTS, words=True)
     spec = {"key": key, "claims": [claim.rule for claim in claims]}
     return _identity("claims", key, spec, code, {"tables": tables})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,11 +20,14 @@ from perigee.analysis.inputs import read_metrics
 from perigee.blocks.measures import Checkpoints, Measure
 from perigee.checkpoints import KeptCheckpoints
 from perigee.data.saving import AnyDataset, load_dataset
-from perigee.errors import PerigeeError
+from perigee.errors import PerigeeError, StoppedBySignalError
 from perigee.identity.products import Identity, measure_identity, run_identity
 from perigee.interruption import StopRequest
 from perigee.jobs.following import DepartureError, Follower
 from perigee.jobs.watching import RunWatch
+from perigee.kernel.execution import Execution, prepare
+from perigee.kernel.ranks import Ranks
+from perigee.kernel.trainer import Start, Trainer
 from perigee.measures.base import Measure as LiveMeasure
 from perigee.models.proof import prove_declaration
 from perigee.progress import RunProgress
@@ -32,7 +35,7 @@ from perigee.spec import RunSpec
 from perigee.store.provenance import (
     folder_digest,
     hardware,
-    is_complete,
+    is_intact,
     read_product,
     versions,
 )
@@ -48,11 +51,8 @@ from perigee.store.runs import (
 from perigee.store.runs import versions as complete_versions
 from perigee.store.writing import link_or_copy, product_writer
 from perigee.training.beginning import Beginning, begin, beginnings, lay_out
-from perigee.training.execution import Execution, prepare
 from perigee.training.loop import train
-from perigee.training.ranks import Ranks
 from perigee.training.recording import FINGERPRINT, Recorder
-from perigee.training.trainer import Start, Trainer
 
 logger = logging.getLogger("perigee")
 
@@ -68,7 +68,7 @@ class TrainingJob:
         measures: that are wanted of it.
         dataset: folder of the data set, which has been verified.
         out: folder of the version, .../e<epochs>.
-        device: see `perigee.training.execution.prepare`.
+        device: see `perigee.kernel.execution.prepare`.
         progress_interval: seconds between progress lines.
         save_interval: seconds between saves of the state.
         parent: folder of all versions of the run that this one forks from, if it does.
@@ -104,23 +104,11 @@ class TrainingJob:
         return {m.name: measure_identity(m, self.identity) for m in self.measures}
 
     def is_done(self) -> bool:
-        """Whether the run is there with all measures."""
-        found = self.version(list(self.wanted.values()))
+        """Whether the store has the run with all measures."""
+        found = self.found(self.wanted)
         if found is not None:
             logger.info("%s has all that is wanted: nothing to train", found.folder)
         return found is not None
-
-    def version(self, measures: Sequence[Identity] = ()) -> Version | None:
-        """The finished version that has all epochs, and some measures; None if there is none."""
-        if self.run_folder != self.out:
-            return find_version(self.run_folder, self.epochs, measures)
-        # A folder that was named by hand may hold anything.
-        if not is_complete(self.out, self.identity.digest, RUN_FILES[:-1]):
-            return None
-        found = Version(self.out, self.epochs, 1)
-        same_length = found.provenance.details["epochs"] == self.epochs
-        whole = all(found.measure(measure, self.epochs) for measure in measures)
-        return found if same_length and whole else None
 
     def run(self, stop: StopRequest) -> None:
         """Train, measure, and write the files.
@@ -148,29 +136,25 @@ class TrainingJob:
         finally:
             work.ranks.close()
 
+    def found(self, measures: Mapping[str, Identity]) -> Version | None:
+        """The version in the store that has all epochs and all the measures."""
+        if self.run_folder == self.out:
+            return self._found_by_hand(measures)
+        return find_version(self.run_folder, self.epochs, list(measures.values()))
 
-@dataclass(frozen=True)
-class _Task:
-    """A piece of work.
-
-    Attributes:
-        version: name of the version that it makes or measures.
-        measures: names of those to be taken.
-        followed: a finished version of the same run whose fingerprint has to come out, if any.
-        at_checkpoints: whether the measures are computed at kept checkpoints.
-    """
-
-    version: str
-    measures: tuple[str, ...]
-    followed: Version | None = None
-    at_checkpoints: bool = False
+    def _found_by_hand(self, measures: Mapping[str, Identity]) -> Version | None:
+        """The same of a folder that was named by hand, and may hold anything."""
+        if not is_intact(self.out, self.identity.digest, RUN_FILES[:-1]):
+            return None
+        found = Version(self.out, self.epochs, 1)
+        if found.provenance.details["epochs"] != self.epochs:
+            return None
+        whole = all(found.measure(one, self.epochs) for one in measures.values())
+        return found if whole else None
 
 
 class _Work:
-    """The work of one job, shared by several processes where there are ranks.
-
-    The first of them looks into the store and decides; all do what it decided.
-    """
+    """The steps of one job."""
 
     def __init__(self, job: TrainingJob, stop: StopRequest) -> None:
         self.job, self.stop = job, stop
@@ -183,98 +167,126 @@ class _Work:
 
     def complete(self) -> None:
         """Make what is missing of the run and of its measures."""
-        while (
-            task := self.ranks.of_main(self._next() if self.ranks.is_main else None)
-        ) is not None:
-            if task.at_checkpoints:
-                self._measure_checkpoints(task)
-            else:
-                self._train(task, self._furthest(task.measures))
+        job, of_main = self.job, self.ranks.of_main
+        if of_main(lambda: job.found({})) is None:
+            self._train_first()
+        if of_main(lambda: job.found(job.wanted)) is not None:
+            return
+        version, names = of_main(self._lacking)
+        missing = self._measure_checkpoints(version, {name: job.wanted[name] for name in names})
+        if missing:
+            logger.info("measuring %s: the run is trained again", ", ".join(missing))
+            beginning = self._furthest(missing, version) if self.ranks.is_main else None
+            same_length = version.epochs == job.epochs
+            name = version.folder.name if same_length else job.out.name
+            self._train(name, missing, beginning, version)
 
     def train_anew(self) -> None:
         """Train a further trajectory of the run, with all measures."""
         job = self.job
+        name = self.ranks.of_main(self._next_trajectory)
+        beginning = None
+        if self.ranks.is_main:
+            jobs = [unfinished_folder(job.run_folder, name)]
+            found = beginnings(job.run_folder, job.epochs, job.identity, job.wanted, jobs)
+            beginning = next((b for b in found if b.measures(job.wanted) == set(job.wanted)), None)
+        self._train(name, job.wanted, beginning, None)
+
+    def _train_first(self) -> None:
+        """Train a run that is not there, from the furthest state that is to be had.
+
+        Measures that were not taken from that run's start are left for later.
+        """
+        job, beginning = self.job, None
+        if self.ranks.is_main:
+            found = beginnings(job.run_folder, job.epochs, job.identity, job.wanted)
+            beginning = found[0] if found else None
+        names = self.ranks.of_main(
+            lambda: sorted(job.wanted if beginning is None else beginning.measures(job.wanted))
+        )
+        self._train(job.out.name, {name: job.wanted[name] for name in names}, beginning, None)
+
+    def _lacking(self) -> tuple[Version, list[str]]:
+        """The version to be measured, and the names of the measures that it lacks.
+
+        Of several trajectories it is the one made last: the earlier ones could not be followed. A
+        longer version is followed to make one of the wanted length, which then has all measures.
+        """
+        job = self.job
+        exact = [v for v in complete_versions(job.run_folder) if v.epochs == job.epochs]
+        if job.run_folder == job.out:
+            exact = [Version(job.out, job.epochs, 1)]
+        if not exact:
+            longer = job.found({})
+            assert longer is not None
+            return longer, list(job.wanted)
+        last = exact[-1]
+        return last, [n for n, one in job.wanted.items() if last.measure(one, job.epochs) is None]
+
+    def _next_trajectory(self) -> str:
+        job = self.job
         lengths = [v for v in complete_versions(job.run_folder) if v.epochs == job.epochs]
-        name = version_name(job.epochs, 1 + max((v.trajectory for v in lengths), default=0))
-        folders = [unfinished_folder(job.run_folder, name)]
-        task = _Task(name, tuple(job.wanted))
-        self._train(task, self._furthest(task.measures, interrupted_jobs=folders))
+        return version_name(job.epochs, 1 + max((v.trajectory for v in lengths), default=0))
 
-    def _next(self) -> _Task | None:
-        """What is to be done next; None if the run is there with all measures."""
-        job, every = self.job, tuple(self.job.wanted)
-        if job.version(list(job.wanted.values())) is not None:
-            return None
-        finished = job.version()
-        if finished is None:
-            # Measures that were not taken from that run's start are left for later.
-            furthest = self._furthest()
-            measures = every if furthest is None else furthest.measures(job.wanted)
-            return _Task(job.out.name, tuple(sorted(measures)))
-        if finished.epochs != job.epochs:
-            return _Task(job.out.name, every, followed=finished)
-        missing = {
-            measure.name: measure
-            for measure in job.measures
-            if finished.measure(job.wanted[measure.name], job.epochs) is None
-        }
-        at_epochs = tuple(name for name, measure in missing.items() if measure.at_epochs)
-        if at_epochs and self._checkpoints(finished) is not None:
-            return _Task(finished.folder.name, at_epochs, finished, at_checkpoints=True)
-        return _Task(finished.folder.name, tuple(missing), followed=finished)
+    def _furthest(self, wanted: Mapping[str, Identity], followed: Version) -> Beginning | None:
+        """The furthest state on a version's trajectory to which all measures were taken."""
+        found = beginnings(self.job.run_folder, self.job.epochs, self.job.identity, wanted)
+        return next(
+            (b for b in found if b.measures(wanted) == set(wanted) and b.is_on(followed)), None
+        )
 
-    def _checkpoints(self, version: Version) -> Path | None:
-        """The folder of the checkpoints of every epoch of a version; None if it has not all."""
-        every = measure_identity(Checkpoints(), self.job.identity)
-        return version.measure(every, version.epochs)
-
-    def _furthest(
-        self, measures: Sequence[str] = (), interrupted_jobs: list[Path] | None = None
-    ) -> Beginning | None:
-        """The furthest state of the run to which some measures were taken.
+    def _train(
+        self,
+        name: str,
+        wanted: Mapping[str, Identity],
+        beginning: Beginning | None,
+        followed: Version | None,
+    ) -> None:
+        """Train a version of the run, and write it and its measures.
 
         Args:
-            measures: names.
-            interrupted_jobs: folders of those that are looked at, and no finished version; None
-                looks at all of the run.
+            name: of the version.
+            wanted: measures to be taken.
+            beginning: of the training, as the first of the processes that share it knows it.
+            followed: a finished version of the same run whose fingerprint has to come out.
         """
-        if not self.ranks.is_main:
-            return None
         job = self.job
-        found = beginnings(job.run_folder, job.epochs, job.identity, job.wanted, interrupted_jobs)
-        return next((one for one in found if set(measures) <= one.measures(job.wanted)), None)
-
-    def _train(self, task: _Task, beginning: Beginning | None) -> None:
-        """Train a version of the run, and write it and its measures."""
-        job = self.job
-        if task.followed is not None:
-            logger.info("%s is trained again to measure %s", task.version, ", ".join(task.measures))
-        folder = unfinished_folder(job.run_folder, task.version)
+        folder = unfinished_folder(job.run_folder, name)
         trainer = self._trainer()
         if self.ranks.is_main:
-            lay_out(beginning, folder, [*FINGERPRINT, *task.measures])
-        recorder = Recorder(trainer, folder, self._live(trainer, task), job.epochs)
-        state = begin(recorder, beginning)
+            lay_out(beginning, folder, [*FINGERPRINT, *wanted])
         progress = RunProgress(job.identity.name, job.epochs, job.progress_interval)
-        progress.begin(recorder.position)
-        watch = RunWatch(
-            job.identity.digest, state, folder, job.save_interval, progress, self.stop, _session()
-        )
-        if task.followed is not None:
-            watch.follower = Follower(task.followed)
-        train(trainer, recorder, watch)
-        recorder.close()
+        with Recorder(trainer, folder, self._live(trainer, wanted), job.epochs) as recorder:
+            state = begin(recorder, beginning)
+            progress.begin(recorder.position)
+            watch = RunWatch(
+                digest=job.identity.digest,
+                began_with=state,
+                folder=folder,
+                save_interval=job.save_interval,
+                progress=progress,
+                stop=self.stop,
+                session=_session(),
+            )
+            if followed is not None:
+                watch.follower = Follower(followed)
+            train(trainer, recorder, watch)
+            recorder.close()
         if self.ranks.is_main:
-            self._write(task, recorder, watch)
-            for name in {task.version, job.out.name}:
-                shutil.rmtree(unfinished_folder(job.run_folder, name), ignore_errors=True)
-            with suppress(OSError):
-                folder.parent.rmdir()  # unless there is a state of another version
+            self._write(name, wanted, recorder, watch, followed)
+            _remove(folder)
 
-    def _write(self, task: _Task, recorder: Recorder, watch: RunWatch) -> None:
+    def _write(
+        self,
+        name: str,
+        wanted: Mapping[str, Identity],
+        recorder: Recorder,
+        watch: RunWatch,
+        followed: Version | None,
+    ) -> None:
         """Write the measures, and the version itself if it is not there."""
         job, position = self.job, recorder.position
-        out = job.out.with_name(task.version)
+        out = job.out.with_name(name)
         details = {
             "epochs": job.epochs,
             "seed": job.spec.seed,
@@ -288,65 +300,86 @@ class _Work:
             "ranks": self.ranks.world,
             "workers": job.workers,
             "data_epoch": recorder.trainer.first_epoch,
+            "schedule_epoch": recorder.trainer.first_schedule_epoch,
             **({} if self.fork_epoch is None else {"fork_epoch": self.fork_epoch}),
         }
-        self._write_measures(recorder, out, details, "training" if not task.followed else "replay")
-        if task.followed is not None and task.followed.folder == out:
+        for measure, identity in wanted.items():
+            described = {
+                **details,
+                "description": recorder.measures[measure].description,
+                "by": "training" if followed is None else "replay",
+            }
+            with product_writer(out / identity.label, identity, **described) as product:
+                link_or_copy(recorder.logs[measure].path, product.aside / ROWS)
+        if followed is not None and followed.folder == out:
             return
         with product_writer(out, job.identity, **details) as product:
             for log in FINGERPRINT:
                 link_or_copy(recorder.logs[log].path, product.aside / f"{log}.npy")
             save_file(recorder.trainer.state(), product.aside / STATE)
 
-    def _write_measures(
-        self, recorder: Recorder, out: Path, details: Mapping[str, Any], by: str
-    ) -> None:
-        for name, measure in recorder.measures.items():
-            identity = self.job.wanted[name]
-            described = {**details, "description": measure.description, "by": by}
-            with product_writer(out / identity.label, identity, **described) as product:
-                link_or_copy(recorder.logs[name].path, product.aside / ROWS)
+    def _measure_checkpoints(
+        self, version: Version, missing: Mapping[str, Identity]
+    ) -> dict[str, Identity]:
+        """Compute at kept checkpoints what can be computed there.
 
-    def _measure_checkpoints(self, task: _Task) -> None:
-        """Compute measures at the kept checkpoints of a finished version."""
-        version = task.followed
-        assert version is not None
-        folder = self._checkpoints(version)
-        assert folder is not None  # `_next` looked
-        read_product(folder, [ROWS])
-        kept = KeptCheckpoints.of_measure(folder)
-        logger.info("measuring %s at %d checkpoints", ", ".join(task.measures), len(kept.epochs))
+        Returns:
+            The measures that are still missing.
+        """
+        job = self.job
+        every = version.measure(measure_identity(Checkpoints(), job.identity), version.epochs)
+        suited = {m.name for m in job.measures if m.at_epochs}
+        now = {name: one for name, one in missing.items() if name in suited}
+        if every is None or not now:
+            return dict(missing)
         trainer = self._trainer()
-        aside = unfinished_folder(self.job.run_folder, f"{task.version}-measuring")
+        measures = self._live(trainer, now)
+        read_product(every, [ROWS])
+        kept = KeptCheckpoints.of_measure(every)
+        logger.info("measuring %s at %d checkpoints", ", ".join(now), len(kept.epochs))
+        folder = unfinished_folder(job.run_folder, f"{job.out.name}-measuring")
         if self.ranks.is_main:
-            lay_out(None, aside, [*FINGERPRINT, *task.measures])
-        recorder = Recorder(trainer, aside, self._live(trainer, task), kept.epochs[-1])
-        recorder.measure_checkpoints(kept, self._end_if_told)
-        recorder.close()
+            lay_out(None, folder, [*FINGERPRINT, *now])
+        with Recorder(trainer, folder, measures, kept.epochs[-1]) as recorder:
+            recorder.measure_checkpoints(kept, self._end_if_told)
+            recorder.close()
+        details = version.provenance.details
         if self.ranks.is_main:
-            details = version.provenance.details
-            self._write_measures(recorder, version.folder, details, "checkpoints")
-            shutil.rmtree(aside, ignore_errors=True)
-            with suppress(OSError):
-                aside.parent.rmdir()
+            for name, identity in now.items():
+                described = {
+                    **details,
+                    "description": measures[name].description,
+                    "by": "checkpoints",
+                }
+                with product_writer(version.folder / identity.label, identity, **described) as made:
+                    link_or_copy(recorder.logs[name].path, made.aside / ROWS)
+            _remove(folder)
+        return {name: one for name, one in missing.items() if name not in now}
 
     def _end_if_told(self) -> None:
-        self.stop.end_if_told(self.job.identity.name)
+        """End work that has nothing to save, on all processes at once."""
+        if self.ranks.any(bool(self.stop)):
+            received = self.stop.received_or_term
+            raise StoppedBySignalError(
+                f"{self.job.identity.name} was stopped by {received.name} while its checkpoints "
+                "were measured; start it again.",
+                received,
+            )
 
     def _trainer(self) -> Trainer:
-        trainer = Trainer(
-            self.job.spec, self.data, self.execution, start=self.start, ranks=self.ranks
-        )
-        if self.ranks.world == 1:
-            batch = next(iter(trainer.task.batches("train")))
-            prove_declaration(trainer.model, batch.inputs[:8])
+        spec = self.job.spec
+        trainer = Trainer(spec, self.data, self.execution, start=self.start, ranks=self.ranks)
+        shape, classes = trainer.task.image_shape, trainer.task.classes
+        # Another network of the same kind: that of several processes needs all of them.
+        model = registry.load(spec.model)(shape, classes, spec.seed, **spec.model.parameters)
+        prove_declaration(model, shape)
         return trainer
 
-    def _live(self, trainer: Trainer, task: _Task) -> dict[str, LiveMeasure]:
+    def _live(self, trainer: Trainer, wanted: Mapping[str, Identity]) -> dict[str, LiveMeasure]:
         return {
             measure.name: registry.load(measure)(trainer, **measure.parameters)
             for measure in self.job.measures
-            if measure.name in task.measures
+            if measure.name in wanted
         }
 
     def _fork(self) -> tuple[int | None, Start | None]:
@@ -379,8 +412,20 @@ class _Work:
         )
         epoch = registry.load(parent.at)(course, **parent.at.parameters)
         logger.info("starting from epoch %d of %s", epoch, version.folder)
-        of_parent = version.provenance.details["data_epoch"]
-        return epoch, Start(kept.checkpoint(epoch), of_parent + epoch, parent.run)
+        began = version.provenance.details
+        return epoch, Start(
+            state=kept.checkpoint(epoch),
+            epoch=began["data_epoch"] + epoch,
+            schedule_epoch=began["schedule_epoch"] + epoch,
+            spec=parent.run,
+        )
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder of an unfinished job that is over."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.rmdir()  # unless there is a state of another version
 
 
 def _session() -> dict[str, Any]:

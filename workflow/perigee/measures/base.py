@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from perigee.training.trainer import Trainer
+    from perigee.kernel.trainer import Trainer
 
 
 class Measure:
@@ -23,7 +23,8 @@ class Measure:
         trainer: the run.
 
     Attributes:
-        row: the type of a row of the file.
+        row: the type of a row of the file. Rows that belong to epochs have a field ``epoch``; rows
+            without that field are rows of steps.
         state: tensors by name that a resumed run needs to go on measuring.
         pause: to be called now and then by work that takes long; what it raises ends the work.
     """

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from perigee.kernel.names import MODEL
 from perigee.measures.base import Measure, real_type
-from perigee.training.names import MODEL
 
 if TYPE_CHECKING:
-    from perigee.training.trainer import Trainer
+    from perigee.kernel.trainer import Trainer
 
 UNTRACKED = "num_batches_tracked"
 """Of BatchNorm's buffers; nothing depends on it."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from perigee.measures.base import Measure
-from perigee.measures.metrics import train_pass
+from perigee.measures.passes import train_pass
 
 
 class FullGradientNorm(Measure):
     """A row an epoch: ``epoch`` and ``full_gradient_norm``.
 
-    The mean over mini-batches, as of `perigee.measures.metrics`; the regular gradient norm of
+    The mean over mini-batches (`perigee.measures.passes`); the regular gradient norm of
     standard networks (Kodryan et al. 2022, Section 4).
     """
 

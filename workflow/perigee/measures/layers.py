@@ -8,10 +8,11 @@ import numpy as np
 from torch import Tensor
 
 from perigee.dynamics.layers import Layers as LayerQuantities
+from perigee.errors import PerigeeError
 from perigee.measures.base import Measure, real_type
 
 if TYPE_CHECKING:
-    from perigee.training.trainer import Trainer
+    from perigee.kernel.trainer import Trainer
 
 QUANTITIES = ("norm", "gradient_norm", "angular_update")
 WITH_VELOCITY = (*QUANTITIES, "velocity_gradient")
@@ -25,12 +26,20 @@ class Layers(Measure):
     between the weights before and after it in radians (Wan et al. 2021, Section 3),
     ``velocity_gradient`` the inner product of the velocity before the step and the gradient
     (Theorem 2), with momentum only.
+
+    Raises:
+        PerigeeError: the network has no scale-invariant weights.
     """
 
     def __init__(self, trainer: Trainer) -> None:
         super().__init__(trainer)
         parameters = trainer.parameters
         self._names = parameters.weight_names
+        if not self._names:
+            raise PerigeeError(
+                "Measure 'layers' is of scale-invariant weights, of which this network has none; "
+                "leave it out."
+            )
         lengths = parameters.lengths[: len(self._names)]
         self._quantities = LayerQuantities(lengths, trainer.execution.device)
         self._has_velocity = VELOCITY in trainer.optimiser.state

@@ -12,7 +12,7 @@ from perigee.dynamics import sphere
 from perigee.measures.base import Measure, real_type
 
 if TYPE_CHECKING:
-    from perigee.training.trainer import Trainer
+    from perigee.kernel.trainer import Trainer
 
 COLUMNS = ("loss", "gradient_norm", "weight_norm", "cosine_distance")
 """Of step t, at the weights x_t before it, but the cosine distance is that of x_t and x_{t+1}.

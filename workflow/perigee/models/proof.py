@@ -15,16 +15,20 @@ EPSILON = 1e-300
 """Of normalisations during the proof: with a larger one, invariance only holds approximately."""
 TOLERANCE = 1e-6
 """Of outputs, relative to the largest of them; float64 keeps to 1e-12 in the papers' networks."""
-FACTOR = torch.tensor([1.7], dtype=torch.float64)
+FACTOR = 1.7
 """That all declared weights are multiplied by together."""
+IMAGES = 8
 
 
-def prove_declaration(model: nn.Module, images: Tensor) -> None:
-    """Hold a network to its declaration by scaling weights at random.
+def prove_declaration(model: nn.Module, image_shape: tuple[int, int, int]) -> None:
+    """Hold a network to its declaration by scaling weights, on random images in train mode.
+
+    Biases, and location and scale of normalisations, get random values in a copy of the network: at
+    their initialisation, zero or one, a wrong declaration could pass.
 
     Args:
         model: with the attribute ``scale_invariant_weights``; left as it is.
-        images: some to compute outputs of, (images, channels, height, width).
+        image_shape: (channels, height, width).
 
     Raises:
         PerigeeError: scaling a declared weight changes the output; the message names it.
@@ -32,51 +36,74 @@ def prove_declaration(model: nn.Module, images: Tensor) -> None:
     declared = declared_weights(model)
     if not declared.names:
         return
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    absent = next((name for name in declared.names if name not in trained), None)
+    if absent is not None:
+        raise PerigeeError(
+            f"{type(model).__name__} declares '{absent}' scale-invariant, which is not among "
+            "its trained parameters; mend the model's declaration."
+        )
+    foreign = next((name for name in declared.by_filter if name not in declared.names), None)
+    if foreign is not None:
+        raise _error(model, [foreign], "scale-invariant filter by filter, but not at all")
+    generator = torch.Generator().manual_seed(0)
     tested = copy.deepcopy(model).to("cpu", torch.float64).train()
     for module in tested.modules():
         if hasattr(module, "eps"):
             module.eps = EPSILON  # type: ignore[assignment]
-    images = images.detach().to("cpu", torch.float64)
-    generator = torch.Generator().manual_seed(0)
-    expected = _outputs(tested, images)
-    if _differs(tested, images, expected, dict.fromkeys(declared.names, FACTOR)):
+    for parameter in tested.parameters():
+        if parameter.ndim < 2:
+            nn.init.uniform_(parameter, 0.5, 1.5, generator=generator)
+    images = torch.randn((IMAGES, *image_shape), generator=generator, dtype=torch.float64)
+    proof = _Proof(tested, images)
+
+    together = dict.fromkeys(declared.names, torch.tensor(FACTOR, dtype=torch.float64))
+    if proof.fails(together):
         wrong = [
             name
             for name in declared.names
-            if not _differs(
-                tested,
-                images,
-                expected,
-                {other: FACTOR for other in declared.names if other != name},
-            )
+            if not proof.fails({other: f for other, f in together.items() if other != name})
         ]
         raise _error(model, wrong or declared.names, "scale-invariant together with the others")
-    for name in declared.by_filter:
-        filters = tested.get_parameter(name)
-        shape = (len(filters),) + (1,) * (filters.ndim - 1)
-        factors = torch.empty(shape, dtype=torch.float64).uniform_(0.5, 2, generator=generator)
-        if _differs(tested, images, expected, {name: factors}):
-            raise _error(model, [name], "scale-invariant filter by filter")
+    by_filter = {
+        name: _factors(tested.get_parameter(name), generator) for name in declared.by_filter
+    }
+    if proof.fails(by_filter):
+        wrong = [name for name in declared.by_filter if proof.fails({name: by_filter[name]})]
+        raise _error(model, wrong or declared.by_filter, "scale-invariant filter by filter")
 
 
-def _differs(
-    model: nn.Module, images: Tensor, expected: Tensor, factors: dict[str, Tensor]
-) -> bool:
-    """Whether the output changes if some weights are multiplied by factors."""
-    kept = {name: model.get_parameter(name).detach().clone() for name in factors}
-    with torch.no_grad():
-        for name, factor in factors.items():
-            model.get_parameter(name).mul_(factor)
-        found = _outputs(model, images)
-        for name, value in kept.items():
-            model.get_parameter(name).copy_(value)
-    return bool((found - expected).abs().max() > TOLERANCE * expected.abs().max())
+class _Proof:
+    """Compares a network's output with that of the network with other weights."""
+
+    def __init__(self, model: nn.Module, images: Tensor) -> None:
+        self._model, self._images = model, images
+        self._expected = self._outputs()
+
+    def fails(self, factors: dict[str, Tensor]) -> bool:
+        """Whether the output changes if some weights are multiplied by factors."""
+        weights = {name: self._model.get_parameter(name) for name in factors}
+        kept = {name: weight.detach().clone() for name, weight in weights.items()}
+        with torch.no_grad():
+            for name, factor in factors.items():
+                weights[name].mul_(factor)
+            found = self._outputs()
+            for name, value in kept.items():
+                weights[name].copy_(value)
+        largest = self._expected.abs().max()
+        # Written so that an output that is not a number fails, too.
+        return not bool((found - self._expected).abs().max() <= TOLERANCE * largest)
+
+    @torch.no_grad()
+    def _outputs(self) -> Tensor:
+        outputs: Tensor = self._model(self._images)
+        return outputs
 
 
-@torch.no_grad()
-def _outputs(model: nn.Module, images: Tensor) -> Tensor:
-    outputs: Tensor = model(images)
-    return outputs
+def _factors(weight: Tensor, generator: torch.Generator) -> Tensor:
+    """A random one for each filter, (filters, 1, ...)."""
+    factors = weight.new_empty((len(weight),) + (1,) * (weight.ndim - 1))
+    return factors.uniform_(0.5, 2, generator=generator)
 
 
 def _error(model: nn.Module, names: Sequence[str], declared: str) -> PerigeeError:

@@ -12,7 +12,7 @@ from typing import Any
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import canonical_json
 from perigee.planning.products import RunProduct
-from perigee.store.provenance import PROVENANCE, hardware, read_provenance
+from perigee.store.provenance import FORMAT, PROVENANCE, Provenance, hardware, read_provenance
 
 STEP_BYTES = 8
 """Of a run's fingerprint: a loss of 8 bytes a step."""
@@ -69,25 +69,30 @@ def read_records(store: Path) -> list[Record]:
     for path in sorted(store.glob(f"run/*/e*/{PROVENANCE}")):
         try:
             provenance = read_provenance(path.parent)
-            measures = [read_provenance(one.parent) for one in path.parent.glob(f"*/{PROVENANCE}")]
+            measures = [
+                read_provenance(one.parent) for one in path.parent.glob(f"[!.]*/{PROVENANCE}")
+            ]
         except PerigeeError:
             continue
         details = provenance.details
-        if not details.get("trained_epochs"):
+        if provenance.format < FORMAT or not details.get("trained_epochs"):
             continue
-        sizes = {one.name: sum(f["bytes"] for f in one.files.values()) for one in measures}
-        kept = sizes.pop(CHECKPOINTS, 0)
-        size = sum(file["bytes"] for file in provenance.files.values()) + sum(sizes.values())
-        interval = next((m.spec.get("interval", 1) for m in measures if m.name == CHECKPOINTS), 0)
+        epochs = details["epochs"]
+        others = [measure for measure in measures if measure.name != CHECKPOINTS]
+        size = sum(_bytes(one) for one in (provenance, *others))
+        # The first and the last checkpoint are kept whatever the interval is.
+        each = [
+            _bytes(measure) / (math.ceil(epochs / measure.spec.get("interval", 1)) + 1)
+            for measure in measures
+            if measure.name == CHECKPOINTS
+        ]
         records.append(
             Record(
                 shape=shape_of(provenance.spec),
                 seconds_per_epoch=details["seconds"] / details["trained_epochs"],
-                bytes_per_epoch=size / details["epochs"],
+                bytes_per_epoch=size / epochs,
                 hardware=_in_words(provenance.hardware),
-                bytes_per_checkpoint=(
-                    kept / (details["epochs"] / interval + 1) if interval else None
-                ),
+                bytes_per_checkpoint=max(each, default=None),
             )
         )
     return records
@@ -128,6 +133,10 @@ def total(costs: Iterable[Cost]) -> Cost:
         bytes=math.fsum(cost.bytes for cost in every),
         hardware=", ".join(sorted({cost.hardware for cost in every if cost.hardware})),
     )
+
+
+def _bytes(provenance: Provenance) -> int:
+    return sum(file["bytes"] for file in provenance.files.values())
 
 
 def _in_words(found: Any) -> str:

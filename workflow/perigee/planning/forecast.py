@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from perigee.blocks.measures import Checkpoints
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import DIGEST_LENGTH, canonical_json
-from perigee.identity.products import Identity
+from perigee.identity.products import Identity, measure_identity
 from perigee.planning.costs import Cost, Record, estimate, total
 from perigee.planning.layout import Layout
 from perigee.planning.products import Product, RunProduct
-from perigee.store.provenance import PROVENANCE, Provenance, read_provenance
+from perigee.store.provenance import FORMAT, PROVENANCE, Provenance, read_provenance
 from perigee.store.runs import VERSION, versions
 
 
@@ -22,7 +23,8 @@ class Training:
     """Training that a planned run still needs.
 
     Attributes:
-        epochs, steps: without those of a shorter version that it goes on from.
+        epochs, steps: without those of a shorter version that it goes on from; with those that are
+            trained again for measures which the shorter version lacks.
         cost: of these.
         is_replay: whether the run is there, and trained again for its measures only.
     """
@@ -38,27 +40,60 @@ def trainings(
 ) -> dict[str, Training]:
     """The training of all runs that targets still need, by folder.
 
+    Runs whose missing measures are computed at kept checkpoints are not among them.
+
     Args:
         layout: of the plan; made now, since it looks into the store.
         targets: products of the plan.
         records: of finished runs; None for those in the store.
     """
     store = Path(layout.store)
-    known = layout.records if records is None else records
-    waiting = layout.outstanding(targets)
+    products = layout.outstanding(targets).items()
+    waiting = [folder for folder, product in products if isinstance(product, RunProduct)]
+    # Records are read only if there is something to judge by them.
+    known = (layout.records if records is None else records) if waiting else []
     found = {}
-    for folder, product in waiting.items():
-        if not isinstance(product, RunProduct):
-            continue
+    for folder in waiting:
         run = layout.runs[folder]
-        replayed = run.is_trained(store)
-        done = 0 if replayed else run.trained_epochs(store)
-        if run.shorter is not None and not replayed:
-            done = max(done, run.shorter.epochs)
-        epochs = run.epochs - done
-        cost = estimate(run, epochs, known)
-        found[folder] = Training(epochs, epochs * run.steps_per_epoch, cost, replayed)
+        epochs = _epochs_to_train(run, store)
+        if epochs:
+            cost = estimate(run, epochs, known)
+            steps = epochs * run.steps_per_epoch
+            found[folder] = Training(epochs, steps, cost, run.is_trained(store))
     return found
+
+
+def _epochs_to_train(run: RunProduct, store: Path) -> int:
+    """The epochs that the job of a run trains, as `perigee.jobs.training` does it.
+
+    A run that is not there is trained first, on from the longest shorter version; then it is
+    trained again for those of its measures that this version lacks.
+    """
+    wanted = run.measure_identities
+    kept = versions(store / run.identity.folder)
+    shorter = [
+        (version.epochs, {n for n, one in wanted.items() if (version.folder / one.label).is_dir()})
+        for version in kept
+        if version.epochs < run.epochs
+    ]
+    if run.shorter is not None:
+        shorter.append((run.shorter.epochs, set(wanted)))
+    if run.is_trained(store):
+        first = 0
+        same = [version for version in kept if version.epochs == run.epochs][:1]
+        every_epoch = measure_identity(Checkpoints(), run.identity)
+        there = {n for n, one in wanted.items() if same and same[0].measure(one, run.epochs)}
+        all_kept = bool(same and same[0].measure(every_epoch, run.epochs))
+    else:
+        begun, there = max(shorter, key=lambda one: (one[0], len(one[1])), default=(0, set(wanted)))
+        first = run.epochs - begun
+        all_kept = Checkpoints.name in there and Checkpoints() in run.measures
+    missing = set(wanted) - there
+    if all_kept:
+        missing -= {measure.name for measure in run.measures if measure.at_epochs}
+    if not missing:
+        return first
+    return first + run.epochs - max((n for n, taken in shorter if missing <= taken), default=0)
 
 
 def retraining_warning(layout: Layout, hours: float) -> str | None:
@@ -145,7 +180,7 @@ def _provenances(run_folder: Path) -> list[Provenance]:
             found.append(read_provenance(path.parent))
         except PerigeeError:
             continue
-    return found
+    return [provenance for provenance in found if provenance.format == FORMAT]
 
 
 def _changed(run: RunProduct, made: Provenance) -> set[str]:

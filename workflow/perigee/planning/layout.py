@@ -83,7 +83,7 @@ class Layout:
         for folder, run in self.plan.runs.items():
             shorter = [r for r in lengths.get(run.identity.folder, []) if r.epochs < run.epochs]
             longest = max(shorter, key=lambda one: one.epochs, default=None)
-            found[folder] = replace(run, shorter=longest)
+            found[folder] = run if longest is None else replace(run, shorter=longest)
         return found
 
     def outstanding(self, targets: Iterable[Product]) -> dict[str, Product]:
@@ -127,11 +127,7 @@ class Layout:
 
     def inputs(self, kind: str, name: str) -> list[str]:
         """The receipts that a product's job waits for."""
-        product = self.product(kind, name)
-        needed = list(product.inputs)
-        if isinstance(product, RunProduct) and product.shorter is not None:
-            needed += [] if product.is_trained(Path(self.store)) else [product.shorter]
-        return self.receipts_of(needed)
+        return self.receipts_of(self.product(kind, name).awaited(Path(self.store)))
 
     def spec(self, kind: str, name: str) -> str:
         """The path of a file with all that a product's program is told."""

@@ -19,7 +19,7 @@ def pages_version(plan: Plan, store: Path) -> str | None:
     titles of figures and the wording of claims.
 
     Returns:
-        None while a product is missing.
+        None while a product is missing, or cannot be read.
     """
     folders = {f for figure in plan.figures.values() for f in folders_of(figure, store)}
     paths = (store / folder / PROVENANCE for folder in sorted(folders))
@@ -29,7 +29,7 @@ def pages_version(plan: Plan, store: Path) -> str | None:
     ]
     try:
         return digest([[checksum(path) for path in paths], prose])
-    except FileNotFoundError:
+    except OSError:
         return None
 
 

@@ -18,7 +18,7 @@ from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import SCALES
 from perigee.configuration.studies import FigureRequest, RunRequest, TableRequest
 from perigee.configuration.sweeps import figures_at, is_sweep
-from perigee.configuration.validation import read_schema, suggestion, validated
+from perigee.configuration.validation import read_schema, validated
 from perigee.errors import PerigeeError
 from perigee.paths import CAPTIONS, NOTEBOOKS, ROOT, STUDIES, STUDY, shown, template
 from perigee.planning.products import (
@@ -198,7 +198,8 @@ def references(plans: Iterable[Plan], store: Path) -> dict[str, set[str]]:
 
     Args:
         plans: any number.
-        store: the store's folder. A run may be read off a longer version, which is then needed.
+        store: the store's folder. A run may be read off a longer version, which is then needed; of
+            one that lacks epochs or measures all is needed that a job can make use of.
 
     Returns:
         Folder below the store -> keys of the figures that are made of it, itself included.
@@ -208,10 +209,16 @@ def references(plans: Iterable[Plan], store: Path) -> dict[str, set[str]]:
         for key, figure in plan.figures.items():
             folders = set(figure.products)
             for run in figure.runs:
-                folders |= run.folders_in(store)
+                folders |= run.folders_to_keep(store)
             for folder in folders:
                 found.setdefault(folder, set()).add(key)
     return found
+
+
+def runs_to_make(plans: Iterable[Plan], store: Path) -> set[str]:
+    """The folders below the store of all runs that some plans still have trained or measured."""
+    runs = (run for plan in plans for run in plan.runs.values())
+    return {run.identity.folder for run in runs if not run.is_complete(store)}
 
 
 class _Planner:
@@ -248,9 +255,7 @@ class _Planner:
 
     def table(self, figure: FigureRequest, request: TableRequest) -> TableProduct:
         """A table with its runs."""
-        further = [
-            self._measure(name, figure, request) for name in request.analysis.further_measures()
-        ]
+        further = [_measure(name) for name in request.analysis.further_measures()]
         entries = tuple(self.entry(request, run, further) for run in request.runs)
         return TableProduct(f"{figure.key}-{request.name}", request.analysis, entries)
 
@@ -277,14 +282,9 @@ class _Planner:
             forked = self.run(parent.run, parent.epochs, needed)
         return RunProduct(spec, dataset, epochs, parent=forked).with_measures(measures)
 
-    def _measure(self, name: str, figure: FigureRequest, request: TableRequest) -> Measure:
-        known = registry.REGISTRY["measure"]
-        if name not in known:
-            raise PerigeeError(
-                f"config/studies/{figure.paper}.yaml: key "
-                f"'figures.{figure.name}.tables.{request.name}.analysis.further' names '{name}', "
-                f"which is not a measure; {suggestion(name, known)}."
-            )
-        measure = registry.make("measure", {"name": name})
-        assert isinstance(measure, Measure)
-        return measure
+
+def _measure(name: str) -> Measure:
+    """A measure with its defaults."""
+    measure = registry.make("measure", {"name": name})
+    assert isinstance(measure, Measure)
+    return measure

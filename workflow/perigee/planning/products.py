@@ -7,6 +7,7 @@ date, since its path says all about it.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -58,6 +59,10 @@ class Product:
     def inputs(self) -> tuple[Product, ...]:
         """The products that it is made from."""
         return ()
+
+    def awaited(self, store: Path) -> tuple[Product, ...]:
+        """The products that have to be there before this one can be made."""
+        return self.inputs
 
     @property
     def kind(self) -> str:
@@ -136,6 +141,12 @@ class RunProduct(Product):
         """The data set, and the run it forks from."""
         return (self.dataset,) if self.parent is None else (self.dataset, self.parent)
 
+    def awaited(self, store: Path) -> tuple[Product, ...]:
+        """The inputs, and the shorter version that training would go on from."""
+        if self.shorter is None or self.is_trained(store):
+            return self.inputs
+        return (*self.inputs, self.shorter)
+
     @cached_property
     def measure_identities(self) -> dict[str, Identity]:
         """The identities of its measures, by name."""
@@ -164,20 +175,25 @@ class RunProduct(Product):
     def folders_in(self, store: Path) -> set[str]:
         """The folders below the store that serve it: a version's, and those of its measures."""
         version = self.version(store)
-        if version is None:
-            return set()
-        measures = (version.measure(one, self.epochs) for one in self.measure_identities.values())
+        return set() if version is None else self._folders_of(version, store)
+
+    def folders_to_keep(self, store: Path) -> set[str]:
+        """Those that serve it; while it is not complete, all that a job can make use of."""
+        found = self.folders_in(store)
+        if not found:
+            for version in versions(store / self.identity.folder):
+                found |= self._folders_of(version, store)
+        return found
+
+    def _folders_of(self, version: Version, store: Path) -> set[str]:
+        epochs = min(self.epochs, version.epochs)
+        measures = (version.measure(one, epochs) for one in self.measure_identities.values())
         paths = [version.folder, *(path for path in measures if path is not None)]
         return {str(path.relative_to(store)) for path in paths}
 
     def is_trained(self, store: Path) -> bool:
         """Whether some version has all the epochs, whatever its measures."""
         return find_version(store / self.identity.folder, self.epochs) is not None
-
-    def trained_epochs(self, store: Path) -> int:
-        """The epochs of the longest shorter version that training can go on from; 0 without one."""
-        found = versions(store / self.identity.folder)
-        return max((v.epochs for v in found if v.epochs < self.epochs), default=0)
 
     def with_measures(self, measures: Collection[Measure]) -> RunProduct:
         """The same version, asked for these measures together.
@@ -188,7 +204,8 @@ class RunProduct(Product):
         intervals = [one.interval for one in measures if isinstance(one, Checkpoints)]
         if intervals:
             found[Checkpoints.name] = Checkpoints(interval=math.gcd(*intervals))
-        return replace(self, measures=tuple(found[name] for name in sorted(found)))
+        wanted = tuple(found[name] for name in sorted(found))
+        return self if wanted == self.measures else replace(self, measures=wanted)
 
     def told(self, store: Path) -> dict[str, Any]:
         """The run, its epochs and measures, its folder and those of what it is made from."""
@@ -359,11 +376,14 @@ class FigureProduct(Product):
 
     @cached_property
     def products(self) -> dict[str, Product]:
-        """All products that it is made of, itself and its claims included, by folder."""
+        """All products that it is made of, itself and its claims included, by folder.
+
+        Runs come in the order of the configuration.
+        """
         found: dict[str, Product] = {}
-        waiting: list[Product] = [self, *([self.claims] if self.claims else [])]
+        waiting: deque[Product] = deque([self, *([self.claims] if self.claims else [])])
         while waiting:
-            product = waiting.pop()
+            product = waiting.popleft()
             if product.folder not in found:
                 found[product.folder] = product
                 waiting += product.inputs
@@ -403,11 +423,8 @@ def outstanding(
     def visit(product: Product) -> None:
         if product.folder in found or product.is_complete(store):
             return
-        if isinstance(product, RunProduct):
-            product = runs.get(product.folder, product)
-            if product.shorter is not None and not product.is_trained(store):
-                visit(product.shorter)
-        for needed in product.inputs:
+        product = runs.get(product.folder, product)
+        for needed in product.awaited(store):
             visit(needed)
         found[product.folder] = product
 

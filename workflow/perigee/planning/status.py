@@ -101,7 +101,7 @@ def time_left(
     for status, run in zip(silent, runs, strict=True):
         training = forecast.get(run.folder)
         if training is None:
-            continue  # done meanwhile
+            continue  # done meanwhile, or measured without training
         if training.cost.seconds is None:
             unknown += 1
             continue

@@ -15,7 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from perigee.plotting.style import FAINT, INK, colours_of, key_in_words, labels_of
+from perigee.plotting.style import (
+    FAINT,
+    INK,
+    colours_of,
+    in_words,
+    key_in_words,
+    labels_of,
+)
 from perigee.plotting.trajectories import draw_over_epochs, draw_phase_diagram
 
 LINES = ("-", "--", ":", "-.")
@@ -37,7 +44,7 @@ OVER_EPOCHS = {
     "effective_learning_rate": (1, "Effective learning rate η / ρ²", "log"),
     "effective_gradient_norm": (1, "Mean effective gradient norm", "log"),
 }
-"""Column of metrics.parquet -> its factor, the panel's title, and the scale of its axis."""
+"""Column of the metrics -> its factor, the panel's title, and the scale of its axis."""
 
 SIMILARITY = {
     "cosine_similarity": (1, "Cosine similarity with the anchor", "linear"),
@@ -124,7 +131,8 @@ def draw_panels(
     Args:
         metrics: of `perigee.analysis.run_metrics`.
         periods: of `perigee.analysis.period_statistics`, of the same runs.
-        panels: keys of `OVER_EPOCHS`, "phase_diagram", "period_statistics" or "similarity".
+        panels: keys of `OVER_EPOCHS`, "phase_diagram", "period_statistics", "similarity", or
+            further columns of the metrics.
         settings: as of `Looks.of`.
         similarity: of `perigee.analysis.similarity`, if that panel is asked for.
     """
@@ -163,7 +171,7 @@ def draw_trajectories(axes: Axes, metrics: pd.DataFrame, panel: str, looks: Look
     Args:
         axes: gets lines and title.
         metrics: of `perigee.analysis.run_metrics`, or with the columns that the panel shows.
-        panel: a key of `OVER_EPOCHS` or `SIMILARITY`, or "phase_diagram".
+        panel: a key of `OVER_EPOCHS` or `SIMILARITY`, "phase_diagram", or another column.
         looks: of the runs.
     """
     if panel == "phase_diagram":
@@ -177,7 +185,8 @@ def draw_trajectories(axes: Axes, metrics: pd.DataFrame, panel: str, looks: Look
             ylabel="mean effective gradient norm",
         )
         return
-    factor, title, scale = {**OVER_EPOCHS, **SIMILARITY}[panel]
+    known = {**OVER_EPOCHS, **SIMILARITY}
+    factor, title, scale = known.get(panel, (1, in_words(panel).capitalize(), "linear"))
     scaled = metrics.assign(**{panel: factor * metrics[panel]})
     for opacity, seeds in _seeds(scaled, looks):
         for place, part in looks.parts(seeds):

@@ -50,9 +50,10 @@ def check_datasets(store: Path, folders: Iterable[str]) -> None:
         for name, told in provenance.files.items():
             found = (path / name).stat().st_size if (path / name).is_file() else None
             if found != told["bytes"]:
+                size = f"has {found} bytes instead of {told['bytes']}"
                 raise PerigeeError(
-                    f"{path / name} has {found} bytes instead of {told['bytes']}: it was changed "
-                    "or damaged after it was made; delete its folder and run again."
+                    f"{path / name} {'is missing' if found is None else size}: the data set was "
+                    "changed or damaged after it was made; delete its folder and run again."
                 )
 
 

@@ -25,6 +25,9 @@ FINISHED = "kept for a run that is finished"
 KILLED = "left behind by a killed job"
 EARLIER = "made by an earlier version of Perigee, and no longer read"
 
+EARLIER_SECOND_NAMES = "spare"
+"""Folder of a run in which an earlier version of Perigee kept second names of its files."""
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -89,13 +92,17 @@ def stored(store: Path, references: Mapping[str, Collection[str]]) -> list[Store
     return found
 
 
-def leftovers(store: Path, referenced: Collection[str]) -> list[Leftover]:
+def leftovers(
+    store: Path, referenced: Collection[str], to_make: Collection[str] = ()
+) -> list[Leftover]:
     """Folders of the store that may go; what a job is at work on is not among them.
 
     Args:
         store: the store's folder.
         referenced: folders below it that some configured figure needs at some scale; of runs the
             versions, "run/<name>-<digest>/e<epochs>".
+        to_make: folders of runs, "run/<name>-<digest>", that are still to be trained or measured:
+            the states of their interrupted jobs stay.
 
     Returns:
         Products, versions of runs, measures, states of unfinished runs, and what killed jobs were
@@ -103,7 +110,7 @@ def leftovers(store: Path, referenced: Collection[str]) -> list[Leftover]:
     """
     found = []
     for path in _parts(store):
-        reason = _reason_to_go(path, store, referenced)
+        reason = _reason_to_go(path, store, referenced, to_make)
         if reason and not _is_in_use(path, store):
             found.append(_leftover(path, reason))
     unused = {leftover.path for leftover in found}
@@ -130,7 +137,7 @@ def remove(leftover: Leftover, store: Path) -> bool:
     writers_lock(path).unlink(missing_ok=True)
     for folder in path.parents[: len(path.relative_to(store).parts) - 2]:
         # What is left of a run but locks are versions, or files that are no product's.
-        if folder.exists() and all(left.name.startswith(".") for left in folder.iterdir()):
+        if folder.is_dir() and all(left.name.startswith(".") for left in folder.iterdir()):
             shutil.rmtree(folder)
     return True
 
@@ -173,7 +180,9 @@ def _parts(store: Path) -> list[Path]:
     versions = [path for path in store.glob("run/*/e*") if _is_version(path)]
     measures = [path for version in versions for path in version.glob("[!.]*") if path.is_dir()]
     unfinished = store.glob(f"run/*/{UNFINISHED}")
-    return sorted(p for p in (*products, *versions, *measures, *unfinished) if p.is_dir())
+    second_names = store.glob(f"run/*/{EARLIER_SECOND_NAMES}/e*")
+    found = (*products, *versions, *measures, *unfinished, *second_names)
+    return sorted(path for path in found if path.is_dir())
 
 
 def _is_version(path: Path) -> bool:
@@ -190,14 +199,15 @@ def _serves(path: Path, store: Path, needed: Collection[str]) -> list[str]:
     return [own] if own in needed else []
 
 
-def _reason_to_go(path: Path, store: Path, referenced: Collection[str]) -> str | None:
+def _reason_to_go(
+    path: Path, store: Path, referenced: Collection[str], to_make: Collection[str]
+) -> str | None:
     served = _serves(path, store, referenced)
     if not served:
         return EARLIER if is_earlier(path) else NO_FIGURE
-    finished = path.name == UNFINISHED and all(
-        (store / version / PROVENANCE).is_file() for version in served
-    )
-    return FINISHED if finished else None
+    if path.name == UNFINISHED and str(path.parent.relative_to(store)) not in to_make:
+        return FINISHED
+    return None
 
 
 def is_earlier(product: Path) -> bool:

@@ -134,8 +134,8 @@ def read_provenance(folder: Path) -> Provenance:
         ) from error
 
 
-def is_complete(folder: Path, digest: str, files: Iterable[str] = ()) -> bool:
-    """Whether a folder holds a product, all its files as they were made.
+def is_intact(folder: Path, digest: str, files: Iterable[str] = ()) -> bool:
+    """Whether a folder holds a product with all its files as they were made: they are read.
 
     Args:
         folder: of the product, or another that its files stand in.
@@ -172,7 +172,8 @@ def checksum(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": digest}
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """Of Python and of those recorded packages that are installed."""
     found = {"python": platform.python_version()}
     for package in RECORDED_PACKAGES:

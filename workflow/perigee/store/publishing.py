@@ -6,7 +6,9 @@ import json
 import tempfile
 import time
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from perigee.store.provenance import checksum
 
@@ -53,10 +55,13 @@ def outdated_notice() -> str:
     version that is to replace published files may be an old one (a value was changed and changed
     back), so this file stands in for it. It ends with the process.
     """
-    _NOTICE.seek(0)
-    _NOTICE.write(f"{time.time_ns()}\n".encode())
-    _NOTICE.flush()
-    return _NOTICE.name
+    notice = _notice()
+    notice.seek(0)
+    notice.write(f"{time.time_ns()}\n".encode())
+    notice.flush()
+    return str(notice.name)
 
 
-_NOTICE = tempfile.NamedTemporaryFile(prefix="perigee-outdated-")  # noqa: SIM115 - ends by itself
+@cache
+def _notice() -> Any:
+    return tempfile.NamedTemporaryFile(prefix="perigee-outdated-")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from perigee.blocks.measures import Checkpoints
+from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
 from perigee.store.provenance import PROVENANCE, Provenance, is_there, read_provenance
 
@@ -72,7 +73,10 @@ class Version:
         for other in sorted(self.folder.glob(f"{Checkpoints.name}-*")):
             if not is_there(other, MEASURE_FILES):
                 continue
-            kept = read_provenance(other)
+            try:
+                kept = read_provenance(other)
+            except PerigeeError:
+                continue  # damaged: as if it were not there
             same_code = kept.code == identity.code
             if same_code and self._holds(kept.spec, epochs, identity.spec):
                 return other

@@ -23,7 +23,7 @@ from perigee.store.provenance import (
     checksum,
     git_state,
     hardware,
-    is_complete,
+    is_intact,
     read_provenance,
     versions,
 )
@@ -87,7 +87,7 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
         lock.parent.mkdir(exist_ok=True)
         with FileLock(lock):
             made_meanwhile = _changed_since(folder / PROVENANCE, started)
-            if not (made_meanwhile and is_complete(folder, identity.digest, files)):
+            if not (made_meanwhile and is_intact(folder, identity.digest, files)):
                 _move_into(folder, aside, files)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

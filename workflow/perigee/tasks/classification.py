@@ -15,11 +15,11 @@ from perigee import registry
 from perigee.data import order
 from perigee.data.arrays import ArrayDataset
 from perigee.errors import PerigeeError
+from perigee.kernel.execution import Execution
+from perigee.kernel.ranks import Ranks
+from perigee.kernel.task import Batch
 from perigee.spec import RunSpec
-from perigee.tasks.base import Batch
 from perigee.tasks.single_label import Normalisation, SingleLabel
-from perigee.training.execution import Execution
-from perigee.training.ranks import Ranks
 
 if TYPE_CHECKING:
     from perigee.data.saving import AnyDataset
@@ -90,14 +90,15 @@ class Classification(SingleLabel):
         )
 
     def training_steps(self, epoch: int, taken: int) -> Iterator[Iterable[Batch]]:
-        """See `perigee.tasks.base.Task.training_steps`."""
+        """See `perigee.kernel.task.Task.training_steps`."""
         self._augmentation.begin_epoch(epoch)
         if self._gradient == "full_batch":
             if not taken:
                 in_order = np.arange(self.sizes["train"])
                 yield self._augmented(order.mini_batches(in_order, self._batch_size), whole=True)
             return
-        for images in order.mini_batches(self._order(epoch), self._batch_size)[taken:]:
+        images_in_order = np.ascontiguousarray(self._order(epoch), dtype=np.int64)
+        for images in order.mini_batches(images_in_order, self._batch_size)[taken:]:
             yield self._augmented([images])
 
     def _augmented(
@@ -112,7 +113,7 @@ class Classification(SingleLabel):
             yield Batch(augmented, train.labels[chosen], len(images), share)
 
     def batches(self, split: str) -> Iterator[Batch]:
-        """See `perigee.tasks.base.Task.batches`."""
+        """See `perigee.kernel.task.Task.batches`."""
         chosen = self.splits[split]
         pairs = zip(
             chosen.images.split(self._batch_size),

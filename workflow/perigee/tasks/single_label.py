@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from perigee import registry
+from perigee.kernel.execution import Execution
 from perigee.spec import RunSpec
-from perigee.training.execution import Execution
 
 
 class SingleLabel:

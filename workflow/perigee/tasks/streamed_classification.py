@@ -14,12 +14,12 @@ from perigee.data import order
 from perigee.data.file_datasets import FileDataset
 from perigee.data.transforms import CentreCrop, Transform
 from perigee.errors import PerigeeError
+from perigee.kernel.execution import Execution
+from perigee.kernel.ranks import Ranks
+from perigee.kernel.task import Batch
 from perigee.spec import RunSpec
-from perigee.tasks.base import Batch
 from perigee.tasks.single_label import Normalisation, SingleLabel
 from perigee.tasks.streaming import StreamedSplit
-from perigee.training.execution import Execution
-from perigee.training.ranks import Ranks
 
 if TYPE_CHECKING:
     from perigee.data.saving import AnyDataset
@@ -79,7 +79,7 @@ class StreamedClassification(SingleLabel):
         self._normalised = Normalisation(dataset.channel_means, dataset.channel_stds, execution)
 
     def training_steps(self, epoch: int, taken: int) -> Iterator[Iterable[Batch]]:
-        """See `perigee.tasks.base.Task.training_steps`."""
+        """See `perigee.kernel.task.Task.training_steps`."""
         transform = self._augmentation(epoch)
         if self._spec.gradient == "full_batch":
             if not taken:
@@ -90,7 +90,7 @@ class StreamedClassification(SingleLabel):
             yield [batch]
 
     def batches(self, split: str) -> Iterator[Batch]:
-        """See `perigee.tasks.base.Task.batches`."""
+        """See `perigee.kernel.task.Task.batches`."""
         return self._streamed(split, self._stored_order(split), self._centre)
 
     def _augmentation(self, epoch: int) -> Transform:

@@ -52,6 +52,14 @@ class Beginning:
         """The names of those measures whose rows are there from the run's start."""
         return {name for name in wanted if name in self.logs}
 
+    def is_on(self, version: Version) -> bool:
+        """Whether a finished version of the run has gone through this state, step by step."""
+        return all(
+            checksum_of(self.logs[name], self.state.logs[name]["rows"])
+            == checksum_of(version.folder / f"{name}.npy", self.state.logs[name]["rows"])
+            for name in FINGERPRINT
+        )
+
 
 def beginnings(
     run_folder: Path,
@@ -115,8 +123,9 @@ def begin(recorder: Recorder, beginning: Beginning | None) -> SavedState | None:
         The state that the trainer now has; None for a fresh one.
     """
     ranks = recorder.trainer.ranks
-    told = None if beginning is None else (beginning.state, beginning.continues)
-    told = ranks.of_main(told)
+    told = ranks.of_main(
+        lambda: None if beginning is None else (beginning.state, beginning.continues)
+    )
     if told is None:
         recorder.begin(dict.fromkeys(recorder.logs, 0), Position(), np.empty(0), again=False)
         return None

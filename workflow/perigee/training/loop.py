@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from perigee.kernel.trainer import Moment, Trainer
 from perigee.training.recording import Recorder
-from perigee.training.trainer import Moment, Trainer
 
 
 class Watch:

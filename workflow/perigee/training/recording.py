@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ import torch
 from torch import Tensor
 
 from perigee.checkpoints import KeptCheckpoints
+from perigee.kernel.trainer import Trainer
 from perigee.measures.base import Measure
 from perigee.training.row_log import RowLog
-from perigee.training.trainer import Trainer
 
 logger = logging.getLogger("perigee")
 
@@ -56,7 +57,8 @@ class Position:
 class Recorder:
     """Writes down a run, each kind of row in a file of its own.
 
-    Where processes share the run, all of them measure, and the first one writes.
+    Where processes share the run, all of them measure, and the first one writes. Used as a context
+    manager, it closes its files at the end, whatever happened.
 
     Args:
         trainer: the run.
@@ -119,7 +121,7 @@ class Recorder:
         self._losses = [losses] if len(losses) else []
         if again and not self.is_done:
             for log in self.logs.values():
-                if EPOCH in (log.row.names or ()):
+                if _is_of_epochs(log.row):
                     rows = np.load(log.path, mmap_mode="r", allow_pickle=False)
                     log.truncate(int(np.searchsorted(rows[EPOCH], position.epoch)))
             self._measure(position.epoch, last=False)
@@ -146,12 +148,13 @@ class Recorder:
     def fetch(self) -> None:
         """Move the rows of steps from the device to the logs."""
         for name, buffer in self._buffers.items():
-            numbers = buffer[: self._buffered].cpu().numpy()
+            # Copied: on a CPU these are the buffer's own numbers, which the next steps overwrite.
+            numbers = buffer[: self._buffered].cpu().numpy().copy()
             if name == LOSSES:
                 rows = numbers[:, 0].astype(FINGERPRINT[LOSSES])
                 self._losses.append(rows)
             else:
-                rows = np.ascontiguousarray(numbers).view(self.measures[name].row)[:, 0]
+                rows = numbers.view(self.measures[name].row)[:, 0]
             self._append(name, rows)
         self._buffered = 0
 
@@ -170,8 +173,9 @@ class Recorder:
             stopped_at_step = position.steps + taken
         # Nothing is noted before all is measured: a stop meanwhile has the epoch measured again.
         self._measure(epoch, last=epoch == self.epochs or stopped_at_step is not None)
-        for name in self._buffers:
-            self._cut(name, len(losses) - taken)
+        for name, log in self.logs.items():
+            if not _is_of_epochs(log.row):
+                self._cut(name, len(losses) - taken)
         position.stopped_at_step = stopped_at_step
         position.epoch, position.measured = epoch, True
         position.steps += taken
@@ -230,6 +234,18 @@ class Recorder:
         for log in self.logs.values():
             log.close()
 
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for log in self.logs.values():
+            log.close()
+
     @property
     def losses_of_epoch(self) -> np.ndarray:
         """The losses of the epoch in progress, as far as they were fetched."""
@@ -255,15 +271,23 @@ class Recorder:
                 waiting.pop(0)
 
     def _cut(self, name: str, rows: int) -> None:
-        """Take the last rows of a log back."""
-        if not self.logs or not rows:
-            return
-        self._write()
-        log = self.logs[name]
+        """Take the last rows of a log back, those first that are not written yet."""
+        waiting, log = self._unwritten[name], self.logs[name]
+        while rows and waiting:
+            last = waiting.pop()
+            kept = max(len(last) - rows, 0)
+            rows -= len(last) - kept
+            if kept:
+                waiting.append(last[:kept])
         log.truncate(log.rows - rows)
 
     def _weights_are_finite(self) -> bool:
         return bool(torch.isfinite(self.trainer.parameters.values).all())
+
+
+def _is_of_epochs(row: np.dtype[Any]) -> bool:
+    """Whether a log has rows at epochs; the others have one for every step."""
+    return EPOCH in (row.names or ())
 
 
 def weights_digest(trainer: Trainer) -> bytes:

@@ -11,6 +11,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from tokenize import TokenError
 from types import TracebackType
 from typing import IO, Any
 
@@ -54,7 +55,7 @@ class RowLog:
         size = self._file.seek(0, os.SEEK_END)
         self.rows = (size - self._start) // row.itemsize
         """How many rows the file has."""
-        self._checked_rows, self._checksum = 0, 0
+        self._checked_rows, self._checksum = 0, _checksum_of_type(row)
 
     def append(self, rows: np.ndarray) -> None:
         """Add rows at the end.
@@ -78,11 +79,14 @@ class RowLog:
             raise PerigeeError(f"{self.path} has {self.rows} rows, not {rows}; it is cut off.")
         self.rows = rows
         if rows < self._checked_rows:
-            self._checked_rows, self._checksum = 0, 0
+            self._checked_rows, self._checksum = 0, _checksum_of_type(self.row)
         self._file.truncate(self._start + rows * self.row.itemsize)
 
     def checksum(self) -> int:
-        """The CRC-32 of all rows; it costs time only for those that were added since the last."""
+        """The CRC-32 of their type and all rows.
+
+        It costs time only for the rows that were added since it was asked for last.
+        """
         start, end = (
             self._start + rows * self.row.itemsize for rows in (self._checked_rows, self.rows)
         )
@@ -96,7 +100,9 @@ class RowLog:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Note the number of rows in the header, and close the file."""
+        """Note the number of rows in the header, and close the file, unless that was done."""
+        if self._file.closed:
+            return
         self._file.truncate(self._start + self.rows * self.row.itemsize)
         self._file.seek(0)
         self._file.write(_header(self.row, self.rows))
@@ -115,7 +121,10 @@ class RowLog:
 
 
 def checksum_of(path: Path, rows: int) -> int | None:
-    """The CRC-32 of the first rows of a closed or abandoned log; None if it has fewer.
+    """The CRC-32 of the first rows and their type, of a log that may be abandoned.
+
+    Returns:
+        None if the log has fewer rows.
 
     Raises:
         ValueError: the file is not a log.
@@ -125,17 +134,23 @@ def checksum_of(path: Path, rows: int) -> int | None:
     end = start + rows * row.itemsize
     if path.stat().st_size < end:
         return None
-    total = 0
+    total = _checksum_of_type(row)
     with path.open("rb") as file:
         for chunk in _chunks(file, start, end):
             total = zlib.crc32(chunk, total)
     return total
 
 
+def _checksum_of_type(row: np.dtype[Any]) -> int:
+    return zlib.crc32(repr(npy.dtype_to_descr(row)).encode())
+
+
 def _chunks(file: IO[bytes], start: int, end: int) -> Iterator[bytes]:
     while start < end:
         file.seek(start)
         chunk = file.read(min(CHUNK, end - start))
+        if not chunk:  # another process cut the file
+            return
         start += len(chunk)
         yield chunk
 
@@ -160,8 +175,16 @@ def _header_text(row: np.dtype[Any], rows: int) -> bytes:
 
 
 def _read_header(path: Path) -> tuple[int, np.dtype[Any]]:
-    """Where the rows begin, and their type."""
+    """Where the rows begin, and their type.
+
+    Raises:
+        ValueError: the file does not begin with an array header.
+        OSError: it cannot be read.
+    """
     with path.open("rb") as file:
-        npy.read_magic(file)
-        _, _, row = npy.read_array_header_2_0(file)
+        try:
+            npy.read_magic(file)
+            _, _, row = npy.read_array_header_2_0(file)
+        except (SyntaxError, TokenError) as error:  # from the parsing of a damaged header
+            raise ValueError(f"its header cannot be parsed: {error}") from error
         return file.tell(), row

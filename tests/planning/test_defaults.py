@@ -1,0 +1,281 @@
+"""A default is a promise: values equal to it are left out of identities, so it never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from perigee import registry
+from perigee.identity.canonical import canonical_json
+from perigee.identity.products import run_identity
+from perigee.spec import RunSpec
+
+DATASET = {"label_noise": 0, "noise_seed": 0}
+MODEL = {"head_norm": 10, "head_seed": None}
+OPTIMISER = {"weight_decay": 0, "undecayed": []}
+
+DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
+    "analysis": {
+        "period_statistics": {"near_zero": "train_loss"},
+        "run_metrics": {"further": []},
+        "similarity": {"near_zero": "train_loss"},
+    },
+    "dataset": {
+        "cifar10": DATASET,
+        "cifar100": DATASET,
+        "digit_pairs": DATASET,
+        "digits": DATASET,
+        "image_folder": DATASET
+        | {
+            "resize": None,
+            "train_split": "train",
+            "test_split": "val",
+            "channel_means": [0.485, 0.456, 0.406],
+            "channel_stds": [0.229, 0.224, 0.225],
+        },
+    },
+    "constraint": {"fixed_norm": {"norm": None}},
+    "fork": {"before_destabilisation": {"number": 1}},
+    "loss": {"cross_entropy": {"label_smoothing": 0}},
+    "measure": {"checkpoints": {"interval": 1}},
+    "model": {"convnet": MODEL, "resnet18": MODEL},
+    "optimiser": {
+        "adam": OPTIMISER | {"betas": [0.9, 0.999]},
+        "sgd": OPTIMISER | {"momentum": 0},
+    },
+    "quantity": {"column_statistic": {"where": {}, "last_fraction": 1}},
+}
+"""Of every registered block that has any. A new parameter is added here with its default; a line
+that is here is never changed and never removed."""
+
+RUN_DEFAULTS = {
+    "task": {"name": "classification"},
+    "schedule": {"name": "constant"},
+    "constraint": {"name": "none"},
+    "loss": {"name": "cross_entropy", "label_smoothing": 0},
+    "augmentation": {"name": "none"},
+    "gradient": "mini_batch",
+    "precision": "float32",
+    "parent": None,
+}
+"""Of a run's spec; the same promise."""
+
+REQUIRED: dict[tuple[str, str], dict[str, Any]] = {
+    ("dataset", "image_folder"): {"folder": "a", "train_images": 9, "resolution": 32},
+    ("fork", "before_destabilisation"): {"epochs": 1},
+    ("model", "convnet"): {"width": 2, "scale_invariant": True},
+    ("model", "resnet18"): {"width": 2, "scale_invariant": True},
+    ("optimiser", "adam"): {"learning_rate": 0.1},
+    ("optimiser", "sgd"): {"learning_rate": 0.1},
+    ("quantity", "column_statistic"): {"column": "a", "statistic": "mean"},
+}
+"""Values of the parameters without a default."""
+
+OTHERS: dict[str, Any] = {
+    "near_zero": "train_error",
+    "further": ["full_gradient_norm"],
+    "label_noise": 0.5,
+    "noise_seed": 1,
+    "resize": 40,
+    "train_split": "a",
+    "test_split": "a",
+    "channel_means": [0.5, 0.5, 0.5],
+    "channel_stds": [0.5, 0.5, 0.5],
+    "norm": 1,
+    "number": 2,
+    "label_smoothing": 0.1,
+    "interval": 2,
+    "head_norm": 1,
+    "head_seed": 0,
+    "weight_decay": 1,
+    "undecayed": ["other"],
+    "betas": [0.9, 0.99],
+    "momentum": 0.9,
+    "where": {"epoch": 1},
+    "last_fraction": 0.5,
+}
+"""For every parameter with a default a value that is another."""
+
+PARAMETERS = [
+    (kind, name, parameter)
+    for kind, blocks in DEFAULTS.items()
+    for name, defaults in blocks.items()
+    for parameter in defaults
+]
+
+
+def spellings(value: Any) -> Iterator[Any]:
+    """All ways in which a configuration may write a value."""
+    yield value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield from (float(value), str(value), f"{value:e}", f"{float(value)!r}")
+    if isinstance(value, list):
+        yield tuple(value)
+        yield from map(list, zip(*map(spellings, value), strict=True))
+
+
+def test_every_default_stands_in_the_table() -> None:
+    found = {
+        kind: {
+            name: {
+                parameter: field.get_default(call_default_factory=True)
+                for parameter, field in block.model_fields.items()
+                if not field.is_required()
+            }
+            for name, block in blocks.items()
+        }
+        for kind, blocks in registry.REGISTRY.items()
+    }
+    with_any = {kind: {n: d for n, d in blocks.items() if d} for kind, blocks in found.items()}
+    assert canonical_json({k: b for k, b in with_any.items() if b}) == canonical_json(DEFAULTS)
+
+
+def test_every_default_of_a_run_stands_in_the_table() -> None:
+    spec = RunSpec.from_dict(RUNS["plain"])
+    found = {
+        name: getattr(spec, name)
+        for name, field in RunSpec.model_fields.items()
+        if not field.is_required()
+    }
+    plain = {k: v.full_dict() if hasattr(v, "full_dict") else v for k, v in found.items()}
+    assert canonical_json(plain) == canonical_json(RUN_DEFAULTS)
+
+
+@pytest.mark.parametrize(("kind", "name", "parameter"), PARAMETERS)
+def test_a_default_that_is_written_out_is_left_out(kind: str, name: str, parameter: str) -> None:
+    required = {"name": name, **REQUIRED.get((kind, name), {})}
+    for value in spellings(DEFAULTS[kind][name][parameter]):
+        block = registry.make(kind, {**required, parameter: value})
+        assert canonical_json(block.to_dict()) == canonical_json(required), value
+        assert block == registry.make(kind, required)
+        found, default = block.parameters[parameter], DEFAULTS[kind][name][parameter]
+        assert canonical_json(found) == canonical_json(default), "the code is given it all the same"
+
+
+@pytest.mark.parametrize(("kind", "name", "parameter"), PARAMETERS)
+def test_any_other_value_is_kept(kind: str, name: str, parameter: str) -> None:
+    required = {"name": name, **REQUIRED.get((kind, name), {})}
+    expected = {**required, parameter: OTHERS[parameter]}
+    assert canonical_json(registry.make(kind, expected).to_dict()) == canonical_json(expected)
+
+
+RUNS: dict[str, dict[str, Any]] = {
+    "plain": {
+        "dataset": {"name": "digits"},
+        "model": {"name": "convnet", "width": 2, "scale_invariant": True},
+        "optimiser": {"name": "sgd", "learning_rate": 0.1},
+        "batch_size": 128,
+        "seed": 0,
+    }
+}
+RUNS["another"] = {
+    **RUNS["plain"],
+    "dataset": {"name": "digits", "label_noise": 0.1},
+    "optimiser": {"name": "adam", "learning_rate": 0.1, "weight_decay": 0.01},
+    "constraint": {"name": "fixed_norm"},
+    "loss": {"name": "cross_entropy", "label_smoothing": 0.1},
+    "precision": "float64",
+}
+RUNS["fork"] = {
+    **RUNS["plain"],
+    "parent": {"run": RUNS["another"], "epochs": 9, "at": {"name": "at_epoch", "epoch": 3}},
+}
+RUNS["fork of a fork"] = {
+    **RUNS["another"],
+    "parent": {
+        "run": RUNS["fork"],
+        "epochs": 9,
+        "at": {"name": "before_destabilisation", "epochs": 3},
+    },
+}
+
+
+def written_out(run: dict[str, Any]) -> dict[str, Any]:
+    """The run with every default, by the tables of this file."""
+    values = RUN_DEFAULTS | run
+    for kind, value in values.items():
+        if isinstance(value, dict) and "name" in value:
+            values[kind] = {**DEFAULTS.get(kind, {}).get(value["name"], {}), **value}
+    if values["parent"] is not None:
+        rule = values["parent"]["at"]
+        at = {**DEFAULTS["fork"].get(rule["name"], {}), **rule}
+        values["parent"] = {"run": written_out(values["parent"]["run"]), "epochs": 9, "at": at}
+    return values
+
+
+def otherwise(value: Any, spelling: int) -> Any:
+    """A value with one of the spellings of every number in it."""
+    if isinstance(value, dict):
+        return {key: otherwise(item, spelling) for key, item in value.items()}
+    if isinstance(value, list):
+        return [otherwise(item, spelling) for item in value]
+    ways = list(spellings(value))
+    return ways[spelling % len(ways)]
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("spelling", range(5))
+def test_a_run_with_all_defaults_written_out_is_the_same(name: str, spelling: int) -> None:
+    short, long = RUNS[name], written_out(RUNS[name])
+    spec = RunSpec.from_dict(otherwise(long, spelling))
+    assert canonical_json(spec.to_dict()) == canonical_json(short)
+    assert canonical_json(RunSpec.from_dict(short).to_dict()) == canonical_json(short)
+    assert spec == RunSpec.from_dict(short)
+    full = canonical_json(long).replace('"parent":null,', "")
+    assert canonical_json(spec.full_dict()) == full
+    digests = {run_identity(RunSpec.from_dict(run), "0" * 16).digest for run in (short, long)}
+    assert digests == {run_identity(spec, "0" * 16).digest}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", 1),
+        ("batch_size", 64),
+        ("precision", "tf32"),
+        ("gradient", "full_batch"),
+        ("dataset", {"name": "digits", "noise_seed": 1}),
+        ("model", {"name": "convnet", "width": 2, "scale_invariant": False}),
+        ("model", {"name": "convnet", "width": 2, "scale_invariant": True, "head_seed": 0}),
+        ("optimiser", {"name": "sgd", "learning_rate": 0.1, "momentum": 0.5}),
+        ("schedule", {"name": "cosine", "horizon": 5}),
+        ("constraint", {"name": "fixed_norm"}),
+        ("loss", {"name": "cross_entropy", "label_smoothing": 0.5}),
+        ("augmentation", {"name": "crop_and_flip", "padding": 1, "flip": True}),
+        ("parent", {"run": RUNS["plain"], "epochs": 9, "at": {"name": "at_epoch", "epoch": 3}}),
+    ],
+)
+def test_every_value_is_part_of_a_runs_identity(key: str, value: Any) -> None:
+    before, after = (
+        run_identity(RunSpec.from_dict(run), "0" * 16)
+        for run in (RUNS["plain"], {**RUNS["plain"], key: value})
+    )
+    assert before.digest != after.digest
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epochs", 8),
+        ("at", {"name": "at_epoch", "epoch": 4}),
+        ("run", {**RUNS["another"], "seed": 1}),
+    ],
+)
+def test_every_value_of_a_parent_is_part_of_its_forks_identity(key: str, value: Any) -> None:
+    other = {**RUNS["fork"], "parent": {**RUNS["fork"]["parent"], key: value}}
+    digests = {run_identity(RunSpec.from_dict(run), "").digest for run in (RUNS["fork"], other)}
+    assert len(digests) == 2
+
+
+def test_the_data_set_and_the_parent_are_part_of_a_runs_identity() -> None:
+    spec = RunSpec.from_dict(RUNS["fork of a fork"])
+    one, other = (run_identity(spec, digest * 16) for digest in "01")
+    assert one.digest != other.digest
+    assert one.inputs["dataset"] == "0" * 16
+    assert spec.parent is not None
+    assert one.inputs["parent"] == run_identity(spec.parent.run, "0" * 16).digest
+    rules = {name: run_identity(RunSpec.from_dict(RUNS[name]), "").modules for name in RUNS}
+    looks_at_the_course = [name for name in RUNS if "perigee.measures.passes" in rules[name]]
+    assert looks_at_the_course == ["fork of a fork"]

@@ -1,0 +1,286 @@
+"""A small configuration, and stores whose products are made as empty files with provenance."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import yaml
+
+from perigee.identity import code
+from perigee.identity.products import Identity
+from perigee.paths import STUDIES
+from perigee.planning.layout import Layout
+from perigee.planning.plan import Plan, make_plan
+from perigee.planning.products import Product, RunProduct
+from perigee.store.provenance import FORMAT, PROVENANCE, Provenance, checksum
+from perigee.store.runs import MEASURE_FILES, RUN_FILES
+
+SMALL = """
+study: periodic
+citation: Someone 2020
+runs:
+  base:
+    dataset: {name: digits}
+    model: {name: convnet, scale_invariant: true, width: 4}
+    optimiser: {name: sgd, learning_rate: 0.3, weight_decay: 0.01}
+    batch_size: 128
+    seed: 0
+  fork:
+    parent: {run: base, epochs: 4, at: {name: before_destabilisation, epochs: 1}}
+    constraint: {name: fixed_norm}
+figures:
+  fig2:
+    title: A formula
+    tables:
+      steps: {analysis: {name: toy_gradient_identities, points: 3, factors: [2.0], seed: 0}}
+  fig3:
+    title: Rates
+    tables:
+      runs:
+        analysis: {name: run_metrics}
+        runs:
+          - base: base
+            epochs: 4
+            sweep: {optimiser.learning_rate: [0.1, 0.3], seed: [0]}
+    claims:
+      falls:
+        says: It falls.
+        place: Section 1
+        table: runs
+        quantity: {name: column_statistic, column: train_loss, statistic: minimum}
+        expected: {at_most: 0.5}
+        scales: [smoke]
+  fig4:
+    title: Steps
+    tables:
+      period:
+        analysis: {name: one_period, smoothing_epochs: 1}
+        runs:
+          - {base: base, epochs: 4, sweep: {optimiser.learning_rate: [0.1]}}
+  fig5:
+    title: A fork
+    tables:
+      forks:
+        analysis: {name: run_metrics}
+        runs:
+          - {base: fork, epochs: 3}
+  fig6:
+    title: Checkpoints
+    tables:
+      convnet:
+        analysis: {name: similarity}
+        runs:
+          - base: base
+            epochs: 4
+            checkpoint_interval: 2
+            set: {optimiser.learning_rate: 0.15}
+            sweep: {seed: [0, 1]}
+"""
+"""A paper's study with five runs: of one learning rate each for figures 3 and 4 and for figure 3
+alone; a fork of the latter for figure 5; and two seeds with checkpoints for figure 6."""
+
+DATASET = "dataset digits"
+RUN_01, RUN_03, FORK = (
+    "run convnet-digits-lr0.1-wd0.01-seed0/e4",
+    "run convnet-digits-lr0.3-wd0.01-seed0/e4",
+    "run convnet-digits-lr0.3-wd0.01-seed0-fork-before_destabilisation/e3",
+)
+SEEDS = tuple(f"run convnet-digits-lr0.15-wd0.01-seed{seed}/e4" for seed in (0, 1))
+PREDICTIONS = tuple(
+    f"evaluation predictions-convnet-digits-lr0.15-wd0.01-seed{seed}" for seed in (0, 1)
+)
+"""The names of its products, as `name_of` gives them."""
+
+OWN: Mapping[str, Any] = {
+    "study": "mine",
+    "question": "Does weight decay matter?",
+    "base": {"study": "periodic", "run": "base"},
+    "epochs": 4,
+    "sweep": {"optimiser.weight_decay": [0.01, 0.02]},
+}
+"""A study of one's own; one of its two runs is the small study's at learning rate 0.3."""
+
+
+def name_of(product: Product) -> str:
+    """Kind and name of a product without its digest; of a run its epochs too."""
+    version = f"/e{product.epochs}" if isinstance(product, RunProduct) else ""
+    return f"{product.kind} {product.identity.name}{version}"
+
+
+class Project:
+    """A configuration that can be edited, and the store that belongs to it.
+
+    Args:
+        folder: an empty one.
+        papers: names of shipped studies that are used instead of the small one.
+
+    Attributes:
+        documents: what the study files hold, by their names; edit them freely.
+    """
+
+    def __init__(self, folder: Path, papers: Collection[str] = ()) -> None:
+        self.results = folder / "results"
+        self.store = self.results / "store"
+        self._studies = folder / "studies"
+        self._studies.mkdir(parents=True)
+        self.papers = list(papers or ["periodic"])
+        self.documents: dict[str, Any] = (
+            {paper: yaml.safe_load((STUDIES / f"{paper}.yaml").read_text()) for paper in papers}
+            if papers
+            else {"periodic": yaml.safe_load(SMALL)}
+        )
+
+    @property
+    def periodic(self) -> dict[str, Any]:
+        """The document of the periodic study."""
+        document: dict[str, Any] = self.documents["periodic"]
+        return document
+
+    def table(self, figure: str, table: str | None = None) -> dict[str, Any]:
+        """A table of a figure of the periodic study; the figure's only one if none is named."""
+        tables: dict[str, Any] = self.periodic["figures"][figure]["tables"]
+        return dict_of(tables[table] if table else next(iter(tables.values())))
+
+    def sweep(self, figure: str) -> dict[str, Any]:
+        """The first sweep of runs of a figure's only table."""
+        return dict_of(self.table(figure)["runs"][0])
+
+    def plan(self, scale: str = "smoke") -> Plan:
+        """The plan of the documents as they are now.
+
+        Raises:
+            PerigeeError: they are wrong.
+        """
+        for path in self._studies.glob("*.yaml"):
+            path.unlink()
+        for name, document in self.documents.items():
+            text = yaml.safe_dump(document, sort_keys=False)
+            (self._studies / f"{name}.yaml").write_text(text)
+        with mock.patch("perigee.planning.plan.STUDIES", self._studies):
+            return make_plan(self.papers, scale)
+
+    def copied(self) -> dict[str, Any]:
+        """A copy of the documents."""
+        return copy.deepcopy(self.documents)
+
+    def layout(self, scale: str = "smoke") -> Layout:
+        """A fresh look-up, as each call of Snakemake has it."""
+        return Layout(self.plan(scale), str(self.results))
+
+    def outstanding(self, *keys: str) -> list[str]:
+        """The names of what is still to be made for figures; without keys for all reported ones."""
+        return sorted(name_of(one) for one in self.to_make(*keys).values())
+
+    def to_make(self, *keys: str) -> dict[str, Product]:
+        """The same as products, by folder."""
+        layout = self.layout()
+        return layout.outstanding(targets(layout, *keys))
+
+    def make(self, *keys: str) -> None:
+        """Make all that is still to be made, as a run of Snakemake would."""
+        for product in self.to_make(*keys).values():
+            make(product, self.store)
+
+
+def targets(layout: Layout, *keys: str) -> list[Product]:
+    """What figures ask for, their claims included; without keys all reported ones."""
+    plan = layout.plan.of_figures(keys) if keys else layout.reported
+    return [*plan.figures.values(), *plan.claims.values()]
+
+
+def make(product: Product, store: Path) -> Path:
+    """Make a product as its program would; of a run those of its parts that the store lacks."""
+    if not isinstance(product, RunProduct):
+        return put(store / product.folder, product.identity, product.files)
+    version = store / product.folder
+    if not (version / PROVENANCE).exists():
+        put(version, product.identity, RUN_FILES, **trained(product.epochs))
+    for identity in product.measure_identities.values():
+        if not (version / identity.label / PROVENANCE).exists():
+            put(version / identity.label, identity, MEASURE_FILES)
+    return version
+
+
+def trained(epochs: int, seconds_per_epoch: float = 1.0) -> dict[str, Any]:
+    """Details of a version of a run that was trained without interruption."""
+    return {
+        "epochs": epochs,
+        "trained_epochs": epochs,
+        "trained_to": epochs,
+        "seconds": seconds_per_epoch * epochs,
+    }
+
+
+def put(
+    folder: Path,
+    identity: Identity,
+    files: Collection[str],
+    *,
+    store_format: int = FORMAT,
+    content: str = "",
+    **details: Any,
+) -> Path:
+    """Write a product's files, all with the same content, and its provenance.
+
+    `perigee.store.writing.product_writer` does this safely, and therefore slowly.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in files if name != PROVENANCE]
+    for path in paths:
+        path.write_text(content)
+    Provenance(
+        kind=identity.kind,
+        name=identity.name,
+        digest=identity.digest,
+        spec=identity.spec,
+        code=identity.code,
+        inputs=dict(identity.inputs),
+        files={path.name: checksum(path) for path in paths},
+        details=details,
+        versions={},
+        hardware={"processor": "a test's"},
+        started="2026-01-01T00:00:00Z",
+        wall_time_s=1.0,
+        modules=dict(identity.modules),
+        format=store_format,
+    ).save(folder / PROVENANCE)
+    return folder
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    """Replace values of a JSON file's mapping."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@contextmanager
+def edited(*paths: Path, addition: str = "EDITED = 1") -> Iterator[None]:
+    """While the context is held, source files count as if each had one more line.
+
+    What is known of the sources as they are stays known, for afterwards.
+    """
+    changed = {path.resolve() for path in paths}
+    original = code.read_source
+
+    def read(file: Path) -> str:
+        text = original(file)
+        return f"{text}\n{addition}\n" if file.resolve() in changed else text
+
+    with ExitStack() as stack:
+        for name, value in list(vars(code).items()):
+            if hasattr(value, "cache_clear") and name != "_import_graph":
+                stack.enter_context(mock.patch.object(code, name, cache(value.__wrapped__)))
+        stack.enter_context(mock.patch.object(code, "read_source", read))
+        yield
+
+
+def dict_of(value: Any) -> dict[str, Any]:
+    """The value, which is a mapping."""
+    assert isinstance(value, dict)
+    return value

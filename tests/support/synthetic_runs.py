@@ -1,0 +1,141 @@
+"""Finished runs as analyses are given them, with measures written by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from perigee.analysis.inputs import RunInput
+from perigee.evaluation.files import PREDICTIONS, write_labels_and_epochs
+from perigee.store.provenance import PROVENANCE
+from perigee.store.runs import ROWS
+from support.signals import Signal, sawtooth
+
+IMAGES, CLASSES, WEIGHTS = 5, 3, 4
+"""Of `write_kept_run`: test images and classes, and scale-invariant weights."""
+
+
+def write_measure(folder: Path, rows: pd.DataFrame | np.ndarray, **description: Any) -> Path:
+    """The folder of a measure: its rows, and of its provenance what readers of rows look at."""
+    folder.mkdir(parents=True)
+    if isinstance(rows, pd.DataFrame):
+        rows = rows.to_records(index=False).view(np.ndarray)
+    np.save(folder / ROWS, rows)
+    told = {"details": {"description": description}}
+    (folder / PROVENANCE).write_text(json.dumps(told), encoding="utf-8")
+    return folder
+
+
+def read_measure(run: RunInput, measure: str) -> pd.DataFrame:
+    """The rows of a measure, as they were written."""
+    return pd.DataFrame(np.load(run.measures[measure] / ROWS))
+
+
+def with_measure(run: RunInput, measure: str, rows: pd.DataFrame) -> RunInput:
+    """The run with other rows of a measure."""
+    folder = run.measures[measure]
+    other = folder.with_name(f"{folder.name}-other")
+    return replace(run, measures={**run.measures, measure: write_measure(other, rows)})
+
+
+def write_run(
+    folder: Path,
+    metrics: pd.DataFrame,
+    swept: Mapping[str, Any] | None = None,
+    *,
+    steps: pd.DataFrame | None = None,
+    further: Mapping[str, pd.DataFrame] | None = None,
+    steps_per_epoch: int = 1,
+    **told: Any,
+) -> RunInput:
+    """A run with these metrics, a row an epoch.
+
+    Args:
+        folder: is made.
+        metrics: with the column ``epoch``.
+        swept: values that tell it from others.
+        steps: of the measure of that name, a row a step.
+        further: measures by name.
+        steps_per_epoch: updates of the weights.
+        told: more of `RunInput`.
+    """
+    tables = {"metrics": metrics, **(further or {})}
+    if steps is not None:
+        tables["steps"] = steps
+    return RunInput(
+        epochs=int(metrics["epoch"].iloc[-1]),
+        steps_per_epoch=steps_per_epoch,
+        measures={name: write_measure(folder / name, rows) for name, rows in tables.items()},
+        swept=swept or {},
+        **{"stopped": False, **told},
+    )
+
+
+def write_stepping_run(folder: Path, lengths: list[int], learning_rate: float = 0.2) -> RunInput:
+    """A run whose steps, 5 an epoch, are a signal without noise; the rate halves at epoch 20."""
+    signal = sawtooth(lengths, 30, 2.0, 0.0, 0)
+    times = np.arange(len(signal.loss))
+    steps = pd.DataFrame(
+        {
+            "loss": signal.loss,
+            "gradient_norm": 3.0 + np.sin(times),
+            "weight_norm": signal.norm,
+            "cosine_distance": 1e-4 * (2 + np.cos(times)),
+        }
+    )
+    epochs = np.arange(2 + times[-1] // 5)
+    metrics = pd.DataFrame(
+        {
+            "epoch": epochs,
+            "learning_rate": learning_rate * np.where(epochs < 20, 1, 0.5),
+            "train_error": epochs / 100,
+        }
+    )
+    return write_run(folder, metrics, {"seed": 7}, steps=steps, steps_per_epoch=5)
+
+
+def write_kept_run(folder: Path, signal: Signal, every: int, seed: int) -> RunInput:
+    """A run with random checkpoints and predictions, and the metrics of a signal."""
+    rng = np.random.default_rng(seed)
+    epochs = kept_epochs(signal, every)
+    numbers = rng.standard_normal((len(epochs), WEIGHTS + 2)).astype(np.float32)
+    rows = np.empty(len(epochs), [("epoch", "<i4"), ("values", "<f4", (WEIGHTS + 2,))])
+    rows["epoch"], rows["values"] = epochs, numbers
+    parts = [
+        {"name": "kernel", "shape": [2, 2], "scale_invariant": True},
+        {"name": "running_mean", "shape": [2], "scale_invariant": False},
+    ]
+    everywhere = np.arange(len(signal.loss))
+    metrics = pd.DataFrame(
+        {
+            "epoch": everywhere,
+            "train_loss": signal.loss,
+            "test_error": rng.integers(0, 20, len(signal.loss)) / 20,
+            "weight_norm": signal.norm,
+        }
+    )
+    logits = rng.random((len(epochs), IMAGES, CLASSES))
+    probabilities = logits / logits.sum(axis=2, keepdims=True)
+    run = write_run(folder / f"run{seed}", metrics, {"seed": seed}, checkpoint_interval=every)
+    predictions = folder / f"predictions{seed}"
+    predictions.mkdir()
+    np.save(predictions / PREDICTIONS, probabilities.astype(np.float32))
+    write_labels_and_epochs(predictions, np.arange(IMAGES) % CLASSES, epochs)
+    kept = write_measure(folder / f"run{seed}" / "checkpoints", rows, parts=parts)
+    return replace(
+        run,
+        measures={**run.measures, "checkpoints": kept},
+        evaluations={"predictions": predictions},
+    )
+
+
+def kept_epochs(signal: Signal, every: int) -> Sequence[int]:
+    """The epochs whose checkpoints `write_kept_run` keeps: the last one, too."""
+    last = len(signal.loss) - 1
+    return sorted({*range(0, last + 1, every), last})

@@ -1,0 +1,242 @@
+"""Tables of the form that claims are judged on, with properties known by construction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from perigee.analysis.period_statistics import statistics_of
+from support.signals import sawtooth
+
+RATE = "optimiser.learning_rate"
+DECAY = 0.01
+"""The weight decay that all tables are of."""
+NORM_ONSET = 2
+"""How many samples after the loss a `sawtooth`'s norm starts to rise."""
+
+
+@dataclass(frozen=True)
+class Periodic:
+    """A run with destabilisations.
+
+    Attributes:
+        levels: a number a destabilisation: rho where it begins.
+        length: epochs of each phase B.
+        tail: epochs after the last destabilisation.
+        test_errors: a number a stretch between destabilisations, one more than those.
+    """
+
+    levels: Sequence[float]
+    length: int = 60
+    tail: int = 40
+    test_errors: Sequence[float] = ()
+
+    def rows(self, seed: int) -> pd.DataFrame:
+        count = len(self.levels)
+        signal = sawtooth([self.length] * count, self.tail, 2.0, 0.02, seed)
+        epochs = np.arange(len(signal.loss))
+        onsets = np.array(signal.onsets, dtype=int) + NORM_ONSET
+        # The signal has rho = 1 at every onset; in between, its level changes steadily.
+        level = np.exp(np.interp(epochs, onsets, np.log(self.levels))) if count else 1.0
+        test_errors = self.test_errors or np.linspace(0.1, 0.05, count + 1)
+        # A stretch's lowest error stands in its middle: noise and destabilisations raise it.
+        noise = 0.2 * np.abs(np.random.default_rng((seed, 1)).standard_normal(len(epochs)))
+        noise[(onsets[:, None] + np.arange(-1, 6)).ravel()] = 3
+        stretch = np.searchsorted(onsets, epochs)
+        noise[[int(np.flatnonzero(stretch == s).mean()) for s in range(count + 1)]] = 0
+        return pd.DataFrame(
+            {
+                "epoch": epochs,
+                "train_loss": signal.loss,
+                "test_error": np.asarray(test_errors)[stretch] * (1 + noise),
+                "weight_norm": level * signal.norm,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """A run whose train loss wobbles around a level and whose norm goes nowhere."""
+
+    loss: float = 1.5
+    epochs: int = 300
+
+    def rows(self, seed: int) -> pd.DataFrame:
+        rng = np.random.default_rng(seed)
+        wobble = np.exp(0.2 * rng.standard_normal((3, self.epochs)))
+        columns = {
+            "train_loss": self.loss * wobble[0],
+            "test_error": 0.6 * wobble[1],
+            "weight_norm": 13 * wobble[2],
+        }
+        return pd.DataFrame({"epoch": np.arange(self.epochs), **columns})
+
+
+@dataclass(frozen=True)
+class OnSphere:
+    """A run with a fixed norm that learns the training set and keeps it, but for spikes.
+
+    Attributes:
+        spikes: epochs at which the loss leaps up, to be near zero again five epochs later.
+        late_test_error: where the test error ends.
+        final_loss: where the train loss ends.
+    """
+
+    spikes: Sequence[int] = ()
+    late_test_error: float = 0.05
+    final_loss: float = 1e-3
+    epochs: int = 150
+
+    def rows(self, seed: int) -> pd.DataFrame:
+        epochs = np.arange(self.epochs)
+        wobble = np.exp(0.2 * np.random.default_rng(seed).standard_normal(self.epochs))
+        loss = (self.final_loss + 2.0 * np.exp(-epochs / 4)) * wobble
+        for spike in self.spikes:
+            loss[spike : spike + 5] = (1.2, 0.8, 0.4, 0.2, 0.08)
+        return pd.DataFrame(
+            {
+                "epoch": epochs,
+                "train_loss": loss,
+                "test_error": self.late_test_error * (1 + 10 * np.exp(-epochs / 4)),
+                "weight_norm": 4.0,
+            }
+        )
+
+
+Signal = Periodic | Stuck | OnSphere
+
+
+def table_of_statistics(
+    runs: Sequence[tuple[Mapping[str, float | str], Signal]], seeds: Sequence[int] = (0,)
+) -> pd.DataFrame:
+    """As `perigee.analysis.period_statistics` makes it of runs that these settings tell apart."""
+    rows = [
+        {**settings, "seed": seed, "stopped": False, **statistics_of(run.rows(seed))}
+        for settings, run in runs
+        for seed in seeds
+    ]
+    return pd.DataFrame([{"run": number, **row} for number, row in enumerate(rows)])
+
+
+def table_of_runs(
+    runs: Mapping[float, Periodic | Stuck], seeds: Sequence[int] = (0,), *, gradient: float = 1.0
+) -> pd.DataFrame:
+    """As `perigee.analysis.run_metrics` makes it of runs with these learning rates and seeds.
+
+    The effective gradient norm is ``gradient`` times what would keep rho^2 where it is, and goes up
+    and down with the train loss.
+    """
+    parts = []
+    for rate, run in runs.items():
+        for seed in seeds:
+            part = run.rows(seed).assign(**{RATE: rate, "seed": seed}, stopped=False)
+            steady = part["weight_norm"] ** 2 * math.sqrt(2 * DECAY / rate)
+            swing = np.where(part["train_loss"] > part["train_loss"].median(), 4.0, 0.25)
+            part["effective_gradient_norm"] = gradient * steady * swing
+            parts.append(part.assign(learning_rate=rate))
+    return pd.concat([part.assign(run=i) for i, part in enumerate(parts)], ignore_index=True)
+
+
+def table_of_period(
+    *,
+    norm_lag: int = 3,
+    train_error: float = 0.0,
+    growth: Mapping[str, float] | None = None,
+    gradient: float = 1.0,
+    turn: float = 1.0,
+    seeds: Sequence[int] = (0,),
+) -> pd.DataFrame:
+    """As `perigee.analysis.one_period` makes it, with the columns that claims are measured on.
+
+    Args:
+        norm_lag: steps from the first of phase C to rho's minimum.
+        train_error: where phase B begins; before it is higher, after it lower.
+        growth: by which factor each of these columns grows over the second half of phase B; over
+            the first half it falls by 10, and where it is not given it grows by 2.
+        gradient: the effective gradient norm of each step over that which makes rho of the next.
+        turn: the cosine distance of each step over that which this gradient makes.
+        seeds: of the runs.
+    """
+    phases = np.repeat(["before", "A", "B", "C", "after"], [5, 20, 200, 20, 5])
+    steps = np.arange(len(phases))
+    b_from, c_from = 25, 225
+    lowest = c_from + norm_lag
+    # Under a gradient that hardly changes rho^4 nears its end at almost 4 eta lambda a step, while
+    # steps turn the weights by more and more.
+    left = np.exp(-3.8 * DECAY * np.linspace(0, 200, lowest - b_from + 1))
+    fall = (1 + 15 * (left - left[-1]) / (1 - left[-1])) ** 0.25
+    rise = np.geomspace(1, 2, len(steps) - lowest)
+    norm = np.concatenate((np.linspace(1.2, 2, b_from), fall, rise[1:]))
+    error = np.where(steps < b_from, 0.3, train_error * np.where(steps < b_from + 60, 1, 0.5))
+    # A right triangle has the shrunken weights and the tangential gradient step as legs; rate 1.
+    shrunken = (1 - DECAY) * norm
+    leg = np.sqrt(np.append(norm[1:], 1.01 * norm[-1]) ** 2 - shrunken**2)
+    distance = turn * (1 - np.cos(np.arctan(leg / shrunken)))
+    parts = []
+    for number, seed in enumerate(seeds):
+        part = pd.DataFrame({"run": number, "seed": seed, "step": 1000 + steps, "phase": phases})
+        part = part.assign(weight_norm=norm, train_error=np.where(steps >= c_from, 0.5, error))
+        part = part.assign(
+            learning_rate=1.0,
+            effective_gradient_norm=gradient * norm * leg,
+            cosine_distance=distance,
+        )
+        middle = b_from + 100
+        for column in ("cosine_distance_trend", "lower_bound", "upper_bound"):
+            # The line through the logarithms is fitted from the second half's first step to last.
+            factor = (growth or {}).get(column, 2.0)
+            late = (steps - middle) / (c_from - 1 - middle)
+            early = (middle - steps) / (middle - b_from)
+            part[column] = 1e-4 * np.where(steps < middle, 10.0**early, factor**late)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def table_of_similarity(
+    *,
+    inside: float = 0.99,
+    cosines: Sequence[float] = (0.8, 0.6, 0.45),
+    independent_cosine: float = 0.01,
+    gains: Sequence[float] = (0.1, 0.5, 0.7, 0.8),
+    seeds: Sequence[int] = (0,),
+) -> pd.DataFrame:
+    """As `perigee.analysis.similarity` makes it: ten checkpoints of phase B a period, five others.
+
+    Args:
+        inside: lowest cosine similarity with the anchor in its own period.
+        cosines: mean cosine similarity of each later period.
+        independent_cosine: with the independent run's checkpoint, everywhere.
+        gains: of an ensemble with the anchor, in units of an independent ensemble's, by period.
+        seeds: of the runs.
+    """
+    parts = []
+    for number, seed in enumerate(seeds):
+        rng = np.random.default_rng(seed)
+        means = [(1 + inside) / 2, *cosines]
+        periods = np.repeat(np.arange(len(means)), 15)
+        phases = np.tile(["B"] * 10 + ["C"] * 2 + ["A"] * 3, len(means))
+        within = np.tile([*np.linspace(1, -1, 10), *np.linspace(-1, 1, 5)], len(means))
+        cosine = np.repeat(means, 15) + within * (1 - inside) / 2
+        single = np.where(phases == "B", 0.06, 0.5) + rng.uniform(-0.01, 0.01, len(periods))
+        anchor_error, independent_error = 0.06, 0.062
+        # An ensemble with the independent network has 0.02 less than the two have on average.
+        alone, foreign = (anchor_error + single) / 2, (independent_error + single) / 2
+        part = pd.DataFrame({"run": number, "seed": seed, "epoch": 100 + np.arange(len(periods))})
+        part = part.assign(
+            period=periods,
+            phase=phases,
+            test_error=single,
+            anchor_epoch=100,
+            anchor_test_error=anchor_error,
+            cosine_similarity=cosine,
+            ensemble_test_error=alone - 0.02 * np.repeat(gains, 15),
+            independent_test_error=independent_error,
+            independent_cosine_similarity=independent_cosine,
+            independent_ensemble_test_error=foreign - 0.02,
+        )
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,123 @@
+"""Golden products, made by the library of one tree, in a process of its own.
+
+``python -m perigee.equivalence.making`` reads golden products from standard input and answers for
+each with the digest of the code that makes it; told where, it makes them. Old code is asked and run
+by its own copy of this program, so that the two need nothing in common but this protocol.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from perigee import checkpoints, registry
+from perigee.data import arrays, building, saving
+from perigee.equivalence.golden import EPOCHS
+from perigee.errors import PerigeeError
+from perigee.identity.products import Identity, dataset_identity, measure_identity, run_identity
+from perigee.kernel import execution, trainer
+from perigee.spec import Parent, RunSpec
+from perigee.training import loop, recording
+
+SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
+"""Of the random images that stand in for the data sets of golden runs."""
+
+
+def answer(
+    golden: Mapping[str, Any], folder: Path | None, downloads: Path, device: str
+) -> tuple[str, str | None] | None:
+    """Tell which code makes a golden product, and make it.
+
+    Args:
+        golden: see `perigee.equivalence.golden.golden_products`.
+        folder: gets the files; None makes none.
+        downloads: folder of downloaded data sets.
+        device: where runs are trained.
+
+    Returns:
+        The digest of the code that counts, and why the product cannot be made here, if so. None if
+        this library lacks a block or a parameter.
+    """
+    try:
+        spec = RunSpec.from_dict(golden["run"])
+        measure: Any = registry.make("measure", golden["measure"])
+    except (KeyError, ValidationError):
+        return None
+    identity, failure = run_identity(spec, ""), None
+    if golden["kind"] == "dataset":
+        identity = dataset_identity(spec.dataset)
+    elif golden["kind"] == "measure":
+        identity = measure_identity(measure, Identity("run", "", {}, "", {}))
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True)
+            if golden["kind"] == "dataset":
+                saving.save_dataset(building.build_dataset(spec.dataset, downloads, False), folder)
+            else:
+                train_run(spec, measure, device, folder)
+    except PerigeeError as error:
+        failure = str(error)
+    return identity.code, failure
+
+
+def train_run(spec: RunSpec, measure: Any, device: str, folder: Path) -> None:
+    """Train a run on random images; write its fingerprint and a measure of it."""
+    shape = SHAPES[spec.dataset.name]
+    draw: Any = partial(np.random.default_rng(0).integers, dtype=np.uint8)
+    splits = {
+        name: arrays.ArraySplit(draw(256, size=(n, *shape)), draw(10, size=n))
+        for name, n in (("train", 90), ("test", 30))
+    }
+    made = arrays.ArrayDataset(splits, 10, (127.5,) * shape[0], (73.9,) * shape[0], "random")
+    saving.save_dataset(made, folder)
+    data = saving.load_dataset(folder)
+    place = execution.prepare(device, spec.precision, shape)
+    start = start_of_fork(spec.parent, data, place, folder) if spec.parent else None
+    record(trainer.Trainer(spec, data, place, start), measure, folder)
+
+
+def start_of_fork(
+    parent: Parent, data: saving.AnyDataset, place: execution.Execution, folder: Path
+) -> trainer.Start:
+    """Train a parent, and find the start of a fork; write the epoch that the rule finds.
+
+    The rule looks at a course of 300 epochs that destabilises every 100.
+    """
+    falling, rising = np.linspace(2, 1, 90), np.linspace(1, 2, 10)
+    loss, norm = 3 * [*[1e-3] * 90, *[1.0] * 10], 3 * [*falling, *rising]
+    course = pd.DataFrame({"epoch": range(300), "train_loss": loss, "weight_norm": norm})
+    found = registry.load(parent.at)(course, **parent.at.parameters)
+    measure = registry.make("measure", {"name": "checkpoints"})
+    run = trainer.Trainer(parent.run, data, place)
+    parts = record(run, measure, folder / "parent")["parts"]
+    np.save(folder / "fork_epoch.npy", found)
+    rows, epochs = folder / "parent/checkpoints.npy", tuple(range(EPOCHS + 1))
+    kept = checkpoints.KeptCheckpoints(rows, epochs, epochs, tuple(parts))
+    first = min(found, EPOCHS - 1)
+    return trainer.Start(kept.checkpoint(first), first, parent.run)
+
+
+def record(run: trainer.Trainer, measure: Any, folder: Path) -> Mapping[str, Any]:
+    """Train; write fingerprint and measure; return what the measure says of its rows."""
+    live = registry.load(measure)(run, **measure.parameters)
+    recorder = recording.Recorder(run, folder, {measure.name: live}, EPOCHS)
+    loop.train(run, recorder)
+    recorder.close()
+    return dict(live.description)
+
+
+if __name__ == "__main__":
+    products, out, downloads, device = json.load(sys.stdin)
+    answers = [
+        answer(golden, Path(out, str(number)) if out else None, Path(downloads), device)
+        for number, golden in enumerate(products)
+    ]
+    json.dump(answers, sys.stdout)

@@ -1,0 +1,279 @@
+"""The kernel of a training run: what a step does, in the order it does it.
+
+Everything here can move a number, and everything that can is here or imported: saving, watching,
+measuring and stopping happen elsewhere, at the moments that `Trainer.epoch` yields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from perigee import registry
+from perigee.errors import PerigeeError
+from perigee.kernel.batch_norm import synchronise
+from perigee.kernel.execution import Execution
+from perigee.kernel.flat import FlatParameters
+from perigee.kernel.names import CONSTRAINT, MODEL, OPTIMISER
+from perigee.kernel.ranks import Ranks
+from perigee.kernel.running_statistics import running_statistics_left_alone
+from perigee.kernel.task import Batch, Task
+from perigee.spec import RunSpec
+
+if TYPE_CHECKING:  # each task imports the kind of data set that it reads
+    from perigee.data.saving import AnyDataset
+
+
+class Moment(Enum):
+    """A moment of an epoch at which others may look at the network, but not touch it."""
+
+    BATCH = auto()
+    """A mini-batch of a step of several was added to the gradient."""
+    GRADIENT = auto()
+    """The gradient of a step is complete; the weights are those before it."""
+    STEP = auto()
+    """The weights were updated."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A state of another run that a run starts from.
+
+    Attributes:
+        state: tensors as `Trainer.state` names them.
+        epoch: of the data order and augmentation, at which the run goes on.
+        spec: of the other run, whose blocks tell what else goes on; None if nothing does.
+        schedule_epoch: of the other run's schedule there; it is not ``epoch`` if that run began
+            with a schedule of its own.
+    """
+
+    state: Mapping[str, np.ndarray]
+    epoch: int
+    spec: RunSpec | None
+    schedule_epoch: int = 0
+
+
+class Trainer:
+    """One run in progress: network, update rule and task on one device, or on one of several.
+
+    A run that starts from another's checkpoint goes on with the order of the data and the
+    augmentation at that epoch. Optimiser state, constraint and schedule go on where the block is
+    the parent's unchanged, and start afresh where it is another (our choice). So a run that changes
+    nothing equals its parent from there on.
+
+    Args:
+        spec: the run.
+        dataset: the data set that the spec names.
+        execution: where and how to compute.
+        start: where the run starts instead of its initialisation.
+        ranks: the processes that share the run.
+        epoch_order: the order of the training images in an epoch; None draws it from the seed.
+
+    Attributes:
+        first_epoch: of the data order and augmentation, in the run's epoch 0.
+        first_schedule_epoch: of the schedule, in the same.
+        loss: of the step in progress, at the weights before it; a tensor of no dimensions.
+
+    Raises:
+        PerigeeError: task, model and data set or mini-batches do not fit together.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        dataset: AnyDataset,
+        execution: Execution,
+        start: Start | None = None,
+        ranks: Ranks | None = None,
+        epoch_order: Callable[[int], np.ndarray] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.execution = execution
+        self.ranks = ranks or Ranks.alone()
+        build_task = registry.load(spec.task)
+        self.task: Task = build_task(spec, dataset, execution, self.ranks, epoch_order)
+        build_model = registry.load(spec.model)
+        model = build_model(
+            self.task.image_shape, self.task.classes, spec.seed, **spec.model.parameters
+        ).to(device=execution.device, dtype=execution.dtype)
+        if start is not None:  # in the run's precision: the initialisation's would round them
+            _load(model, start.state)
+        _require_enough_images(model, self.task, spec.batch_size, execution)
+        synchronise(model, self.ranks, execution.device)
+        self.model = model
+        self.parameters = FlatParameters(self.model, execution.memory_format)
+        rule = spec.optimiser.parameters
+        self.base_learning_rate = rule.pop("learning_rate")
+        self.optimiser = registry.load(spec.optimiser)(self.parameters, **rule)
+        self.constraint = registry.load(spec.constraint)(
+            self.parameters, **spec.constraint.parameters
+        )
+        self.schedule = registry.load(spec.schedule)(
+            self.task.steps_per_epoch, **spec.schedule.parameters
+        )
+        self.first_epoch = 0 if start is None else start.epoch
+        self.first_schedule_epoch = 0
+        if start is not None:
+            self._go_on(start)
+        self.loss = torch.zeros((), device=execution.device, dtype=execution.dtype)
+        self._before_step: dict[str, Tensor] = {}
+        """The state before a step of several mini-batches, while it is in progress."""
+
+    def learning_rate(self, epoch: int) -> float:
+        """Eta in the first step of an epoch counted from 0."""
+        return float(self._learning_rates(epoch)[0])
+
+    def epoch(self, epoch: int, taken: int = 0) -> Iterator[Moment]:
+        """One pass over the training set, or the rest of one.
+
+        Args:
+            epoch: counted from 0, the run's start.
+            taken: steps of the epoch that were taken already.
+
+        Yields:
+            The moments of each step. Whoever stops asking leaves the run between two of them.
+        """
+        if not taken:
+            if self.spec.gradient == "full_batch":
+                self._before_step = self.state()
+            self.schedule.begin_epoch(
+                self.first_schedule_epoch + epoch, self.parameters, self.optimiser
+            )
+        rates = torch.from_numpy(self._learning_rates(epoch)).to(self.execution.device)
+        self.model.train()
+        steps = self.task.training_steps(self.first_epoch + epoch, taken)
+        for step, batches in enumerate(steps, start=taken):
+            self.loss.zero_()
+            self.parameters.gradient.zero_()
+            for batch in batches:
+                self.add_gradient(batch)
+                if self._before_step:
+                    yield Moment.BATCH
+            self._before_step = {}
+            self.ranks.sum_(self.parameters.gradient)
+            self.ranks.sum_(self.loss)
+            yield Moment.GRADIENT
+            self.update(rates[step])
+            yield Moment.STEP
+
+    def add_gradient(self, batch: Batch) -> None:
+        """Add a mini-batch's share of the step's loss and of its gradient."""
+        loss = self.task.loss(self.model(batch.inputs), batch.targets) / batch.count
+        if batch.share != 1:
+            loss = batch.share * loss
+        # (Given a gradient, backward() would import sympy: a tenth of a job's start.)
+        loss.backward()
+        self.loss.add_(loss.detach())
+
+    def update(self, learning_rate: Tensor) -> None:
+        """Take the step: the update rule, then the constraint.
+
+        Args:
+            learning_rate: eta, a tensor of no dimensions.
+        """
+        self.optimiser.step(self.parameters, learning_rate)
+        self.constraint.apply(self.parameters)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that training on needs, by name: weights, statistics, optimiser, constraint.
+
+        It does not depend on the layout of weights in memory, and so not on the device.
+
+        In the middle of a step it is the state before that, and before the epoch if the step is
+        its first.
+        """
+        if self._before_step:
+            return dict(self._before_step)
+        found = {MODEL + name: value.detach() for name, value in self.model.state_dict().items()}
+        for name, value in self._states():
+            found[name] = self.parameters.strict(value) if self._is_vector(value) else value
+        return {
+            name: value.cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in found.items()
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to the state that `state` returned."""
+        self.model.load_state_dict(_part(state, MODEL))
+        self._restore(state, OPTIMISER, CONSTRAINT)
+
+    def load_network(self, state: Mapping[str, np.ndarray]) -> None:
+        """Put weights and statistics of a state in the place of the present ones."""
+        _load(self.model, state)
+
+    def _learning_rates(self, epoch: int) -> np.ndarray:
+        factors: np.ndarray = self.schedule.factors(self.first_schedule_epoch + epoch)
+        rates: np.ndarray = self.base_learning_rate * factors
+        return rates
+
+    def _go_on(self, start: Start) -> None:
+        """Let go on what the run has in common with the one that it starts from."""
+        if start.spec is None:
+            return
+        if self.spec.schedule == start.spec.schedule:
+            self.first_schedule_epoch = start.schedule_epoch
+        given = {name: torch.from_numpy(value) for name, value in start.state.items()}
+        if self.spec.optimiser == start.spec.optimiser:
+            self._restore(given, OPTIMISER)
+        if self.spec.constraint == start.spec.constraint:
+            # The weights fulfil it already; to project them again would change their last bits.
+            _load(self.model, start.state)
+            self._restore(given, CONSTRAINT)
+
+    def _states(self) -> Iterator[tuple[str, Tensor]]:
+        """The tensors of optimiser and constraint, which are changed in place."""
+        for prefix, part in ((OPTIMISER, self.optimiser), (CONSTRAINT, self.constraint)):
+            for name, value in part.state.items():
+                yield prefix + name, value
+
+    def _restore(self, state: Mapping[str, Tensor], *prefixes: str) -> None:
+        for name, value in self._states():
+            if not name.startswith(prefixes):
+                continue
+            if self._is_vector(value):
+                self.parameters.copy_strict(value, state[name])
+            else:
+                value.copy_(state[name])
+
+    def _is_vector(self, value: Tensor) -> bool:
+        """Whether a tensor has a number for every trained parameter."""
+        return value.shape == self.parameters.values.shape
+
+
+def _load(model: torch.nn.Module, state: Mapping[str, np.ndarray]) -> None:
+    """Put the tensors of another run's network in the place of a network's own."""
+    given = {name: torch.from_numpy(value) for name, value in state.items()}
+    model.load_state_dict(model.state_dict() | _part(given, MODEL))
+
+
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _require_enough_images(
+    model: torch.nn.Module, task: Task, batch_size: int, execution: Execution
+) -> None:
+    """Refuse a last mini-batch of one image if BatchNorm gets one value a channel of it.
+
+    Raises:
+        PerigeeError: the network cannot normalise the last mini-batch.
+    """
+    images = task.sizes["train"]
+    if (images - 1) % batch_size:
+        return
+    model.train()
+    image = torch.zeros((1, *task.image_shape), device=execution.device, dtype=execution.dtype)
+    try:
+        with torch.no_grad(), running_statistics_left_alone(model):
+            model(image)
+    except ValueError as error:
+        raise PerigeeError(
+            f"Key 'batch_size' is {batch_size}, so that of {images} training images the last "
+            "mini-batch has one, too few for BatchNorm in this network; choose another."
+        ) from error
