@@ -136,18 +136,11 @@ class Workspace:
     def hook(self, program: str, hook: str, **options: Any) -> None:
         """Have a program of this workspace begin with a function of `support.hooks`."""
         path = self.root / f"workflow/scripts/{program}.py"
-        own = path.with_name(f"{program}_itself.py")
-        if not own.exists():
-            path.rename(own)
-            run = (
-                f"runpy.run_path(str(Path(__file__).with_name({own.name!r})), run_name='__main__')"
-            )
-            path.write_text(f"import runpy\nfrom pathlib import Path\n{run}\n")
-        begin = (
+        first = (
             f"import sys\nsys.path.append({str(TESTS)!r})\n"
             f"from support import hooks\nhooks.{hook}(**{options!r})\n"
         )
-        path.write_text(begin + path.read_text())
+        path.write_text(first + path.read_text())
 
     def store(self, pattern: str) -> Path:
         """The only folder or file of the store that a pattern fits."""

@@ -7,27 +7,24 @@ import pty
 import re
 import select
 import shlex
-import shutil
 import signal
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from perigee.layout import Layout
-from perigee.plan import Plan, make_plan
-from perigee.status import RunStatus, State, statuses, time_left
 
-from perigee.store.locks import locked
-from perigee.store.progress import PROGRESS, Progress, read_progress, write_progress
+from perigee.planning.layout import Layout
+from perigee.planning.plan import Plan, make_plan
+from perigee.store.progress import Progress, read_progress, write_progress
 from support.workspace import ROOT, Workspace
 
 SHOW = ("workflow/scripts/show_status.py",)
-ENTRY = re.compile(r"^([a-z]+) +(\S+/e\d+(?:-every\d+)?)$", re.M)
+ENTRY = re.compile(r"^([a-z]+) +(\S+/e\d+)$", re.M)
 """State and version in the table."""
 
 
@@ -69,7 +66,7 @@ class Site:
 
     def build_dataset(self) -> None:
         (folder,) = self.layout.plan.of_figures([self.figure]).datasets
-        spec = self.layout.dataset_spec(folder.removeprefix("dataset/"))
+        spec = self.layout.spec(*folder.split("/"))
         out = f"{self.layout.store}/{folder}"
         job = self.program("build_dataset.py", "--spec", spec, "--out", out)
         assert job.wait(60) == 0
@@ -78,17 +75,14 @@ class Site:
         """As the rule does."""
         layout = self.layout
         options = {
-            "--spec": layout.run_spec(version),
-            "--dataset": layout.run_dataset(version),
-            "--epochs": str(layout.run(version).epochs),
-            "--out": f"{layout.store}/run/{version}",
+            "--spec": layout.spec("run", version),
+            "--out": layout.out("run", version),
             "--device": device,
             "--progress-interval": "0.1",
             "--save-interval": "0.2",
             "--log": layout.run_log(version),
         }
-        given = [word for option in options.items() for word in option]
-        return self.program("train.py", *given, *shlex.split(layout.run_options(version)))
+        return self.program("train.py", *(word for option in options.items() for word in option))
 
     def show(self, *options: str) -> str:
         """What the program prints of the figure."""
@@ -217,93 +211,6 @@ def test_a_run_is_watched_from_nothing_to_its_end(site: Callable[[str, str], Sit
     assert at.states()[version] == "training", "what failed before is over"
 
 
-def test_what_is_there_or_can_be_read_off_is_done(site: Callable[[str, str], Site]) -> None:
-    at = site("smoke", "periodic_fig3")
-    kept = next(v for v in at.layout.longer if "-lr0.3-" in v and v in at.versions)
-    assert at.states()[kept] == "waiting"
-    longer = at.layout.longer[kept].removeprefix("run/")
-    assert entry(at.show(), kept) == f"for run {longer}"
-    assert at.states()[longer] == "waiting", "listed, though no table of the figure reads it"
-
-    at.build_dataset()
-    assert at.train(longer).wait(60) == 0
-    states = at.states()
-    assert states[kept] == "done"
-    assert longer not in states, "nothing of it is still to be made"
-    assert entry(at.show(), kept) == "to be read off e4-every1"
-    assert not at.unfinished(longer).exists()
-
-    # As Snakemake does with the outputs of a job that it takes for failed.
-    shutil.rmtree(at.results / "store/run" / longer)
-    assert at.states()[longer] == "done"
-    assert "put back" in entry(at.show(), longer)
-
-
-def test_a_process_at_work_on_one_version_is_not_at_work_on_the_others(
-    site: Callable[[str, str], Site],
-) -> None:
-    at = site("smoke", "periodic_fig3")
-    kept = next(v for v in at.layout.longer if "-lr0.3-" in v and v in at.versions)
-    longer = at.layout.longer[kept].removeprefix("run/")
-    folder = at.results / "store/run" / longer.partition("/")[0]
-
-    def state(version: str) -> RunStatus:
-        found = statuses(at.layout, [at.figure])
-        return next(status for status in found if status.version == version)
-
-    write_progress(at.unfinished(longer), Progress(4, 2))
-    assert state(longer).state is State.STOPPED
-    with locked(folder):
-        os.utime(at.unfinished(longer) / PROGRESS, (1, 1))
-        assert state(longer).state is State.STOPPED, "noted by an earlier process"
-        write_progress(at.unfinished(longer), Progress(4, 3))
-        assert state(longer).state is State.TRAINING
-        assert state(kept).state is State.WAITING
-    assert state(longer).state is State.STOPPED
-
-
-def test_where_the_lock_cannot_be_seen_what_was_noted_lately_counts(
-    site: Callable[[str, str], Site],
-) -> None:
-    """As on a file system that keeps locks to each machine."""
-    at = site("smoke", "periodic_fig4")
-    version, *_ = at.versions
-    unfinished = at.unfinished(version)
-    holder = unfinished.parents[1] / ".lock-holder"
-    elsewhere = Progress(4, 2, next_within=10, machine="node7", process=5, job="17")
-
-    def look() -> RunStatus:
-        found = statuses(at.layout, [at.figure])
-        return next(status for status in found if status.version == version)
-
-    write_progress(unfinished, elsewhere)
-    assert look().state is State.STOPPED, "its process has taken its leave"
-    holder.write_text("process 5 on node7 since 2026-11-20 12:00:00")
-    assert look().state is State.TRAINING
-    assert look().detail == "epoch 2/4, job 17 on node7"
-    told = replace(elsewhere, steps_per_second=6.0, seconds_left=50.0)
-    write_progress(unfinished, told)
-    lately = time.time() - 20
-    os.utime(unfinished / PROGRESS, (lately, lately))
-    assert look().seconds_left == pytest.approx(30, abs=10), "time has passed since"
-    assert look().seconds_per_epoch == 25, "two epochs in 50 s"
-    write_progress(unfinished, elsewhere)
-    lately = time.time() - 40
-    os.utime(unfinished / PROGRESS, (lately, lately))
-    assert look().state is State.TRAINING
-    long_ago = time.time() - 60
-    os.utime(unfinished / PROGRESS, (long_ago, long_ago))
-    assert look().state is State.STOPPED
-    write_progress(unfinished, elsewhere)
-    record = Path(at.layout.run_log(version)).with_suffix(".failed.json")
-    record.parent.mkdir(parents=True)
-    record.write_text('{"reason": "no luck", "exit_status": 1}')
-    assert look().state is State.FAILED
-    write_progress(unfinished, replace(elsewhere, machine=os.uname().nodename))
-    record.unlink()
-    assert look().state is State.STOPPED, "here the lock would be seen"
-
-
 QUEUE = """#!/bin/sh
 /bin/cat {queue}
 """
@@ -320,11 +227,12 @@ def test_the_queue_tells_of_runs_that_no_file_tells_of(site: Callable[[str, str]
     ]
     queue = at.results / "queue"
     programs = Path(at.environment["PATH"])
-    queue.write_text("".join(f"{line.replace('/e4', '_e4')}\n" for line in lines))
+    # The plugin joins a job's wildcards, of which the second is the number of its receipt.
+    queue.write_text("".join(f"{line.replace('/e4', '_e4_1')}\n" for line in lines))
     script = at.results / "script"
     script.write_text(
-        f"#!/bin/sh\nsnakemake --target-jobs 'train_run:version={first}' "
-        f"'train_run:version={second}' --allowed-rules 'train_run'\n"
+        f"#!/bin/sh\nsnakemake --target-jobs 'train_run:version={first},n=1' "
+        f"'train_run:version={second},n=1' --allowed-rules 'train_run'\n"
     )
     for name, told in (("squeue", queue), ("scontrol", script)):
         program = programs / name
@@ -349,29 +257,6 @@ def test_the_queue_tells_of_runs_that_no_file_tells_of(site: Callable[[str, str]
     printed = at.show()
     assert "SLURM's queue is left out: squeue failed: slurm_load_jobs error" in printed
     assert len(ENTRY.findall(printed)) == len(at.versions)
-
-
-def test_the_time_of_a_run_stopped_half_way_is_half(site: Callable[[str, str], Site]) -> None:
-    at = site("laptop", "periodic_fig3")
-    layout = at.layout
-    asked = [version for version in at.versions if version not in layout.longer]
-    training, stopped, waiting, *_ = asked
-    epochs = layout.run(training).epochs
-    found = [
-        RunStatus(
-            training,
-            State.TRAINING,
-            epoch=epochs - 100,
-            seconds_left=50.0,
-            seconds_per_epoch=0.5,
-        ),
-        RunStatus(stopped, State.STOPPED, epoch=epochs // 2),
-        RunStatus(waiting, State.WAITING),
-    ]
-    seconds, unknown = time_left(layout, found, [])
-    assert seconds == pytest.approx(50 + 0.5 * epochs / 2 + 0.5 * epochs)
-    assert unknown == 0
-    assert time_left(layout, found[1:], []) == (0, 2)
 
 
 def test_it_is_shown_again_until_all_is_done(site: Callable[[str, str], Site]) -> None:
@@ -440,19 +325,12 @@ def test_a_terminal_is_cleared_and_not_overfilled(site: Callable[[str, str], Sit
         assert lines[-1] == "... and 9 lines more"
 
 
-@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
-def test_each_run_that_snakemake_would_make_is_listed_once(scale: str, tmp_path: Path) -> None:
+def test_each_run_that_snakemake_would_make_is_listed_once(tmp_path: Path) -> None:
     clone = Workspace.clone(tmp_path / "clone")
-    for target in (
-        "everything",
-        "all_figures",
-        "regimes",
-        "periodic_fig5",
-        "study_label_smoothing",
-    ):
+    for target, scale in (("everything", "paper"), ("study_label_smoothing", "laptop")):
         planned = clone.snakemake(target, scale=scale, options=("-n",))
         assert planned.returncode == 0, planned.stdout
-        jobs = re.findall(r"^Job \d+: (?:train_run|read_off_run) (\S+)$", planned.stdout, re.M)
+        jobs = re.findall(r"^Job \d+: train_run (\S+)$", planned.stdout, re.M)
         shown = clone.by_hand("python", *SHOW, target, "--scale", scale)
         assert shown.returncode == 0, shown.stdout
         listed = ENTRY.findall(shown.stdout)
@@ -467,7 +345,7 @@ def test_what_is_no_target_is_refused(site: Callable[[str, str], Site]) -> None:
     printed, _ = job.communicate(timeout=30)
     assert job.returncode == 1
     (line,) = printed.splitlines()
-    assert "'periodic_fig99' is no target with runs; known are everything, " in line
+    assert "'periodic_fig99' is not a target with runs; known are everything, " in line
     assert "periodic_fig3" in line
 
 
@@ -476,7 +354,7 @@ def test_watching_needs_no_torch() -> None:
         "import runpy, sys\nsys.argv = ['show_status.py', '--scale', 'smoke']\n"
         "try:\n    runpy.run_path('workflow/scripts/show_status.py', run_name='__main__')\n"
         "except SystemExit as end:\n    assert not end.code\n"
-        "assert 'perigee.status' in sys.modules\n"
+        "assert 'perigee.planning.status' in sys.modules\n"
         "assert 'torch' not in sys.modules\n"
     )
     done = subprocess.run(

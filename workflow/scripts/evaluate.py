@@ -13,7 +13,6 @@ from perigee.checkpoints import KeptCheckpoints
 from perigee.cli import Digest, LogFile, RunsPerGpu, program, read_spec, require_digest
 from perigee.configuration.studies import resolved_run
 from perigee.configuration.validation import validated_block
-from perigee.data.manifest import MANIFEST
 from perigee.data.saving import load_dataset
 from perigee.errors import PerigeeError
 from perigee.evaluation.base import EvaluationInput
@@ -56,7 +55,7 @@ def main(
             "--spec: key 'measures' lacks 'checkpoints', which are evaluated; add it."
         )
     dataset, folder, epochs = Path(told["dataset"]), Path(told["folder"]), told["epochs"]
-    trained = run_identity(run, read_product(dataset, [MANIFEST]).digest)
+    trained = run_identity(run, read_product(dataset).digest)
     kept = measure_identity(checkpoints, trained)
     identity = evaluation_identity(evaluation, trained, epochs, kept)
     require_digest(identity, digest)

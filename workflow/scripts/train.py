@@ -21,7 +21,6 @@ from perigee.cli import (
 )
 from perigee.configuration.studies import resolved_run
 from perigee.configuration.validation import validated_block
-from perigee.data.manifest import MANIFEST
 from perigee.gpus import own_gpu
 from perigee.identity.products import run_identity
 from perigee.interruption import stop_request
@@ -82,7 +81,7 @@ def main(
     dataset = Path(told["dataset"])
     run = resolved_run(told["run"], "run", "--spec")
     measures = [validated_block("measure", one, "--spec", "measures") for one in told["measures"]]
-    identity = run_identity(run, read_product(dataset, [MANIFEST]).digest)
+    identity = run_identity(run, read_product(dataset).digest)
     require_digest(identity, digest)
     job = TrainingJob(
         identity=identity,

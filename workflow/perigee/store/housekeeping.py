@@ -161,8 +161,7 @@ def check_product(folder: Path, store: Path) -> int:
     Raises:
         PerigeeError: it is not.
     """
-    told = read_provenance(folder)
-    read_product(folder, told.files)
+    told = read_product(folder)
     kind = folder.relative_to(store).parts[0]
     made = Identity(told.kind, told.name, told.spec, told.code, told.inputs)
     if made.kind == "measure":

@@ -82,12 +82,13 @@ class Provenance:
         path.write_text(text, encoding="utf-8")
 
 
-def read_product(folder: Path, files: Iterable[str]) -> Provenance:
+def read_product(folder: Path, files: Iterable[str] | None = None) -> Provenance:
     """The provenance of a product whose named files are proven to be the ones it was made with.
 
     Args:
         folder: of the product.
-        files: names of the files that the caller will read; their checksums are verified.
+        files: names of the files that the caller will read; their checksums are verified. None is
+            all of them.
 
     Raises:
         PerigeeError: the product is not complete, is another one, or was changed since.
@@ -99,7 +100,7 @@ def read_product(folder: Path, files: Iterable[str]) -> Provenance:
             f"{folder / PROVENANCE} belongs to another product ({provenance.digest} instead of "
             f"{expected}); delete the folder and run again."
         )
-    for name in files:
+    for name in provenance.files if files is None else files:
         path = folder / name
         try:
             found = checksum(path)
@@ -142,8 +143,7 @@ def is_intact(folder: Path, digest: str, files: Iterable[str] = ()) -> bool:
         files: that have to be among its files.
     """
     try:
-        provenance = read_provenance(folder)
-        read_product(folder, provenance.files)
+        provenance = read_product(folder)
     except PerigeeError:
         return False
     return provenance.digest == digest and set(files) <= set(provenance.files)
