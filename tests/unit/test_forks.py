@@ -365,7 +365,7 @@ def test_a_fork_in_memory_needs_no_store() -> None:
             states.append({name: value.numpy() for name, value in state.items()})
 
     whole = recorded(make_trainer(spec), 3, watch=Keeps())
-    fork = make_trainer(spec, start=Start(states[1], 1, 1, spec))
+    fork = make_trainer(spec, start=Start(states[1], 1, spec, 1))
     found = recorded(fork, 2)
     assert found.rows["losses"].tolist() == whole.rows["losses"][STEPS:].tolist()
     assert fork.state().keys() == states[-1].keys()
