@@ -204,12 +204,12 @@ def test_the_files_are_right_as_they_are(clone: Path) -> None:
         ),
         pytest.param(
             set_in("figures", "fig2", "tables", "steps", "analysis", "start", value=[0.85]),
-            ["analysis.start", "has 1 entries; it must have 2"],
+            ["analysis.start", "has 1 entry; it must have 2"],
             id="too few values",
         ),
         pytest.param(
             set_in("figures", "fig3", "tables", "runs", "analysis", "further", value=["norms"]),
-            ["figures.fig3.tables.runs.analysis.further", "'norms'", "known are checkpoints"],
+            ["figures.fig3.tables.runs.analysis.further", "'norms'", "known are full_gradient_norm"],
             id="unknown measure",
         ),
         pytest.param(

@@ -5,18 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "workflow"))
-
-from cluster import Cluster
 from filelock import FileLock
 
-HERE = Path(__file__).parent
+from support.cluster import SCRIPTS, Cluster
 
 
 @pytest.fixture(scope="session")
@@ -31,13 +26,13 @@ def turn() -> Iterator[FileLock]:
     lock = FileLock("/tmp/perigee-slurm.lock")  # the cluster's ports and files are the machine's
     yield lock
     with lock:
-        subprocess.run([HERE / "stop-cluster.sh"], check=True, timeout=90)
+        subprocess.run([SCRIPTS / "stop-cluster.sh"], check=True, timeout=90)
 
 
 @pytest.fixture
 def cluster(turn: FileLock) -> Iterator[Cluster]:
     with turn.acquire(timeout=1500):
-        subprocess.run([HERE / "start-cluster.sh"], check=True, timeout=90)
+        subprocess.run([SCRIPTS / "start-cluster.sh"], check=True, timeout=90)
         # A short path: munge's socket must fit into 108 characters.
         cluster = Cluster(Path("/tmp/perigee-slurm"))
         yield cluster

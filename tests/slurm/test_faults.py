@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, OneRun, one_run, wait_until
 
+from support.cluster import TRAINING, Cluster, OneRun, one_run, wait_until
 from support.workspace import Workspace, now
 
 EPOCHS = 40
@@ -30,7 +30,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> OneRun:
 def uninterrupted(prepared: OneRun, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The run's files as this machine makes them at one go, without SLURM."""
     whole = prepared.workspace.copy(tmp_path_factory.mktemp("slurm") / "whole")
-    whole.make(f"results/store/run/{prepared.version}/provenance.json")
+    whole.make(*TRAINING)
     return OneRun(whole, prepared.version).result
 
 
@@ -50,14 +50,7 @@ def wait_for_end(cluster: Cluster, job: str) -> None:
 def test_a_job_that_fails_once_is_submitted_again(
     run: OneRun, cluster: Cluster, uninterrupted: dict[str, bytes]
 ) -> None:
-    run.workspace.replace(
-        "workflow/scripts/train.py",
-        "    run = resolved_run(",
-        "    if not (mark := Path('failed-once')).exists():\n"
-        "        mark.touch()\n"
-        "        raise OSError('a node hiccup')\n"
-        "    run = resolved_run(",
-    )
+    run.workspace.hook("train", "fail", message="a node hiccup", once="failed-once")
     snakemake = run.start()
     assert snakemake.end() == 0, snakemake.printed
     first, second = snakemake.submitted

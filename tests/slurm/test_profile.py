@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import SECONDS, Cluster, Started, wait_until
 
+from support.cluster import SECONDS, Cluster, Started, wait_until
 from support.workspace import HOLD, Workspace, make_holdable, sweep_of
 
 pytestmark = pytest.mark.timeout(600, func_only=True)  # not of waiting for one's turn
@@ -87,7 +87,7 @@ def test_all_figures_from_a_fresh_clone(cluster: Cluster, tmp_path: Path) -> Non
         for number, rules in re.findall(
             r"jobid (\d+) \(log: \S*/slurm_logs/(\S+?)/", started.printed
         )
-        if "train_run" in rules or "predict_run" in rules
+        if "train_run" in rules or "evaluate_run" in rules
     }
     assert computing
     gpus = {number for number, job in jobs.items() if "gres:gpu:1" in job.get("TresPerNode", "")}

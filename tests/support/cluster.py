@@ -12,12 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workspace import HOLD, Workspace, make_holdable, sessions, sweep_of
+from support.workspace import HOLD, Workspace, make_holdable, sessions, sweep_of
+
+SCRIPTS = Path(__file__).parent
+"""Where the cluster's own scripts stand."""
 
 SECONDS = 150
 """Nothing that a test waits for takes longer."""
 
-FILES = ("metrics.parquet", "steps.parquet", "state.safetensors")
+FILES = ("losses.npy", "weights.npy", "state.safetensors")
+
+TRAINING = ("periodic_fig3", "--until", "train_run")
+"""Targets: the run of `one_run`, and not what is made of it."""
 
 
 def wait_until(what: Callable[[], Any], why: str, seconds: float = SECONDS) -> Any:
@@ -76,8 +82,8 @@ class OneRun:
     @property
     def log(self) -> str:
         """Of the training job's last attempt: Snakemake removes those of earlier ones."""
-        path = self.workspace.root / f"results/logs/train_run/{self.version}.log"
-        return path.read_text() if path.exists() else ""
+        logs = list(self.workspace.root.glob(f"results/logs/train_run/{self.version}.*.log"))
+        return "".join(path.read_text() for path in logs)
 
     @property
     def sessions(self) -> list[str]:
@@ -101,10 +107,9 @@ class OneRun:
         """`snakemake --profile slurm` for the run, which is held in mid-training if asked for."""
         if hold:
             (self.workspace.root / HOLD).touch()
-        target = f"results/store/run/{self.version}/provenance.json"
         output = self.workspace.root.parent / f"snakemake-{len(self.started)}.log"
         command = [
-            *(str(Path(sys.executable).with_name("snakemake")), "--profile", "slurm", target),
+            *(str(Path(sys.executable).with_name("snakemake")), "--profile", "slurm", *TRAINING),
             *("--config", "scale=smoke", "save_interval=0.2", *options),
             *("--perigee-slurm-init-seconds-before-status-checks", "2"),
         ]
@@ -196,7 +201,7 @@ class Cluster:
 
     def take_node_up(self) -> None:
         """Resume it, if that is still to be done, and wait until it can be used."""
-        start = Path(__file__).parent / "start-cluster.sh"
+        start = SCRIPTS / "start-cluster.sh"
         subprocess.run([start], check=True, timeout=90, stdout=subprocess.DEVNULL)
 
     def stop_controller(self) -> None:
@@ -207,5 +212,5 @@ class Cluster:
 
     def start_controller(self) -> None:
         """Start slurmctld again."""
-        start = Path(__file__).parent / "start-cluster.sh"
+        start = SCRIPTS / "start-cluster.sh"
         subprocess.run([start], check=True, timeout=90, stdout=subprocess.DEVNULL)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Start a real SLURM of one node on this machine, as root and without systemd. Idempotent.
 #
-#   tests/slurm/start-cluster.sh
-#   tests/slurm/stop-cluster.sh
+#   tests/support/start-cluster.sh
+#   tests/support/stop-cluster.sh
 #
 # Packages (Debian): slurm-wlm munge. All state lies in $ROOT; the configuration is also linked to
 # /etc/slurm/slurm.conf, where commands and job steps look for it.

@@ -125,12 +125,6 @@ def sentence(error: ValidationError, model: type[BaseModel], key: str) -> str:
     if kind == "extra_forbidden":
         unknown = str(place[-1])
         return f"unknown key '{unknown}'{inside}; {suggestion(unknown, model.model_fields)}."
-    if kind == "missing" and isinstance(place[-1], int):  # an entry of a tuple
-        missing = sum(e["type"] == kind and e["input"] is value for e in error.errors())
-        key = path.rpartition("[")[0]
-        count = len(value)
-        wanted = count + missing
-        return f"key '{key}' is {value}, which has {count} entries; it must have {wanted}."
     if kind == "missing":
         return f"key '{place[-1]}'{inside} is missing; add it."
     if kind == "literal_error":
