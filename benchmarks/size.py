@@ -33,6 +33,7 @@ SCIENCE = (
     "data",
     "dynamics",
     "evaluation",
+    "kernel",
     "measures",
     "models",
     "tasks",
