@@ -161,17 +161,17 @@ def test_images_and_labels_are_those_of_the_files(files: Files, data: Path, layo
     built = kind.build(data, False)
     assert listed(data) == before
     parts = len(kind.train_files)
-    assert built.train_images.shape == (parts * IMAGES_IN_A_FILE, 3, 32, 32)
-    assert built.test_images.shape == (IMAGES_IN_A_FILE, 3, 32, 32)
+    assert built.splits["train"].images.shape == (parts * IMAGES_IN_A_FILE, 3, 32, 32)
+    assert built.splits["test"].images.shape == (IMAGES_IN_A_FILE, 3, 32, 32)
     assert built.classes == kind.classes
     for name, images, labels in (
         *zip(
             kind.train_files,
-            np.split(built.train_images, parts),
-            np.split(built.train_labels, parts),
+            np.split(built.splits["train"].images, parts),
+            np.split(built.splits["train"].labels, parts),
             strict=True,
         ),
-        (kind.test_file, built.test_images, built.test_labels),
+        (kind.test_file, built.splits["test"].images, built.splits["test"].labels),
     ):
         for image, stored in zip(images, files.batches[name]["data"], strict=True):
             for channel in range(3):
@@ -195,7 +195,10 @@ def test_an_incomplete_folder_gives_way_to_the_archive(files: Files, data: Path)
     (files.put_unpacked(data) / files.kind.test_file).unlink()
     files.put_archive(data)
     built = files.kind.build(data, False)
-    assert built.test_labels.tolist() == files.batches[files.kind.test_file][files.kind.labels]
+    assert (
+        built.splits["test"].labels.tolist()
+        == files.batches[files.kind.test_file][files.kind.labels]
+    )
 
 
 # Wrong files
@@ -382,7 +385,10 @@ def test_an_archive_is_downloaded_verified_and_read(
     assert plan.ranges == [None, f"bytes={half}-"]
     assert pauses == [1]
     assert listed(data) == {files.archive.name: plan.content}
-    assert built.test_labels.tolist() == files.batches[files.kind.test_file][files.kind.labels]
+    assert (
+        built.splits["test"].labels.tolist()
+        == files.batches[files.kind.test_file][files.kind.labels]
+    )
     # From now on it is there.
     files.kind.build(data, False)
     assert len(plan.ranges) == 2

@@ -27,11 +27,16 @@ def counted(images: np.ndarray, labels: np.ndarray) -> Counter[tuple[bytes, int]
 
 
 def test_sizes_and_types(built: ArrayDataset) -> None:
-    assert built.train_images.shape == (1437, 1, 8, 8)
-    assert built.test_images.shape == (360, 1, 8, 8)
-    assert built.train_labels.shape == (1437,)
-    assert built.test_labels.shape == (360,)
-    arrays = built.train_images, built.test_images, built.train_labels, built.test_labels
+    assert built.splits["train"].images.shape == (1437, 1, 8, 8)
+    assert built.splits["test"].images.shape == (360, 1, 8, 8)
+    assert built.splits["train"].labels.shape == (1437,)
+    assert built.splits["test"].labels.shape == (360,)
+    arrays = (
+        built.splits["train"].images,
+        built.splits["test"].images,
+        built.splits["train"].labels,
+        built.splits["test"].labels,
+    )
     assert {array.dtype for array in arrays} == {np.dtype(np.uint8)}
     assert built.classes == 10
     assert built.image_shape == (1, 8, 8)
@@ -39,8 +44,8 @@ def test_sizes_and_types(built: ArrayDataset) -> None:
 
 def test_the_split_parts_scikit_learns_images(built: ArrayDataset) -> None:
     bunch = load_digits()
-    train = counted(built.train_images, built.train_labels)
-    test = counted(built.test_images, built.test_labels)
+    train = counted(built.splits["train"].images, built.splits["train"].labels)
+    test = counted(built.splits["test"].images, built.splits["test"].labels)
     everything = counted(bunch.images, bunch.target)
     # No image occurs twice, so the two parts can be told to be disjoint.
     assert max(everything.values()) == 1
@@ -51,14 +56,14 @@ def test_the_split_parts_scikit_learns_images(built: ArrayDataset) -> None:
 def test_the_split_is_stratified(built: ArrayDataset) -> None:
     everywhere = np.bincount(load_digits().target)
     expected = everywhere * 360 / 1797
-    assert np.abs(np.bincount(built.test_labels) - expected).max() < 1
+    assert np.abs(np.bincount(built.splits["test"].labels) - expected).max() < 1
 
 
 def test_the_split_is_fixed(built: ArrayDataset) -> None:
     np.random.seed(1)
     again = digits.build(UNUSED, download=False)
-    assert np.array_equal(again.train_images, built.train_images)
-    assert np.array_equal(again.test_labels, built.test_labels)
+    assert np.array_equal(again.splits["train"].images, built.splits["train"].images)
+    assert np.array_equal(again.splits["test"].labels, built.splits["test"].labels)
 
 
 def test_another_split_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +73,7 @@ def test_another_split_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_mean_and_deviation_are_those_of_the_training_pixels(built: ArrayDataset) -> None:
-    pixels = built.train_images.astype(np.float64).ravel()
+    pixels = built.splits["train"].images.astype(np.float64).ravel()
     mean = pixels.sum() / pixels.size
     assert built.channel_means == pytest.approx((mean,), rel=1e-12)
     variance = ((pixels - mean) ** 2).sum() / pixels.size

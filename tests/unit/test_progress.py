@@ -10,6 +10,7 @@ import platform
 import threading
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ import pytest
 from perigee import progress
 from perigee.progress import RunProgress, noted_in
 from perigee.store.progress import PROGRESS, Progress, read_progress, write_progress
-from perigee.training.record import RunRecord
+from perigee.training.recording import Position, Recorder
 
 
 class Clock:
@@ -44,18 +45,39 @@ def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def record_of(epochs: int, steps_per_epoch: int = 12, loss: float = 0.12345) -> RunRecord:
+def recorder_at(
+    epoch: int,
+    epochs: int,
+    steps_per_epoch: int = 12,
+    loss: float = 0.12345,
+    stopped_at_step: int | None = None,
+    with_metrics: bool = True,
+) -> Recorder:
+    """Stands in for a recorder after some epoch."""
     row = {"train_loss": loss, "test_error": 0.0625, "weight_norm": 5.4321}
-    return RunRecord([row] * (epochs + 1), [np.ones((steps_per_epoch, 4))] * epochs)
+    return cast(
+        Recorder,
+        SimpleNamespace(
+            position=Position(
+                epoch=epoch,
+                measured=True,
+                steps=epoch * steps_per_epoch,
+                stopped_at_step=stopped_at_step,
+            ),
+            is_done=epoch >= epochs or stopped_at_step is not None,
+            latest={"metrics": row} if with_metrics else {},
+            last_losses=np.array([0.25, 0.75]) if epoch else np.empty(0),
+        ),
+    )
 
 
 def test_a_line_tells_epoch_loss_error_norm_speed_and_time_left(
     clock: Clock, lines: pytest.LogCaptureFixture
 ) -> None:
     follow = RunProgress("convnet-digits", 400, interval=10)
-    follow.after_epoch(record_of(0))
+    follow.after_epoch(recorder_at(0, 400))
     clock.now += 20
-    follow.after_epoch(record_of(50))
+    follow.after_epoch(recorder_at(50, 400))
     first, second = lines.messages
     assert first == ("convnet-digits: epoch 0/400, train loss 0.123, test error 6.2%, ρ 5.43")
     # 50 epochs of 12 steps in 20 s; 350 epochs are left.
@@ -72,7 +94,7 @@ def test_lines_keep_their_distance_but_the_last_comes(
     told = []
     for epoch in range(10):
         before = len(lines.messages)
-        follow.after_epoch(record_of(epoch))
+        follow.after_epoch(recorder_at(epoch, 9))
         if len(lines.messages) > before:
             told.append(epoch)
         clock.now += 4
@@ -84,7 +106,7 @@ def test_the_last_epoch_is_told_at_once(clock: Clock, lines: pytest.LogCaptureFi
     follow = RunProgress("run", 2, interval=1e9)
     for epoch in range(3):
         clock.now += 1
-        follow.after_epoch(record_of(epoch))
+        follow.after_epoch(recorder_at(epoch, 2))
     assert [message.partition(",")[0] for message in lines.messages] == [
         "run: epoch 0/2",
         "run: epoch 2/2",
@@ -96,11 +118,9 @@ def test_a_stopped_run_is_told_at_once_with_its_step(
     clock: Clock, lines: pytest.LogCaptureFixture
 ) -> None:
     follow = RunProgress("run", 100, interval=1e9)
-    follow.after_epoch(record_of(0))
+    follow.after_epoch(recorder_at(0, 100))
     clock.now += 1
-    stopped = record_of(1, loss=float("nan"))
-    stopped.stopped_at_step = 11
-    follow.after_epoch(stopped)
+    follow.after_epoch(recorder_at(1, 100, loss=float("nan"), stopped_at_step=11))
     assert len(lines.messages) == 2
     assert "train loss nan" in lines.messages[-1]
     assert lines.messages[-1].endswith("; stopped: the loss of step 11 is not finite")
@@ -109,15 +129,39 @@ def test_a_stopped_run_is_told_at_once_with_its_step(
 def test_a_continued_runs_speed_is_that_of_its_new_epochs(
     clock: Clock, lines: pytest.LogCaptureFixture
 ) -> None:
-    # It is first called after the first new epoch; the 300 epochs before took no time here.
+    # It is first called after the first new epoch; the 301 epochs before took no time here.
     follow = RunProgress("run", 400, interval=1)
-    follow.after_epoch(record_of(301))
+    follow.after_epoch(recorder_at(301, 400))
     clock.now += 60
-    follow.after_epoch(record_of(311))
+    follow.after_epoch(recorder_at(311, 400))
     first, second = lines.messages
     assert "steps/s" not in first
     # 10 epochs a minute, 89 epochs left.
     assert second.endswith("2 steps/s, 8 min 54 s left")
+
+
+def test_a_job_that_says_where_it_begins_has_a_speed_at_its_first_line(
+    clock: Clock, lines: pytest.LogCaptureFixture
+) -> None:
+    follow = RunProgress("run", 400, interval=1)
+    follow.begin(Position(epoch=300, measured=True, steps=3600))
+    clock.now += 60
+    follow.after_epoch(recorder_at(310, 400))
+    # 10 epochs of 12 steps in a minute, 90 epochs left.
+    assert lines.messages[-1].endswith("2 steps/s, 9 min 00 s left")
+
+
+def test_without_metrics_the_loss_is_that_of_the_epochs_steps(
+    clock: Clock, lines: pytest.LogCaptureFixture
+) -> None:
+    follow = RunProgress("run", 9, interval=1e-9)
+    for epoch in range(2):
+        follow.after_epoch(recorder_at(epoch, 9, with_metrics=False))
+        clock.now += 4
+    assert lines.messages == [
+        "run: epoch 0/9",
+        "run: epoch 1/9, train loss 0.5, 3 steps/s, 32 s left",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -136,9 +180,9 @@ def test_durations(
     seconds_per_epoch: float, expected: str, clock: Clock, lines: pytest.LogCaptureFixture
 ) -> None:
     follow = RunProgress("run", 10, interval=1e-9)
-    follow.after_epoch(record_of(0))
+    follow.after_epoch(recorder_at(0, 10))
     clock.now += seconds_per_epoch
-    follow.after_epoch(record_of(1))
+    follow.after_epoch(recorder_at(1, 10))
     assert lines.messages[-1].endswith(f", {expected}")
 
 
@@ -152,12 +196,12 @@ def test_whoever_looks_from_outside_finds_what_the_last_line_told(
         assert begun is not None
         assert (begun.epochs, begun.epoch, begun.process) == (400, None, os.getpid())
         assert begun.machine == platform.node()
-        follow.after_epoch(record_of(0))
+        follow.after_epoch(recorder_at(0, 400))
         assert json.loads((folder / PROGRESS).read_text())["epoch"] == 0
         clock.now += 20
-        follow.after_epoch(record_of(50))
+        follow.after_epoch(recorder_at(50, 400))
         clock.now += 1
-        follow.after_epoch(record_of(53))
+        follow.after_epoch(recorder_at(53, 400))
         told = read_progress(folder)
     assert told is not None
     assert len(lines.messages) == 2, "no line of its own"
@@ -170,9 +214,9 @@ def test_notes_come_no_closer_than_epochs(clock: Clock, tmp_path: Path) -> None:
     logging.getLogger("perigee").setLevel(logging.INFO)
     follow = RunProgress("run", 10, interval=1)
     with noted_in(tmp_path, 10):
-        follow.after_epoch(record_of(0))
+        follow.after_epoch(recorder_at(0, 10))
         clock.now += 70
-        follow.after_epoch(record_of(2))
+        follow.after_epoch(recorder_at(2, 10))
     told = read_progress(tmp_path)
     assert told is not None
     assert told.next_within == 35
@@ -195,7 +239,7 @@ def test_notes_that_cannot_be_written_stop_nothing(
 ) -> None:
     (tmp_path / "file").write_text("")
     with noted_in(tmp_path / "file/e2", 2):
-        RunProgress("run", 2, interval=10).after_epoch(record_of(2))
+        RunProgress("run", 2, interval=10).after_epoch(recorder_at(2, 2))
     assert len(lines.messages) == 1
     assert read_progress(tmp_path / "file/e2") is None
 
@@ -204,7 +248,7 @@ def test_after_the_work_nothing_is_noted(tmp_path: Path) -> None:
     logging.getLogger("perigee").setLevel(logging.INFO)
     with noted_in(tmp_path, 2):
         pass
-    RunProgress("run", 2, interval=10).after_epoch(record_of(2))
+    RunProgress("run", 2, interval=10).after_epoch(recorder_at(2, 2))
     told = read_progress(tmp_path)
     assert told is not None
     assert told.epoch is None
