@@ -72,7 +72,8 @@ class KeptCheckpoints:
         Raises:
             PerigeeError: no checkpoint of that epoch was kept.
         """
-        return self.vectors([epoch])[0]
+        found: NDArray[np.floating] = self.vectors([epoch])[0]
+        return found
 
     def vectors(self, epochs: Sequence[int]) -> NDArray[np.floating]:
         """All numbers of some epochs' states, (epochs, numbers).

@@ -14,8 +14,8 @@ def tabulate(runs: Sequence[RunInput], *, further: Sequence[str]) -> pd.DataFram
 
     Columns: ``run`` (its place in the sweep, from 0), the swept values by their dotted keys,
     ``stopped`` (whether the run's loss stopped being finite at the end of its rows), ``fork_epoch``
-    (of its parent, where it starts; 0 without one), those of the measure `perigee.measures.metrics`,
-    and those of the further measures.
+    (of its parent, where it starts; 0 without one), those of the measure
+    `perigee.measures.metrics`, and those of the further measures.
 
     Args:
         runs: finished ones.

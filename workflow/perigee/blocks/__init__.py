@@ -1,1 +1,1 @@
-"""The configuration of every building block that a run or figure may name, importable without torch."""
+"""The configuration of every block that a run or figure may name, importable without torch."""

@@ -53,7 +53,8 @@ def without_defaults(model: BaseModel) -> dict[str, Any]:
     return {
         name: plain(getattr(model, name))
         for name, field in fields.items()
-        if field.is_required() or getattr(model, name) != field.get_default(call_default_factory=True)
+        if field.is_required()
+        or getattr(model, name) != field.get_default(call_default_factory=True)
     }
 
 
@@ -110,6 +111,11 @@ def _as_scalar(value: Any) -> Any:
 
 
 def as_tuple(value: Any) -> Any:
+    """A list as a tuple, before the types of its entries are looked at.
+
+    Raises:
+        PydanticCustomError: it is no list.
+    """
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise PydanticCustomError("list_type", "must be of type list")
     return tuple(value)

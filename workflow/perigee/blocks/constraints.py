@@ -24,7 +24,7 @@ class FixedNorm(Constraint):
     """Training on a sphere.
 
     Attributes:
-        norm: rho, the norm of all scale-invariant weights together; None keeps the one at the start.
+        norm: rho, the norm of all scale-invariant weights together; None keeps that at the start.
     """
 
     name: ClassVar[str] = "fixed_norm"

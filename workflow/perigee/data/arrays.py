@@ -54,9 +54,7 @@ class ArrayDataset:
     @property
     def sha256(self) -> str:
         """SHA-256 of images and labels, split by split."""
-        arrays = (
-            array for split in self.splits.values() for array in (split.images, split.labels)
-        )
+        arrays = (array for split in self.splits.values() for array in (split.images, split.labels))
         content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
         return hashlib.sha256(content).hexdigest()
 

@@ -71,5 +71,6 @@ class Follower:
         because = f"; other than then: {', '.join(differing)}" if differing else ""
         return DepartureError(
             f"{self._version.folder} cannot be followed: {where}{because}. Measure it where it was "
-            "trained, or set 'on_departure: train_anew' in config/config.yaml to train it once more."
+            "trained, or set 'on_departure: train_anew' in config/config.yaml to train it once "
+            "more."
         )

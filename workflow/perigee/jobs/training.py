@@ -1,4 +1,4 @@
-"""A training job from beginning to end: begin where an earlier one stopped, train, measure, write."""
+"""A training job: begin where an earlier one stopped, train, measure, write."""
 
 from __future__ import annotations
 
@@ -145,9 +145,7 @@ class _Work:
     def __init__(self, job: TrainingJob, stop: StopRequest) -> None:
         self.job, self.stop = job, stop
         self.data: ArrayDataset = load_arrays(job.dataset)
-        self.execution: Execution = prepare(
-            job.device, job.spec.precision, self.data.image_shape
-        )
+        self.execution: Execution = prepare(job.device, job.spec.precision, self.data.image_shape)
         self.ranks = Ranks.of_environment(self.execution.device)
         self.fork_epoch, self.start = self._fork()
 
@@ -415,4 +413,3 @@ def _remove(folder: Path) -> None:
 def _session() -> dict[str, Any]:
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return {"started": started, "hardware": hardware(), "versions": versions()}
-

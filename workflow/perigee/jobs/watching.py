@@ -24,8 +24,8 @@ logger = logging.getLogger("perigee")
 class RunWatch(Watch):
     """Watches one training job.
 
-    Where several processes share the run, a stop reaches all of them at the same step, and the first
-    one saves.
+    Where several processes share the run, a stop reaches all of them at the same step, and the
+    first one saves.
 
     Args:
         digest: of the run.
@@ -112,7 +112,8 @@ class RunWatch(Watch):
         received = self._stop.received_or_term
         raise StoppedBySignalError(
             f"{self._progress.name} was stopped by {received.name} after epoch "
-            f"{recorder.position.epoch} of {self._progress.epochs}; {kept}, start it again to go on.",
+            f"{recorder.position.epoch} of {self._progress.epochs}; {kept}, start it again to go "
+            "on.",
             received,
         )
 

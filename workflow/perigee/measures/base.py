@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from perigee.training.trainer import Trainer
 
 
-
 class Measure:
     """Watches a run; this base class sees nothing.
 
-    A measure's rows stand in a file of its own, to which they are appended as they come. It may look
-    at the network at all moments, but must leave weights, statistics and optimiser as they are.
+    A measure's rows stand in a file of its own, to which they are appended as they come. It may
+    look at the network at all moments, but must leave weights, statistics and optimiser as they
+    are.
 
     Args:
         trainer: the run.

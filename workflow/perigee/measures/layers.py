@@ -22,9 +22,10 @@ VELOCITY = "velocity"
 class Layers(Measure):
     """A row a step: of each quantity a number for every scale-invariant weight tensor.
 
-    ``norm`` and ``gradient_norm`` are those before the step, ``angular_update`` is the angle between
-    the weights before and after it in radians (Wan et al. 2021, Section 3), ``velocity_gradient`` the
-    inner product of the velocity before the step and the gradient (Theorem 2), with momentum only.
+    ``norm`` and ``gradient_norm`` are those before the step, ``angular_update`` is the angle
+    between the weights before and after it in radians (Wan et al. 2021, Section 3),
+    ``velocity_gradient`` the inner product of the velocity before the step and the gradient
+    (Theorem 2), with momentum only.
 
     Raises:
         PerigeeError: the network has no scale-invariant weights.

@@ -36,9 +36,9 @@ class Metrics(Measure):
 
     ``train_loss`` (of what training minimises, label smoothing included: our choice) and
     ``train_error`` are means over the training images, ``gradient_norm`` is the mean over
-    mini-batches of the norm of the gradient w.r.t. the scale-invariant weights (each counts once, our
-    choice for the last, smaller one). ``learning_rate`` is that of the epoch that follows. Test loss
-    and error are taken in eval mode.
+    mini-batches of the norm of the gradient w.r.t. the scale-invariant weights (each counts once,
+    our choice for the last, smaller one). ``learning_rate`` is that of the epoch that follows. Test
+    loss and error are taken in eval mode.
     """
 
     row = np.dtype([("epoch", "<i4"), *((name, "<f8") for name in COLUMNS)])
@@ -121,4 +121,5 @@ def _totals(trainer: Trainer, count: int) -> Tensor:
 
 
 def _norm(parameters: FlatParameters, part: str) -> Tensor:
-    return torch.linalg.vector_norm(getattr(parameters, part))
+    norm: Tensor = torch.linalg.vector_norm(getattr(parameters, part))
+    return norm

@@ -50,7 +50,7 @@ def prove_declaration(model: nn.Module, image_shape: tuple[int, int, int]) -> No
     tested = copy.deepcopy(model).to("cpu", torch.float64).train()
     for module in tested.modules():
         if hasattr(module, "eps"):
-            module.eps = EPSILON
+            module.eps = EPSILON  # type: ignore[assignment]
     for parameter in tested.parameters():
         if parameter.ndim < 2:
             nn.init.uniform_(parameter, 0.5, 1.5, generator=generator)

@@ -126,7 +126,13 @@ def build(
     head_norm: float,
     head_seed: int | None,
 ) -> nn.Module:
-    """A ResNet-18 on the CPU at PyTorch's default initialisation, drawn from ``seed`` and ``head_seed``."""
+    """A ResNet-18 on the CPU at PyTorch's default initialisation.
+
+    Args:
+        image_shape, classes, width, scale_invariant, head_norm: see the network.
+        seed: of the initialisation.
+        head_seed: of the frozen head alone; None has ``seed`` draw it, too.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ResNet18(image_shape, classes, width, scale_invariant, head_norm, head_seed)

@@ -83,7 +83,11 @@ def beginnings(
 
 
 def beginnings_of_trajectory(
-    run_folder: Path, version: str, epochs: int, identity: Identity, measures: Mapping[str, Identity]
+    run_folder: Path,
+    version: str,
+    epochs: int,
+    identity: Identity,
+    measures: Mapping[str, Identity],
 ) -> list[Beginning]:
     """The same of one trajectory only: the states of the interrupted job for it."""
     folder = unfinished_folder(run_folder, version)
@@ -122,7 +126,9 @@ def begin(recorder: Recorder, beginning: Beginning | None) -> SavedState | None:
         The state that the trainer now has; None for a fresh one.
     """
     ranks = recorder.trainer.ranks
-    told = ranks.of_main(lambda: beginning and (beginning.state, beginning.continues))
+    told = ranks.of_main(
+        lambda: None if beginning is None else (beginning.state, beginning.continues)
+    )
     if told is None:
         recorder.begin(dict.fromkeys(recorder.logs, 0), Position(), np.empty(0), again=False)
         return None
@@ -184,9 +190,7 @@ def _finished(
             logger.warning("not continued from %s: %s", version.folder, error)
 
 
-def _end_of(
-    version: Version, identity: Identity, measures: Mapping[str, Identity]
-) -> Beginning:
+def _end_of(version: Version, identity: Identity, measures: Mapping[str, Identity]) -> Beginning:
     provenance = read_product(version.folder, [STATE, *(f"{name}.npy" for name in FINGERPRINT)])
     if provenance.digest != identity.digest:
         raise PerigeeError(f"it belongs to another run ({provenance.digest}).")

@@ -63,9 +63,7 @@ class FlatParameters:
         first = next(iter(parameters.values()))
         self.values = torch.empty(sum(self.lengths), device=first.device, dtype=first.dtype)
         self.gradient = torch.zeros_like(self.values)
-        parts = zip(
-            self.names, self._parts(self.values), self._parts(self.gradient), strict=True
-        )
+        parts = zip(self.names, self._parts(self.values), self._parts(self.gradient), strict=True)
         for name, values, gradient in parts:
             parameter = parameters[name]
             values.copy_(parameter.detach())

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from torch import distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from perigee.errors import PerigeeError
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
 
 Indices = TypeVar("Indices", np.ndarray, Tensor)
 Value = TypeVar("Value")
@@ -41,7 +44,7 @@ It is longer, since importing PyTorch from a cluster's file system can take minu
 """
 
 PATIENCE_WITH_MAIN = 3600.0
-"""Seconds the others wait for what rank 0 does alone, such as writing a run's files (our choice)."""
+"""Seconds the others wait for what rank 0 does alone, such as writing files (our choice)."""
 
 SET_BY_TORCHRUN = (
     "RANK",
@@ -65,7 +68,7 @@ class Ranks:
 
     rank: int
     world: int
-    store: dist.Store | None = field(default=None, compare=False, repr=False)
+    store: Store | None = field(default=None, compare=False, repr=False)
     _made: Iterator[int] = field(default_factory=count, compare=False, repr=False)
 
     @classmethod

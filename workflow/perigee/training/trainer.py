@@ -165,7 +165,7 @@ class Trainer:
         if batch.share != 1:
             loss = batch.share * loss
         # (Given a gradient, backward() would import sympy: a tenth of a job's start.)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.loss.add_(loss.detach())
 
     def update(self, learning_rate: Tensor) -> None:
@@ -205,8 +205,9 @@ class Trainer:
         _load(self.model, state)
 
     def _learning_rates(self, epoch: int) -> np.ndarray:
-        factors: np.ndarray = self.schedule.factors(self.first_schedule_epoch + epoch)
-        return self.base_learning_rate * factors
+        factors = self.schedule.factors(self.first_schedule_epoch + epoch)
+        rates: np.ndarray = self.base_learning_rate * factors
+        return rates
 
     def _go_on(self, start: Start) -> None:
         """Let go on what the run has in common with the one that it starts from."""

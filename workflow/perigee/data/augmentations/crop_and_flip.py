@@ -15,8 +15,8 @@ class CropAndFlip:
 
     An image gets a border of black pixels and is cropped to its own size anywhere in that, as in
     the official implementation of Lobacheva et al. 2021, which pads before it normalises. The
-    random numbers depend on seed, epoch and image only, so they are equal on every device, for every
-    batch size and order and for any number of processes, and need no state to resume.
+    random numbers depend on seed, epoch and image only, so they are equal on every device, for
+    every batch size and order and for any number of processes, and need no state to resume.
 
     Args:
         images: how many training images there are.
