@@ -100,10 +100,10 @@ def test_stopped_at_any_moment_and_resumed_equals_uninterrupted(name: str, tmp_p
     """Steps, the last of the last epoch too, mini-batches of full batches and of measures, ..."""
     settings = SETTINGS[name]
     _, looks = uninterrupted(settings)
-    # Every moment of two of them, others at every third.
+    # Every moment of two of them, others at every fourth.
     moments = range(1, looks + 1)
     if name not in ("momentum", "full batch"):
-        moments = moments[len(name) % 3 :: 3]
+        moments = moments[len(name) % 4 :: 4]
     for look in moments:
         store = Store(tmp_path / str(look))
         interrupt(store, settings, look)

@@ -1,4 +1,4 @@
-"""perigee.registry and spec: what a configuration names is what the code takes."""
+"""perigee.registry, blocks and spec: what a configuration names is what the code takes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from perigee.blocks.datasets import Dataset
 from perigee.spec import BLOCK_FIELDS, Claim, RunSpec
 
 BLOCKS = [(kind, name) for kind, blocks in registry.REGISTRY.items() for name in blocks]
+WITHOUT_PARAMETERS = ("dataset", "task")
+"""Kinds whose implementation takes none: they are read elsewhere, or of the spec."""
 
 FULL: dict[str, Any] = {
     "dataset": {"name": "digits", "label_noise": 0.1, "noise_seed": 1},
