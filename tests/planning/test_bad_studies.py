@@ -209,7 +209,11 @@ def test_the_files_are_right_as_they_are(clone: Path) -> None:
         ),
         pytest.param(
             set_in("figures", "fig3", "tables", "runs", "analysis", "further", value=["norms"]),
-            ["figures.fig3.tables.runs.analysis.further", "'norms'", "known are full_gradient_norm"],
+            [
+                "figures.fig3.tables.runs.analysis.further",
+                "'norms'",
+                "known are full_gradient_norm",
+            ],
             id="unknown measure",
         ),
         pytest.param(

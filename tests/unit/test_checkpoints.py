@@ -11,10 +11,10 @@ import torch
 from perigee.blocks.measures import Checkpoints
 from perigee.checkpoints import KeptCheckpoints
 from perigee.errors import PerigeeError
+from perigee.kernel.trainer import Start
 from perigee.spec import RunSpec
 from perigee.training.loop import Watch
 from perigee.training.recording import Recorder
-from perigee.training.trainer import Start
 from support.recorded import recorded
 from support.reference_training import Settings
 from support.runs import make_spec, make_trainer
@@ -80,7 +80,7 @@ def test_a_run_goes_on_from_any_of_them(tmp_path: Path) -> None:
     checkpoints = kept(tmp_path, RUNS["momentum"])
     whole = recorded(make_trainer(spec, memory_format=torch.channels_last), EPOCHS)
     for epoch in range(EPOCHS):
-        start = Start(checkpoints.checkpoint(epoch), epoch, epoch, spec)
+        start = Start(checkpoints.checkpoint(epoch), epoch, spec, epoch)
         trainer = make_trainer(spec, memory_format=torch.channels_last, start=start)
         rest = recorded(trainer, EPOCHS - epoch).rows["losses"]
         assert rest.tolist() == whole.rows["losses"][2 * epoch :].tolist()

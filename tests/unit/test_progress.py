@@ -113,7 +113,7 @@ def test_a_stopped_run_is_told_at_once_with_its_step(
 def test_a_continued_runs_speed_is_that_of_its_new_epochs(
     clock: Clock, lines: pytest.LogCaptureFixture
 ) -> None:
-    # It is first called after the first new epoch; the 301 epochs before took no time here.
+    # It is first called after the first new epoch; the 300 epochs before took no time here.
     follow = RunProgress("run", 400, interval=1)
     follow.after_epoch(record_of(301, 400))
     clock.now += 60
@@ -122,30 +122,6 @@ def test_a_continued_runs_speed_is_that_of_its_new_epochs(
     assert "steps/s" not in first
     # 10 epochs a minute, 89 epochs left.
     assert second.endswith("2 steps/s, 8 min 54 s left")
-
-
-def test_a_job_that_says_where_it_begins_has_a_speed_at_its_first_line(
-    clock: Clock, lines: pytest.LogCaptureFixture
-) -> None:
-    follow = RunProgress("run", 400, interval=1)
-    follow.begin(Position(epoch=300, measured=True, steps=3600))
-    clock.now += 60
-    follow.after_epoch(recorder_at(310, 400))
-    # 10 epochs of 12 steps in a minute, 90 epochs left.
-    assert lines.messages[-1].endswith("2 steps/s, 9 min 00 s left")
-
-
-def test_without_metrics_the_loss_is_that_of_the_epochs_steps(
-    clock: Clock, lines: pytest.LogCaptureFixture
-) -> None:
-    follow = RunProgress("run", 9, interval=1e-9)
-    for epoch in range(2):
-        follow.after_epoch(recorder_at(epoch, 9, with_metrics=False))
-        clock.now += 4
-    assert lines.messages == [
-        "run: epoch 0/9",
-        "run: epoch 1/9, train loss 0.5, 3 steps/s, 32 s left",
-    ]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,9 +21,6 @@ from torch import distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from perigee.errors import PerigeeError
-
-if TYPE_CHECKING:
-    from torch._C._distributed_c10d import Store
 
 Indices = TypeVar("Indices", np.ndarray, Tensor)
 Value = TypeVar("Value")

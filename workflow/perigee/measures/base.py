@@ -11,6 +11,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from perigee.kernel.trainer import Trainer
 
+
 class Measure:
     """Watches a run; this base class sees nothing.
 
