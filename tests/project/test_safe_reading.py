@@ -18,7 +18,8 @@ from numpy.lib.format import open_memmap
 from safetensors.torch import load_file
 
 from perigee.configuration.reading import read_yaml
-from perigee.data.arrays import ArrayDataset
+from perigee.data.manifest import MANIFEST
+from perigee.data.saving import load_dataset
 from perigee.errors import PerigeeError
 from perigee.store.provenance import PROVENANCE, read_provenance
 
@@ -148,20 +149,25 @@ def test_the_trap_works(sprung: Path) -> None:
 def test_an_array_file_with_a_pickled_object_is_refused(
     read: Callable[[Path], object], tmp_path: Path, sprung: Path
 ) -> None:
-    path = tmp_path / "trajectory.npy"
+    path = tmp_path / "rows.npy"
     np.save(path, np.array([Trap(sprung)], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match=r"[Oo]bject"):
         read(path)
     assert not sprung.exists()
 
 
-@pytest.mark.parametrize("name", ["data.safetensors", "metrics.parquet", "e.npy", PROVENANCE])
+@pytest.mark.parametrize(
+    "name", ["data.safetensors", "table.parquet", "rows.npy", MANIFEST, PROVENANCE]
+)
 def test_a_pickle_under_another_name_is_refused(name: str, tmp_path: Path, sprung: Path) -> None:
     readers: dict[str, tuple[Callable[[Path], object], ...]] = {
-        ".safetensors": (load_file, ArrayDataset.load),
+        ".safetensors": (load_file,),
         ".parquet": (pd.read_parquet,),
         ".npy": (np.load,),
-        ".json": (lambda path: read_provenance(path.parent),),
+        ".json": (
+            lambda path: read_provenance(path.parent),
+            lambda path: load_dataset(path.parent),
+        ),
     }
     path = tmp_path / name
     path.write_bytes(pickle.dumps(Trap(sprung)))
