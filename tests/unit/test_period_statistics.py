@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,21 +15,21 @@ from perigee.analysis.inputs import RunInput
 from perigee.analysis.period_statistics import tabulate
 from perigee.analysis.periods import HIGH_LOSS, LOW_ERROR, LOW_LOSS, count_loss_spikes
 from perigee.configuration.sweeps import BY_EITHER
+from support.written_runs import write_measure, written_run
 
 
-def written(folder: Path, metrics: pd.DataFrame) -> Path:
-    folder.mkdir()
-    metrics.to_parquet(folder / "metrics.parquet", index=False)
-    return folder
+def written(
+    folder: Path, metrics: pd.DataFrame, swept: Mapping[str, Any] | None = None, **more: Any
+) -> RunInput:
+    measures = {"metrics": write_measure(folder, dict(metrics))}
+    return written_run(measures, int(metrics["epoch"].iloc[-1]), swept or {}, **more)
 
 
 def test_a_row_a_run_with_what_tells_it_apart(tmp_path: Path) -> None:
     periodic = Periodic([2.0, 1.0, 1.0], length=60, test_errors=(0.2, 0.1, 0.06, 0.05)).rows(0)
     runs = [
-        RunInput(written(tmp_path / "a", periodic), {"label": "wide", "seed": 0}, stopped=False),
-        RunInput(
-            written(tmp_path / "b", Stuck().rows(0)), {"label": "narrow", "seed": 1}, stopped=True
-        ),
+        written(tmp_path / "a", periodic, {"label": "wide", "seed": 0}),
+        written(tmp_path / "b", Stuck().rows(0), {"label": "narrow", "seed": 1}, stopped=True),
     ]
     table = tabulate(runs, near_zero="train_loss")
     assert table["run"].tolist() == [0, 1]
@@ -84,8 +86,8 @@ def test_where_the_loss_stays_high_the_error_tells_the_periods(tmp_path: Path) -
         train_loss=1 + signal["train_loss"],
         train_error=np.where(signal["train_loss"] < HIGH_LOSS, 0.0, 0.5),
     )
-    run = RunInput(written(tmp_path / "a", smoothed), {}, stopped=False)
-    plain = RunInput(written(tmp_path / "b", signal), {}, stopped=False)
+    run = written(tmp_path / "a", smoothed)
+    plain = written(tmp_path / "b", signal)
     (by_loss,) = tabulate([run], near_zero="train_loss").to_dict("records")
     (by_error,) = tabulate([run], near_zero="train_error").to_dict("records")
     (expected,) = tabulate([plain], near_zero="train_loss").to_dict("records")
@@ -104,6 +106,6 @@ def test_where_the_loss_stays_high_the_error_tells_the_periods(tmp_path: Path) -
 
 def test_a_run_with_a_high_error_has_no_periods(tmp_path: Path) -> None:
     wrong = Periodic([1.0] * 3).rows(0).assign(train_error=2 * LOW_ERROR)
-    run = RunInput(written(tmp_path / "a", wrong), {}, stopped=False)
+    run = written(tmp_path / "a", wrong)
     assert tabulate([run], near_zero="train_error")["destabilisations"].tolist() == [0]
     assert tabulate([run], near_zero="train_loss")["destabilisations"].tolist() == [3]

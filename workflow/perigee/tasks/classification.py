@@ -87,7 +87,9 @@ class Classification:
         for images in order.mini_batches(images_in_order, self._batch_size)[taken:]:
             yield self._augmented([images])
 
-    def _augmented(self, mini_batches: Sequence[np.ndarray], whole: bool = False) -> Iterator[Batch]:
+    def _augmented(
+        self, mini_batches: Sequence[np.ndarray], whole: bool = False
+    ) -> Iterator[Batch]:
         train = self.splits["train"]
         for images in mini_batches:
             own = self._ranks.share(images)
@@ -121,9 +123,7 @@ class Classification:
         return functional.cross_entropy(outputs, targets, reduction="sum")
 
 
-def _on_device(
-    split: ArraySplit, means: Tensor, stds: Tensor, execution: Execution
-) -> DeviceSplit:
+def _on_device(split: ArraySplit, means: Tensor, stds: Tensor, execution: Execution) -> DeviceSplit:
     images = torch.from_numpy(split.images).to(device=execution.device, dtype=execution.dtype)
     # Images of one channel count as laid out in every format, so `contiguous` would leave
     # them as they happen to be; the strides decide which kernels run, so they are set.
