@@ -183,7 +183,7 @@ def test_rows_of_another_type_are_refused(tmp_path: Path) -> None:
         RowLog(path, ROWS["fields"])
 
 
-@pytest.mark.filterwarnings("ignore:Reading `.npy`")
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", sorted(ROWS))
 def test_a_damaged_header_is_told_or_does_no_harm(kind: str, tmp_path: Path) -> None:
     """Every byte of it is damaged, and the file is cut off at every length."""

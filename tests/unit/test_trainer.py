@@ -307,6 +307,24 @@ def test_state_is_all_that_training_on_needs(name: str) -> None:
     assert torch.equal(trainer.loss, fresh.loss)
 
 
+@pytest.mark.parametrize("layouts", [LAYOUTS, LAYOUTS[::-1]], ids=["to last", "from last"])
+@pytest.mark.parametrize("run", [Settings(momentum=0.9), Settings(optimiser="adam")])
+def test_a_state_does_not_depend_on_the_layout_in_memory(
+    run: Settings, layouts: tuple[torch.memory_format, torch.memory_format]
+) -> None:
+    """As where a run that began on a GPU goes on on a CPU."""
+    first, second, whole = (make_trainer(run, memory_format=n) for n in (*layouts, layouts[0]))
+    for trainer in (first, whole):
+        list(trainer.epoch(0))
+    second.restore(first.state())
+    for name, value in first.state().items():
+        assert torch.equal(value, second.state()[name]), name
+    for trainer in (second, whole):
+        list(trainer.epoch(1))
+    for name, value in whole.state().items():
+        torch.testing.assert_close(second.state()[name], value, rtol=1e-9, atol=1e-12)
+
+
 def test_a_spec_takes_a_head_of_its_own_seed() -> None:
     """Runs of two seeds share their frozen head and nothing else; by default they share nothing."""
 
