@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from killing import EPOCHS, ROOT, SPEC, STEPS, Jobs, resumed_after, trial, wait_for_saves
 
-from perigee.configuration.studies import resolved_run
-from perigee.identity.products import run_identity
+from support.killing import (
+    EPOCHS,
+    MEASURES,
+    STEPS,
+    Jobs,
+    build_digits,
+    resumed_after,
+    trial,
+    wait_for_saves,
+)
 
-TRIALS = int(os.environ.get("PERIGEE_KILL_TRIALS", "8"))
+TRIALS = int(os.environ.get("PERIGEE_KILL_TRIALS", "6"))
 """Of SIGKILL at random moments; the long mode sets 200."""
 
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "digits"
-    build = [sys.executable, ROOT / "workflow/scripts/build_dataset.py"]
-    subprocess.run([*build, "--spec", '{"name": "digits"}', "--out", folder], check=True)
-    return folder
+    return build_digits(tmp_path_factory.mktemp("data") / "digits")
 
 
 @pytest.fixture(scope="session")
 def uninterrupted(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    jobs = Jobs(dataset, tmp_path_factory.mktemp("whole"))
+    jobs = Jobs.in_store(dataset, tmp_path_factory.mktemp("whole"))
     assert resumed_after(jobs.finish()) == 0
     files = jobs.files()
-    assert {"metrics.parquet", "steps.parquet", "state.safetensors"} < files.keys()
-    assert {"trajectory.npy", "trajectory.json"} < files.keys()
+    assert {"losses.npy", "weights.npy", "state.safetensors", "provenance.json"} < files.keys()
+    rows = [name.partition("-")[0] for name in files if name.endswith("/rows.npy")]
+    assert sorted(rows) == sorted(measure["name"] for measure in MEASURES)
     return files
 
 
@@ -44,7 +48,7 @@ def uninterrupted(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> di
 def test_killed_at_random_moments(
     seed: int, dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
-    jobs = Jobs(dataset, tmp_path / "run")
+    jobs = Jobs.in_store(dataset, tmp_path)
     trial(jobs, seed, kills=1 if TRIALS < 100 else 1 + seed % 2)
     assert jobs.files() == uninterrupted
     assert not (jobs.out / "unfinished").exists() or not list(jobs.state.parent.glob("*"))
@@ -58,7 +62,7 @@ def test_told_to_stop(
     numbers: list[signal.Signals], dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
     """A second signal does not cut the saving short."""
-    jobs = Jobs(dataset, tmp_path / "run")
+    jobs = Jobs.in_store(dataset, tmp_path)
     job = jobs.start(save_interval=3600)
     lines = iter(job.stdout or [])
     while not re.search(r"epoch ([5-9]|[12]\d)/", next(lines)):
@@ -94,7 +98,7 @@ def first_held_and_second_waiting(
 def test_of_two_jobs_for_one_run_the_second_waits_and_leaves(
     dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
-    jobs = Jobs(dataset, tmp_path / "run")
+    jobs = Jobs.in_store(dataset, tmp_path)
     first, second = first_held_and_second_waiting(jobs)
     first.send_signal(signal.SIGCONT)
     printed = [job.communicate(timeout=120)[0] for job in (first, second)]
@@ -106,7 +110,7 @@ def test_of_two_jobs_for_one_run_the_second_waits_and_leaves(
 def test_when_the_first_dies_the_second_goes_on(
     dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
-    jobs = Jobs(dataset, tmp_path / "run")
+    jobs = Jobs.in_store(dataset, tmp_path)
     first, second = first_held_and_second_waiting(jobs)
     first.kill()
     first.wait()
@@ -117,44 +121,51 @@ def test_when_the_first_dies_the_second_goes_on(
 
 
 def test_a_waiting_job_can_be_told_to_stop(dataset: Path, tmp_path: Path) -> None:
-    jobs = Jobs(dataset, tmp_path / "run")
+    jobs = Jobs.in_store(dataset, tmp_path)
     first, second = first_held_and_second_waiting(jobs)
     second.send_signal(signal.SIGTERM)
     printed, _ = second.communicate(timeout=60)
     first.kill()
     first.wait()
     assert second.returncode == 128 + signal.SIGTERM
-    assert "stopped by SIGTERM while waiting" in printed
+    assert ": stopped by SIGTERM; start it again" in printed
 
 
-def test_outputs_that_were_deleted_are_put_back(
+@pytest.mark.parametrize("what", ["layers-*", "*-*", "losses.npy"])
+def test_what_was_deleted_is_made_again(
+    what: str, dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    """A measure or all, by a run that follows the finished one; a file of the run by training."""
+    jobs = Jobs.in_store(dataset, tmp_path)
+    jobs.finish()
+    for path in jobs.out.glob(what):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    printed = jobs.finish()
+    assert ("the run is trained again" in printed) == (what != "losses.npy")
+    files = jobs.files()
+    for name, provenance in files.items():
+        if name.endswith("/provenance.json") and provenance["details"]["by"] == "replay":
+            provenance["details"]["by"] = "training"
+    assert files == uninterrupted
+    assert "nothing to train" in jobs.finish()
+
+
+def test_a_replay_that_is_killed_goes_on(
     dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
-    """As Snakemake deletes them if it takes a job that had finished for failed."""
-    jobs = Jobs(dataset, tmp_path / "run")
+    jobs = Jobs.in_store(dataset, tmp_path)
     jobs.finish()
-    for path in jobs.out.iterdir():
-        if path.is_file() and not path.name.startswith("."):
-            path.unlink()
-    printed = jobs.finish()
-    assert "is put back" in printed
-    assert "steps/s" not in printed
-    assert jobs.files() == uninterrupted
-
-
-def test_a_damaged_spare_is_not_put_back(
-    dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
-) -> None:
-    jobs = Jobs(dataset, tmp_path / "run")
-    jobs.finish()
-    # One file with two names: damage to the one is damage to the other.
-    with (jobs.out / "metrics.parquet").open("r+b") as file:
-        file.seek(100)
-        file.write(b"damage")
-    printed = jobs.finish()
-    assert "nothing to train" not in printed
-    assert f"epoch {EPOCHS}/{EPOCHS}" in printed
-    assert jobs.files() == uninterrupted
+    (layers,) = jobs.out.glob("layers-*")
+    shutil.rmtree(layers)
+    job = jobs.start()
+    wait_for_saves(jobs.state, job, 3)
+    job.kill()
+    printed, _ = job.communicate()
+    assert "measuring layers: the run is trained again" in printed
+    assert not layers.exists(), "killed too late"
+    assert 0 < resumed_after(jobs.finish()) < STEPS
+    rows = f"{layers.name}/rows.npy"
+    assert jobs.files()[rows] == uninterrupted[rows]
 
 
 def test_another_number_of_epochs_in_a_folder_named_by_hand_is_trained(
@@ -169,19 +180,16 @@ def test_another_number_of_epochs_in_a_folder_named_by_hand_is_trained(
 def test_more_epochs_compute_only_the_new_ones(
     dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
-    """From the end of a shorter version, its trajectory too; killed on the way."""
-    digest = json.loads((dataset / "provenance.json").read_text())["digest"]
-    run = tmp_path / f"few-{run_identity(resolved_run(SPEC, 'run', ''), digest).digest}"
-    assert resumed_after(Jobs(dataset, run / "e14-every7", epochs=14).finish()) == 0
-    longer = Jobs(dataset, run / f"e{EPOCHS}-every7")
+    """From the end of a shorter version, its measures too; killed on the way."""
+    assert resumed_after(Jobs.in_store(dataset, tmp_path, epochs=14).finish()) == 0
+    longer = Jobs.in_store(dataset, tmp_path)
     status, printed = longer.kill(signal.SIGKILL, random.Random(0))
     assert status == -signal.SIGKILL
     assert resumed_after(printed) == 12 * 14
     assert resumed_after(longer.finish()) > 12 * 14
     files = longer.files()
-    assert files["provenance.json"]["details"].pop("trained_epochs") == EPOCHS - 14
-    expected = {**uninterrupted, "provenance.json": dict(uninterrupted["provenance.json"])}
-    details = dict(expected["provenance.json"]["details"])
-    assert details.pop("trained_epochs") == EPOCHS
-    expected["provenance.json"]["details"] = details
-    assert files == expected
+    for name, provenance in files.items():
+        if name.endswith("provenance.json"):
+            assert provenance["details"]["trained_epochs"] == EPOCHS - 14
+            provenance["details"]["trained_epochs"] = EPOCHS
+    assert files == uninterrupted

@@ -14,13 +14,12 @@ from typing import Any
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "workflow"))
-
-from support.workspace import HOLD, Workspace, make_holdable, now, sessions, sweep_of
+from support.workspace import HOLD, Workspace, make_holdable, now, result_of, sessions, sweep_of
 
 EPOCHS = 20
 RUN = "convnet-digits-lr0.5-wd0.01-seed0"
 SECONDS = 180
+TRAINING = ("--until", "train_run")
 
 
 def one_run(study: dict[str, Any]) -> None:
@@ -30,15 +29,12 @@ def one_run(study: dict[str, Any]) -> None:
     sweep_of(study)["epochs"]["smoke"] = EPOCHS
 
 
-def command(*options: str) -> list[str]:
-    target = ("periodic_fig3", "--config", "scale=smoke", "save_interval=0.2")
-    return [str(Path(sys.executable).with_name("snakemake")), *target, *options]
-
-
 def start(workspace: Workspace, *options: str) -> subprocess.Popen[str]:
     """A Snakemake whose signals do not reach this process."""
+    program = str(Path(sys.executable).with_name("snakemake"))
+    target = ("periodic_fig3", "--config", "scale=smoke", "save_interval=0.2")
     return subprocess.Popen(
-        command(*options),
+        [program, *target, *options],
         cwd=workspace.root,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -60,18 +56,13 @@ def wait_for_state(results: Path) -> None:
 
 
 def training_logs(workspace: Workspace) -> str:
-    logs = workspace.root.glob(f"results/logs/train_run/{RUN}-*/e{EPOCHS}.log")
+    logs = workspace.root.glob(f"results/logs/train_run/{RUN}-*/e{EPOCHS}.*.log")
     return "\n".join(path.read_text() for path in logs)
 
 
 def finished_run(results: Path) -> Path:
     (folder,) = results.glob(f"store/run/{RUN}-*/e{EPOCHS}")
     return folder
-
-
-def result(results: Path) -> dict[str, bytes]:
-    names = ("metrics.parquet", "steps.parquet", "state.safetensors")
-    return {name: (finished_run(results) / name).read_bytes() for name in names}
 
 
 @contextmanager
@@ -95,6 +86,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = Workspace.clone(tmp_path_factory.mktemp("killed") / "prepared")
     workspace.edit_study(one_run)
     make_holdable(workspace)
+    workspace.make("data")
     return workspace
 
 
@@ -103,8 +95,10 @@ def uninterrupted(
     prepared: Workspace, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
     whole = prepared.copy(tmp_path_factory.mktemp("killed") / "whole")
-    whole.make("periodic_fig3")
-    return result(whole.root / "results")
+    made = start(whole, *TRAINING)
+    printed, _ = made.communicate(timeout=SECONDS)
+    assert made.returncode == 0, printed
+    return result_of(finished_run(whole.root / "results"))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +119,7 @@ def test_snakemake_again_just_continues(
 ) -> None:
     workspace = prepared.copy(tmp_path / "workspace")
     with held(workspace) as release:
-        killed = start(workspace)
+        killed = start(workspace, *TRAINING)
         try:
             wait_for_state(workspace.root / "results")
             killed_at = now()
@@ -135,7 +129,7 @@ def test_snakemake_again_just_continues(
                 os.killpg(killed.pid, number)
                 killed.communicate(timeout=SECONDS)
                 release()
-            again = start(workspace)
+            again = start(workspace, *TRAINING)
             if whom == "Snakemake alone":
                 says = "the job that lived on is not waited for"
                 wait_until(lambda: "waiting for process" in training_logs(workspace), says)
@@ -146,14 +140,13 @@ def test_snakemake_again_just_continues(
             killed.communicate(timeout=SECONDS)
         finally:
             killed.kill()
-    assert result(workspace.root / "results") == uninterrupted
+    assert result_of(finished_run(workspace.root / "results")) == uninterrupted
     # A killed job's state was gone on from; a job that lived on was waited for.
     began, *went_on = sessions(finished_run(workspace.root / "results"))
     assert began <= killed_at
     assert len(went_on) == (1 if whom == "all its processes" else 0)
     # The log is complete to the end, though Snakemake removes those of the jobs that it starts.
     assert f"epoch {EPOCHS}/{EPOCHS}" in training_logs(workspace)
-    assert (workspace.root / "results/smoke/figures/periodic_fig3.pdf").exists()
 
 
 def test_two_clones_on_one_store_work_at_once(
@@ -173,7 +166,7 @@ def test_two_clones_on_one_store_work_at_once(
         )
     printed = [job.communicate(timeout=SECONDS)[0] for job in jobs]
     assert [job.returncode for job in jobs] == [0, 0], "\n".join(printed)
-    assert result(shared) == uninterrupted
+    assert result_of(finished_run(shared)) == uninterrupted
     assert not list(shared.rglob(".writing-*"))
     for clone in clones:
         left = start(clone, f"results={shared}", "-n")

@@ -10,14 +10,23 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pytest
-from killing import ROOT, SPEC
 
-SCRIPTS = ROOT / "workflow/scripts"
-WRAPPER = Path(__file__).with_name("on_pretend_gpus.py")
+from perigee.configuration.studies import resolved_run
+from perigee.identity.products import run_identity
+from support.killing import ROOT, SPEC, build_digits
+
+SCRIPTS, TESTS = ROOT / "workflow/scripts", ROOT / "tests"
+ON_PRETEND_GPUS = (
+    "import runpy, sys; folder, gpus, *sys.argv = sys.argv[1:]; sys.path.append(folder); "
+    "from support import hooks; hooks.pretend_gpus(gpus.split(',')); "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+"""A program, after the folder of the tests and the GPUs' names."""
 LONG = 100_000
 """Epochs that no test waits for."""
 
@@ -26,10 +35,24 @@ Job = subprocess.Popen[str]
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "digits"
-    build = [sys.executable, SCRIPTS / "build_dataset.py"]
-    subprocess.run([*build, "--spec", '{"name": "digits"}', "--out", folder], check=True)
-    return folder
+    return build_digits(tmp_path_factory.mktemp("data") / "digits")
+
+
+def told(dataset: Path, seed: int, epochs: int) -> dict[str, Any]:
+    """What the training of a run with this seed is told."""
+    return {
+        "run": SPEC | {"seed": seed},
+        "epochs": epochs,
+        "measures": [{"name": "checkpoints", "interval": epochs}],
+        "dataset": str(dataset),
+    }
+
+
+def run_folder(dataset: Path, seed: int, store: Path) -> Path:
+    """The folder of all versions of such a run."""
+    digest = json.loads((dataset / "provenance.json").read_text())["digest"]
+    run = resolved_run(SPEC | {"seed": seed}, "run", "")
+    return store / run_identity(run, digest).folder
 
 
 @pytest.fixture
@@ -39,12 +62,12 @@ def start(dataset: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
 
     def begin(gpus: list[str], *arguments: object, seed: int = 0, epochs: int = LONG) -> Job:
         if not arguments:
+            out = run_folder(dataset, seed, tmp_path) / f"e{epochs}"
             arguments = (
-                *(SCRIPTS / "train.py", "--spec", json.dumps(SPEC | {"seed": seed})),
-                *("--dataset", dataset, "--out", tmp_path / str(seed)),
-                *("--epochs", epochs, "--keep-every", epochs, "--progress-interval", 0.1),
+                *(SCRIPTS / "train.py", "--spec", json.dumps(told(dataset, seed, epochs))),
+                *("--out", out, "--progress-interval", 0.1),
             )
-        command = [sys.executable, WRAPPER, ",".join(gpus), *arguments]
+        command = [sys.executable, "-c", ON_PRETEND_GPUS, TESTS, ",".join(gpus), *arguments]
         job = subprocess.Popen(
             [str(part) for part in command],
             stdout=subprocess.PIPE,
@@ -115,7 +138,7 @@ def test_a_job_that_waits_for_a_gpu_can_be_told_to_stop(
     waiting.send_signal(signal.SIGTERM)
     printed, _ = waiting.communicate(timeout=60)
     assert waiting.returncode == 128 + signal.SIGTERM, printed
-    assert "stopped by SIGTERM while waiting" in printed
+    assert "stopped by SIGTERM; start it again to go on" in printed
     assert "Traceback" not in printed
 
 
@@ -126,8 +149,9 @@ def test_predictions_wait_for_a_gpu_too(
     printed, _ = short.communicate(timeout=120)
     assert short.returncode == 0, printed
     gpu_of(training)
-    options = ("--dataset", dataset, "--out", tmp_path / "predictions")
-    command = (SCRIPTS / "predict.py", "--run", tmp_path / "1", *options)
+    run = told(dataset, 1, 2) | {"folder": str(run_folder(dataset, 1, tmp_path))}
+    spec = json.dumps(run | {"evaluation": {"name": "predictions"}})
+    command = (SCRIPTS / "evaluate.py", "--spec", spec, "--out", tmp_path / "predictions")
     alone = start(gpus[:1], *command)
     assert int(read_until(alone, r"held by process (\d+)")[1]) == training.pid
     shared = start(gpus[:1], *command, "--runs-per-gpu", 2)

@@ -14,11 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from perigee.configuration.studies import resolved_run
+from perigee.identity.products import run_identity
 from perigee.store.provenance import checksum
 
 ROOT = Path(__file__).parents[2]
 TRAIN = ROOT / "workflow/scripts/train.py"
-EPOCHS = 40
+BUILD = ROOT / "workflow/scripts/build_dataset.py"
+EPOCHS = 24
 STEPS = 12 * EPOCHS
 """1,437 digits are 12 mini-batches."""
 
@@ -29,9 +32,23 @@ SPEC: dict[str, Any] = {
     "batch_size": 128,
     "seed": 0,
 }
+MEASURES: list[dict[str, Any]] = [
+    {"name": "metrics"},
+    {"name": "steps"},
+    {"name": "layers"},
+    {"name": "full_gradient_norm"},
+    {"name": "checkpoints", "interval": 7},
+]
 VOLATILE = ("started", "wall_time_s")
 VOLATILE_DETAILS = ("seconds", "sessions")
 """What provenance says of times; everything else has to be equal."""
+
+
+def build_digits(folder: Path) -> Path:
+    """Build the data set of `SPEC`."""
+    spec = json.dumps(SPEC["dataset"])
+    subprocess.run([sys.executable, BUILD, "--spec", spec, "--out", folder], check=True)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -50,18 +67,30 @@ class Jobs:
     spec: dict[str, Any] = field(default_factory=lambda: SPEC)
     epochs: int = EPOCHS
 
+    @classmethod
+    def in_store(cls, dataset: Path, store: Path, epochs: int = EPOCHS) -> Jobs:
+        """Of a run whose folder is named as in a store."""
+        digest = json.loads((dataset / "provenance.json").read_text())["digest"]
+        identity = run_identity(resolved_run(SPEC, "run", ""), digest)
+        return cls(dataset, store / identity.folder / f"e{epochs}", epochs=epochs)
+
     @property
     def state(self) -> Path:
-        version = f"e{self.epochs}-every7"
-        run = self.out.parent if self.out.name == version else self.out
-        return run / "unfinished" / version / "latest.safetensors"
+        in_store = self.out.name == f"e{self.epochs}"
+        run = self.out.parent if in_store else self.out
+        return run / "unfinished" / self.out.name / "latest.safetensors"
 
     def start(self, save_interval: float = 0.05) -> subprocess.Popen[str]:
+        told = {
+            "run": self.spec,
+            "epochs": self.epochs,
+            "measures": MEASURES,
+            "dataset": str(self.dataset),
+        }
         command = [
-            *(sys.executable, str(TRAIN), "--spec", json.dumps(self.spec)),
-            *("--dataset", str(self.dataset), "--out", str(self.out)),
-            *("--epochs", str(self.epochs), "--keep-every", "7", "--device", "cpu"),
+            *(sys.executable, str(TRAIN), "--spec", json.dumps(told), "--out", str(self.out)),
             *("--save-interval", str(save_interval), "--progress-interval", "0.1"),
+            *("--device", "cpu"),
         ]
         return subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -82,7 +111,7 @@ class Jobs:
         lands in mid-training on a slow machine too; on one so fast that the job has ended by then,
         it is started anew and killed after half as many saves.
         """
-        saves = dice.randint(2, 9)
+        saves = dice.randint(2, 7)
         kept = self._copy_aside()
         while True:
             job = self.start()
@@ -114,17 +143,20 @@ class Jobs:
         shutil.copytree(aside, self._run)
 
     def files(self) -> dict[str, Any]:
-        """Checksums of the run's files; of the provenance what is not about times."""
-        found: dict[str, Any] = {
-            path.name: checksum(path) for path in self.out.iterdir() if path.is_file()
-        }
-        found = {name: value for name, value in found.items() if not name.startswith(".")}
-        provenance = json.loads((self.out / "provenance.json").read_text())
-        for key in VOLATILE:
-            del provenance[key]
-        for key in VOLATILE_DETAILS:
-            del provenance["details"][key]
-        return {**found, "provenance.json": provenance}
+        """Checksums of the run's files and its measures'; of provenance what is not about times."""
+        found: dict[str, Any] = {}
+        for path in sorted(self.out.rglob("*")):
+            name = str(path.relative_to(self.out))
+            if path.name == "provenance.json":
+                provenance = json.loads(path.read_text())
+                for key in VOLATILE:
+                    del provenance[key]
+                for key in VOLATILE_DETAILS:
+                    del provenance["details"][key]
+                found[name] = provenance
+            elif path.is_file() and not name.startswith("."):
+                found[name] = checksum(path)
+        return found
 
 
 def resumed_after(printed: str) -> int:

@@ -162,6 +162,12 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
+def result_of(run: Path) -> dict[str, bytes]:
+    """What a finished run and its measures hold, without their provenance."""
+    paths = (path for path in run.rglob("*.*") if path.suffix in (".npy", ".safetensors"))
+    return {str(path.relative_to(run)): path.read_bytes() for path in paths}
+
+
 def sessions(run: Path) -> list[str]:
     """When each process that trained a finished run began."""
     provenance = json.loads((run / "provenance.json").read_text())
