@@ -12,6 +12,7 @@ import pytest
 
 from perigee.blocks.measures import Checkpoints, FullGradientNorm, Measure, Metrics, Steps
 from perigee.identity.products import Identity, measure_identity
+from perigee.planning.costs import Record
 from perigee.planning.forecast import Training, retraining_warning, trainings
 from perigee.planning.layout import Layout
 from perigee.planning.products import RunProduct
@@ -186,6 +187,23 @@ def test_steps_still_to_be_trained(gradient: str, per_epoch: int, project: Proje
     assert training.steps == per_epoch * 4
     assert training.cost.bytes == 8 * training.steps
     assert training.cost.seconds is None
+
+
+def test_records_are_read_only_for_runs_that_wait(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dry run with nothing to do does not read the provenance of all runs."""
+    read: list[Path] = []
+
+    def read_records(store: Path) -> list[Record]:
+        read.append(store)
+        return []
+
+    monkeypatch.setattr("perigee.planning.layout.read_records", read_records)
+    assert trainings(layout, layout.plan.datasets.values()) == {}
+    assert not read
+    assert trainings(layout, layout.plan.figures.values())
+    assert read
 
 
 def test_runs_that_several_figures_share_are_counted_once(layout: Layout) -> None:

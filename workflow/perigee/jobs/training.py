@@ -12,11 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from safetensors.torch import save_file
 
 from perigee import registry
-from perigee.analysis.inputs import read_metrics
 from perigee.blocks.measures import Checkpoints, Measure
 from perigee.checkpoints import KeptCheckpoints
 from perigee.data.saving import AnyDataset, load_dataset
@@ -404,6 +402,11 @@ class _Work:
             assert folder is not None  # `find_version` looked
             read_product(folder, [ROWS])
             folders[name] = folder
+        # Only forks need pandas, whose import would take a tenth of every short job.
+        import pandas as pd
+
+        from perigee.analysis.inputs import read_metrics
+
         kept = KeptCheckpoints.of_measure(folders[Checkpoints.name], parent.epochs)
         course = (
             read_metrics(folders["metrics"], parent.epochs)
