@@ -11,7 +11,8 @@ import pytest
 
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
-from perigee.store.figures import FILES, publish, published_figure
+from perigee.paths import FIGURE_FILES
+from perigee.store.figures import publish, published_figure
 from perigee.store.housekeeping import leftovers
 from perigee.store.provenance import FORMAT, PROVENANCE, read_product
 from perigee.store.runs import (
@@ -133,7 +134,7 @@ def test_published_copies_are_known_to_be_current(tmp_path: Path) -> None:
     figure = Identity("figure", "periodic_fig3", {}, "code", {})
     folder = tmp_path / figure.folder
     with product_writer(folder, figure) as product:
-        for name in FILES:
+        for name in FIGURE_FILES:
             (product.aside / name).write_text(name)
     published = tmp_path / "published"
     copies = published_figure(published, "periodic_fig3")

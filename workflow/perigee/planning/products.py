@@ -31,9 +31,9 @@ from perigee.identity.products import (
     run_identity,
     table_identity,
 )
+from perigee.paths import FIGURE_FILES
 from perigee.spec import Claim, RunSpec
 from perigee.store.claims import CLAIMS
-from perigee.store.figures import FILES
 from perigee.store.provenance import PROVENANCE, is_there
 from perigee.store.runs import Version, find_version, version_name, versions
 from perigee.store.tables import TABLE
@@ -360,7 +360,7 @@ class FigureProduct(Product):
     stamp: Mapping[str, Any]
     tables: Mapping[str, TableProduct]
     claims: ClaimsProduct | None
-    files = (*FILES, PROVENANCE)
+    files = (*FIGURE_FILES, PROVENANCE)
 
     @cached_property
     def identity(self) -> Identity:

@@ -13,7 +13,7 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 from perigee.errors import PerigeeError
-from perigee.store.figures import FILES
+from perigee.paths import FIGURE_FILES
 
 QUIET_KERNEL = ["--IPKernelApp.log_level=40"]
 """Each kernel would warn that its signed messages cross the loopback interface unencrypted."""
@@ -31,7 +31,7 @@ def execute_notebook(
 
     Args:
         template: a notebook as text (jupytext's percent format) with a cell tagged "parameters".
-        folder: gets `FILES`.
+        folder: gets `FIGURE_FILES`.
         tables: the tables' files by name.
         stamp: what is printed below the figure.
         failed_copy: where the half-executed notebook is kept if a cell fails.
@@ -67,6 +67,6 @@ def execute_notebook(
         ) from error
     finally:
         source.unlink(missing_ok=True)
-    missing = [name for name in FILES if not (folder / name).is_file()]
+    missing = [name for name in FIGURE_FILES if not (folder / name).is_file()]
     if missing:
         raise PerigeeError(f"Notebook {template.name} wrote no {missing[0]}; have it save one.")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from perigee.paths import FIGURE_FILES
 from perigee.store.provenance import read_product
 from perigee.store.publishing import Publication
 from perigee.store.writing import copy_atomically
 
-FILES = ("figure.pdf", "figure.png", "figure.csv", "figure.ipynb")
-
 
 def published_names(key: str) -> list[str]:
-    """<key>.pdf, .png, .csv and .ipynb, in the order of `FILES`."""
-    return [key + Path(file).suffix for file in FILES]
+    """<key>.pdf, .png, .csv and .ipynb, in the order of `FIGURE_FILES`."""
+    return [key + Path(file).suffix for file in FIGURE_FILES]
 
 
 def published_figure(folder: Path, key: str) -> Publication:
@@ -32,9 +31,9 @@ def publish(figure: Path, folder: Path, key: str) -> None:
     Raises:
         PerigeeError: the figure is incomplete or was changed.
     """
-    provenance = read_product(figure, FILES)
+    provenance = read_product(figure, FIGURE_FILES)
     publication = published_figure(folder, key)
     publication.withdraw()
-    for file, copy in zip(FILES, publication.paths, strict=True):
+    for file, copy in zip(FIGURE_FILES, publication.paths, strict=True):
         copy_atomically(figure / file, copy)
     publication.confirm(provenance.digest)
