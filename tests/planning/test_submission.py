@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from perigee.paths import ROOT
 from perigee.planning.costs import Record, shape_of
 from perigee.planning.layout import Layout
 from perigee.planning.plan import make_plan
@@ -103,3 +106,21 @@ def test_without_finished_runs_nothing_is_known(layout: Layout, tmp_path: Path) 
         empty.run_minutes(version, 1, unknown=UNKNOWN, longest=LONGEST) for version in runs(layout)
     }
     assert found == {UNKNOWN}
+
+
+def test_the_profile_asks_for_rules_that_there_are() -> None:
+    """Snakemake passes over a rule's resources in silence where there is no such rule."""
+    rules = {
+        name
+        for file in (ROOT / "workflow/rules").glob("*.smk")
+        for name in re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE)
+    }
+    profile = yaml.safe_load((ROOT / "slurm/profile.yaml").read_text())
+    assert set(profile["set-resources"]) <= rules
+    on_gpus = {name for name, asked in profile["set-resources"].items() if "gres" in asked}
+    takes_device = {
+        re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE)[0]
+        for file in (ROOT / "workflow/rules").glob("*.smk")
+        if "--device" in file.read_text()
+    }
+    assert on_gpus == takes_device == {"train_run", "evaluate_run"}
