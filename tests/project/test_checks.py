@@ -15,7 +15,7 @@ CHECKS = {
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
     "import-linter": ["lint-imports"],
-    "snakefmt": ["snakefmt", "--check", "Snakefile", "workflow/rules"],
+    "snakefmt": ["snakefmt", "--check", "Snakefile", "workflow/Snakefile", "workflow/rules"],
     "snakemake lint": ["snakemake", "--lint"],
 }
 

@@ -1,8 +1,8 @@
 """Report.
 
-In: published figures, claims, and the provenance of all products. Out:
-results/<scale>/pages/*.html, which stand in the report beside the figures, and
-results/<scale>/report.html, one file with everything.
+In: published figures, claims, and the provenance of all products. Out: results/<scale>/index.html,
+every figure with its verdicts, on which the report opens; results/<scale>/pages/*.html, which stand
+in it beside the figures; and results/<scale>/report.html, one file with everything.
 """
 
 import json
@@ -19,12 +19,17 @@ rule write_pages:
     output:
         report(
             layout.pages[0],
-            category="What came out",
-            labels={"page": "claims", "scale": plan.scale},
+            category="Figures and verdicts",
+            labels={"page": "figures", "scale": plan.scale},
         ),
         report(
             layout.pages[1],
-            category="What came out",
+            category="Figures and verdicts",
+            labels={"page": "claims", "scale": plan.scale},
+        ),
+        report(
+            layout.pages[2],
+            category="Figures and verdicts",
             labels={"page": "provenance", "scale": plan.scale},
         ),
     log:

@@ -60,7 +60,7 @@ class Layout:
         self.published_folder = f"{results}/{plan.scale}/figures"
         self.claims_csv = f"{results}/{plan.scale}/{CLAIMS}"
         self.report = f"{results}/{plan.scale}/report.html"
-        self.pages = [f"{results}/{plan.scale}/pages/{page}" for page in PAGES]
+        self.pages = [f"{results}/{plan.scale}/{page}" for page in PAGES]
         self.reported = plan.of_figures(
             key
             for key, figure in plan.figures.items()

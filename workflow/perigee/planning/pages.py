@@ -1,19 +1,21 @@
-"""Whether the report's pages tell what the store holds."""
+"""Whether the report's pages show what the store holds."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from perigee.identity.canonical import digest
+from perigee.paths import CAPTIONS
 from perigee.planning.plan import Plan
 from perigee.planning.products import FigureProduct, RunProduct
 from perigee.store.provenance import PROVENANCE, checksum
 
-PAGES = ("claims.html", "provenance.html")
+PAGES = ("index.html", "pages/claims.html", "pages/provenance.html")
+"""Below results/<scale>; the report opens on the first."""
 
 
 def pages_version(plan: Plan, store: Path) -> str | None:
-    """Digest of all that the pages tell: the provenance of every product of the plan, and prose.
+    """Digest of all that the pages show: the provenance of every product, prose, and templates.
 
     A product's path tells neither on which hardware and with which versions it was made, nor the
     titles of figures and the wording of claims.
@@ -28,7 +30,8 @@ def pages_version(plan: Plan, store: Path) -> str | None:
         for figure in plan.figures.values()
     ]
     try:
-        return digest([[checksum(path) for path in paths], prose])
+        templates = [checksum(path) for path in sorted(CAPTIONS.glob("*.html.j2"))]
+        return digest([[checksum(path) for path in paths], prose, templates])
     except OSError:
         return None
 

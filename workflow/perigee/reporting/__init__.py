@@ -1,1 +1,1 @@
-"""Pages of the report beside the figures: the claims, and where every product comes from."""
+"""Pages of the report: figures with their verdicts, claims, and where every product comes from."""

@@ -2,22 +2,110 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
+from PIL import Image
 
 from perigee.claims.judging import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
 from perigee.paths import CAPTIONS
 from perigee.planning.pages import folders_of
 from perigee.planning.plan import Plan
+from perigee.planning.products import FigureProduct
+from perigee.store.claims import CLAIMS, with_wording
+from perigee.store.figures import published_figure, published_names
 from perigee.store.provenance import Provenance, read_provenance
 
 VERDICTS = {REPRODUCED: "good", NOT_REPRODUCED: "bad", NOT_TESTABLE: "open"}
 """Each with its class in the page's style."""
+
+PREVIEW_WIDTH = 1000
+"""Pixels of a picture on the opening page; the published file is larger."""
+
+
+def index_page(plan: Plan, store: Path, folder: Path, *, complete: bool = True) -> str:
+    """The page that opens the report: every figure's picture with its verdicts in short.
+
+    A figure that is not published in the version planned is shown as not made yet.
+
+    Args:
+        plan: of the figures that are shown.
+        store: the store's folder.
+        folder: results/<scale>, in which the page stands; its links are relative to that.
+        complete: whether the pages of claims and provenance stand beside it.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for figure in plan.figures.values():
+        request = figure.request
+        source = "Questions of one's own" if request.is_own else request.citation
+        groups.setdefault(source, []).append(_card(figure, store, folder / "figures"))
+    cards = [card for group in groups.values() for card in group]
+    return _render(
+        "index",
+        groups=groups,
+        scale=plan.scale,
+        figures=len(cards),
+        made=sum(card["made"] for card in cards),
+        counts=_counts(row for card in cards for row in card["claims"]),
+        verdicts=VERDICTS,
+        complete=complete,
+    )
+
+
+def _card(figure: FigureProduct, store: Path, folder: Path) -> dict[str, Any]:
+    """What the opening page shows of one figure."""
+    key = figure.request.key
+    publication = published_figure(folder, key)
+    made = publication.is_current(figure.identity.digest)
+    pdf, picture, numbers, notebook = published_names(key)
+    claims = _judged(figure, store)
+    return {
+        "key": key,
+        "title": figure.request.title,
+        "made": made,
+        "preview": _preview(folder / picture) if made else "",
+        "pdf": pdf,
+        "picture": picture,
+        "numbers": numbers,
+        "notebook": notebook,
+        "to_judge": len(figure.request.claims) if claims is None else 0,
+        "claims": claims or [],
+        "counts": _counts(claims or []),
+    }
+
+
+def _judged(figure: FigureProduct, store: Path) -> list[Any] | None:
+    """The figure's claims with their verdicts; None while they are not judged."""
+    claims = figure.claims
+    if claims is None:
+        return []
+    if not claims.is_complete(store):
+        return None
+    judged = pd.read_csv(store / claims.folder / CLAIMS, dtype=str, keep_default_na=False)
+    wording = {one.name: {"says": one.says, "source": one.source} for one in claims.claims}
+    return with_wording(judged, wording).to_dict("records")
+
+
+def _counts(rows: Iterable[Any]) -> dict[str, int]:
+    """How many claims have each verdict; verdicts that none has are left out."""
+    found = Counter(row["verdict"] for row in rows)
+    return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
+
+
+def _preview(picture: Path) -> str:
+    """A reduced copy of a picture, as a URI that holds it."""
+    with Image.open(picture) as image:
+        reduced = image.convert("RGB")
+    reduced.thumbnail((PREVIEW_WIDTH, PREVIEW_WIDTH))
+    written = io.BytesIO()
+    reduced.save(written, "WEBP", quality=80)
+    return f"data:image/webp;base64,{base64.b64encode(written.getvalue()).decode()}"
 
 
 def claims_page(claims: pd.DataFrame, scale: str) -> str:
@@ -28,10 +116,7 @@ def claims_page(claims: pd.DataFrame, scale: str) -> str:
         scale: at which they were judged.
     """
     rows = claims.to_dict("records")
-    counts = Counter(row["verdict"] for row in rows)
-    return _render(
-        "claims", rows=rows, scale=scale, verdicts=VERDICTS, counts={v: counts[v] for v in VERDICTS}
-    )
+    return _render("claims", rows=rows, scale=scale, verdicts=VERDICTS, counts=_counts(rows))
 
 
 def provenance_page(plan: Plan, store: Path) -> str:
