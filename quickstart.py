@@ -7,7 +7,9 @@ Needs nothing but Python 3.11 or newer:
     python3 quickstart.py environment    nothing but the environment, as on a cluster
 
 The environment is .venv in this folder, with the exact versions of envs/perigee.lock.txt. It is
-made once and kept until that file changes. Further arguments are passed on to snakemake or pytest.
+made once and kept until that file changes; in a renamed or copied folder it is mended. `figures`
+takes --paper periodic to make one paper alone. Further arguments are passed on to snakemake or
+pytest.
 """
 
 import argparse
@@ -17,10 +19,16 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".venv"
 LOCK = ROOT / "envs" / "perigee.lock.txt"
+MARK = ENVIRONMENT / "perigee-lock.sha256"
+"""What the environment was made from, and in which folder."""
+
+PIP_LOG = ENVIRONMENT / "pip.log"
+LAST_LINES = 25
 OLDEST_PYTHON = (3, 11)
 
 
@@ -30,18 +38,42 @@ def executable(name: str) -> str:
 
 
 def make_environment() -> None:
-    """Create .venv and install the locked packages and this one, unless that is done already."""
+    """Create .venv and install the locked packages and this one, unless that is done already.
+
+    Raises:
+        subprocess.CalledProcessError: installing failed; `PIP_LOG` tells why.
+    """
     wanted = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
-    mark = ENVIRONMENT / "perigee-lock.sha256"
-    if mark.is_file() and mark.read_text() == wanted:
+    made, _, folder = MARK.read_text().partition("\n") if MARK.is_file() else ("", "", "")
+    if made != wanted:
+        print(f"Making the environment in {ENVIRONMENT}: some minutes, about 6 GB on Linux ...")
+        # One that this program made is made anew; anything else that stands there is kept.
+        venv.create(ENVIRONMENT, with_pip=True, clear=MARK.is_file())
+        pip("--require-hashes", "--requirement", LOCK)
+    elif folder in ("", str(ROOT)):
         return
-    print(f"Making the environment in {ENVIRONMENT} (some minutes, about 6 GB on Linux) ...")
-    # One that this program made is made anew; anything else that stands there is kept.
-    venv.create(ENVIRONMENT, with_pip=True, clear=mark.is_file())
-    pip = [executable("python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--require-hashes", "--requirement", LOCK], check=True)
-    subprocess.run([*pip, "--no-deps", "--no-build-isolation", "--editable", ROOT], check=True)
-    mark.write_text(wanted)
+    else:
+        print(f"This folder was {folder} before: mending its environment ...")
+        mend_programs(folder)
+    pip("--no-deps", "--no-build-isolation", "--editable", ROOT)
+    MARK.write_text(f"{wanted}\n{ROOT}")
+
+
+def pip(*arguments: str | Path) -> None:
+    """Install something, with all that pip prints in `PIP_LOG`."""
+    command = [executable("python"), "-m", "pip", "install", "--disable-pip-version-check"]
+    with PIP_LOG.open("a") as log:
+        subprocess.run([*command, *arguments], check=True, stdout=log, stderr=subprocess.STDOUT)
+
+
+def mend_programs(folder: str) -> None:
+    """Give the environment's programs, which name its Python by path, the folder it is in now."""
+    old, new = str(Path(folder) / ENVIRONMENT.name).encode(), str(ENVIRONMENT).encode()
+    for program in Path(executable("python")).parent.iterdir():
+        if program.is_file() and not program.is_symlink():
+            text = program.read_bytes()
+            if old in text and b"\0" not in text:
+                program.write_bytes(text.replace(old, new))
 
 
 def main() -> int:
@@ -58,22 +90,30 @@ def main() -> int:
     try:
         make_environment()
     except subprocess.CalledProcessError as error:
-        print(f"Installing failed: see the messages above (exit status {error.returncode}).")
+        print(*PIP_LOG.read_text().splitlines()[-LAST_LINES:], sep="\n")
+        print(f"Installing failed ({error.returncode}); these are the last lines of {PIP_LOG}.")
         return 1
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on.")
+        return 130
     if arguments.what == "environment":
         print(f"The environment is made: source {ENVIRONMENT / 'bin' / 'activate'}")
         return 0
+    start(arguments.what, passed_on)
+
+
+def start(what: str, passed_on: list[str]) -> NoReturn:
+    """Become the program that makes figures, or tests, so that signals reach it alone."""
+    python = executable("python")
+    programs = {"figures": ["perigee.quickstart"], "test": ["pytest", "-m", ""]}
     environment = os.environ | {
-        "PATH": os.pathsep.join([str(Path(executable("python")).parent), os.environ["PATH"]])
+        "PATH": os.pathsep.join([str(Path(python).parent), os.environ["PATH"]]),
+        "PYTHONPATH": str(ROOT / "workflow"),  # and nothing that is meant for another Python
     }
-    command = {
-        "figures": [executable("snakemake"), "report"],
-        "test": [executable("python"), "-m", "pytest", "-m", ""],
-    }[arguments.what]
-    status = subprocess.run([*command, *passed_on], cwd=ROOT, env=environment).returncode
-    if arguments.what == "figures" and status == 0:
-        print(f"The figures are in {ROOT / 'results' / 'laptop' / 'figures'}.")
-    return status
+    if what == "test":
+        os.chdir(ROOT)
+    sys.stdout.flush()
+    os.execve(python, [python, "-m", *programs[what], *passed_on], environment)
 
 
 if __name__ == "__main__":

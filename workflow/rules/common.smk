@@ -5,6 +5,7 @@ In: config/ (merged by Snakemake). Out: `plan`, which names every product of the
 here, in one sentence, before any job.
 """
 
+import json
 import os
 import re
 import shlex
@@ -44,6 +45,11 @@ except PerigeeError as error:
 
 # A shell that is told to stop waits for its program, which saves its state first.
 shell.prefix("set -euo pipefail; trap : TERM; ")
+
+# What quickstart.py asks for.
+if workflow.is_main_process and "PERIGEE_SETTINGS" in os.environ:
+    told = settings | {"folder": os.getcwd(), "cores": workflow.resource_settings.cores}
+    Path(os.environ["PERIGEE_SETTINGS"]).write_text(json.dumps(told), encoding="utf-8")
 
 RESULTS = settings["results"]
 BENCHMARKS = f"{RESULTS}/benchmarks"

@@ -25,8 +25,8 @@ from perigee.store.provenance import Provenance, read_provenance
 VERDICTS = {REPRODUCED: "good", NOT_REPRODUCED: "bad", NOT_TESTABLE: "open"}
 """Each with its class in the page's style."""
 
-PREVIEW_WIDTH = 1000
-"""Pixels of a picture on the opening page; the published file is larger."""
+PREVIEW_PIXELS = (1400, 900)
+"""Greatest width and height of a picture on the opening page; the published file is larger."""
 
 
 def index_page(plan: Plan, store: Path, folder: Path, *, complete: bool = True) -> str:
@@ -102,7 +102,7 @@ def _preview(picture: Path) -> str:
     """A reduced copy of a picture, as a URI that holds it."""
     with Image.open(picture) as image:
         reduced = image.convert("RGB")
-    reduced.thumbnail((PREVIEW_WIDTH, PREVIEW_WIDTH))
+    reduced.thumbnail(PREVIEW_PIXELS)
     written = io.BytesIO()
     reduced.save(written, "WEBP", quality=80)
     return f"data:image/webp;base64,{base64.b64encode(written.getvalue()).decode()}"
