@@ -99,7 +99,7 @@ def main() -> int:
     if arguments.what == "environment":
         print(f"The environment is made: source {ENVIRONMENT / 'bin' / 'activate'}")
         return 0
-    start(arguments.what, passed_on)
+    return start(arguments.what, passed_on)
 
 
 def start(what: str, passed_on: list[str]) -> NoReturn:

@@ -1,9 +1,12 @@
-"""The report's pages of claims and provenance, and how published files are known to be current."""
+"""The report's pages, and how published files are known to be current."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from perigee import registry
 from perigee.blocks.measures import Metrics, Steps
@@ -18,17 +22,20 @@ from perigee.claims.judging import COLUMNS
 from perigee.configuration.studies import FigureRequest
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity, measure_identity
+from perigee.paths import CAPTIONS
 from perigee.planning.pages import folders_of, pages_version
 from perigee.planning.plan import Plan
 from perigee.planning.products import (
+    ClaimsProduct,
     DatasetProduct,
     FigureProduct,
     RunProduct,
     TableEntry,
     TableProduct,
 )
-from perigee.reporting.pages import claims_page, mixed_versions, provenance_page
-from perigee.spec import RunSpec
+from perigee.reporting.pages import claims_page, index_page, mixed_versions, provenance_page
+from perigee.spec import Claim, RunSpec
+from perigee.store.figures import published_figure, published_names
 from perigee.store.provenance import PROVENANCE, read_provenance
 from perigee.store.publishing import Publication
 from perigee.store.runs import ROWS, RUN_FILES
@@ -50,7 +57,7 @@ def claims_table(verdicts: list[str], **given: str) -> pd.DataFrame:
 def cells(page: str) -> list[list[str]]:
     """The texts of the rows of a page's table, markup left out."""
     _, _, body = page.partition("<tbody>")
-    rows = re.findall(r"<tr>(.*?)</tr>", body, flags=re.DOTALL)
+    rows = re.findall(r"<tr.*?>(.*?)</tr>", body, flags=re.DOTALL)
     return [
         [re.sub(r"<.*?>", "|", cell) for cell in re.findall(r"<td.*?>(.*?)</td>", row)]
         for row in rows
@@ -246,6 +253,110 @@ def test_the_pages_version_is_of_all_provenance(plan: Plan, store: Path) -> None
     assert len(found) == 3
     (store / TABLE.folder / PROVENANCE).unlink()
     assert pages_version(plan, store) is None
+
+
+def test_the_pages_version_covers_titles_and_templates(
+    plan: Plan, store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What prose changes is the pages alone."""
+    first = pages_version(plan, store)
+    renamed = replace(FIGURE, request=replace(REQUEST, title="Another"))
+    assert renamed.identity.digest == FIGURE.identity.digest
+    assert pages_version(Plan("laptop", {KEY: renamed}), store) != first
+    shutil.copytree(CAPTIONS, tmp_path / "report")
+    monkeypatch.setattr("perigee.planning.pages.CAPTIONS", tmp_path / "report")
+    assert pages_version(plan, store) == first
+    with (tmp_path / "report/index.html.j2").open("a") as file:
+        file.write("<!-- more -->")
+    assert pages_version(plan, store) != first
+
+
+# The page of figures
+
+
+@pytest.fixture
+def folder(store: Path) -> Path:
+    """results/laptop with the published figure, whose picture is red."""
+    made = store / "laptop"
+    files = published_figure(made / "figures", KEY)
+    (made / "figures").mkdir(parents=True)
+    for path in files.paths:
+        path.write_text(path.name)
+    Image.new("RGB", (3000, 600), "red").save(made / "figures" / f"{KEY}.png")
+    files.confirm(FIGURE.identity.digest)
+    return made
+
+
+def text(page: str) -> str:
+    """What a page shows, markup and styles left out."""
+    return " ".join(re.sub(r"<.*?>", " ", page.partition("<body>")[2], flags=re.DOTALL).split())
+
+
+def test_a_figure_is_shown_with_its_links(plan: Plan, store: Path, folder: Path) -> None:
+    page = index_page(plan, store, folder)
+    assert f"{KEY}: Squares &lt; cubes" in text(page)
+    assert "Someone 2020" in text(page)
+    assert "no claims" in text(page)
+    assert "not made yet" not in page
+    for file in published_names(KEY):
+        assert f'href="figures/{file}"' in page
+    assert f'href="pages/provenance.html#{KEY}"' in page
+    (picture,) = re.findall(r'src="data:image/webp;base64,(.*?)"', page)
+    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+        assert image.size == (1400, 280)
+        assert image.getpixel((700, 140)) == pytest.approx((255, 0, 0), abs=3)
+
+
+def test_a_figure_that_is_missing_or_of_another_version_is_not_made_yet(
+    plan: Plan, store: Path, folder: Path
+) -> None:
+    published_figure(folder / "figures", KEY).confirm("0123456789abcdef")
+    for page in (index_page(plan, store, folder), index_page(plan, store, store / "elsewhere")):
+        assert "not made yet" in text(page)
+        assert "0 of 1 figures are made" in text(page)
+        assert "<img" not in page
+        assert 'href="figures' not in page
+
+
+def test_pages_that_are_missing_are_not_linked(plan: Plan, store: Path, folder: Path) -> None:
+    assert "pages/" not in index_page(plan, store, folder, complete=False)
+
+
+def test_verdicts_are_counted_and_stand_beside_the_claims(store: Path, folder: Path) -> None:
+    claims = tuple(
+        Claim.from_dict(
+            {
+                "name": f"claim{number}",
+                "says": f"Says {number} < {number + 1}.",
+                "source": "Figure 2",
+                "table": "numbers",
+                "quantity": {"name": "jump_condition_error"},
+                "relation": "at_least",
+                "bound": 1.0,
+                "testable": True,
+            }
+        )
+        for number in range(len(VERDICTS))
+    )
+    request = replace(REQUEST, claims=claims)
+    judged = ClaimsProduct(request, {"numbers": TABLE})
+    figure = replace(FIGURE, request=request, claims=judged)
+    plan = Plan("laptop", {KEY: figure})
+    page = text(index_page(plan, store, folder))
+    assert "6 claims, not judged yet" in page
+    assert "No claim has been judged yet" in page
+    rows = claims_table(VERDICTS).assign(claim=[claim.name for claim in claims])
+    with product_writer(store / judged.folder, judged.identity) as product:
+        rows.to_csv(product.aside / "claims.csv", index=False)
+    page = index_page(plan, store, folder)
+    shown = text(page)
+    counts = "3 reproduced , 2 not reproduced , 1 not testable at this scale"
+    assert f"6 claims of the papers: {counts} ." in shown
+    assert shown.count(f"6 claims: {counts}") == 2
+    for number, look in enumerate(["good"] * 3 + ["bad"] * 2 + ["open"]):
+        title = VERDICTS[number]
+        said = f"Says {number} &lt; {number + 1}."
+        assert f'<li class="{look}" title="{title}"><span class="text">{said}</span>' in page
 
 
 # Publications

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 import pandas as pd
 import pytest
@@ -17,6 +18,7 @@ from selenium.common.exceptions import (
     StaleElementReferenceException,
 )
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from support.workspace import FIGURES, Workspace
@@ -95,11 +97,79 @@ def page_text(browser: webdriver.Chrome) -> str:
     )
 
 
+@pytest.fixture
+def index(browser: webdriver.Chrome, report: Path) -> webdriver.Chrome:
+    """The page of figures by itself."""
+    browser.get((report.parent / "index.html").as_uri())
+    return browser
+
+
+KEYS = [f"periodic_{figure}" for figure in FIGURES]
+
+
+def cards(browser: webdriver.Chrome) -> dict[str, WebElement]:
+    """What the page of figures shows of each."""
+    found = browser.find_elements(By.TAG_NAME, "article")
+    return {card.get_attribute("id") or "": card for card in found}
+
+
+def test_the_page_of_figures_shows_every_picture_and_verdict(
+    index: webdriver.Chrome, report: Path
+) -> None:
+    claims = pd.read_csv(report.parent / "claims.csv")
+    found = cards(index)
+    assert list(found) == KEYS
+    for key, card in found.items():
+        width = card.find_element(By.TAG_NAME, "img").get_property("naturalWidth")
+        assert int(width) > 400  # type: ignore[arg-type]
+        ours = claims[claims["paper"] + "_" + claims["figure"] == key]
+        assert f"{len(ours)} claims: " in card.text
+        for verdict, count in ours["verdict"].value_counts().items():
+            assert f"{count} {verdict}" in card.text
+        for claim in ours["claim"]:
+            assert claim in card.text
+    reproduced = sum(claims["verdict"] == "reproduced")
+    assert f"{len(claims)} claims of the papers" in index.page_source
+    assert f"{reproduced} reproduced" in index.find_element(By.CLASS_NAME, "summary").text
+
+
+def test_its_links_lead_to_files_and_places_that_are_there(
+    index: webdriver.Chrome, report: Path
+) -> None:
+    links = [link.get_attribute("href") or "" for link in index.find_elements(By.TAG_NAME, "a")]
+    assert len(links) >= 5 * len(KEYS)
+    for link in links:
+        path, place = unquote(urlparse(link).path), urlparse(link).fragment
+        assert Path(path).is_file()
+        assert Path(path).is_relative_to(report.parent)
+        assert not place or f'id="{place}"' in Path(path).read_text()
+
+
+def test_it_fits_a_narrow_screen(index: webdriver.Chrome) -> None:
+    size = index.get_window_size()
+    index.set_window_size(500, 900)
+    try:
+        wider = index.execute_script(  # type: ignore[no-untyped-call]
+            "return document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        )
+        assert not wider
+    finally:
+        index.set_window_size(size["width"], size["height"])
+
+
+def test_the_report_opens_on_the_figures(opened: webdriver.Chrome) -> None:
+    shown = page_text(opened)
+    assert "figures at smoke scale" in shown
+    assert list(cards(opened)) == KEYS
+    link = cards(opened)[KEYS[0]].find_element(By.LINK_TEXT, "PDF").get_attribute("href") or ""
+    assert Path(unquote(urlparse(link).path)).is_file()
+
+
 def test_the_report_is_one_small_file(report: Path) -> None:
     assert report.stat().st_size < 20 * MEGABYTE
 
 
-@pytest.mark.parametrize("key", [f"periodic_{figure}" for figure in FIGURES])
+@pytest.mark.parametrize("key", KEYS)
 def test_every_figure_is_shown_under_its_paper(opened: webdriver.Chrome, key: str) -> None:
     show(opened, PAPER, key)
     found = f"//img[contains(@src, 'filename={key}.png')]"
@@ -120,7 +190,7 @@ def test_a_caption_tells_scale_and_deviations(opened: webdriver.Chrome) -> None:
 
 
 def test_every_claim_is_in_it_with_its_verdict(opened: webdriver.Chrome, report: Path) -> None:
-    show(opened, "What came out", "claims")
+    show(opened, "Figures and verdicts", "claims")
     shown = page_text(opened)
     claims = pd.read_csv(report.parent / "claims.csv")
     assert len(claims) > 20
@@ -133,7 +203,7 @@ def test_every_claim_is_in_it_with_its_verdict(opened: webdriver.Chrome, report:
 
 
 def test_provenance_names_every_product(opened: webdriver.Chrome, report: Path) -> None:
-    show(opened, "What came out", "provenance")
+    show(opened, "Figures and verdicts", "provenance")
     shown = page_text(opened)
     store = report.parents[1] / "store"
     for folder in store.glob("*/*-*"):
