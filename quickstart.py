@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".venv"
 LOCK = ROOT / "envs" / "perigee.lock.txt"
 MARK = ENVIRONMENT / "perigee-lock.sha256"
-"""What the environment was made from, and in which folder."""
+"""The digest of what the environment was made from, and the folder that it was made in."""
 
 PIP_LOG = ENVIRONMENT / "pip.log"
 LAST_LINES = 25

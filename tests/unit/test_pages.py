@@ -313,7 +313,7 @@ def test_a_figure_that_is_missing_or_of_another_version_is_not_made_yet(
     published_figure(folder / "figures", KEY).confirm("0123456789abcdef")
     for page in (index_page(plan, store, folder), index_page(plan, store, store / "elsewhere")):
         assert "not made yet" in text(page)
-        assert "0 of 1 figures are made" in text(page)
+        assert "Figures made: 0 of 1" in text(page)
         assert "<img" not in page
         assert 'href="figures' not in page
 

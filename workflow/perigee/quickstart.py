@@ -54,7 +54,7 @@ GO_ON = "Stopped. What was computed is kept: the same command goes on from there
 
 @dataclass(frozen=True)
 class Line:
-    """What is said of one figure.
+    """The words said of one figure.
 
     Attributes:
         state: what happens to it, in a few words that change only when that does.
@@ -87,12 +87,12 @@ class Board:
         return self.results / self.plan.scale
 
     def is_drawn(self, key: str) -> bool:
-        """Whether a figure is published in the version planned."""
+        """True if a figure is published in the version planned."""
         digest = self.plan.figures[key].identity.digest
         return published_figure(self.folder / "figures", key).is_current(digest)
 
     def lines(self) -> dict[str, Line]:
-        """Of each figure its line, and of all together the last one."""
+        """The line of each figure, and last that of all together."""
         layout = Layout(self.plan, str(self.results))
         undrawn = [key for key in self.plan.figures if not self.is_drawn(key)]
         runs = {key: statuses(layout, [key]) for key in undrawn}
@@ -129,7 +129,7 @@ class Board:
         return Line("trains" if training else "waits", ", ".join(details))
 
     def _left(self, layout: Layout, unfinished: list[RunStatus], at_work: int) -> str:
-        """How long training will take: of as many runs at a time as are at work now."""
+        """The time that training still takes, with as many runs at once as are at work now."""
         seconds, unknown = time_left(layout, unfinished, layout.records)
         if unknown:
             return "time unknown yet"
@@ -139,7 +139,7 @@ class Board:
 
 @dataclass
 class Printer:
-    """Shows a board: rewritten in place on a terminal, elsewhere a line when it has changed."""
+    """Shows a board: in place on a terminal, elsewhere a line whenever it has changed."""
 
     board: Board
     console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
@@ -178,7 +178,7 @@ class Printer:
 
 
 class Snakemake:
-    """Snakemake with what it prints in a file, and signals passed on to all its processes."""
+    """Snakemake in a group of processes of its own, to which signals are passed on."""
 
     def __init__(self, options: Sequence[str], log: Path) -> None:
         self.command = [sys.executable, "-m", "snakemake"]
@@ -246,7 +246,7 @@ def write_index(board: Board) -> None:
 
 
 def asked(options: Sequence[str]) -> dict[str, Any] | str:
-    """The settings that Snakemake finds with some options; or what it prints if it finds none."""
+    """The settings that Snakemake finds with some options, or its output if it finds none."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "settings.json"
         command = [sys.executable, "-m", "snakemake", "report", "-n", "--quiet", "all", *options]

@@ -1,4 +1,4 @@
-"""Whether the report's pages show what the store holds."""
+"""The version of the report's pages: a digest of all that they show."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def index_page(plan: Plan, store: Path, folder: Path, *, complete: bool = True) 
 
 
 def _card(figure: FigureProduct, store: Path, folder: Path) -> dict[str, Any]:
-    """What the opening page shows of one figure."""
+    """The contents of a figure's card on the opening page."""
     key = figure.request.key
     publication = published_figure(folder, key)
     made = publication.is_current(figure.identity.digest)
@@ -93,7 +93,7 @@ def _judged(figure: FigureProduct, store: Path) -> list[Any] | None:
 
 
 def _counts(rows: Iterable[Any]) -> dict[str, int]:
-    """How many claims have each verdict; verdicts that none has are left out."""
+    """The number of claims by verdict; verdicts that none has are left out."""
     found = Counter(row["verdict"] for row in rows)
     return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
 
