@@ -74,7 +74,10 @@ def test_a_computed_figure_comes_first_then_the_first_to_train_for_then_the_rest
 
     again = figures(small, "--paper", "periodic", *SCALE)
     assert again.returncode == 0
-    assert again.stdout.splitlines()[1:-1] == [*drawn, "all figures 3 of 3 drawn"]
+    assert again.stdout.splitlines()[1:-1] == [
+        *drawn,
+        "all figures 3 of 3 drawn: claims and report are being made",
+    ]
 
 
 def test_a_dry_run_makes_nothing_and_names_the_report_of_its_scale(small: Workspace) -> None:

@@ -110,8 +110,9 @@ class Board:
             else:
                 lines[key] = Line("drawn", shown(self.folder / "figures" / f"{key}.png"))
         made = f"{len(lines) - len(undrawn)} of {len(lines)} drawn"
-        left = self._left(layout, list(unfinished.values()), at_work)
-        lines["all figures"] = Line(made, left if unfinished else "")
+        left = self._left(layout, list(unfinished.values()), at_work) if unfinished else ""
+        is_last = not undrawn and self.turn
+        lines["all figures"] = Line(made, "claims and report are being made" if is_last else left)
         return lines
 
     def _line(self, key: str, layout: Layout, runs: list[RunStatus], at_work: int) -> Line:
@@ -306,6 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = snakemake.make(targets, printer)
             if status or snakemake.stopped_by:
                 break
+        board.turn = frozenset()
         printer.show()
     if snakemake.stopped_by:
         print(GO_ON)
