@@ -113,7 +113,7 @@ def start(what: str, passed_on: list[str]) -> NoReturn:
     if what == "test":
         os.chdir(ROOT)
     sys.stdout.flush()
-    os.execve(python, [python, "-m", *programs[what], *passed_on], environment)
+    os.execve(python, [python, "-u", "-m", *programs[what], *passed_on], environment)
 
 
 if __name__ == "__main__":

@@ -79,9 +79,9 @@ def test_a_renamed_clone_is_mended_once(renamed: Path) -> None:
     assert b"old name" in (renamed / ".venv/bin/compiled").read_bytes()
     installed, started = calls(renamed)
     assert installed.endswith(f"--no-deps --no-build-isolation --editable {renamed}")
-    assert started == f"{renamed.parent}: -m perigee.quickstart --paper periodic -n"
+    assert started == f"{renamed.parent}: -u -m perigee.quickstart --paper periodic -n"
     assert quickstart(renamed, "figures").stdout == ""
-    assert calls(renamed)[2:] == [f"{renamed.parent}: -m perigee.quickstart"]
+    assert calls(renamed)[2:] == [f"{renamed.parent}: -u -m perigee.quickstart"]
 
 
 def test_pips_last_lines_are_shown_if_it_fails(renamed: Path) -> None:
@@ -102,4 +102,4 @@ def test_nothing_is_taken_from_pythonpath(renamed: Path) -> None:
     python.write_text(FAKE_PYTHON + 'echo "PYTHONPATH=$PYTHONPATH"\n')
     made = quickstart(renamed, "test", PYTHONPATH="/another/python")
     assert made.stdout.splitlines()[-1] == f"PYTHONPATH={renamed}/workflow"
-    assert calls(renamed)[-1] == f"{renamed}: -m pytest -m "
+    assert calls(renamed)[-1] == f"{renamed}: -u -m pytest -m "
