@@ -258,7 +258,8 @@ def asked(options: Sequence[str]) -> dict[str, Any] | str:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
         if found.returncode or not file.is_file():
             return found.stdout
@@ -313,7 +314,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(GO_ON)
         return 128 + snakemake.stopped_by
     if status:
-        print(*log.read_text(errors="replace").splitlines()[-LAST_LINES:], sep="\n")
+        said = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        print(*said[-LAST_LINES:], sep="\n")
         print(f"Snakemake failed; these are the last lines of {shown(log)}.")
         return status
     print(f"The report is {shown(index)}; in one file: {shown(report)}")

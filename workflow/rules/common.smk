@@ -13,8 +13,7 @@ import sys
 from pathlib import Path
 
 # This checkout's library and this Python, here and in every job, whatever else is installed.
-RULES = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
-LIBRARY = str(RULES.parent)
+LIBRARY = str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent)
 sys.path.insert(0, LIBRARY)
 for variable, folder in (
     ("PYTHONPATH", LIBRARY),
@@ -32,8 +31,9 @@ from perigee.planning.plan import checked_configuration, make_plan
 from perigee.store.checks import check_datasets, check_writable, earlier_products
 
 try:
-    # It refuses a key that stands twice.
-    read_yaml(RULES.parents[1] / "config/config.yaml")
+    read_yaml(
+        Path(LIBRARY).parent / "config/config.yaml"
+    )  # refuses a key that stands twice
     settings = checked_configuration(config)
     plan = make_plan(settings["papers"], settings["scale"])
     if workflow.is_main_process and not workflow.output_settings.dryrun:
