@@ -40,6 +40,9 @@ FIRST = "periodic_fig3"
 SETTINGS = "PERIGEE_SETTINGS"
 """The environment variable that names a file to which the workflow writes its settings."""
 
+HERE = Path.cwd()
+"""The folder that the user is in."""
+
 LOOK_S = 2.0
 """Seconds between two looks at the store."""
 
@@ -228,7 +231,7 @@ class Snakemake:
 def shown(path: Path) -> str:
     """A path as it is reached from where the user is."""
     full = path.resolve()
-    return str(full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else full)
+    return str(full.relative_to(HERE) if full.is_relative_to(HERE) else full)
 
 
 def in_turn(board: Board) -> list[list[str]]:
@@ -286,7 +289,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(settings, str):
         print(settings.rstrip(), file=sys.stderr)
         return 1
-    results = Path(settings["folder"]) / settings["results"]
+    os.chdir(settings["folder"])  # so that all is read as Snakemake reads it
+    results = Path.cwd() / settings["results"]
     plan = make_plan(settings["papers"], settings["scale"])
     plan = plan.of_figures(Layout(plan, str(results)).reported.figures)
     board = Board(plan, results, settings["cores"])

@@ -49,7 +49,7 @@ shell.prefix("set -euo pipefail; trap : TERM; ")
 # What quickstart.py asks for.
 if workflow.is_main_process and "PERIGEE_SETTINGS" in os.environ:
     told = settings | {"folder": os.getcwd(), "cores": workflow.resource_settings.cores}
-    Path(os.environ["PERIGEE_SETTINGS"]).write_text(json.dumps(told), encoding="utf-8")
+    Path(os.environ["PERIGEE_SETTINGS"]).write_text(json.dumps(told, default=str), encoding="utf-8")
 
 RESULTS = settings["results"]
 BENCHMARKS = f"{RESULTS}/benchmarks"
