@@ -87,7 +87,11 @@ def test_no_source_unpickles(path: Path) -> None:
 
 
 def test_no_rule_unpickles() -> None:
-    for path in (ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")):
+    for path in (
+        ROOT / "Snakefile",
+        ROOT / "workflow/Snakefile",
+        *(ROOT / "workflow/rules").glob("*.smk"),
+    ):
         assert "pickle" not in path.read_text()
 
 
