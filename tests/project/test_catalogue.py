@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 import perigee
@@ -40,6 +41,21 @@ def test_the_smallest_configuration_is_planned_from_outside(tmp_path: Path) -> N
     )
     assert planned.returncode == 0, planned.stdout
     assert "results/smoke/figures/periodic_fig3.png" in planned.stdout
+
+
+@pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
+def test_everything_is_made_where_no_target_is_named(snakefile: str, tmp_path: Path) -> None:
+    options = ["--snakefile", snakefile, "--config", "scale=smoke", f"results={tmp_path}"]
+    planned = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", *options],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert planned.returncode == 0, planned.stdout
+    assert "write_pages" in planned.stdout
 
 
 def test_the_smallest_configuration_differs_in_scale_and_papers_alone() -> None:
