@@ -46,10 +46,10 @@ except PerigeeError as error:
 # A shell that is told to stop waits for its program, which saves its state first.
 shell.prefix("set -euo pipefail; trap : TERM; ")
 
-# What quickstart.py asks for.
-if workflow.is_main_process and "PERIGEE_SETTINGS" in os.environ:
+settings_file = os.environ.get("PERIGEE_SETTINGS")  # quickstart.py asks for them
+if workflow.is_main_process and settings_file:
     told = settings | {"folder": os.getcwd(), "cores": workflow.resource_settings.cores}
-    Path(os.environ["PERIGEE_SETTINGS"]).write_text(json.dumps(told, default=str), encoding="utf-8")
+    Path(settings_file).write_text(json.dumps(told, default=str), encoding="utf-8")
 
 RESULTS = settings["results"]
 BENCHMARKS = f"{RESULTS}/benchmarks"
