@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pandas as pd
@@ -210,3 +211,16 @@ def test_provenance_names_every_product(opened: webdriver.Chrome, report: Path) 
         assert folder.name in shown
     assert "Scale: smoke" in shown
     assert "dataset digits (paper: cifar10)" in shown
+
+
+def test_a_title_renews_the_pages_alone(workspace: Workspace) -> None:
+    def rename(study: dict[str, Any]) -> None:
+        study["figures"]["fig3"]["title"] = "Another title"
+
+    workspace.edit_study(rename)
+    assert workspace.jobs("everything") == {"write_pages"}
+    workspace.make("everything")
+    assert "periodic_fig3: Another title" in (
+        workspace.root / "results/smoke/index.html"
+    ).read_text(encoding="utf-8")
+    assert workspace.jobs("everything") == set()
