@@ -56,7 +56,8 @@ def test_killed_at_random_moments(
 
 
 @pytest.mark.parametrize(
-    "numbers", [[signal.SIGTERM], [signal.SIGINT, signal.SIGTERM, signal.SIGINT]]
+    "numbers",
+    [[signal.SIGTERM], [signal.SIGHUP], [signal.SIGINT, signal.SIGTERM, signal.SIGINT]],
 )
 def test_told_to_stop(
     numbers: list[signal.Signals], dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
@@ -128,7 +129,7 @@ def test_a_waiting_job_can_be_told_to_stop(dataset: Path, tmp_path: Path) -> Non
     first.kill()
     first.wait()
     assert second.returncode == 128 + signal.SIGTERM
-    assert ": stopped by SIGTERM; start it again" in printed
+    assert ": stopped by SIGTERM while waiting for the run's lock; start it again" in printed
 
 
 @pytest.mark.parametrize("what", ["layers-*", "*-*", "losses.npy"])
