@@ -33,7 +33,7 @@ def make_environment() -> None:
     """Create .venv and install the locked packages and this one, unless that is done already."""
     wanted = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
     mark = ENVIRONMENT / "perigee-lock.sha256"
-    if mark.is_file() and mark.read_text() == wanted:
+    if mark.is_file() and mark.read_text(encoding="utf-8") == wanted:
         return
     print(f"Making the environment in {ENVIRONMENT} (some minutes, about 6 GB on Linux) ...")
     # One that this program made is made anew; anything else that stands there is kept.
@@ -41,7 +41,7 @@ def make_environment() -> None:
     pip = [executable("python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--require-hashes", "--requirement", LOCK], check=True)
     subprocess.run([*pip, "--no-deps", "--no-build-isolation", "--editable", ROOT], check=True)
-    mark.write_text(wanted)
+    mark.write_text(wanted, encoding="utf-8")
 
 
 def main() -> int:
