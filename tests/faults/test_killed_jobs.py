@@ -84,6 +84,21 @@ def test_told_to_stop(
     assert jobs.files() == uninterrupted
 
 
+def test_a_login_session_that_ends(
+    dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    """SIGHUP comes, and nobody reads any more what the job prints."""
+    jobs = Jobs.in_store(dataset, tmp_path)
+    job = jobs.start(save_interval=3600)
+    assert job.stdout is not None
+    assert any(re.search(r"epoch ([5-9]|[12]\d)/", line) for line in job.stdout)
+    job.stdout.close()
+    job.send_signal(signal.SIGHUP)
+    assert job.wait(timeout=60) == 128 + signal.SIGHUP
+    assert resumed_after(jobs.finish()) >= 12 * 5
+    assert jobs.files() == uninterrupted
+
+
 def first_held_and_second_waiting(
     jobs: Jobs,
 ) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
