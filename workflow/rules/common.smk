@@ -100,7 +100,9 @@ def figures_to_plan():
 
 
 onerror:
-    read = [Path(path).read_text(encoding="utf-8", errors="replace") for path in log]
+    read = [
+        Path(path).read_text(encoding="utf-8", errors="replace") for path in log
+    ]
     print(*failed_jobs("".join(read)), sep="\n")
 
 
