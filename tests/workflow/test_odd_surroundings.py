@@ -230,3 +230,12 @@ def test_a_configuration_file_beside_a_profile_is_read_with_the_profiles(
     assert done.returncode != 0
     assert "--configfile config/paper.yaml config/cluster.yaml mine.yaml" in done.stdout
     assert "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize("mirror", ["", "https://mirror.example/a b"])
+def test_a_data_set_is_built_with_a_mirror_and_without(mirror: str, workspace: Workspace) -> None:
+    target = ("study_label_smoothing", "--until", "build_dataset")
+    setting = ("--config", "scale=smoke", f"mirror={mirror}")
+    told = workspace.run("snakemake", *target, *setting)
+    assert told.returncode == 0, told.stdout
+    assert ("--mirror 'https://mirror.example/a b' " in told.stdout) == bool(mirror)
