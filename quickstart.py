@@ -62,7 +62,7 @@ def make_environment() -> None:
 def pip(*arguments: str | Path) -> None:
     """Install something, with all that pip prints in `PIP_LOG`."""
     command = [executable("python"), "-m", "pip", "install", "--disable-pip-version-check"]
-    with PIP_LOG.open("a") as log:
+    with PIP_LOG.open("a", encoding="utf-8") as log:
         subprocess.run([*command, *arguments], check=True, stdout=log, stderr=subprocess.STDOUT)
 
 

@@ -138,7 +138,9 @@ def main(description: str, repetitions: int, measure: Callable[[int], Report]) -
         "versions": versions(),
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    arguments.out.write_text(
+        json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def laptop_run() -> RunSpec:

@@ -33,7 +33,7 @@ def copy_repository(folder: Path) -> None:
         cwd=ROOT,
         check=True,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     ).stdout
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():  # a tracked file may have been deleted
@@ -55,7 +55,7 @@ def snakemake(folder: Path, arguments: Sequence[str]) -> str:
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
     )
     if done.returncode:
         sys.exit(f"snakemake {' '.join(arguments)} failed:\n{done.stdout}")

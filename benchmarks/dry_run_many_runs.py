@@ -38,13 +38,15 @@ TO_TRAIN, STORED, QUIET = "to be trained", "all in the store", "to be trained, -
 def set_runs(folder: Path, runs: int) -> None:
     """Leave one figure in the study, with that many runs."""
     path = folder / "config/studies/periodic.yaml"
-    study = yaml.safe_load(path.read_text())
+    study = yaml.safe_load(path.read_text(encoding="utf-8"))
     figure = study["figures"]["fig3"] | {"claims": {}}
     figure["tables"]["runs"]["runs"][0]["sweep"] = {
         "optimiser.learning_rate": RATES,
         "seed": list(range(runs // len(RATES))),
     }
-    path.write_text(yaml.safe_dump(study | {"figures": {"fig3": figure}}, sort_keys=False))
+    path.write_text(
+        yaml.safe_dump(study | {"figures": {"fig3": figure}}, sort_keys=False), encoding="utf-8"
+    )
 
 
 def fill_store(folder: Path) -> None:
@@ -73,7 +75,7 @@ def write(folder: Path, identity: Identity, files: Sequence[str]) -> None:
     """Write a product of made-up files."""
     with product_writer(folder, identity, epochs=1, seed=0) as writer:
         for name in set(files) - {PROVENANCE}:
-            (writer.aside / name).write_text(name)
+            (writer.aside / name).write_text(name, encoding="utf-8")
 
 
 def dry_run(folder: Path, expected: str, *options: str) -> Callable[[int], None]:

@@ -44,7 +44,7 @@ def measure(repetitions: int) -> Report:
             results = folder / "results"
             for version, seconds in job_seconds(results, "train_run").items():
                 provenance = results / "store/run" / version / "provenance.json"
-                trained = json.loads(provenance.read_text())["details"]["seconds"]
+                trained = json.loads(provenance.read_text(encoding="utf-8"))["details"]["seconds"]
                 beyond.append(seconds - trained)
             notebooks.extend(job_seconds(results, "draw_figure").values())
     shares = [max(beyond) / RUN_LIMIT, max(notebooks) / NOTEBOOK_LIMIT]

@@ -66,7 +66,7 @@ def write_checkpoints(folder: Path, checkpoints: int, weights: int, every: int) 
     rows.flush()
     parts = [{"name": "model.weights", "shape": [weights], "scale_invariant": True}]
     about = {"details": {"description": {"parts": parts}}}
-    (folder / PROVENANCE).write_text(json.dumps(about))
+    (folder / PROVENANCE).write_text(json.dumps(about), encoding="utf-8")
 
 
 def laptop_seconds(kept: KeptCheckpoints) -> float:

@@ -32,20 +32,22 @@ def four_runs(folder: Path) -> Path:
     """A copy of the repository whose figure 3 shows four runs of some seconds at smoke scale."""
     copy_repository(folder)
     path = folder / "config/studies/periodic.yaml"
-    study = yaml.safe_load(path.read_text())
+    study = yaml.safe_load(path.read_text(encoding="utf-8"))
     figure = study["figures"]["fig3"] | {"claims": {}}
     runs = figure["tables"]["runs"]["runs"][0]
     runs["sweep"]["optimiser.learning_rate"]["smoke"] = RATES
     runs["epochs"]["smoke"] = EPOCHS
-    path.write_text(yaml.safe_dump(study | {"figures": {"fig3": figure}}, sort_keys=False))
+    path.write_text(
+        yaml.safe_dump(study | {"figures": {"fig3": figure}}, sort_keys=False), encoding="utf-8"
+    )
     return folder
 
 
 def use_the_plugin(folder: Path) -> Path:
     """Have the profile use Snakemake's own SLURM plugin."""
     path = folder / "slurm/profile.yaml"
-    text = path.read_text().replace("executor: perigee-slurm", "executor: slurm")
-    path.write_text(text.replace("\nperigee-slurm-", "\nslurm-"))
+    text = path.read_text(encoding="utf-8").replace("executor: perigee-slurm", "executor: slurm")
+    path.write_text(text.replace("\nperigee-slurm-", "\nslurm-"), encoding="utf-8")
     return folder
 
 
@@ -58,7 +60,7 @@ def job_seconds(folder: Path, cores: int) -> float:
     if len(numbers) != 1:
         sys.exit(f"{len(numbers)} SLURM jobs were submitted, not one:\n{said}")
     told = subprocess.run(
-        ["scontrol", "show", "job", numbers[0]], capture_output=True, text=True, check=True
+        ["scontrol", "show", "job", numbers[0]], capture_output=True, encoding="utf-8", check=True
     ).stdout
     hours, minutes, seconds = map(int, re.findall(r"RunTime=(\d+):(\d+):(\d+)", told)[0])
     return 3600.0 * hours + 60 * minutes + seconds

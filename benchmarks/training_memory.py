@@ -67,7 +67,7 @@ def measure(repetitions: int) -> Report:
             run = folder / str(repetition)
             run.mkdir()
             told_in = run / "told.json"
-            told_in.write_text(json.dumps({**told, "folder": str(run)}))
+            told_in.write_text(json.dumps({**told, "folder": str(run)}), encoding="utf-8")
             train = [sys.executable, str(scripts / "train.py"), "--spec", str(told_in)]
             train += ["--out", str(run / f"e{EPOCHS}"), "--device", "cpu"]
             jobs.append(peak_memory(train))

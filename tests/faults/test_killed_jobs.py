@@ -56,7 +56,8 @@ def test_killed_at_random_moments(
 
 
 @pytest.mark.parametrize(
-    "numbers", [[signal.SIGTERM], [signal.SIGINT, signal.SIGTERM, signal.SIGINT]]
+    "numbers",
+    [[signal.SIGTERM], [signal.SIGHUP], [signal.SIGINT, signal.SIGTERM, signal.SIGINT]],
 )
 def test_told_to_stop(
     numbers: list[signal.Signals], dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
@@ -79,6 +80,21 @@ def test_told_to_stop(
     assert "its state is saved, start it again to go on" in last
     assert "Traceback" not in printed
     # Saved where it stopped, not at some interval before.
+    assert resumed_after(jobs.finish()) >= 12 * 5
+    assert jobs.files() == uninterrupted
+
+
+def test_a_login_session_that_ends(
+    dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    """SIGHUP comes, and nobody reads any more what the job prints."""
+    jobs = Jobs.in_store(dataset, tmp_path)
+    job = jobs.start(save_interval=3600)
+    assert job.stdout is not None
+    assert any(re.search(r"epoch ([5-9]|[12]\d)/", line) for line in job.stdout)
+    job.stdout.close()
+    job.send_signal(signal.SIGHUP)
+    assert job.wait(timeout=60) == 128 + signal.SIGHUP
     assert resumed_after(jobs.finish()) >= 12 * 5
     assert jobs.files() == uninterrupted
 
@@ -128,7 +144,7 @@ def test_a_waiting_job_can_be_told_to_stop(dataset: Path, tmp_path: Path) -> Non
     first.kill()
     first.wait()
     assert second.returncode == 128 + signal.SIGTERM
-    assert ": stopped by SIGTERM; start it again" in printed
+    assert ": stopped by SIGTERM while waiting for the run's lock; start it again" in printed
 
 
 @pytest.mark.parametrize("what", ["layers-*", "*-*", "losses.npy"])

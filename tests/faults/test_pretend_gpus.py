@@ -138,7 +138,7 @@ def test_a_job_that_waits_for_a_gpu_can_be_told_to_stop(
     waiting.send_signal(signal.SIGTERM)
     printed, _ = waiting.communicate(timeout=60)
     assert waiting.returncode == 128 + signal.SIGTERM, printed
-    assert "stopped by SIGTERM; start it again to go on" in printed
+    assert "stopped by SIGTERM while waiting for a GPU; start it again to go on" in printed
     assert "Traceback" not in printed
 
 

@@ -304,7 +304,12 @@ def test_a_key_that_stands_twice_in_the_configuration(clone: Path) -> None:
         ({"papers": ["periodical"]}, ["'papers'", "'periodical'", "known are periodic"]),
         ({"download": "perhaps"}, ["'download'", "'perhaps'", "of type boolean"]),
         ({"papers": ["../config"]}, ["'papers[0]'", "../config"]),
-        ({"results": "~/results"}, ["'results'", "~/results"]),
+        (
+            {"results": "$NO_SUCH_VARIABLE/x"},
+            ["'results'", "$NO_SUCH_VARIABLE/x", "write the path"],
+        ),
+        ({"data": "~no_such_user/x"}, ["'data'", "~no_such_user/x", "write the path"]),
+        ({"mirror": "ftp.example"}, ["'mirror'", "'ftp.example'"]),
         ({"papers": "periodic"}, ["'papers'", "'periodic'", "of type list"]),
         ({"on_departure": "go on"}, ["'on_departure'", "'go on'", "fail, train_anew"]),
     ],
@@ -313,3 +318,11 @@ def test_a_wrong_configuration(clone: Path, setting: dict[str, Any], told: list[
     sentence = refusal(**copy.deepcopy(setting))
     for part in ["config/config.yaml", *told]:
         assert part in sentence, sentence
+
+
+def test_variables_and_the_home_folder_are_put_into_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRATCH", "/scratch/me")
+    monkeypatch.setenv("HOME", "/home/me")
+    settings = {**read_yaml(ROOT / "config/config.yaml"), "results": "$SCRATCH/runs"}
+    checked = checked_configuration(settings | {"data": "~/data"})
+    assert (checked["results"], checked["data"]) == ("/scratch/me/runs", "/home/me/data")

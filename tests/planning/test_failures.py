@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from perigee.cli import LogFile, program
 from perigee.errors import PerigeeError, StoppedBySignalError
-from perigee.failures import failed_jobs, noted_failure, reason
+from perigee.failures import failed_jobs, note_failure, noted_failure, reason
 
 FULL = Path("/dev/full")
 
@@ -121,15 +122,89 @@ def test_the_last_line_names_program_product_reason_and_log(
     assert failed_jobs(block + block) == [f"failed: {last}"]
 
 
-@pytest.mark.parametrize("text", [None, "", "2026-11-20 13:00:00 r: epoch 3/4, train loss 0.1\n"])
-def test_a_job_that_was_killed_is_named_too(text: str | None, tmp_path: Path) -> None:
+PROGRESS = "2026-11-20 13:00:00 r: epoch 3/4, train loss 0.1\n"
+
+
+def told_of(log: Path, ended: str) -> str:
+    """What the workflow says of a job whose shell command ended so."""
+    command = f"Command 'set -euo pipefail; python train.py --out x --log {log}' {ended}."
+    block = f"Error in rule train_run:\n    log: {log} (check log file(s) for error details)\n"
+    (told,) = failed_jobs(f"{command}\n{block}")
+    assert told.startswith(f"failed: {log}: ")
+    return told
+
+
+@pytest.mark.parametrize("text", [None, "", PROGRESS])
+@pytest.mark.parametrize(
+    "ended", ["returned non-zero exit status 137", "died with <Signals.SIGKILL: 9>"]
+)
+def test_only_what_was_killed_is_told_to_have_lacked_memory(
+    ended: str, text: str | None, tmp_path: Path
+) -> None:
+    log = tmp_path / "logs/train_run/e4.log"
+    log.parent.mkdir(parents=True)
+    if text is not None:
+        log.write_text(text)
+    told = told_of(log, ended)
+    assert "killed (exit status 137), most likely for want of memory" in told
+    assert "'mem_mb' of train_run in line" in told
+
+
+@pytest.mark.parametrize("status", [1, 2, 139])
+@pytest.mark.parametrize("text", [None, PROGRESS])
+def test_another_end_without_a_word_is_not_told_as_want_of_memory(
+    text: str | None, status: int, tmp_path: Path
+) -> None:
     log = tmp_path / "a folder" / "e4.log"
     log.parent.mkdir()
     if text is not None:
         log.write_text(text)
-    (told,) = failed_jobs(f"    log: {log} (check log file(s) for error details)")
-    assert told.startswith(f"failed: {log}: ")
-    assert "killed" in told
+    told = told_of(log, f"returned non-zero exit status {status}")
+    assert f"(exit status {status})" in told
+    assert "want of memory" not in told
+    assert ("did not start" in told) == (text is None)
+
+
+def test_slurms_word_on_memory_is_told(tmp_path: Path) -> None:
+    log = tmp_path / "logs/make_table/t.log"
+    log.parent.mkdir(parents=True)
+    note_failure(log, "SLURM-job '7' failed, SLURM status is: 'OUT_OF_MEMORY'.", 1)
+    told = told_of(log, "returned non-zero exit status 1")
+    assert "OUT_OF_MEMORY" in told
+    assert "'mem_mb' of make_table in line" in told
+    note_failure(log, "SLURM-job '7' failed, SLURM status is: 'NODE_FAIL'.", 1)
+    told = told_of(log, "returned non-zero exit status 1")
+    assert told.endswith("SLURM status is: 'NODE_FAIL'.")
+
+
+@pytest.mark.parametrize("option", [["--log", "{}"], ["--log={}"]])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("ImportError('libcuda.so: no such file')", "ImportError: libcuda.so: no such file"),
+        ("OSError(12, 'Cannot allocate memory')", "not enough memory"),
+    ],
+)
+def test_a_program_that_cannot_be_imported_did_not_start(
+    error: str, said: str, option: list[str], tmp_path: Path
+) -> None:
+    """Whatever its imports raise is told as its last word, and noted for whoever looks later."""
+    script, log = tmp_path / "train.py", tmp_path / "logs/train_run/e4.log"
+    (tmp_path / "torch.py").write_text(f"raise {error}\n")
+    script.write_text("from perigee.cli import program\nimport torch\n")
+    command = [sys.executable, script, *(part.format(log) for part in option)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("train.py: did not start: ")
+    assert said in last
+    assert failed_jobs(f"    log: {log} (check log file(s) for error details)") == [
+        f"failed: {last}"
+    ]
+    noted = noted_failure(log)
+    assert noted is not None
+    assert said in noted.reason
+    assert "Traceback" in log.read_text()
 
 
 def test_nothing_failed() -> None:

@@ -205,6 +205,18 @@ def test_what_the_cluster_has_not_is_said_in_a_sentence(
     assert "Traceback" not in started.printed
 
 
+def test_an_option_that_takes_the_gpus_away_is_refused(
+    four_runs: Workspace, cluster: Cluster
+) -> None:
+    """--set-resources for one rule replaces all that the profile says of every rule."""
+    started = snakemake(four_runs, "periodic_fig3", "--set-resources", "make_table:mem_mb=9000")
+    assert started.end() == 1
+    assert "train_run would be submitted without 'gres: gpu:1'" in started.printed, started.printed
+    assert re.search(r"change line \d+ of slurm/profile.yaml", started.printed)
+    assert started.submitted == []
+    assert "Traceback" not in started.printed
+
+
 def only(folder: Path, *leave_out: str) -> str:
     """A PATH with every program but some."""
     folder.mkdir()

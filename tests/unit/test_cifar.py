@@ -19,7 +19,7 @@ from torchvision import datasets
 from perigee.data import downloading
 from perigee.data.arrays import ArrayDataset
 from perigee.data.cifar import build_cifar10, build_cifar100
-from perigee.data.downloading import DownloadError, fetch
+from perigee.data.downloading import DownloadError, fetch, mirrored
 from perigee.errors import PerigeeError
 
 IMAGES_IN_A_FILE = 4
@@ -392,6 +392,41 @@ def test_an_archive_is_downloaded_verified_and_read(
     # From now on it is there.
     files.kind.build(data, False)
     assert len(plan.ranges) == 2
+
+
+def test_an_archive_may_come_from_a_mirror(
+    files: Files,
+    data: Path,
+    serve: Callable[[bytes], Plan],
+    pauses: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Under its own name, and its checksum is verified all the same."""
+    plan = serve(files.archive.read_bytes())
+    monkeypatch.setattr(files.kind.source, "url", f"http://127.0.0.1:9/{files.archive.name}")
+    asked: list[str] = []
+    get = downloading.requests.get
+
+    def note(url: str, **options: object) -> object:
+        asked.append(url)
+        return get(url, **options)
+
+    monkeypatch.setattr(downloading.requests, "get", note)
+    mirror = plan.url.rpartition("/")[0]
+    with mirrored(f"{mirror}/"):
+        built = files.kind.build(data, True)
+    assert built.splits["test"].labels.size
+    assert asked == [f"{mirror}/{files.archive.name}"]
+    (data / files.archive.name).unlink()
+    plan.content = b"not the archive"
+    with mirrored(mirror):
+        assert "has a wrong checksum" in refusal(files.kind, data, download=True)
+    (data / files.archive.name).unlink()
+    with mirrored("http://127.0.0.1:9/cifar"):
+        told = refusal(files.kind, data, download=True)
+    assert "mirror http://127.0.0.1:9/cifar: " in told
+    monkeypatch.setattr(downloading, "PAUSES", ())
+    assert "mirror" not in refusal(files.kind, data, download=True), "only while it is named"
 
 
 def test_a_download_with_a_wrong_checksum(

@@ -277,3 +277,31 @@ def test_the_first_run_is_drawn_strongly_with_its_destabilisations() -> None:
         list(table.loc[table["run"] == 1, column])
         for column in ("cosine_similarity", "independent_cosine_similarity")
     ]
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {"savefig.transparent": True},
+        {"text.usetex": True},
+        {"font.family": ["monospace"], "axes.facecolor": "red", "lines.linestyle": "--"},
+        {"axes.prop_cycle": plt.cycler(color=["red"]), "image.cmap": "hot", "pdf.compression": 0},
+        {"savefig.bbox": "tight", "savefig.facecolor": "black", "mathtext.fontset": "cm"},
+    ],
+)
+def test_a_users_matplotlibrc_changes_no_byte(theirs: dict[str, Any], tmp_path: Path) -> None:
+    """The same figure is drawn with the user's settings and without."""
+
+    def drawn(folder: str, settings: dict[str, Any]) -> list[bytes]:
+        (tmp_path / folder).mkdir()
+        with plt.rc_context(settings):
+            apply_style()
+            figure, axes = plt.subplots()
+            axes.plot([1, 2], [3, 4], label="$x^2$")
+            axes.set_title("ρ")
+            axes.legend()
+            save_figure(figure, pd.DataFrame({"x": [1]}), tmp_path / folder, STAMP)
+            plt.close(figure)
+        return [path.read_bytes() for path in sorted((tmp_path / folder).iterdir())]
+
+    assert drawn("theirs", theirs) == drawn("ours", {})

@@ -9,8 +9,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +22,7 @@ import perigee
 from perigee.errors import PerigeeError
 from perigee.failures import forget_failure, note_failure, reason
 from perigee.identity.products import Identity
+from perigee.surroundings import print_in_any_locale
 
 logger = logging.getLogger("perigee")
 
@@ -63,6 +67,7 @@ def program(main: Callable[..., None]) -> Callable[[], None]:
     @functools.wraps(main)
     def logged(**options: Any) -> None:
         log: Path | None = options.get("log")
+        sys.excepthook = sys.__excepthook__  # it has started
         try:
             _set_up_logging(log)
             _require_own_library(Path(inspect.getfile(main)))
@@ -74,9 +79,10 @@ def program(main: Callable[..., None]) -> Callable[[], None]:
             if not foreseen:
                 logging.getLogger("perigee.traceback").exception("failed")
             exit_status = getattr(error, "exit_status", 1)
-            logger.error(_last_word(error, options.get("out"), log))
+            why = reason(error, options.get("out"), log)
+            logger.error(_last_word(why, options.get("out"), log))
             if log is not None:
-                note_failure(log, reason(error, options.get("out")), exit_status)
+                note_failure(log, why, exit_status)
             raise typer.Exit(exit_status) from None
 
     def run() -> None:
@@ -87,12 +93,34 @@ def program(main: Callable[..., None]) -> Callable[[], None]:
     return run
 
 
+def _tell_that_it_did_not_start(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Note an error of a program's imports in the file given as ``--log``, as its last word."""
+    sys.__excepthook__(kind, error, traceback)
+    words = [word for argument in sys.argv for word in argument.split("=", 1)]
+    log = next((Path(after) for word, after in pairwise(words) if word == "--log"), None)
+    if log is None or not isinstance(error, Exception):
+        return
+    with suppress(OSError):
+        _set_up_logging(log)
+        logging.getLogger("perigee.traceback").error("", exc_info=(kind, error, traceback))
+        why = f"did not start: {reason(error, None, log)}"
+        logger.error(_last_word(why, None, log))
+        note_failure(log, why, 1)
+
+
+sys.excepthook = _tell_that_it_did_not_start
+"""Until `program` calls the program itself: what a program imports may be missing or damaged."""
+
+
 def is_main_rank() -> bool:
     """Whether this is the only process of its program, or the first of those of torchrun."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def _set_up_logging(log: Path | None) -> None:
+    print_in_any_locale()
     logger.setLevel(logging.INFO)
     terminal = logging.StreamHandler()
     terminal.setFormatter(logging.Formatter("%(message)s"))
@@ -122,9 +150,9 @@ class _LogFile(WatchedFileHandler):
             self.handleError(record)
 
 
-def _last_word(error: Exception, out: Path | None, log: Path | None) -> str:
+def _last_word(why: str, out: Path | None, log: Path | None) -> str:
     """One line: program, what it was to write, reason, log."""
-    words = f"{Path(sys.argv[0]).name}: {f'{out}: ' if out else ''}{reason(error, out)}"
+    words = f"{Path(sys.argv[0]).name}: {f'{out}: ' if out else ''}{why}"
     return f"{words} (log: {log})" if log else words
 
 

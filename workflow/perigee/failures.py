@@ -6,22 +6,34 @@ import errno
 import json
 import re
 import shutil
+import signal
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from perigee.errors import PerigeeError
+from perigee.profiles import memory_advice
 
 _LOG_OF_A_FAILED_JOB = re.compile(r"^\s+log: (.+) \(check log file\(s\) for error details\)$", re.M)
+_EXIT_STATUS = re.compile(
+    r"^Command '.*--log (.+)' "
+    r"(?:returned non-zero exit status (\d+)|died with <Signals\.\w+: (\d+)>)",
+    re.M,
+)
+KILLED = 128 + signal.SIGKILL
+"""The exit status of what the system ends for want of memory, and of little else."""
+SLURMS_WORD_FOR_IT = "OUT_OF_ME"
 _PROGRAMS_LAST_WORD = re.compile(r"^[\d-]+ [\d:]+ (\w+\.py: .+)$")
 
 
-def reason(error: BaseException, out: Path | None) -> str:
+def reason(error: BaseException, out: Path | None, log: Path | None = None) -> str:
     """Why a program failed, in one line.
 
     Args:
         error: that ended it.
         out: what it was to write, if anything.
+        log: its log; in the workflow its folder is named after the rule.
     """
     text = " ".join(str(error).split())
     if _is_full_disk(error):
@@ -33,10 +45,7 @@ def reason(error: BaseException, out: Path | None) -> str:
             "'results' in config/config.yaml, and run again."
         )
     if _is_want_of_memory(error):
-        return (
-            f"not enough memory ({text}); run fewer jobs at a time (--cores), give the rule more "
-            "memory (--set-resources RULE:mem_mb=...), or make the network smaller."
-        )
+        return f"not enough memory ({text}); {memory_advice(_rule(log))}."
     if isinstance(error, PerigeeError | OSError):
         return text
     return f"{type(error).__name__}: {text}"
@@ -65,7 +74,8 @@ class Failure:
 def note_failure(log: Path, why: str, exit_status: int) -> None:
     """Note beside a program's log that it failed; that this cannot be written is passed over."""
     with suppress(OSError):
-        _record(log).write_text(json.dumps({"reason": why, "exit_status": exit_status}))
+        text = json.dumps({"reason": why, "exit_status": exit_status})
+        _record(log).write_text(text, encoding="utf-8")
 
 
 def forget_failure(log: Path) -> None:
@@ -80,8 +90,8 @@ def noted_failure(log: Path) -> Failure | None:
     """
     path = _record(log)
     try:
-        moment, text = path.stat().st_mtime, path.read_text()
-    except OSError:
+        moment, text = path.stat().st_mtime, path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
         return None
     try:
         noted = json.loads(text)
@@ -95,16 +105,20 @@ def _record(log: Path) -> Path:
 
 
 def failed_jobs(snakemake_log: str) -> list[str]:
-    """Of each job that failed, once, "failed: " and the last word of its program.
+    """A line for each job that failed: "failed: " and the last word of its program.
 
     Args:
         snakemake_log: what Snakemake wrote to its own log.
     """
+    statuses = {
+        log.strip("'"): int(a or 0) or 128 + int(b)
+        for log, a, b in _EXIT_STATUS.findall(snakemake_log)
+    }
     paths = dict.fromkeys(_LOG_OF_A_FAILED_JOB.findall(snakemake_log))
-    return [f"failed: {_last_word(Path(path))}" for path in paths]
+    return [f"failed: {_last_word(Path(path), statuses.get(path))}" for path in paths]
 
 
-def _last_word(log: Path) -> str:
+def _last_word(log: Path, exit_status: int | None) -> str:
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -112,10 +126,30 @@ def _last_word(log: Path) -> str:
     found = _PROGRAMS_LAST_WORD.match(lines[-1]) if lines else None
     if found:
         return found[1]
+    noted = noted_failure(log)
+    told = noted.reason.rstrip(".") if noted else ""
+    status = exit_status or (noted.exit_status if noted else None)
+    ended = "" if status is None else f" (exit status {status})"
+    if status == KILLED or SLURMS_WORD_FOR_IT in told:
+        return (
+            f"{log}: its program was killed{ended}{told and f', {told}'}, most likely for want of "
+            f"memory; {memory_advice(_rule(log))}."
+        )
+    if told:
+        return f"{log}: {told}."
+    if not log.is_file():
+        return f"{log}: its program did not start{ended}; its error stands above."
     return (
-        f"{log}: its job ended without a word, as one does that was killed: by the system for want "
-        "of memory, at a time limit, or by hand."
+        f"{log}: its program ended without a word{ended}, at a time limit, by hand or by an error "
+        "of a library; what it did last stands there."
     )
+
+
+def _rule(log: Path | None) -> str | None:
+    """The rule whose jobs have their logs there; None outside the workflow."""
+    parts = log.parts if log else ()
+    after = [name for folder, name in pairwise(parts) if folder == "logs"]
+    return after[-1] if after else None
 
 
 def _is_full_disk(error: BaseException) -> bool:
@@ -129,7 +163,8 @@ def _is_want_of_memory(error: BaseException) -> bool:
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or "DefaultCPUAllocator" in str(error)
+        or getattr(error, "errno", None) == errno.ENOMEM
+        or any(words in str(error) for words in ("DefaultCPUAllocator", "Cannot allocate memory"))
     )
 
 

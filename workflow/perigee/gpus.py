@@ -130,7 +130,7 @@ def _holds(uuid: str, names: set[str]) -> list[str]:
 
 def _names_in_use() -> set[str]:
     """The names of the holds of all processes on this machine."""
-    lines = NAMES_IN_USE.read_text(errors="replace").splitlines()
+    lines = NAMES_IN_USE.read_text(encoding="utf-8", errors="replace").splitlines()
     return {line.rpartition(" @")[2] for line in lines if f" @{NAMES}" in line}
 
 

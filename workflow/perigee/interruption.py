@@ -28,18 +28,21 @@ class StopRequest:
     def __bool__(self) -> bool:
         return self.received is not None
 
-    def end_if_told(self, name: str) -> None:
-        """End work that has nothing to save.
+    def end_waiting_if_told(self, name: str, awaited: str) -> None:
+        """End a wait if the process was told to stop.
 
         Args:
-            name: of the product in progress.
+            name: of the product that is to be worked on.
+            awaited: what is waited for.
 
         Raises:
             StoppedBySignalError: the process was told to stop.
         """
         if self.received is not None:
             raise StoppedBySignalError(
-                f"{name}: stopped by {self.received.name}; start it again to go on.", self.received
+                f"{name}: stopped by {self.received.name} while waiting for {awaited}; start it "
+                "again to go on.",
+                self.received,
             )
 
     @property

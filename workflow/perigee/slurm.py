@@ -125,7 +125,12 @@ def _joined(wildcards: Iterable[str]) -> str:
 def _answer(command: list[str], seconds: float) -> str:
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=seconds, check=True
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=seconds,
+            check=True,
         ).stdout
     except subprocess.TimeoutExpired as error:
         raise PerigeeError(f"{command[0]} gave no answer within {seconds:.0f} s.") from error

@@ -13,14 +13,10 @@ import sys
 from pathlib import Path
 
 # This checkout's library and this Python, here and in every job, whatever else is installed.
-LIBRARY = str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent)
-sys.path.insert(0, LIBRARY)
-for variable, folder in (
-    ("PYTHONPATH", LIBRARY),
-    ("PATH", str(Path(sys.executable).parent)),
-):
-    others = [f for f in os.environ.get(variable, "").split(os.pathsep) if f != folder]
-    os.environ[variable] = os.pathsep.join(filter(None, [folder, *others]))
+LIBRARY = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+sys.path.sort(key=lambda path: path in others)  # behind the environment's packages
+sys.path.insert(0, str(LIBRARY))
 
 from perigee.configuration.reading import read_yaml
 from perigee.errors import PerigeeError
@@ -28,14 +24,29 @@ from perigee.failures import failed_jobs
 from perigee.planning.forecast import retraining_warning
 from perigee.planning.layout import NAME, VERSION, Layout
 from perigee.planning.plan import checked_configuration, make_plan
-from perigee.store.checks import check_datasets, check_writable, earlier_products
+from perigee.profiles import lost_configuration
+from perigee.store.checks import (
+    check_datasets,
+    check_results,
+    check_writable,
+    earlier_products,
+)
+from perigee.surroundings import environment_of_jobs, print_in_any_locale
+
+print_in_any_locale()
+os.environ.update(environment_of_jobs(LIBRARY))
 
 try:
     read_yaml(
-        Path(LIBRARY).parent / "config/config.yaml"
+        LIBRARY.parent / "config/config.yaml"
     )  # refuses a key that stands twice
+    if workflow.is_main_process:
+        if lost := lost_configuration(sys.argv, workflow.overwrite_configfiles):
+            raise PerigeeError(lost)
     settings = checked_configuration(config)
     plan = make_plan(settings["papers"], settings["scale"])
+    if workflow.is_main_process:
+        check_results(Path(settings["results"]))
     if workflow.is_main_process and not workflow.output_settings.dryrun:
         check_writable(Path(settings["results"]))
     if workflow.is_main_process:
@@ -44,7 +55,7 @@ except PerigeeError as error:
     sys.exit(f"Error: {error}")
 
 # A shell that is told to stop waits for its program, which saves its state first.
-shell.prefix("set -euo pipefail; trap : TERM; ")
+shell.prefix("set -euo pipefail; trap : TERM HUP; ")
 
 settings_file = os.environ.get("PERIGEE_SETTINGS")  # quickstart.py asks for them
 if workflow.is_main_process and settings_file:
@@ -95,7 +106,10 @@ def figures_to_plan():
 
 
 onerror:
-    print(*failed_jobs("".join(Path(path).read_text() for path in log)), sep="\n")
+    read = [
+        Path(path).read_text(encoding="utf-8", errors="replace") for path in log
+    ]
+    print(*failed_jobs("".join(read)), sep="\n")
 
 
 wildcard_constraints:

@@ -37,8 +37,11 @@ rule build_dataset:
         out=lambda w: layout.out("dataset", w.name),
         downloads=settings["data"],
         download="--download" if settings["download"] else "--no-download",
+        mirror=(
+            f"--mirror {shlex.quote(settings['mirror'])}" if settings["mirror"] else ""
+        ),
     message:
         "build_dataset {wildcards.name}"
     shell:
         "python workflow/scripts/build_dataset.py --spec {params.spec:q} --out {params.out:q}"
-        " --downloads {params.downloads:q} {params.download} {params.contents} --digest {params.digest} --log {log:q}"
+        " --downloads {params.downloads:q} {params.download} {params.mirror} {params.contents} --digest {params.digest} --log {log:q}"

@@ -8,6 +8,7 @@ import typer
 from perigee.cli import Digest, LogFile, program, read_spec, require_digest
 from perigee.configuration.validation import validated_block
 from perigee.data.building import build_dataset
+from perigee.data.downloading import mirrored
 from perigee.data.file_datasets import FileDataset
 from perigee.data.saving import save_dataset
 from perigee.identity.products import dataset_identity
@@ -22,6 +23,9 @@ def main(
     download: Annotated[
         bool, typer.Option(help="Fetch what that folder lacks, or only use what it holds.")
     ] = True,
+    mirror: Annotated[
+        str, typer.Option(help="Address of a folder that holds what is to be fetched.")
+    ] = "",
     contents: Annotated[
         bool, typer.Option("--contents", help="Note the SHA-256 of the contents of listed files.")
     ] = False,
@@ -32,7 +36,8 @@ def main(
     dataset = validated_block("dataset", read_spec(spec), "--spec", "dataset")
     identity = dataset_identity(dataset)
     require_digest(identity, digest)
-    built = build_dataset(dataset, downloads, download)
+    with mirrored(mirror):
+        built = build_dataset(dataset, downloads, download)
     if contents and isinstance(built, FileDataset):
         built = built.with_contents()
     with product_writer(out, identity, origin=built.origin) as product:

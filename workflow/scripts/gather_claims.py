@@ -37,7 +37,7 @@ def main(
     publication = Publication(out.parent, out.stem, [out.name])
     publication.withdraw()
     with written_atomically(out) as aside:
-        pd.concat(parts).to_csv(aside, index=False)
+        pd.concat(parts).to_csv(aside, index=False, lineterminator="\n")
     publication.confirm(version)
 
 

@@ -39,7 +39,7 @@ def main(
     tables = {name: pd.read_parquet(folder / TABLE) for name, folder in folders.items()}
     with product_writer(out, identity) as product:
         judged = judgements(paper, figure, claims, tables)
-        judged.to_csv(product.aside / CLAIMS, index=False)
+        judged.to_csv(product.aside / CLAIMS, index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":

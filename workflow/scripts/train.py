@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -98,18 +99,15 @@ def main(
         new_trajectory=on_departure is OnDeparture.TRAIN_ANEW,
     )
     with stop_request() as stop:
-
-        def end_waiting_if_told() -> None:
-            stop.end_if_told(identity.name)
-
+        waits = partial(stop.end_waiting_if_told, identity.name)
         if not is_main_rank():
             job.run(stop)  # what the first process decides, which holds the lock and logs
             return
-        with locked(job.run_folder, end_waiting_if_told):
+        with locked(job.run_folder, partial(waits, "the run's lock")):
             remove_abandoned(out)
             if is_shared() or not job.is_done():
                 with (
-                    _device(device, runs_per_gpu, end_waiting_if_told) as own,
+                    _device(device, runs_per_gpu, partial(waits, "a GPU")) as own,
                     noted_in(unfinished_folder(job.run_folder, out.name), job.epochs),
                 ):
                     replace(job, device=own).run(stop)

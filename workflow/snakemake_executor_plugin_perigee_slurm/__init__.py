@@ -194,7 +194,11 @@ class Executor(SlurmExecutor):
             command.append("--clusters=all")
         try:
             ended = subprocess.run(
-                command, capture_output=True, text=True, timeout=CANCELLING_SECONDS
+                command,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=CANCELLING_SECONDS,
             )
         except subprocess.TimeoutExpired:
             self.logger.error(f"SLURM did not cancel the jobs within {CANCELLING_SECONDS} s.")
@@ -235,6 +239,11 @@ class Executor(SlurmExecutor):
 
     def _refusal(self, job: JobExecutorInterface) -> str | None:
         """Why SLURM would not take the job; asked once for each kind of job."""
+        from perigee.profiles import lost_resources  # not above, as in `note_end`
+
+        for single in job.jobs if job.is_group() else [job]:
+            if lost := lost_resources(sys.argv, single.rule.name, single.resources):
+                return lost
         wanted = dict(job.resources)
         try:
             account = next(self.get_account_arg(job))
@@ -254,7 +263,12 @@ class Executor(SlurmExecutor):
             return None
         try:
             answer = subprocess.run(
-                call, shell=True, capture_output=True, text=True, timeout=ANSWER_SECONDS
+                call,
+                shell=True,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=ANSWER_SECONDS,
             )
         except subprocess.TimeoutExpired:
             return NO_ANSWER

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +106,11 @@ def _sinfo(shown: str) -> str:
 def _lines_of_sinfo(*options: str) -> list[str]:
     try:
         answer = subprocess.run(
-            ["sinfo", "--noheader", *options], capture_output=True, text=True, timeout=10
+            ["sinfo", "--noheader", *options],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):
         return []
@@ -128,10 +131,7 @@ def _line(key: str, value: object) -> str:
 
 def _profile() -> Path | None:
     """The file of the profile given on the command line."""
-    words = [word for argument in sys.argv for word in argument.split("=", 1)]
-    given = [after for word, after in pairwise(words) if word == "--profile"]
-    for name in [*given, PROFILE]:
-        for file in ("profile.yaml", "config.yaml"):
-            if (Path(name) / file).is_file():
-                return Path(name) / file
-    return None
+    # Not above: Snakemake imports plugins first, and the library has to be that of its Snakefile.
+    from perigee.profiles import given_profile
+
+    return given_profile(sys.argv, PROFILE)

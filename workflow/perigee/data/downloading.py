@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import requests
@@ -27,8 +30,25 @@ CHUNK = 2**16
 """Bytes written at a time."""
 
 
+_mirror: ContextVar[str] = ContextVar("mirror", default="")
+
+
 class DownloadError(Exception):
     """A file could not be fetched; the message is the reason in a few words."""
+
+
+@contextmanager
+def mirrored(address: str) -> Iterator[None]:
+    """While the context is open, files are fetched from a mirror, under their own names.
+
+    Args:
+        address: of the mirror's folder; "" for none.
+    """
+    token = _mirror.set(address)
+    try:
+        yield
+    finally:
+        _mirror.reset(token)
 
 
 def fetch(url: str, path: Path) -> None:
@@ -38,7 +58,8 @@ def fetch(url: str, path: Path) -> None:
     of a later one, goes on from there.
 
     Args:
-        url: http or https; proxies are taken from the environment.
+        url: http or https; proxies are taken from the environment. A mirror takes its place if one
+            is named (`mirrored`).
         path: of the file to be made; its folder is made if need be.
 
     Raises:
@@ -47,12 +68,15 @@ def fetch(url: str, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
+    mirror = _mirror.get()
+    if mirror:
+        url = f"{mirror.rstrip('/')}/{url.rpartition('/')[2]}"
     for pause in (*PAUSES, None):
         try:
             _transfer(url, part, path.name)
             break
         except (requests.RequestException, HTTPError) as error:
-            reason = _reason(error)
+            reason = f"{f'mirror {mirror}: ' if mirror else ''}{_reason(error)}"
             if pause is None or _is_refusal(error):
                 raise DownloadError(reason) from error
             logger.info("%s: %s; trying again in %s s", path.name, reason, pause)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from perigee.errors import PerigeeError
 from perigee.identity.equivalences import counting_code
 from perigee.paths import ROOT
+from perigee.surroundings import environment_of_git
 
 Golden = Mapping[str, Any]
 
@@ -124,10 +124,10 @@ def _run(command: Sequence[str], folder: Path, told: str = "") -> str:
         done = subprocess.run(
             command,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(folder / "workflow")},
+            env={**environment_of_git(), "PYTHONPATH": str(folder / "workflow")},
             input=told,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
         )
     except (OSError, subprocess.CalledProcessError) as error:

@@ -5,7 +5,9 @@ This is what the Snakemake rules look things up in; it needs neither torch nor a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -110,7 +112,21 @@ def checked_configuration(configuration: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         PerigeeError: a key or value is wrong.
     """
-    return dict(validated(dict(configuration), read_schema("config"), "config/config.yaml"))
+    settings = dict(validated(dict(configuration), read_schema("config"), "config/config.yaml"))
+    return settings | {key: _expanded(settings[key], key) for key in ("results", "data")}
+
+
+def _expanded(path: str, key: str) -> str:
+    """A path of the configuration with the user's home folder and environment variables put in."""
+    with suppress(RuntimeError):  # no such user
+        path = str(Path(path).expanduser())
+    expanded = os.path.expandvars(path)
+    if "$" in expanded or expanded.startswith("~"):
+        raise PerigeeError(
+            f"config/config.yaml: key '{key}' is '{path}', with an environment variable or a user "
+            "that there is not; set it or write the path out."
+        )
+    return expanded
 
 
 def plan_of_options(

@@ -42,4 +42,4 @@ def save_figure(
     target = Path(folder)
     figure.savefig(target / "figure.pdf", metadata={"CreationDate": None})
     figure.savefig(target / "figure.png", metadata={"Software": None})
-    plotted.to_csv(target / "figure.csv", index=False)
+    plotted.to_csv(target / "figure.csv", index=False, lineterminator="\n")

@@ -26,7 +26,11 @@ INK = "0.3"
 
 
 def apply_style() -> None:
-    """Set matplotlib up for print: 9-point labels, thin axes, embedded fonts, a light grid."""
+    """Set matplotlib up for print: 9-point labels, thin axes, embedded fonts, a light grid.
+
+    Nothing of a user's matplotlibrc is kept, and no font that not every machine has is used.
+    """
+    mpl.rcdefaults()
     sns.set_theme(context="paper", style="ticks", palette="colorblind")
     mpl.rcParams.update(
         {
@@ -36,6 +40,7 @@ def apply_style() -> None:
             "axes.titlesize": 10,
             "figure.constrained_layout.use": True,
             "figure.dpi": 100,
+            "font.sans-serif": ["DejaVu Sans"],  # matplotlib brings it along
             "font.size": 9,
             "grid.alpha": 0.25,
             "grid.linewidth": 0.5,

@@ -13,6 +13,20 @@ from perigee.store.housekeeping import is_earlier
 from perigee.store.provenance import PROVENANCE, read_product
 
 
+def check_results(results: Path) -> None:
+    """Prove that the results folder is a folder or can become one; nothing is written.
+
+    Raises:
+        PerigeeError: it, or one above it, is a file or a link to nothing.
+    """
+    for path in (results, *results.parents):
+        if path.is_symlink() and not path.exists():
+            raise PerigeeError(
+                f"config/config.yaml: key 'results' is '{results}', but {path} is a link to "
+                f"{path.readlink()}, which does not exist; make that folder or remove the link."
+            )
+
+
 def check_writable(results: Path) -> None:
     """Prove that the results folder, or the nearest folder above that exists, takes files.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import platform
@@ -12,11 +13,46 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from perigee.errors import PerigeeError
+
 logger = logging.getLogger("perigee")
 
 LOCK, HOLDER = ".lock", ".lock-holder"
 PATIENCE = 1.0
 """Seconds between looks at whether waiting should end."""
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""How file systems answer that know no locks, or whose lock service is away."""
+
+MAY_NOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def acquired(path: Path, timeout: float = -1) -> FileLock:
+    """A file lock that this process holds; the caller releases it.
+
+    The lock is the operating system's. Another kind, a file whose mere presence locks, would
+    outlive a holder that is killed on another machine.
+
+    Args:
+        path: the file to lock; made if need be.
+        timeout: seconds to wait, forever if negative.
+
+    Raises:
+        Timeout: another process holds the lock.
+        PerigeeError: the file system has no locks.
+    """
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=timeout)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        raise PerigeeError(
+            f"{path} cannot be locked ({error.strerror}): its file system has no file locks; mount "
+            "it with them (Lustre: -o flock; NFS: with its lock service) or set 'results' in "
+            "config/config.yaml to a folder that has them."
+        ) from error
+    return lock
 
 
 @contextmanager
@@ -35,11 +71,10 @@ def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator
         Whether it had to wait.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
     waited = False
     while True:
         try:
-            lock.acquire(timeout=PATIENCE if waited else 0)
+            lock = acquired(folder / LOCK, PATIENCE if waited else 0)
             break
         except Timeout:
             if not waited:
@@ -58,16 +93,21 @@ def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator
 def locked_if_free(folder: Path) -> Iterator[bool]:
     """Within, the folder is locked; yields False, at once, if another process holds the lock.
 
-    A folder that was never locked stays without a lock.
+    A folder that was never locked stays without a lock. Who may not write in the folder goes by the
+    note of the holder.
     """
     if not (folder / LOCK).exists():
         yield True
         return
-    lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock = acquired(folder / LOCK, timeout=0)
     except Timeout:
         yield False
+        return
+    except OSError as error:
+        if error.errno not in MAY_NOT_WRITE:
+            raise
+        yield not (folder / HOLDER).exists()
         return
     try:
         yield True
@@ -78,7 +118,7 @@ def locked_if_free(folder: Path) -> Iterator[bool]:
 def holder(folder: Path) -> str:
     """Who holds the lock of a folder, in words."""
     try:
-        return (folder / HOLDER).read_text() or "another process"
+        return (folder / HOLDER).read_text(encoding="utf-8") or "another process"
     except OSError:
         return "another process"
 
@@ -98,4 +138,4 @@ def held_since(folder: Path) -> float | None:
 def _note_holder(folder: Path) -> None:
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     text = f"process {os.getpid()} on {platform.node()} since {since}"
-    (folder / HOLDER).write_text(text)
+    (folder / HOLDER).write_text(text, encoding="utf-8")

@@ -19,6 +19,7 @@ from typing import Any
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import DIGEST_LENGTH
 from perigee.paths import ROOT
+from perigee.surroundings import environment_of_git
 
 PROVENANCE = "provenance.json"
 FORMAT = 2
@@ -105,9 +106,7 @@ def read_product(folder: Path, files: Iterable[str] | None = None) -> Provenance
         try:
             found = checksum(path)
         except OSError as error:
-            raise PerigeeError(
-                f"{path} cannot be read ({error.strerror}); delete its folder and run again."
-            ) from error
+            raise _unreadable(path, error) from error
         if found != provenance.files.get(name):
             raise PerigeeError(
                 f"{path} has a wrong checksum: it was changed or damaged after it was made; "
@@ -127,11 +126,25 @@ def read_provenance(folder: Path) -> Provenance:
         document = dict(json.loads(path.read_text(encoding="utf-8")))
         known = {field.name for field in fields(Provenance)}
         return Provenance(**{key: value for key, value in document.items() if key in known})
+    except PermissionError as error:
+        raise _unreadable(path, error) from error
     except (OSError, TypeError, ValueError) as error:
         raise PerigeeError(
             f"{path} is missing or damaged, so {folder} is no complete product; delete the "
             "folder and run again."
         ) from error
+
+
+def _unreadable(path: Path, error: OSError) -> PerigeeError:
+    """The error for a file that cannot be read; one that is only forbidden is not to be deleted."""
+    if isinstance(error, PermissionError):
+        return PerigeeError(
+            f"{path} may not be read by this user ({error.strerror}); ask its owner for the right "
+            "to (chmod a+r, and a+x for its folders). It is not damaged, so delete nothing."
+        )
+    return PerigeeError(
+        f"{path} cannot be read ({error.strerror}); delete its folder and run again."
+    )
 
 
 def is_intact(folder: Path, digest: str, files: Iterable[str] = ()) -> bool:
@@ -207,8 +220,9 @@ def git_state() -> dict[str, Any] | None:
         told = subprocess.run(
             [*command, "--exclude=*"],
             cwd=ROOT,
+            env=environment_of_git(),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=GIT_PATIENCE_S,
             check=True,
         )
@@ -220,7 +234,7 @@ def git_state() -> dict[str, Any] | None:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if "model name" in line)
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()

@@ -29,7 +29,7 @@ class Publication:
     def is_current(self, digest: str) -> bool:
         """Whether the files are those of the version with this digest, unchanged."""
         try:
-            note = json.loads(self._note.read_text())
+            note = json.loads(self._note.read_text(encoding="utf-8"))
             return bool(note == {"digest": digest, "files": self._checksums()})
         except (OSError, ValueError):
             return False
@@ -42,7 +42,7 @@ class Publication:
         """Note that the files are those of the version with this digest."""
         self._note.parent.mkdir(exist_ok=True)
         note = {"digest": digest, "files": self._checksums()}
-        self._note.write_text(json.dumps(note, indent=1) + "\n")
+        self._note.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
 
     def _checksums(self) -> dict[str, object]:
         return {path.name: checksum(path) for path in self.paths}

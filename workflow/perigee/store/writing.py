@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -12,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
+from perigee.store.locks import acquired
 from perigee.store.provenance import (
     FORMAT,
     PROVENANCE,
@@ -50,7 +51,8 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
     """Within, files are made aside; at the end they are renamed into ``folder``.
 
     The provenance with the files' checksums is renamed last, so that a product with provenance
-    is complete. If the block raises, nothing appears in ``folder``. Files of an earlier product
+    is complete. If the block raises, nothing appears in ``folder``. All files get the mode of any
+    new file there, whatever mode a library has given them. Files of an earlier product
     there that the new one lacks are removed; files that were never a product's are left alone. If
     another process has made the same product in the meantime, its files are kept.
     """
@@ -81,14 +83,20 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
             format=FORMAT,
         )
         provenance.save(aside / PROVENANCE)
+        mode = _mode(aside / PROVENANCE)
         for path in aside.iterdir():
+            if _mode(path) != mode:
+                path.chmod(mode)
             force_to_disk(path)
-        lock = writers_lock(folder)
-        lock.parent.mkdir(exist_ok=True)
-        with FileLock(lock):
+        lock_file = writers_lock(folder)
+        lock_file.parent.mkdir(exist_ok=True)
+        lock = acquired(lock_file)
+        try:
             made_meanwhile = _changed_since(folder / PROVENANCE, started)
             if not (made_meanwhile and is_intact(folder, identity.digest, files)):
                 _move_into(folder, aside, files)
+        finally:
+            lock.release()
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -139,12 +147,13 @@ def written_atomically(target: Path, keep_as: Path | None = None) -> Iterator[Pa
         keep_as: what the present target is renamed to.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-    os.close(descriptor)
-    aside = Path(name)
+    aside = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
+    aside.touch(exist_ok=False)
+    mode = _mode(aside)
     try:
         yield aside
-        aside.chmod(0o644)
+        if _mode(aside) != mode:  # a library has replaced it
+            aside.chmod(mode)
         force_to_disk(aside)
         if keep_as is not None and target.exists():
             target.replace(keep_as)
@@ -153,6 +162,11 @@ def written_atomically(target: Path, keep_as: Path | None = None) -> Iterator[Pa
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+def _mode(path: Path) -> int:
+    """The permissions of a file."""
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def force_to_disk(path: Path) -> None:

@@ -94,6 +94,11 @@ def read_states(folder: Path, digest: str) -> Iterator[SavedState]:
             state = _read(path)
             if state.digest != digest:
                 raise PerigeeError(f"it belongs to another run ({state.digest})")
+        except PermissionError as error:
+            raise PerigeeError(
+                f"Saved state {path} may not be read by this user ({error.strerror}); ask its "
+                "owner for the right to (chmod a+r)."
+            ) from error
         except (PerigeeError, OSError) as error:
             aside = path.with_name(f"{name}.unusable-{time.time_ns()}")
             path.rename(aside)

@@ -1,0 +1,33 @@
+"""A study of a user's own, with a claim, breaks none of the tests that come with the project."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from support.workspace import ROOT, TESTS, Workspace
+
+READING_STUDIES = ("unit/test_claims.py", "planning/test_claims_configuration.py")
+
+
+def test_a_users_own_study_with_a_claim_breaks_no_test(tmp_path: Path) -> None:
+    clone = Workspace.clone(tmp_path / "clone").root
+    shutil.copytree(TESTS, clone / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    study = yaml.safe_load((ROOT / "config/studies/label_smoothing.yaml").read_text("utf-8"))
+    (claim,) = study["claims"].values()
+    mine = study | {"study": "mine", "claims": {"mine": claim}}
+    (clone / "config/studies/mine.yaml").write_text(yaml.safe_dump(mine), "utf-8")
+    paths = [f"tests/{name}" for name in READING_STUDIES]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--quiet", "--numprocesses", "0", *paths],
+        cwd=clone,
+        env={"PATH": str(Path(sys.executable).parent), "PYTHONPATH": str(clone / "workflow")},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
