@@ -5,7 +5,11 @@ from snakemake.utils import min_version
 min_version("9.19")
 
 
-configfile: "config/config.yaml"
+HERE = workflow.current_basedir.get_path_or_uri(secret_free=True)
+CONFIG = "config/config.yaml"  # of the folder it runs in, or else the one beside this file
+
+
+configfile: CONFIG if os.path.exists(CONFIG) else f"{HERE}/{CONFIG}"
 
 
 include: "workflow/rules/common.smk"

@@ -13,7 +13,7 @@ from pathlib import Path
 from perigee.errors import PerigeeError
 
 _LOG_OF_A_FAILED_JOB = re.compile(r"^\s+log: (.+) \(check log file\(s\) for error details\)$", re.M)
-_PROGRAMS_LAST_WORD = re.compile(r"^[\d-]+ [\d:]+ (\w+\.py: .+)$")
+_PROGRAMS_LAST_WORD = re.compile(r"^[\d-]+ [\d:]+ (perigee [a-z -]+: .+)$")
 
 
 def reason(error: BaseException, out: Path | None) -> str:
@@ -29,7 +29,7 @@ def reason(error: BaseException, out: Path | None) -> str:
         free = shutil.disk_usage(folder).free / 1e6
         return (
             f"no room left on the disk of {folder} ({free:.1f} MB free now; {text}); remove what "
-            "may go ('python workflow/scripts/clean_store.py' lists it) or set another folder "
+            "may go ('perigee store clean' lists it) or set another folder "
             "'results' in config/config.yaml, and run again."
         )
     if _is_want_of_memory(error):

@@ -11,28 +11,35 @@ import shlex
 import sys
 from pathlib import Path
 
-# This checkout's library and this Python, here and in every job, whatever else is installed.
-LIBRARY = str(Path(workflow.basedir) / "workflow")
-sys.path.insert(0, LIBRARY)
-for variable, folder in (
-    ("PYTHONPATH", LIBRARY),
-    ("PATH", str(Path(sys.executable).parent)),
-):
-    others = [f for f in os.environ.get(variable, "").split(os.pathsep) if f != folder]
-    os.environ[variable] = os.pathsep.join(filter(None, [folder, *others]))
+# This Python, and a checkout's own library, here and in every job, whatever else is installed.
+TREE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+folders = {"PATH": Path(sys.executable).parent}
+if (TREE / "workflow/perigee").is_dir():
+    folders["PYTHONPATH"] = TREE / "workflow"
+    sys.path.insert(0, str(TREE / "workflow"))
+for variable, folder in folders.items():
+    others = [
+        f for f in os.environ.get(variable, "").split(os.pathsep) if f != str(folder)
+    ]
+    os.environ[variable] = os.pathsep.join(filter(None, [str(folder), *others]))
 
-from perigee.configuration.reading import read_yaml
+from perigee.configuration.own_blocks import register_own_blocks
+from perigee.configuration.version import version_warning
 from perigee.errors import PerigeeError
 from perigee.failures import failed_jobs
+from perigee.paths import CARRIED, configuration_file
 from perigee.planning.forecast import retraining_warning
 from perigee.planning.layout import NAME, VERSION, Layout
 from perigee.planning.plan import checked_configuration, make_plan
 from perigee.store.checks import check_datasets, check_writable, earlier_products
 
 try:
-    read_yaml(
-        Path(workflow.basedir) / "config/config.yaml"
-    )  # refuses a key that stands twice
+    if TREE.resolve() != CARRIED.resolve():
+        raise PerigeeError(
+            f"these rules are of {TREE}, but perigee is imported from {CARRIED}; "
+            "set neither PYTHONPATH nor -s to the other one."
+        )
+    register_own_blocks(configuration_file(), config)  # refuses a key that stands twice
     settings = checked_configuration(config)
     plan = make_plan(settings["papers"], settings["scale"])
     if workflow.is_main_process and not workflow.output_settings.dryrun:
@@ -54,12 +61,13 @@ PLAN_OPTIONS = " ".join(
         *(f"--paper {paper}" for paper in settings["papers"]),
     ]
 )
-layout = Layout(plan, RESULTS)
+layout = Layout(plan, RESULTS, writes=not workflow.output_settings.dryrun)
 LOGS = layout.logs
 RECEIPTS = layout.receipts.folder
 
 if workflow.is_main_process:
     told = (
+        version_warning(settings.get("perigee")),
         retraining_warning(layout, settings["warn_retraining_hours"]),
         earlier_products(Path(layout.store)),
     )
@@ -88,8 +96,13 @@ def figures_to_plan():
     return [key for name in beside or ["everything"] for key in layout.named[name]]
 
 
+def tell_failures(logs):
+    """Print what failed, from Snakemake's own logs: what a Snakefile has under `onerror`."""
+    print(*failed_jobs("".join(Path(path).read_text() for path in logs)), sep="\n")
+
+
 onerror:
-    print(*failed_jobs("".join(Path(path).read_text() for path in log)), sep="\n")
+    tell_failures(log)
 
 
 wildcard_constraints:

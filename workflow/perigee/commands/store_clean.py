@@ -1,20 +1,18 @@
 """List what the store holds that nothing needs any more, and remove it if told to."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from perigee.cli import Configuration, ResultsFolder, program
+from perigee.cli import Configuration, ResultsFolder
 from perigee.errors import PerigeeError
 from perigee.planning.plan import plans_at_all_scales, references, runs_to_make
 from perigee.store.housekeeping import leftovers, remove
 
 
-@program
 def main(
-    configuration: Configuration = Path("config/config.yaml"),
+    configuration: Configuration = None,
     results: ResultsFolder = None,
     remove_listed: Annotated[
         bool, typer.Option("--remove", help="Remove what is listed, once you have agreed.")
@@ -49,7 +47,3 @@ def main(
             typer.echo(f"{leftover.path} was left: a job is at work on it.")
     freed = sum(leftover.bytes for leftover in gone) / 1e6
     typer.echo(f"{len(gone)} folders, {freed:.1f} MB removed.")
-
-
-if __name__ == "__main__":
-    main()
