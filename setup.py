@@ -18,6 +18,7 @@ CARRIED = (
     "slurm",
     "workflow/equivalences.json",
     "workflow/notebooks",
+    "workflow/project",
     "workflow/report",
     "workflow/rules",
 )

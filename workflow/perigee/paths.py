@@ -20,6 +20,7 @@ ROOT = CARRIED
 WORKFLOW = CARRIED / "workflow"
 NOTEBOOKS = WORKFLOW / "notebooks"
 CAPTIONS = WORKFLOW / "report"
+PROJECT_TEMPLATE = WORKFLOW / "project"
 EQUIVALENCES = WORKFLOW / "equivalences.json"
 STUDIES = ROOT / "config" / "studies"
 SCHEMAS = ROOT / "config" / "schemas"
