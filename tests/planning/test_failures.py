@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 
 from perigee.cli import LogFile, program
 from perigee.errors import PerigeeError, StoppedBySignalError
@@ -48,7 +48,7 @@ def test_a_full_disk_is_told_with_folder_room_and_remedy(
     told = reason(raised(write), tmp_path / "store/run/r-0123/e4")
     assert f"no room left on the disk of {tmp_path} (" in told
     assert "MB free now" in told
-    assert "clean_store.py" in told
+    assert "perigee store clean" in told
 
 
 def test_a_full_disk_that_a_library_tells_in_words_only(tmp_path: Path) -> None:
@@ -104,13 +104,11 @@ def test_the_last_line_names_program_product_reason_and_log(
     def main(out: Path, log: LogFile = None) -> None:
         raise error
 
-    monkeypatch.setattr("perigee.cli._require_own_library", lambda script: None)
-    monkeypatch.setattr(sys, "argv", ["scripts/train.py", str(out), "--log", str(log)])
     monkeypatch.setattr(logging.getLogger("perigee"), "handlers", [])
-    with pytest.raises(SystemExit) as ended:
-        program(main)()
-    assert ended.value.code == 1
-    last = f"train.py: {out}: {reason(error, out)} (log: {log})"
+    with pytest.raises(typer.Exit) as ended:
+        program(main, "perigee train")(out=out, log=log)
+    assert ended.value.exit_code == 1
+    last = f"perigee train: {out}: {reason(error, out)} (log: {log})"
     terminal = capfd.readouterr().err.splitlines()
     assert terminal == [last]
     logged = log.read_text()
@@ -156,12 +154,12 @@ def exit_status_of(
     def main(log: LogFile = None) -> None:
         action()
 
-    monkeypatch.setattr("perigee.cli._require_own_library", lambda script: None)
-    monkeypatch.setattr(sys, "argv", ["scripts/train.py", "--log", str(log)])
     monkeypatch.setattr(logging.getLogger("perigee"), "handlers", [])
-    with pytest.raises(SystemExit) as ended:
-        program(main)()
-    return ended.value.code
+    try:
+        program(main, "perigee train")(log=log)
+    except typer.Exit as ended:
+        return ended.exit_code
+    return 0
 
 
 def test_how_a_program_failed_is_noted_until_it_is_started_again(

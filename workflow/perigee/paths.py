@@ -28,6 +28,9 @@ SCHEMAS = ROOT / "config" / "schemas"
 CONFIGURATION = Path("config") / "config.yaml"
 """The file that makes a folder a project."""
 
+OWN_PACKAGES: dict[str, Path] = {}
+"""The packages with blocks of the user's own that were registered: name -> folder."""
+
 FIGURE_FILES = ("figure.pdf", "figure.png", "figure.csv", "figure.ipynb")
 """Of every figure in the store."""
 

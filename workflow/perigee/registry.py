@@ -31,6 +31,7 @@ from perigee.blocks import (
 )
 from perigee.blocks.base import Block
 from perigee.errors import PerigeeError
+from perigee.paths import OWN_PACKAGES
 
 BLOCKS: tuple[type[Block], ...] = (
     analyses.OnePeriod,
@@ -97,9 +98,6 @@ REGISTRY: dict[str, dict[str, type[Block]]] = {}
 for block_class in BLOCKS:
     REGISTRY.setdefault(block_class.kind, {})[block_class.name] = block_class
 
-OWN_PACKAGES: dict[str, Path] = {}
-"""The packages with blocks of the user's own that were registered: name -> folder."""
-
 
 def register_package(folder: Path) -> None:
     """Register the blocks that a package of the user's declares.
@@ -139,8 +137,9 @@ def register_package(folder: Path) -> None:
             "key 'blocks' from config/config.yaml."
         ) from error
     for block in _subclasses(Block):
-        module = block.__module__
-        if module.partition(".")[0] == name and hasattr(sys.modules.get(module), block.__name__):
+        is_own = block.__module__.partition(".")[0] == name
+        declared_in = sys.modules.get(block.__module__)
+        if is_own and getattr(declared_in, block.__name__, None) is block:
             _register(block, init)
     OWN_PACKAGES[name] = folder
 

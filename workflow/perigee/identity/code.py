@@ -21,7 +21,7 @@ from typing import Any
 
 import perigee
 from perigee.errors import PerigeeError
-from perigee.registry import OWN_PACKAGES
+from perigee.paths import OWN_PACKAGES
 
 PACKAGE = "perigee"
 PACKAGE_FOLDER = Path(perigee.__file__).parent
