@@ -13,6 +13,7 @@ from perigee.configuration.version import require_version, version_warning
 from perigee.errors import PerigeeError
 from perigee.paths import ROOT
 from perigee.planning.plan import checked_configuration
+from perigee.store.housekeeping import note_project, other_projects
 
 
 def test_a_project_has_what_a_user_edits(tmp_path: Path) -> None:
@@ -66,3 +67,18 @@ def test_a_project_of_another_version(
             require_version(made_with)
     else:
         require_version(made_with)
+
+
+def test_projects_that_share_their_results_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "first/results"
+    for name in ("first", "second", "third"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        note_project(Path("results") if name == "first" else results)
+        note_project(Path("results") if name == "first" else results)
+    assert other_projects(results) == [str(tmp_path / name) for name in ("first", "second")]
+    (tmp_path / "first").rename(tmp_path / "copied")  # as if it had been copied away
+    monkeypatch.chdir(tmp_path / "second")
+    assert other_projects(tmp_path / "copied/results") == []

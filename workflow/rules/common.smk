@@ -32,6 +32,7 @@ from perigee.planning.forecast import retraining_warning
 from perigee.planning.layout import NAME, VERSION, Layout
 from perigee.planning.plan import checked_configuration, make_plan
 from perigee.store.checks import check_datasets, check_writable, earlier_products
+from perigee.store.housekeeping import note_project
 
 try:
     if TREE.resolve() != CARRIED.resolve():
@@ -44,6 +45,7 @@ try:
     plan = make_plan(settings["papers"], settings["scale"])
     if workflow.is_main_process and not workflow.output_settings.dryrun:
         check_writable(Path(settings["results"]))
+        note_project(Path(settings["results"]))
     if workflow.is_main_process:
         check_datasets(Path(settings["results"]) / "store", plan.datasets)
 except PerigeeError as error:

@@ -8,7 +8,7 @@ import typer
 from perigee.cli import Configuration, ResultsFolder
 from perigee.errors import PerigeeError
 from perigee.planning.plan import plans_at_all_scales, references, runs_to_make
-from perigee.store.housekeeping import leftovers, remove
+from perigee.store.housekeeping import leftovers, other_projects, remove
 
 
 def main(
@@ -21,7 +21,8 @@ def main(
 ) -> None:
     """List what the store holds that nothing needs any more, and remove it if told to.
 
-    Figures of all three scales count as configured. Without --remove nothing is touched.
+    Figures of all three scales count as configured, those of this folder alone: other projects that
+    share the store are named. Without --remove nothing is touched.
     """
     plans, store = plans_at_all_scales(configuration, results)
     found = leftovers(store, set(references(plans, store)), runs_to_make(plans, store))
@@ -31,9 +32,14 @@ def main(
             f"{megabytes:10.1f} MB  {leftover.days:6.1f} days  {leftover.path}  {leftover.reason}"
         )
     total = f"{len(found)} folders, {sum(leftover.bytes for leftover in found) / 1e6:.1f} MB"
+    others = other_projects(store.parent)
+    if others:
+        typer.echo(f"What only {', '.join(others)} needs, which shares this store, is listed too.")
     if not remove_listed or not found:
         typer.echo(f"{total}; --remove removes them." if found else total)
         return
+    if yes and others:
+        raise PerigeeError("--yes is not enough for a shared store; read the list, and agree.")
     if not yes:
         if not sys.stdin.isatty():
             raise PerigeeError(
