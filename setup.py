@@ -13,7 +13,6 @@ ROOT = Path(__file__).parent
 CARRIED = (
     "Snakefile",
     "config",
-    "envs/perigee.yaml",
     "profiles",
     "slurm",
     "workflow/equivalences.json",

@@ -27,7 +27,7 @@ from perigee.configuration.own_blocks import register_own_blocks
 from perigee.configuration.version import version_warning
 from perigee.errors import PerigeeError
 from perigee.failures import failed_jobs
-from perigee.paths import CARRIED, configuration_file
+from perigee.paths import CARRIED, IS_INSTALLED, configuration_file
 from perigee.planning.forecast import retraining_warning
 from perigee.planning.layout import NAME, VERSION, Layout
 from perigee.planning.plan import checked_configuration, make_plan
@@ -56,7 +56,8 @@ shell.prefix("set -euo pipefail; trap : TERM; ")
 
 RESULTS = settings["results"]
 BENCHMARKS = f"{RESULTS}/benchmarks"
-CONDA = "../../envs/perigee.yaml"
+# An environment of conda's has the library from a checkout, and lacks an installed one.
+CONDA = None if IS_INSTALLED else "../../envs/perigee.yaml"
 PLAN_OPTIONS = " ".join(
     [
         f"--scale {plan.scale} --results {shlex.quote(RESULTS)}",
