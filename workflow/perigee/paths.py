@@ -53,12 +53,9 @@ def project() -> Path:
     A clone is a project, too. Where there is none it is the current folder.
     """
     here = Path.cwd()
-    return next((one for one in (here, *here.parents) if _is_project(one)), here)
-
-
-def config_folders() -> list[Path]:
-    """The folders of configuration; a file of the project's hides the carried one of its name."""
-    return list(dict.fromkeys(root / "config" for root in (project(), CARRIED)))
+    if (here / CONFIGURATION).is_file():
+        return here
+    return next((one for one in here.parents if _is_project(one)), here)
 
 
 def configuration_file() -> Path:
@@ -67,18 +64,16 @@ def configuration_file() -> Path:
     Raises:
         PerigeeError: a folder above is a project, or this is a checkout with a library of its own.
     """
-    here = Path.cwd()
+    here, found = Path.cwd(), project()
     library = here / "workflow" / "perigee"
     if (library / "__init__.py").is_file() and not library.samefile(PACKAGE):
         raise PerigeeError(
             f"perigee is imported from {PACKAGE.parent}, but {here} is a checkout with its own; "
             f"activate that checkout's environment or set PYTHONPATH={library.parent}."
         )
-    if (here / CONFIGURATION).is_file():
-        return here / CONFIGURATION
-    if project() != here:
-        raise PerigeeError(f"{here} is not the project's folder; run it in {project()}.")
-    return CARRIED / CONFIGURATION
+    if found != here:
+        raise PerigeeError(f"{here} is not the project's folder; run it in {found}.")
+    return settings_file()
 
 
 def settings_file() -> Path:

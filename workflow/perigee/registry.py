@@ -133,8 +133,8 @@ def register_package(folder: Path) -> None:
             del sys.modules[module]
         text = " ".join(str(error).split())
         raise PerigeeError(
-            f"{init} cannot be imported ({type(error).__name__}: {text}); mend it, or remove the "
-            "key 'blocks' from config/config.yaml."
+            f"{init} cannot be imported ({type(error).__name__}: {text}); mend that file or "
+            "what it imports."
         ) from error
     for block in _subclasses(Block):
         is_own = block.__module__.partition(".")[0] == name
@@ -142,6 +142,11 @@ def register_package(folder: Path) -> None:
         if is_own and getattr(declared_in, block.__name__, None) is block:
             _register(block, init)
     OWN_PACKAGES[name] = folder
+
+
+def is_own(block: type[Block]) -> bool:
+    """Whether a block is one of the user's own."""
+    return block.__module__.partition(".")[0] in OWN_PACKAGES
 
 
 def _register(block: type[Block], init: Path) -> None:
