@@ -15,7 +15,13 @@ CHECKS = {
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
     "import-linter": ["lint-imports"],
-    "snakefmt": ["snakefmt", "--check", "Snakefile", "workflow/rules"],
+    "snakefmt": [
+        "snakefmt",
+        "--check",
+        "Snakefile",
+        "workflow/rules",
+        "workflow/project/Snakefile",
+    ],
     "snakemake lint": ["snakemake", "--lint"],
 }
 
