@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +132,15 @@ def test_a_job_that_was_killed_is_named_too(text: str | None, tmp_path: Path) ->
 
 def test_nothing_failed() -> None:
     assert failed_jobs("4 of 4 steps (100%) done\n    log: x\n") == []
+
+
+@pytest.fixture(autouse=True)
+def _level_as_it_was() -> Iterator[None]:
+    """Programs set the level of the logger, which other tests share."""
+    logger = logging.getLogger("perigee")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 def ends_with(
