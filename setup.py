@@ -1,6 +1,7 @@
-"""What pyproject.toml cannot say: the wheel carries the rules and all that they read.
+"""The part of the build that pyproject.toml cannot say: the wheel carries the rules' files.
 
-These lie beside the library in a checkout, and in perigee/_carried, in the same tree, in a wheel.
+Rules, notebooks, configuration and profiles lie beside the library in a checkout, and in a wheel in
+perigee/_carried, in the same tree.
 """
 
 import shutil

@@ -2,7 +2,7 @@
 
 The machinery is everything in workflow/perigee, the executor plugin, quickstart.py and setup.py (in
 older revisions also workflow/scripts) but the rooms that hold science. A statement is a node of the
-syntax tree that is one, however many lines it has; texts that stand for themselves are no statements.
+syntax tree that is one, however many lines it has; texts that stand for themselves are none.
 
     python benchmarks/size.py
     python benchmarks/size.py --revision 726be71      # only the table, of another revision

@@ -47,7 +47,7 @@ class Installed:
         )
 
     def made(self, *command: str) -> str:
-        """What a command prints that has to succeed."""
+        """The output of a command, which has to succeed."""
         result = self.run(*command)
         assert result.returncode == 0, result.stdout
         return result.stdout
@@ -57,7 +57,7 @@ class Installed:
         return self.made("python", "-m", "snakemake", *arguments, *SMOKE)
 
     def jobs(self, *targets: str) -> set[str]:
-        """What a dry run says it would do: "<rule> <product>", digests left out."""
+        """The jobs of a dry run: "<rule> <product>", digests left out."""
         found = re.findall(r"^Job \d+: (.+)$", self.snakemake("-n", *targets), re.M)
         return {DIGEST.sub("", job) for job in found}
 

@@ -1,4 +1,4 @@
-"""Where Perigee's own files stand, and those of the user's project."""
+"""The places of the files that Perigee carries, and of the user's project."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CARRIED = IN_THE_WHEEL if IS_INSTALLED else PACKAGE.parents[1]
 copy of it that a wheel brings."""
 
 SNAKEFILE = str(CARRIED / "Snakefile")
-"""What the Snakefile of a project of one's own takes its rules from."""
+"""The Snakefile with all rules, which that of a project of one's own includes."""
 
 ROOT = CARRIED
 WORKFLOW = CARRIED / "workflow"

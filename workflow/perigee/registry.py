@@ -145,7 +145,7 @@ def register_package(folder: Path) -> None:
 
 
 def is_own(block: type[Block]) -> bool:
-    """Whether a block is one of the user's own."""
+    """True if a block is one of the user's own."""
     return block.__module__.partition(".")[0] in OWN_PACKAGES
 
 

@@ -1,5 +1,6 @@
 """Make a folder for a project of your own, with an example study."""
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ from perigee.errors import PerigeeError
 from perigee.paths import CARRIED, CONFIGURATION, PROJECT_TEMPLATE
 
 COPIED = ("config/cluster.yaml", "config/paper.yaml", "profiles", "slurm")
-"""What a project has of its own to begin with, as Perigee has it."""
+"""The files and folders that a project gets as Perigee has them."""
 
 
 def main(
@@ -38,7 +39,7 @@ def main(
         ) from error
     typer.echo(
         f"{folder} is a project. Next:\n\n"
-        f"    cd {folder}\n"
+        f"    cd {shlex.quote(str(folder))}\n"
         "    snakemake study_weight_decay    # the example in config/studies/, about a minute\n"
         "    snakemake periodic_fig3         # a figure of a paper\n"
         "    perigee --help                  # what else there is"
