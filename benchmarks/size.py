@@ -1,8 +1,8 @@
 """How large the machinery is: statements of Python, without docstrings, room by room.
 
-The machinery is everything in workflow/perigee, workflow/scripts, the executor plugin and
-quickstart.py but the rooms that hold science. A statement is a node of the syntax tree that is one,
-however many lines it has; texts that stand for themselves are no statements.
+The machinery is everything in workflow/perigee, the executor plugin, quickstart.py and setup.py (in
+older revisions also workflow/scripts) but the rooms that hold science. A statement is a node of the
+syntax tree that is one, however many lines it has; texts that stand for themselves are none.
 
     python benchmarks/size.py
     python benchmarks/size.py --revision 726be71      # only the table, of another revision
@@ -41,6 +41,7 @@ SCIENCE = (
 )
 """Rooms of the library that are no machinery."""
 
+TOP = ("quickstart.py", "setup.py")
 FOLDERS = ("workflow/perigee", "workflow/scripts", "workflow/snakemake_executor_plugin")
 
 
@@ -53,7 +54,7 @@ def statements(source: str) -> int:
 def room(path: str) -> str | None:
     """The room that a file of the repository is in; None if it is not counted."""
     folders = path.split("/")
-    if path == "quickstart.py":
+    if path in TOP:
         return path
     if not path.endswith(".py") or not path.startswith(FOLDERS):
         return None
@@ -64,13 +65,13 @@ def room(path: str) -> str | None:
 
 def working_tree() -> Iterator[tuple[str, str]]:
     """Paths and sources of all Python files."""
-    for path in sorted([ROOT / "quickstart.py", *(ROOT / "workflow").rglob("*.py")]):
+    for path in sorted([*(ROOT / name for name in TOP), *(ROOT / "workflow").rglob("*.py")]):
         yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
 
 
 def revision(name: str) -> Iterator[tuple[str, str]]:
     """The same of a git revision."""
-    command = ["git", "-C", str(ROOT), "archive", name, "quickstart.py", "workflow"]
+    command = ["git", "-C", str(ROOT), "archive", name]
     archive = subprocess.run(command, check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         for member in files:

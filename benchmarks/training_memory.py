@@ -48,7 +48,7 @@ def peak_memory(command: Sequence[str]) -> float:
 
 def measure(repetitions: int) -> Report:
     spec = laptop_run()
-    scripts = Path("workflow", "scripts")
+    perigee = [sys.executable, "-m", "perigee"]
     jobs, imports = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -59,7 +59,7 @@ def measure(repetitions: int) -> Report:
             "measures": [one().to_dict() for one in MEASURES],
             "dataset": str(dataset),
         }
-        build = [sys.executable, str(scripts / "build_dataset.py"), "--out", str(dataset)]
+        build = [*perigee, "build-dataset", "--out", str(dataset)]
         build += ["--spec", json.dumps(spec.dataset.to_dict())]
         subprocess.run(build, cwd=ROOT, check=True)
         for repetition in range(repetitions):
@@ -68,7 +68,7 @@ def measure(repetitions: int) -> Report:
             run.mkdir()
             told_in = run / "told.json"
             told_in.write_text(json.dumps({**told, "folder": str(run)}), encoding="utf-8")
-            train = [sys.executable, str(scripts / "train.py"), "--spec", str(told_in)]
+            train = [*perigee, "train", "--spec", str(told_in)]
             train += ["--out", str(run / f"e{EPOCHS}"), "--device", "cpu"]
             jobs.append(peak_memory(train))
             imports.append(peak_memory([sys.executable, "-c", "import torch"]))

@@ -20,11 +20,11 @@ from perigee.configuration.studies import resolved_run
 from perigee.identity.products import run_identity
 from support.killing import ROOT, SPEC, build_digits
 
-SCRIPTS, TESTS = ROOT / "workflow/scripts", ROOT / "tests"
+TESTS = ROOT / "tests"
 ON_PRETEND_GPUS = (
-    "import runpy, sys; folder, gpus, *sys.argv = sys.argv[1:]; sys.path.append(folder); "
+    "import sys; _, folder, gpus, *sys.argv[1:] = sys.argv; sys.path.append(folder); "
     "from support import hooks; hooks.pretend_gpus(gpus.split(',')); "
-    "runpy.run_path(sys.argv[0], run_name='__main__')"
+    "from perigee.__main__ import main; main()"
 )
 """A program, after the folder of the tests and the GPUs' names."""
 LONG = 100_000
@@ -64,7 +64,7 @@ def start(dataset: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
         if not arguments:
             out = run_folder(dataset, seed, tmp_path) / f"e{epochs}"
             arguments = (
-                *(SCRIPTS / "train.py", "--spec", json.dumps(told(dataset, seed, epochs))),
+                *("train", "--spec", json.dumps(told(dataset, seed, epochs))),
                 *("--out", out, "--progress-interval", 0.1),
             )
         command = [sys.executable, "-c", ON_PRETEND_GPUS, TESTS, ",".join(gpus), *arguments]
@@ -151,7 +151,7 @@ def test_predictions_wait_for_a_gpu_too(
     gpu_of(training)
     run = told(dataset, 1, 2) | {"folder": str(run_folder(dataset, 1, tmp_path))}
     spec = json.dumps(run | {"evaluation": {"name": "predictions"}})
-    command = (SCRIPTS / "evaluate.py", "--spec", spec, "--out", tmp_path / "predictions")
+    command = ("evaluate", "--spec", spec, "--out", tmp_path / "predictions")
     alone = start(gpus[:1], *command)
     assert int(read_until(alone, r"held by process (\d+)")[1]) == training.pid
     shared = start(gpus[:1], *command, "--runs-per-gpu", 2)

@@ -7,12 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 
 from perigee.cli import LogFile, program
 from perigee.errors import PerigeeError, StoppedBySignalError
@@ -49,7 +50,7 @@ def test_a_full_disk_is_told_with_folder_room_and_remedy(
     told = reason(raised(write), tmp_path / "store/run/r-0123/e4")
     assert f"no room left on the disk of {tmp_path} (" in told
     assert "MB free now" in told
-    assert "clean_store.py" in told
+    assert "perigee store clean" in told
 
 
 def test_a_full_disk_that_a_library_tells_in_words_only(tmp_path: Path) -> None:
@@ -105,13 +106,11 @@ def test_the_last_line_names_program_product_reason_and_log(
     def main(out: Path, log: LogFile = None) -> None:
         raise error
 
-    monkeypatch.setattr("perigee.cli._require_own_library", lambda script: None)
-    monkeypatch.setattr(sys, "argv", ["scripts/train.py", str(out), "--log", str(log)])
     monkeypatch.setattr(logging.getLogger("perigee"), "handlers", [])
-    with pytest.raises(SystemExit) as ended:
-        program(main)()
-    assert ended.value.code == 1
-    last = f"train.py: {out}: {reason(error, out)} (log: {log})"
+    with pytest.raises(typer.Exit) as ended:
+        program(main, "perigee train")(out=out, log=log)
+    assert ended.value.exit_code == 1
+    last = f"perigee train: {out}: {reason(error, out)} (log: {log})"
     terminal = capfd.readouterr().err.splitlines()
     assert terminal == [last]
     logged = log.read_text()
@@ -211,6 +210,15 @@ def test_nothing_failed() -> None:
     assert failed_jobs("4 of 4 steps (100%) done\n    log: x\n") == []
 
 
+@pytest.fixture(autouse=True)
+def _level_as_it_was() -> Iterator[None]:
+    """Programs set the level of the logger, which other tests share."""
+    logger = logging.getLogger("perigee")
+    level = logger.level
+    yield
+    logger.setLevel(level)
+
+
 def ends_with(
     error: Exception | None, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> int | str | None:
@@ -231,12 +239,12 @@ def exit_status_of(
     def main(log: LogFile = None) -> None:
         action()
 
-    monkeypatch.setattr("perigee.cli._require_own_library", lambda script: None)
-    monkeypatch.setattr(sys, "argv", ["scripts/train.py", "--log", str(log)])
     monkeypatch.setattr(logging.getLogger("perigee"), "handlers", [])
-    with pytest.raises(SystemExit) as ended:
-        program(main)()
-    return ended.value.code
+    try:
+        program(main, "perigee train")(log=log)
+    except typer.Exit as ended:
+        return ended.exit_code
+    return 0
 
 
 def test_how_a_program_failed_is_noted_until_it_is_started_again(

@@ -57,7 +57,7 @@ def test_the_changed_modules_are_named(layout: Layout) -> None:
     assert told is not None
     assert "Since code was changed, 5 runs" in told
     assert f"Changed: perigee.gone, {RULE}." in told
-    assert f"record_equivalence.py --old {'a' * 12}'" in told
+    assert f"perigee equivalence record --old {'a' * 12}'" in told
     # A minute for each of 4 * 4 + 3 epochs.
     assert "about 0.32 hours" in told
     assert retraining_warning(layout, hours=0.33) is None
@@ -78,7 +78,7 @@ def test_a_commit_is_named_only_if_all_were_made_there(states: list[Any], layout
         edit_json(folder / PROVENANCE, git=state)
     told = retraining_warning(layout, hours=0)
     assert told is not None
-    assert "record_equivalence.py' proves it" in told
+    assert "perigee equivalence record' proves it" in told
 
 
 def test_a_changed_data_set_is_named(layout: Layout) -> None:
@@ -160,7 +160,7 @@ def test_measures_that_finished_runs_lack_are_warned_of(project: Project) -> Non
     told = retraining_warning(project.layout(), hours=0)
     assert told is not None
     assert told.startswith("For measures that they lack, 1 run that the store holds would be")
-    assert "record_equivalence" not in told
+    assert "equivalence record" not in told
     assert retraining_warning(project.layout(), hours=1) is None
 
 

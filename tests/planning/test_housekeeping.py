@@ -344,7 +344,7 @@ def test_earlier_products_are_told_of_once(tmp_path: Path) -> None:
     told = earlier_products(tmp_path)
     assert told is not None
     assert f"{tmp_path} holds 3 data sets and runs of an earlier version of Perigee" in told
-    assert "clean_store.py" in told
+    assert "perigee store clean" in told
     assert "--remove" in told
     assert earlier_products(tmp_path) is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -156,6 +157,18 @@ def test_a_product_is_told_as_a_file_below_the_results(project: Project) -> None
         written = path.stat().st_mtime_ns
         assert layout.spec(product.kind, product.name) == str(path)
         assert path.stat().st_mtime_ns == written, "it is not written again"
+        told = json.loads(path.read_text())
+        assert told == product.told(Path(layout.store))
+
+
+def test_a_program_that_is_told_something_else_gets_another_file(project: Project) -> None:
+    (version,) = (run.name for run in project.layout().runs.values() if "lr0.1-" in run.name)
+    before = project.layout().spec("run", version)
+    assert project.layout(writes=False).spec("run", version) == before
+    project.table("fig3")["analysis"]["further"] = ["full_gradient_norm"]
+    after = project.layout().spec("run", version)
+    assert Path(before).parent == Path(after).parent
+    assert before != after
 
 
 # A dry run of a user who may only read
@@ -200,10 +213,10 @@ def test_nothing_needs_to_be_written_to_look_things_up(
 ) -> None:
     if made:
         project.make()
-    layout = project.layout()
+    layout = project.layout(writes=False)
     read_only()
     all_lookups(layout)
-    assert not Path("../results/specs").exists()
+    assert not (project.results / "specs").exists()
 
 
 @pytest.mark.parametrize("blocked", ["results", "results/specs", "working/.snakemake"])
@@ -213,7 +226,7 @@ def test_a_file_in_the_place_of_a_folder_stops_no_dry_run(
     path = tmp_path / blocked
     path.parent.mkdir(exist_ok=True)
     path.touch()
-    all_lookups(project.layout())
+    all_lookups(project.layout(writes=False))
 
 
 def test_the_notice_is_newer_than_all_before(tmp_path: Path) -> None:

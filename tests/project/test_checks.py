@@ -15,7 +15,14 @@ CHECKS = {
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
     "import-linter": ["lint-imports"],
-    "snakefmt": ["snakefmt", "--check", "Snakefile", "workflow/Snakefile", "workflow/rules"],
+    "snakefmt": [
+        "snakefmt",
+        "--check",
+        "Snakefile",
+        "workflow/Snakefile",
+        "workflow/rules",
+        "workflow/project/Snakefile",
+    ],
     "snakemake lint": ["snakemake", "--lint"],
 }
 

@@ -61,7 +61,7 @@ def gpus_given(workspace: Workspace) -> list[str]:
             environment = (process / "environ").read_bytes().split(b"\0")
         except OSError:
             continue  # it has ended
-        if here and b"workflow/scripts/train.py" in command[:2]:
+        if here and command[1:4] == [b"-m", b"perigee", b"train"]:
             given = [e for e in environment if e.startswith(b"CUDA_VISIBLE_DEVICES=")]
             found += [entry.decode().partition("=")[2] for entry in given]
     return found
@@ -124,7 +124,7 @@ def test_short_runs_share_a_submission_and_its_gpu(four_runs: Workspace, cluster
     hold = four_runs.root / HOLD
     hold.touch()
     started = snakemake(four_runs, "periodic_fig3", "--cores=4", "--until", "train_run", *OFTEN)
-    status = [sys.executable, "workflow/scripts/show_status.py", "periodic_fig3", "--scale=smoke"]
+    status = [sys.executable, "-m", "perigee", "status", "periodic_fig3", "--scale=smoke"]
     try:
         number = wait_until(lambda: started.submitted, "nothing is submitted")[0]
         wait_until(lambda: cluster.state(number) == "RUNNING", "the job does not start")

@@ -19,8 +19,7 @@ from perigee.identity.products import run_identity
 from perigee.store.provenance import checksum
 
 ROOT = Path(__file__).parents[2]
-TRAIN = ROOT / "workflow/scripts/train.py"
-BUILD = ROOT / "workflow/scripts/build_dataset.py"
+PERIGEE = (sys.executable, "-m", "perigee")
 EPOCHS = 24
 STEPS = 12 * EPOCHS
 """1,437 digits are 12 mini-batches."""
@@ -47,7 +46,7 @@ VOLATILE_DETAILS = ("seconds", "sessions")
 def build_digits(folder: Path) -> Path:
     """Build the data set of `SPEC`."""
     spec = json.dumps(SPEC["dataset"])
-    subprocess.run([sys.executable, BUILD, "--spec", spec, "--out", folder], check=True)
+    subprocess.run([*PERIGEE, "build-dataset", "--spec", spec, "--out", folder], check=True)
     return folder
 
 
@@ -88,7 +87,7 @@ class Jobs:
             "dataset": str(self.dataset),
         }
         command = [
-            *(sys.executable, str(TRAIN), "--spec", json.dumps(told), "--out", str(self.out)),
+            *(*PERIGEE, "train", "--spec", json.dumps(told), "--out", str(self.out)),
             *("--save-interval", str(save_interval), "--progress-interval", "0.1"),
             *("--device", "cpu"),
         ]

@@ -170,9 +170,9 @@ class Project:
         """A copy of the documents."""
         return copy.deepcopy(self.documents)
 
-    def layout(self, scale: str = "smoke") -> Layout:
-        """A fresh look-up, as each call of Snakemake has it."""
-        return Layout(self.plan(scale), str(self.results))
+    def layout(self, scale: str = "smoke", *, writes: bool = True) -> Layout:
+        """A fresh look-up, as each call of Snakemake has it; with ``writes`` no dry run."""
+        return Layout(self.plan(scale), str(self.results), writes=writes)
 
     def outstanding(self, *keys: str) -> list[str]:
         """The names of what is still to be made for figures; without keys for all reported ones."""

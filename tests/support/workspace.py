@@ -135,7 +135,7 @@ class Workspace:
 
     def hook(self, program: str, hook: str, **options: Any) -> None:
         """Have a program of this workspace begin with a function of `support.hooks`."""
-        path = self.root / f"workflow/scripts/{program}.py"
+        path = self.root / f"workflow/perigee/commands/{program}.py"
         first = (
             f"import sys\nsys.path.append({str(TESTS)!r})\n"
             f"from support import hooks\nhooks.{hook}(**{options!r})\n"

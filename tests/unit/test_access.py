@@ -195,7 +195,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, _patched: pytest.MonkeyPatch)
     settings = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     settings |= {"scale": "smoke", "papers": ["periodic"]}
     (root / "config/config.yaml").write_text(yaml.safe_dump(settings))
-    _patched.setattr(access, "ROOT", root)
+    _patched.setattr(access, "settings_file", lambda: root / "config/config.yaml")
     _patched.setattr(planning, "STUDIES", root / "config/studies")
     plan, made = make_plan(["periodic"], "smoke"), Made(root / "results/store")
     targets = [

@@ -90,7 +90,9 @@ def test_a_tampered_and_a_foreign_run_are_refused_by_name(workspace: Workspace) 
     table = ("periodic_fig3", "--until", "make_table")
     tampered = workspace.snakemake(*table)
     assert tampered.returncode != 0
-    told = [line for line in tampered.stdout.splitlines() if line.startswith("make_table.py: ")]
+    told = [
+        line for line in tampered.stdout.splitlines() if line.startswith("perigee make-table: ")
+    ]
     assert len(told) == 1
     assert f"{rows.relative_to(workspace.root)} has a wrong checksum" in told[0]
     assert "Traceback" not in tampered.stdout

@@ -228,7 +228,7 @@ def test_offline_and_nothing_there(clone: Workspace) -> None:
     result = clone.run("snakemake", "periodic_fig3", "--config", "scale=paper", "download=False")
     assert result.returncode != 0
     (sentence,) = [
-        line for line in result.stdout.splitlines() if line.startswith("build_dataset.py: ")
+        line for line in result.stdout.splitlines() if line.startswith("perigee build-dataset: ")
     ]
     assert "folder data (key 'data' of config/config.yaml) holds neither" in sentence
     assert f"put {ARCHIVE} there or set 'download: true'" in sentence
@@ -240,7 +240,7 @@ def test_a_truncated_archive(clone: Workspace, tmp_path: Path) -> None:
     archive.parent.mkdir()
     write_archive(archive.parent)
     result = clone.by_hand(
-        *("python", "workflow/scripts/build_dataset.py", "--spec", '{"name": "cifar10"}'),
+        *("python", "-m", "perigee", "build-dataset", "--spec", '{"name": "cifar10"}'),
         *("--out", str(tmp_path / "out")),
     )
     assert result.returncode == 1

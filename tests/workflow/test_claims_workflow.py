@@ -14,7 +14,7 @@ from support.workspace import Workspace, figure_jobs
 COLUMNS = "paper,figure,claim,quantity,expected,measured,seeds,verdict,source"
 GATHERED = {"gather_claims", "write_pages"}
 JUDGE_FIG3 = "judge_claims periodic_fig3"
-SHOW = ("python", "workflow/scripts/show_claims.py", "--claims", "results/smoke/claims.csv")
+SHOW = ("python", "-m", "perigee", "claims", "--claims", "results/smoke/claims.csv")
 
 
 def claims_of(workspace: Workspace) -> pd.DataFrame:
@@ -116,7 +116,7 @@ def test_claims_are_not_judged_on_a_table_that_is_not_there(
     spec = json.loads(told.read_text())
     spec["tables"]["runs"] = "results/store/table/periodic_fig3-runs-0123456789abcdef"
     result = finished.by_hand(
-        *("python", "workflow/scripts/judge_claims.py"),
+        *("python", "-m", "perigee", "judge-claims"),
         *("--spec", json.dumps(spec), "--out", str(tmp_path / "claims")),
     )
     assert result.returncode == 1

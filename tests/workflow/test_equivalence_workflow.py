@@ -45,7 +45,7 @@ def test_a_refactoring_that_changes_no_number_reruns_nothing(workspace: Workspac
     before = commit(workspace)
     rename(workspace, METRICS, "derived", "further")
     assert workspace.jobs() >= TRAINED
-    result = workspace.by_hand("python", "workflow/scripts/record_equivalence.py")
+    result = workspace.by_hand("python", "-m", "perigee", "equivalence", "record")
     assert result.returncode == 0, result.stdout
     proofs = json.loads((workspace.root / EQUIVALENCES).read_text())
     assert set(proofs) == {"measure"}
@@ -80,7 +80,7 @@ def test_a_change_of_numbers_is_refused(workspace: Workspace) -> None:
     commit(workspace)
     workspace.replace(METRICS, "numbers = (loss,", "numbers = (2 * loss,")
     kept = (workspace.root / EQUIVALENCES).read_bytes()
-    result = workspace.by_hand("python", "workflow/scripts/record_equivalence.py")
+    result = workspace.by_hand("python", "-m", "perigee", "equivalence", "record")
     assert result.returncode == 1
     assert re.search(
         r"^measure metrics: nothing is recorded\. .*: metrics\.npy, row 0: "
@@ -101,5 +101,5 @@ def test_a_warning_comes_before_runs_are_trained_again(workspace: Workspace) -> 
         f"Since code was changed, {len(LEARNING_RATES) + len(COMPARED)} runs that the store"
     )
     assert "Changed: perigee.kernel.trainer." in told
-    assert "python workflow/scripts/record_equivalence.py" in told
+    assert "perigee equivalence record" in told
     assert warning(workspace, hours=10) is None

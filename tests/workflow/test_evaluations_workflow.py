@@ -12,8 +12,8 @@ import pytest
 
 from support.workspace import COMPARED, EPOCHS, Workspace, figure_jobs
 
-TABLE = ("python", "workflow/scripts/make_table.py")
-EVALUATE = ("python", "workflow/scripts/evaluate.py", "--device", "cpu")
+TABLE = ("python", "-m", "perigee", "make-table")
+EVALUATE = ("python", "-m", "perigee", "evaluate", "--device", "cpu")
 
 
 def spec_of_table(workspace: Workspace) -> dict[str, Any]:
@@ -124,8 +124,8 @@ def test_an_evaluation_of_another_trajectory_is_refused(workspace: Workspace) ->
 @pytest.mark.parametrize(
     ("file", "program"),
     [
-        (f"evaluation/predictions-{COMPARED[0]}-*/predictions.npy", "make_table"),
-        (f"run/{COMPARED[0]}-*/e4/checkpoints-*/rows.npy", "make_table"),
+        (f"evaluation/predictions-{COMPARED[0]}-*/predictions.npy", "make-table"),
+        (f"run/{COMPARED[0]}-*/e4/checkpoints-*/rows.npy", "make-table"),
         (f"run/{COMPARED[0]}-*/e4/checkpoints-*/rows.npy", "evaluate"),
     ],
 )
@@ -137,12 +137,14 @@ def test_what_was_changed_by_hand_is_refused_by_name(
     content[-1] ^= 1
     path.write_bytes(content)
     (evaluation,) = workspace.root.glob(f"results/specs/evaluation/*{COMPARED[0]}-*.json")
-    if program == "make_table":
+    if program == "make-table":
         command = (*TABLE, "--spec", json.dumps(spec_of_table(workspace)))
     else:
         command = (*EVALUATE, "--spec", str(evaluation))
     result = workspace.by_hand(*command, "--out", str(workspace.root / "out"))
     assert result.returncode == 1
-    (told,) = (line for line in result.stdout.splitlines() if line.startswith(f"{program}.py: "))
+    (told,) = (
+        line for line in result.stdout.splitlines() if line.startswith(f"perigee {program}: ")
+    )
     assert f"{path.name} has a wrong checksum" in told
     assert "Traceback" not in result.stdout

@@ -46,7 +46,7 @@ def test_one_broken_run_holds_nothing_else_up_and_is_named_at_the_end(fresh: Wor
     (log,) = fresh.root.glob(f"results/logs/train_run/*-lr0.4-*/e{EPOCHS}.1.log")
     run = f"{log.parent.name}/e{EPOCHS}"
     where = log.relative_to(fresh.root)
-    told = f"train.py: results/store/run/{run}: ValueError: broken here (log: {where})"
+    told = f"perigee train: results/store/run/{run}: ValueError: broken here (log: {where})"
     lines = result.stdout.splitlines()
     assert told in lines, "by the program"
     assert lines.count(f"failed: {told}") == 1, "by the workflow"
@@ -55,9 +55,7 @@ def test_one_broken_run_holds_nothing_else_up_and_is_named_at_the_end(fresh: Wor
     assert logged.splitlines()[-1].endswith(told)
     assert "Traceback" in logged
 
-    shown = fresh.by_hand(
-        "python", "workflow/scripts/show_status.py", "periodic_fig3", "--scale", "smoke"
-    )
+    shown = fresh.by_hand("python", "-m", "perigee", "status", "periodic_fig3", "--scale", "smoke")
     lines = shown.stdout.splitlines()
     assert lines[0] == "2 runs at smoke scale: 1 done, 1 failed."
     start = lines.index(f"failed    {run}")
@@ -78,7 +76,7 @@ def test_a_data_file_that_was_changed_fails_the_runs_that_need_it(fresh: Workspa
     failed = [line for line in result.stdout.splitlines() if line.startswith("failed: ")]
     assert len(failed) == 2
     for rate, line in zip(("0.2", "0.4"), sorted(failed), strict=True):
-        assert line.startswith(f"failed: train.py: results/store/run/convnet-digits-lr{rate}-")
+        assert line.startswith(f"failed: perigee train: results/store/run/convnet-digits-lr{rate}-")
         assert f"{data.relative_to(fresh.root)} has a wrong checksum" in line
         assert "delete its folder" in line
     assert fig2_was_drawn(fresh)
@@ -93,7 +91,7 @@ def test_a_declaration_that_is_wrong_is_refused_before_training(workspace: Works
     workspace.hook("train", "declare_wrongly", weight="head.weight")
     result = workspace.snakemake("periodic_fig3")
     assert result.returncode != 0
-    (told,) = (line for line in result.stdout.splitlines() if line.startswith("train.py: "))
+    (told,) = (line for line in result.stdout.splitlines() if line.startswith("perigee train: "))
     assert "ConvNet declares 'head.weight' scale-invariant" in told
     assert "epoch 0/" not in result.stdout
     assert "Traceback" not in result.stdout

@@ -73,6 +73,6 @@ def test_a_fork_that_cannot_be_resolved_tells_the_parents_periods(workspace: Wor
     workspace.edit_study(lambda study: show_fork(study, rule))
     result = workspace.snakemake("periodic_fig3")
     assert result.returncode != 0
-    (told,) = (line for line in result.stdout.splitlines() if line.startswith("train.py: "))
+    (told,) = (line for line in result.stdout.splitlines() if line.startswith("perigee train: "))
     assert "before destabilisation 2 of its parent, but it has no destabilisation" in told
     assert "Traceback" not in result.stdout

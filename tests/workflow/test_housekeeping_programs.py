@@ -11,7 +11,7 @@ import pytest
 
 from support.workspace import COMPARED, EPOCHS, LEARNING_RATES, Workspace
 
-CLEAN = ("python", "workflow/scripts/clean_store.py")
+CLEAN = ("python", "-m", "perigee", "store", "clean")
 UNUSED = 4
 """Table, figure, claims, and the measure that the table alone read."""
 
@@ -38,7 +38,7 @@ def test_without_a_terminal_nothing_is_removed_unless_agreed_beforehand(
     refused = littered.by_hand(*CLEAN, "--remove")
     assert refused.returncode == 1
     assert "periodic_fig4-" in refused.stdout, "listed all the same"
-    assert refused.stdout.splitlines()[-1].startswith("clean_store.py: --remove asks")
+    assert refused.stdout.splitlines()[-1].startswith("perigee store clean: --remove asks")
     assert stored_files(littered) == before
     agreed = littered.by_hand(*CLEAN, "--remove", "--yes")
     assert agreed.returncode == 0
@@ -91,7 +91,7 @@ def test_runs_that_nothing_refers_to_go_with_their_measures(workspace: Workspace
 
 def test_the_listing_tells_who_needs_what(littered: Workspace) -> None:
     def listed(*options: str) -> dict[str, list[str]]:
-        shown = littered.by_hand("python", "workflow/scripts/list_store.py", *options)
+        shown = littered.by_hand("python", "-m", "perigee", "store", "list", *options)
         assert shown.returncode == 0, shown.stdout
         rows = [line.split(maxsplit=4) for line in shown.stdout.splitlines()[1:]]
         return {row[1]: row for row in rows if "-" in row[1]}
@@ -112,13 +112,13 @@ def test_the_listing_tells_who_needs_what(littered: Workspace) -> None:
     assert sorted(of_fig6) == sorted(
         ["claims", "dataset", "figure", "table", "table"] + 2 * ["evaluation"] + 6 * ["run"]
     )
-    wrong = littered.by_hand("python", "workflow/scripts/list_store.py", "--figure", "fig4")
+    wrong = littered.by_hand("python", "-m", "perigee", "store", "list", "--figure", "fig4")
     assert wrong.returncode == 1
     assert "'fig4' is not a figure; known are periodic_fig2, " in wrong.stdout
 
 
 def test_a_changed_product_is_told_by_name(workspace: Workspace) -> None:
-    verify = ("python", "workflow/scripts/verify_store.py")
+    verify = ("python", "-m", "perigee", "store", "verify")
     count = len(list((workspace.root / "results/store").rglob("provenance.json")))
     sound = workspace.by_hand(*verify)
     assert sound.returncode == 0, sound.stdout
@@ -136,4 +136,4 @@ def test_a_changed_product_is_told_by_name(workspace: Workspace) -> None:
     assert first.startswith(f"run/{run.parent.name}/e{EPOCHS}: ")
     assert "state.safetensors has a wrong checksum" in first
     assert second.startswith(f"run/{run.parent.name}/e{EPOCHS}/{measure.name}: ")
-    assert last == f"verify_store.py: 2 of {count} products are not as they were made."
+    assert last == f"perigee store verify: 2 of {count} products are not as they were made."

@@ -25,7 +25,7 @@ def studied(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Wo
 
 def test_nothing_trains_it_unasked(finished: Workspace) -> None:
     assert finished.jobs("everything") == set()
-    program = ("python", "workflow/scripts/show_plan.py", "--scale", "smoke")
+    program = ("python", "-m", "perigee", "plan", "--scale", "smoke")
     assert KEY not in finished.by_hand(*program).stdout
     printed = finished.by_hand(*program, f"--figure={KEY}").stdout
     (row,) = [line for line in printed.splitlines() if f" {KEY} " in line]
@@ -68,10 +68,10 @@ def test_from_then_on_it_is_reported(studied: Workspace) -> None:
 
 
 def test_its_products_are_kept_and_known(studied: Workspace) -> None:
-    listed = studied.by_hand("python", "workflow/scripts/list_store.py", "--figure", KEY)
+    listed = studied.by_hand("python", "-m", "perigee", "store", "list", "--figure", KEY)
     assert listed.returncode == 0, listed.stdout
     assert re.search(rf"^ *figure +{KEY}-", listed.stdout, re.M)
-    cleaned = studied.by_hand("python", "workflow/scripts/clean_store.py")
+    cleaned = studied.by_hand("python", "-m", "perigee", "store", "clean")
     assert cleaned.returncode == 0
     assert "no figure refers to it" not in cleaned.stdout
 

@@ -238,7 +238,7 @@ def test_a_replay_that_departs_fails_or_becomes_another_trajectory(workspace: Wo
     workspace.edit_study(ask_for_gradient_norms)
     failed = workspace.snakemake("periodic_fig3")
     assert failed.returncode != 0
-    (told,) = {line for line in failed.stdout.splitlines() if line.startswith("train.py: ")}
+    (told,) = {line for line in failed.stdout.splitlines() if line.startswith("perigee train: ")}
     place = f"results/store/run/{run.parent.name}/e{EPOCHS}"
     assert f"{place} cannot be followed: at step 20 the loss is " in told
     assert f" instead of {float(losses[20])!r}. Measure it where" in told
@@ -279,10 +279,10 @@ def test_products_of_an_earlier_version_are_listed_and_not_read(workspace: Works
     first, second = (workspace.snakemake("everything", options=("-n",)).stdout for _ in range(2))
     said = "holds 1 data sets and runs of an earlier version of Perigee, which are not read"
     assert said in first
-    assert "'python workflow/scripts/clean_store.py' lists them" in " ".join(first.split())
+    assert "'perigee store clean' lists them" in " ".join(first.split())
     assert said not in second
     assert "Nothing to be done" in first
-    listed = workspace.by_hand("python", "workflow/scripts/clean_store.py").stdout
+    listed = workspace.by_hand("python", "-m", "perigee", "store", "clean").stdout
     assert "made by an earlier version of Perigee" in listed
     assert earlier.parent.name in listed
 

@@ -29,16 +29,7 @@ KEYS = [f"periodic_{figure}" for figure in FIGURES]
 TABLES = 2 + 1 + 1 + 2
 """Of these figures, in their order."""
 
-TRAIN = re.compile(r"^Shell command: (.*train\.py.*-lr0\.3-.*)$", re.MULTILINE)
-EVERY_PROGRAM = """
-import contextlib, io, runpy, sys
-from pathlib import Path
-for path in sorted(Path("workflow/scripts").glob("*.py")):
-    sys.argv, printed = [str(path), "--help"], io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        runpy.run_path(str(path), run_name="__main__")
-    print("=", path.stem, " ".join(printed.getvalue().split()))
-"""
+TRAIN = re.compile(r"^Shell command: (.*perigee train .*-lr0\.3-.*)$", re.MULTILINE)
 
 
 def figures(workspace: Workspace) -> Path:
@@ -133,7 +124,7 @@ def test_a_run_has_stopped_only_where_a_table_reads_the_step(workspace: Workspac
         for run in told["runs"]:
             run["epochs"] = epochs
         out = workspace.root / f"table-{epochs}"
-        program = ("python", "workflow/scripts/make_table.py")
+        program = ("python", "-m", "perigee", "make-table")
         made = workspace.by_hand(*program, "--spec", json.dumps(told), "--out", str(out))
         assert made.returncode == 0, made.stdout
         table = pd.read_parquet(out / "table.parquet")
@@ -169,22 +160,11 @@ def test_the_training_program_runs_by_hand_as_shown(
     assert "Traceback" not in refused.stdout
 
 
-def test_help_tells_every_option(finished: Workspace) -> None:
-    result = finished.by_hand("python", "-c", EVERY_PROGRAM)
-    assert result.returncode == 0, result.stdout
-    told = dict(line[2:].split(" ", 1) for line in result.stdout.splitlines() if line[:2] == "= ")
-    assert set(told) == {path.stem for path in (finished.root / "workflow/scripts").glob("*.py")}
-    for name, text in told.items():
-        assert "Usage:" in text, name
-        if name in ("train", "evaluate", "make_table", "draw_figure", "judge_claims"):
-            assert {"--spec", "--out", "--digest", "--log"} <= set(re.findall("--[a-z-]+", text))
-
-
 def test_a_program_refuses_another_checkouts_library(
     workspace: Workspace, finished: Workspace
 ) -> None:
     result = workspace.run(
-        "python", "workflow/scripts/clean_store.py", PYTHONPATH=str(finished.root / "workflow")
+        "python", "-m", "perigee", "store", "clean", PYTHONPATH=str(finished.root / "workflow")
     )
     assert result.returncode == 1
     assert f"perigee is imported from {finished.root}" in result.stdout
@@ -196,7 +176,7 @@ def test_a_failing_notebook_is_kept_as_far_as_it_came(workspace: Workspace) -> N
     notebook.write_text(notebook.read_text() + '\n# %%\nraise ValueError("no ink")\n')
     result = workspace.snakemake("periodic_fig2")
     assert result.returncode != 0
-    told = [line for line in result.stdout.splitlines() if line.startswith("draw_figure.py: ")]
+    told = [line for line in result.stdout.splitlines() if line.startswith("perigee draw-figure: ")]
     assert len(told) == 1
     assert "ValueError: no ink" in told[0]
     (kept,) = workspace.root.glob("results/logs/draw_figure/periodic_fig2-*.ipynb")
@@ -228,7 +208,7 @@ def test_the_plan_tells_what_would_be_trained_and_what_it_costs(workspace: Works
 
     def plan(*figures: str) -> str:
         chosen = (f"--figure={key}" for key in figures)
-        program = ("python", "workflow/scripts/show_plan.py", "--scale", "smoke")
+        program = ("python", "-m", "perigee", "plan", "--scale", "smoke")
         shown = workspace.by_hand(*program, *chosen)
         assert shown.returncode == 0, shown.stdout
         return shown.stdout

@@ -23,7 +23,7 @@ from perigee.planning.plan import Plan, make_plan
 from perigee.store.progress import Progress, read_progress, write_progress
 from support.workspace import ROOT, Workspace
 
-SHOW = ("workflow/scripts/show_status.py",)
+SHOW = ("-m", "perigee", "status")
 ENTRY = re.compile(r"^([a-z]+) +(\S+/e\d+)$", re.M)
 """State and version in the table."""
 
@@ -54,7 +54,7 @@ class Site:
     def program(self, name: str, *arguments: str) -> subprocess.Popen[str]:
         """Started, and ended at the latest with the test."""
         job = subprocess.Popen(
-            [sys.executable, str(ROOT / "workflow/scripts" / name), *arguments],
+            [sys.executable, "-m", "perigee", name, *arguments],
             cwd=ROOT,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -68,7 +68,7 @@ class Site:
         (folder,) = self.layout.plan.of_figures([self.figure]).datasets
         spec = self.layout.spec(*folder.split("/"))
         out = f"{self.layout.store}/{folder}"
-        job = self.program("build_dataset.py", "--spec", spec, "--out", out)
+        job = self.program("build-dataset", "--spec", spec, "--out", out)
         assert job.wait(60) == 0
 
     def train(self, version: str, device: str = "cpu") -> subprocess.Popen[str]:
@@ -82,12 +82,12 @@ class Site:
             "--save-interval": "0.2",
             "--log": layout.run_log(version),
         }
-        return self.program("train.py", *(word for option in options.items() for word in option))
+        return self.program("train", *(word for option in options.items() for word in option))
 
     def show(self, *options: str) -> str:
         """What the program prints of the figure."""
         job = self.program(
-            "show_status.py",
+            "status",
             *(self.figure, "--scale", self.scale, "--results", str(self.results), *options),
         )
         printed, _ = job.communicate(timeout=60)
@@ -263,7 +263,7 @@ def test_it_is_shown_again_until_all_is_done(site: Callable[[str, str], Site]) -
     at = site("smoke", "periodic_fig4")
     (version,) = at.versions
     options = ("--scale", at.scale, "--results", str(at.results), "--every", "0.2")
-    watcher = at.program("show_status.py", at.figure, *options)
+    watcher = at.program("status", at.figure, *options)
     assert watcher.stdout is not None
     first = next(found for line in watcher.stdout if (found := ENTRY.match(line)))
     assert first[1] == "waiting"
@@ -281,7 +281,7 @@ def test_watching_ends_with_ctrl_c(site: Callable[[str, str], Site]) -> None:
     at = site("smoke", "periodic_fig4")
     options = ("--scale", at.scale, "--results", str(at.results), "--every", "600")
     # Python, unlike a shell, does not make its children deaf to SIGINT.
-    watcher = at.program("show_status.py", at.figure, *options)
+    watcher = at.program("status", at.figure, *options)
     assert watcher.stdout is not None
     while not ENTRY.match(watcher.stdout.readline()):
         assert watcher.poll() is None
@@ -341,23 +341,9 @@ def test_each_run_that_snakemake_would_make_is_listed_once(tmp_path: Path) -> No
 
 def test_what_is_no_target_is_refused(site: Callable[[str, str], Site]) -> None:
     at = site("smoke", "periodic_fig99")
-    job = at.program("show_status.py", at.figure, "--scale", "smoke")
+    job = at.program("status", at.figure, "--scale", "smoke")
     printed, _ = job.communicate(timeout=30)
     assert job.returncode == 1
     (line,) = printed.splitlines()
     assert "'periodic_fig99' is not a target with runs; known are everything, " in line
     assert "periodic_fig3" in line
-
-
-def test_watching_needs_no_torch() -> None:
-    program = (
-        "import runpy, sys\nsys.argv = ['show_status.py', '--scale', 'smoke']\n"
-        "try:\n    runpy.run_path('workflow/scripts/show_status.py', run_name='__main__')\n"
-        "except SystemExit as end:\n    assert not end.code\n"
-        "assert 'perigee.planning.status' in sys.modules\n"
-        "assert 'torch' not in sys.modules\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr

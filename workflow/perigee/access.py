@@ -22,12 +22,13 @@ from perigee import registry
 from perigee.analysis.inputs import RunInput, is_table, table_of
 from perigee.blocks.measures import Checkpoints, Measure
 from perigee.checkpoints import KeptCheckpoints
+from perigee.configuration.own_blocks import register_own_blocks
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.validation import suggestion
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import canonical_json
 from perigee.identity.products import measure_identity
-from perigee.paths import ROOT
+from perigee.paths import settings_file
 from perigee.planning.plan import checked_configuration, make_plan
 from perigee.planning.products import FigureProduct, RunProduct, TableProduct
 from perigee.store.provenance import Provenance, read_product
@@ -47,7 +48,8 @@ def open(
     Args:
         name: its target, such as "periodic_fig3" or "study_label_smoothing".
         scale: "smoke", "laptop" or "paper"; None takes the configuration's.
-        results: the results folder; None takes the configuration's, below this checkout.
+        results: the results folder; None takes the configuration's, below the
+            project around the current folder, or else below this checkout.
         configuration: a file that is laid over config/config.yaml, as by Snakemake's --configfile.
 
     Raises:
@@ -55,15 +57,17 @@ def open(
     """
     given = {"scale": scale, "results": None if results is None else str(results)}
     overrides = {key: value for key, value in given.items() if value is not None}
-    settings = read_yaml(ROOT / "config" / "config.yaml")
+    file = settings_file()
+    register_own_blocks(file)
+    settings = read_yaml(file)
     if configuration is not None:
         settings |= read_yaml(Path(configuration))
     settings = checked_configuration(settings | overrides)
-    folder = Path(settings["results"]) if results is not None else ROOT / settings["results"]
+    folder = Path() if results is not None else file.parents[1]
+    store = folder / settings["results"] / "store"
     plan = make_plan(settings["papers"], settings["scale"]).of_figures([name])
-    return Figure(
-        plan.figures[name], plan.runs, folder / "store", _command(name, configuration, overrides)
-    )
+    command = _command(name, configuration, overrides)
+    return Figure(plan.figures[name], plan.runs, store, command)
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,9 +1,8 @@
-"""What the command-line programs of workflow/scripts/ share."""
+"""Options and behaviour that all subcommands of `perigee` share."""
 
 from __future__ import annotations
 
 import functools
-import inspect
 import json
 import logging
 import os
@@ -14,17 +13,22 @@ from itertools import pairwise
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-import perigee
+from perigee.blocks.base import Block
+from perigee.configuration.own_blocks import register_own_blocks
+from perigee.configuration.validation import validated_block
 from perigee.errors import PerigeeError
 from perigee.failures import forget_failure, note_failure, reason
 from perigee.identity.products import Identity
+from perigee.paths import configuration_file
 from perigee.surroundings import print_in_any_locale
 
 logger = logging.getLogger("perigee")
+
+AnyBlock = TypeVar("AnyBlock", bound=Block)
 
 LogFile = Annotated[
     Path | None, typer.Option(help="Also write messages here, with times; tracebacks only here.")
@@ -48,20 +52,28 @@ Figures = Annotated[
 ]
 Results = Annotated[str | None, typer.Option(help="The results folder.")]
 Configuration = Annotated[
-    Path, typer.Option("--config", help="The configuration whose figures count.")
+    Path | None,
+    typer.Option("--config", help="The configuration whose figures count, if not the project's."),
 ]
 ResultsFolder = Annotated[
     Path | None, typer.Option("--results", help="The results folder, if not the configuration's.")
 ]
 
 
-def program(main: Callable[..., None]) -> Callable[[], None]:
-    """Make a command-line program of a function whose parameters are its options.
+def program(
+    main: Callable[..., None], name: str, *, in_project: bool = True
+) -> Callable[..., None]:
+    """The function of a subcommand, with logging and one way to end.
 
     An exception ends it with exit status 1 (or its own) and one last line: the program, what it was
     to write, why it failed, and the log. The traceback of one that is no `PerigeeError` goes to the
     file given as ``--log``, or to the terminal if there is none. Beside the log the end is noted
     for programs to read (see `perigee.failures.noted_failure`).
+
+    Args:
+        main: whose parameters are the options.
+        name: of the subcommand, such as "perigee train", for the last line.
+        in_project: whether it belongs in a project, and needs the blocks of the user's own.
     """
 
     @functools.wraps(main)
@@ -70,7 +82,8 @@ def program(main: Callable[..., None]) -> Callable[[], None]:
         sys.excepthook = sys.__excepthook__  # it has started
         try:
             _set_up_logging(log)
-            _require_own_library(Path(inspect.getfile(main)))
+            if in_project:
+                register_own_blocks(configuration_file())
             main(**options)
         except Exception as error:
             foreseen = isinstance(error, PerigeeError | OSError)
@@ -80,17 +93,12 @@ def program(main: Callable[..., None]) -> Callable[[], None]:
                 logging.getLogger("perigee.traceback").exception("failed")
             exit_status = getattr(error, "exit_status", 1)
             why = reason(error, options.get("out"), log)
-            logger.error(_last_word(why, options.get("out"), log))
+            logger.error(_last_word(name, why, options.get("out"), log))
             if log is not None:
                 note_failure(log, why, exit_status)
             raise typer.Exit(exit_status) from None
 
-    def run() -> None:
-        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        app.command()(logged)
-        app()
-
-    return run
+    return logged
 
 
 def _tell_that_it_did_not_start(
@@ -106,7 +114,7 @@ def _tell_that_it_did_not_start(
         _set_up_logging(log)
         logging.getLogger("perigee.traceback").error("", exc_info=(kind, error, traceback))
         why = f"did not start: {reason(error, None, log)}"
-        logger.error(_last_word(why, None, log))
+        logger.error(_last_word(f"perigee {sys.argv[1]}", why, None, log))
         note_failure(log, why, 1)
 
 
@@ -150,20 +158,10 @@ class _LogFile(WatchedFileHandler):
             self.handleError(record)
 
 
-def _last_word(why: str, out: Path | None, log: Path | None) -> str:
+def _last_word(name: str, why: str, out: Path | None, log: Path | None) -> str:
     """One line: program, what it was to write, reason, log."""
-    words = f"{Path(sys.argv[0]).name}: {f'{out}: ' if out else ''}{why}"
+    words = f"{name}: {f'{out}: ' if out else ''}{why}"
     return f"{words} (log: {log})" if log else words
-
-
-def _require_own_library(script: Path) -> None:
-    """Refuse to run with the library of another checkout than the program's own."""
-    own, imported = script.resolve().parents[1], Path(perigee.__file__).resolve().parents[1]
-    if own != imported:
-        raise PerigeeError(
-            f"perigee is imported from {imported}, but this program belongs to {own}; activate "
-            f"that checkout's environment or set PYTHONPATH={own}."
-        )
 
 
 def read_spec(text: str, *keys: str) -> Any:
@@ -189,6 +187,22 @@ def read_spec(text: str, *keys: str) -> Any:
     if missing:
         raise PerigeeError(f"--spec: key '{missing[0]}' is missing; add it.")
     return spec
+
+
+def spec_block(kind: type[AnyBlock], value: Any, key: str) -> AnyBlock:
+    """A block of a spec.
+
+    Args:
+        kind: its class, such as `perigee.blocks.measures.Measure`.
+        value: name and parameters.
+        key: where it stands in the spec.
+
+    Raises:
+        PerigeeError: there is no such block, or its parameters are wrong.
+    """
+    block = validated_block(kind.kind, value, "--spec", key)
+    assert isinstance(block, kind)
+    return block
 
 
 def require_digest(identity: Identity, digest: str | None) -> None:

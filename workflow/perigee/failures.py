@@ -24,7 +24,7 @@ _EXIT_STATUS = re.compile(
 KILLED = 128 + signal.SIGKILL
 """The exit status of what the system ends for want of memory, and of little else."""
 SLURMS_WORD_FOR_IT = "OUT_OF_ME"
-_PROGRAMS_LAST_WORD = re.compile(r"^[\d-]+ [\d:]+ (\w+\.py: .+)$")
+_PROGRAMS_LAST_WORD = re.compile(r"^[\d-]+ [\d:]+ (perigee [a-z -]+: .+)$")
 
 
 def reason(error: BaseException, out: Path | None, log: Path | None = None) -> str:
@@ -41,7 +41,7 @@ def reason(error: BaseException, out: Path | None, log: Path | None = None) -> s
         free = shutil.disk_usage(folder).free / 1e6
         return (
             f"no room left on the disk of {folder} ({free:.1f} MB free now; {text}); remove what "
-            "may go ('python workflow/scripts/clean_store.py' lists it) or set another folder "
+            "may go ('perigee store clean' lists it) or set another folder "
             "'results' in config/config.yaml, and run again."
         )
     if _is_want_of_memory(error):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from perigee import registry
 from perigee.analysis.inputs import is_table, table_of
+from perigee.configuration.own_blocks import register_own_blocks
 from perigee.configuration.studies import resolved_run
 from perigee.configuration.validation import validated_block
 from perigee.data.building import build_dataset
@@ -29,7 +30,7 @@ from perigee.kernel.execution import prepare
 from perigee.kernel.names import CONSTRAINT, MODEL, OPTIMISER
 from perigee.kernel.trainer import Start, Trainer
 from perigee.models.proof import prove_declaration
-from perigee.paths import ROOT
+from perigee.paths import settings_file
 from perigee.spec import RunSpec
 from perigee.training.beginning import begin
 from perigee.training.loop import train as train_to_the_end
@@ -91,6 +92,7 @@ def train(
     Raises:
         PerigeeError: spec, measures, start or order are wrong, or the device cannot be had.
     """
+    register_own_blocks(settings_file())
     if dataset is not None:
         spec = {**BUNDLED, **spec}
     run = resolved_run(spec, "", "The spec")
@@ -103,7 +105,7 @@ def train(
         )
     wanted = [_measure(one) for one in measures]
     if dataset is None:
-        dataset = build_dataset(run.dataset, ROOT / "data", download=False)
+        dataset = build_dataset(run.dataset, settings_file().parents[1] / "data", download=False)
     with _torch_left_as_it_is(), tempfile.TemporaryDirectory(prefix="perigee-") as folder:
         execution = prepare(device, run.precision, dataset.image_shape)
         checked = None if order is None else _checked(order, len(dataset.splits["train"]))

@@ -1,4 +1,4 @@
-"""Every building block that a configuration may name: one line each.
+"""Every building block that a configuration may name: one line each, and those of the user's own.
 
 A block's configuration class says which parameters it takes and where its code is. The code is
 imported only when it is needed, so planning needs no torch, and a run's code digest covers only the
@@ -8,7 +8,10 @@ blocks that its own spec names. To add a block, write its module and its class, 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any
 
 from perigee.blocks import (
@@ -27,6 +30,8 @@ from perigee.blocks import (
     tasks,
 )
 from perigee.blocks.base import Block
+from perigee.errors import PerigeeError
+from perigee.paths import OWN_PACKAGES
 
 BLOCKS: tuple[type[Block], ...] = (
     analyses.OnePeriod,
@@ -92,6 +97,78 @@ REGISTRY: dict[str, dict[str, type[Block]]] = {}
 
 for block_class in BLOCKS:
     REGISTRY.setdefault(block_class.kind, {})[block_class.name] = block_class
+
+
+def register_package(folder: Path) -> None:
+    """Register the blocks that a package of the user's declares.
+
+    Every `Block` that gives itself a name in the package's __init__.py, or in a module of the
+    package that it imports, is registered. The package is found by its folder, so that nothing else
+    in the project can take the place of another module.
+
+    Args:
+        folder: of the package; its name is the package's.
+
+    Raises:
+        PerigeeError: it cannot be imported, another module has its name, or a block of it has the
+            name of another block, or no code.
+    """
+    name, init = folder.name, folder / "__init__.py"
+    if OWN_PACKAGES.get(name) == folder:
+        return
+    if OWN_PACKAGES or name in sys.modules or name in sys.stdlib_module_names:
+        taken = next(iter(OWN_PACKAGES.values()), f"a Python module named '{name}'")
+        raise PerigeeError(
+            f"{folder}: the blocks cannot be imported, for {taken} was imported before; rename the "
+            "package, or start a new Python for another project."
+        )
+    found = spec_from_file_location(name, init, submodule_search_locations=[str(folder)])
+    assert found is not None
+    assert found.loader is not None
+    sys.modules[name] = package = module_from_spec(found)
+    try:
+        found.loader.exec_module(package)
+    except Exception as error:
+        for module in [one for one in sys.modules if one.partition(".")[0] == name]:
+            del sys.modules[module]
+        text = " ".join(str(error).split())
+        raise PerigeeError(
+            f"{init} cannot be imported ({type(error).__name__}: {text}); mend that file or "
+            "what it imports."
+        ) from error
+    for block in _subclasses(Block):
+        is_own = block.__module__.partition(".")[0] == name
+        declared_in = sys.modules.get(block.__module__)
+        if is_own and getattr(declared_in, block.__name__, None) is block:
+            _register(block, init)
+    OWN_PACKAGES[name] = folder
+
+
+def is_own(block: type[Block]) -> bool:
+    """True if a block is one of the user's own."""
+    return block.__module__.partition(".")[0] in OWN_PACKAGES
+
+
+def _register(block: type[Block], init: Path) -> None:
+    if "name" not in vars(block):
+        return  # a class that others are derived from
+    if not hasattr(block, "kind") or ":" not in getattr(block, "code", ""):
+        raise PerigeeError(
+            f"{init}: the block '{block.name}' has no kind or no code; derive it from a class such "
+            f'as perigee.blocks.optimisers.Optimiser, with code="{init.parent.name}.module:Class".'
+        )
+    other = REGISTRY.setdefault(block.kind, {}).setdefault(block.name, block)
+    if other is not block:
+        raise PerigeeError(
+            f"{init}: there is already a block of kind '{block.kind}' named '{block.name}', "
+            f"{other.__module__}.{other.__name__}; give {block.__name__} another name."
+        )
+
+
+def _subclasses(base: type[Block]) -> Iterator[type[Block]]:
+    for one in base.__subclasses__():
+        yield one
+        yield from _subclasses(one)
 
 
 def make(kind: str, value: Mapping[str, Any]) -> Block:

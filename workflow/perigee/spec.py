@@ -89,9 +89,8 @@ class RunSpec(BaseModel):
             block = getattr(self, key)
             if stored in block.fits:
                 continue
-            fitting = [
-                one.name for one in registry.BLOCKS if issubclass(one, kind) and stored in one.fits
-            ]
+            known = registry.REGISTRY[kind.kind].values()
+            fitting = [one.name for one in known if issubclass(one, kind) and stored in one.fits]
             raise PerigeeError(
                 f"Key '{key}.name' is '{block.name}', which does not work on data set "
                 f"'{self.dataset.name}', whose images are kept as {stored}; choose "

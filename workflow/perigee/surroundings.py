@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 
-def environment_of_jobs(library: Path) -> dict[str, str]:
+def environment_of_jobs(library: Path | None) -> dict[str, str]:
     """Variables to be set for Snakemake and all its jobs.
 
     Jobs use this Python with its packages and no others: PYTHONPATH, as `module load` sets it,
@@ -17,13 +17,13 @@ def environment_of_jobs(library: Path) -> dict[str, str]:
     have them, gets one.
 
     Args:
-        library: the folder that holds the packages of this checkout.
+        library: the folder that holds the packages of this checkout; None if they are installed.
     """
     python = str(Path(sys.executable).parent)
     programs = [f for f in os.environ.get("PATH", "").split(os.pathsep) if f and f != python]
     found = {
         "PATH": os.pathsep.join([python, *programs]),
-        "PYTHONPATH": str(library),
+        "PYTHONPATH": str(library or ""),
         "PYTHONUTF8": "1",
     }
     try:

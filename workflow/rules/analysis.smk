@@ -27,5 +27,5 @@ rule make_table:
     message:
         "make_table {wildcards.name}"
     shell:
-        "python workflow/scripts/make_table.py --spec {params.spec:q} --out {params.out:q}"
+        "python -m perigee make-table --spec {params.spec:q} --out {params.out:q}"
         " --digest {params.digest} --log {log:q}"

@@ -33,7 +33,7 @@ rule judge_claims:
     message:
         "judge_claims {wildcards.name}"
     shell:
-        "python workflow/scripts/judge_claims.py --spec {params.spec:q} --out {params.out:q}"
+        "python -m perigee judge-claims --spec {params.spec:q} --out {params.out:q}"
         " --digest {params.digest} --log {log:q}"
 
 
@@ -52,7 +52,7 @@ rule gather_claims:
     message:
         "gather_claims"
     shell:
-        "python workflow/scripts/gather_claims.py --spec {params.spec:q} --out {output:q}"
+        "python -m perigee gather-claims --spec {params.spec:q} --out {output:q}"
         " --version {params.version} --log {log:q}"
 
 
@@ -67,4 +67,4 @@ rule claims:
     message:
         "What the papers claim, and what came out"
     shell:
-        "python workflow/scripts/show_claims.py --claims {input.claims:q} --copy {log:q}"
+        "python -m perigee claims --claims {input.claims:q} --copy {log:q}"

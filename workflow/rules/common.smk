@@ -12,15 +12,19 @@ import shlex
 import sys
 from pathlib import Path
 
-# This checkout's library and this Python, here and in every job, whatever else is installed.
-LIBRARY = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+# This Python, and a checkout's own library, here and in every job, whatever else is installed.
+TREE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+LIBRARY = TREE / "workflow" if (TREE / "workflow/perigee").is_dir() else None
 others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
 sys.path.sort(key=lambda path: path in others)  # behind the environment's packages
-sys.path.insert(0, str(LIBRARY))
+if LIBRARY is not None:
+    sys.path.insert(0, str(LIBRARY))
 
-from perigee.configuration.reading import read_yaml
+from perigee.configuration.own_blocks import register_own_blocks
+from perigee.configuration.version import version_warning
 from perigee.errors import PerigeeError
 from perigee.failures import failed_jobs
+from perigee.paths import CARRIED, IS_INSTALLED, configuration_file
 from perigee.planning.forecast import retraining_warning
 from perigee.planning.layout import NAME, VERSION, Layout
 from perigee.planning.plan import checked_configuration, make_plan
@@ -31,15 +35,19 @@ from perigee.store.checks import (
     check_writable,
     earlier_products,
 )
+from perigee.store.housekeeping import note_project
 from perigee.surroundings import environment_of_jobs, print_in_any_locale
 
 print_in_any_locale()
 os.environ.update(environment_of_jobs(LIBRARY))
 
 try:
-    read_yaml(
-        LIBRARY.parent / "config/config.yaml"
-    )  # refuses a key that stands twice
+    if TREE.resolve() != CARRIED.resolve():
+        raise PerigeeError(
+            f"these rules are of {TREE}, but perigee is imported from {CARRIED}; "
+            "set neither PYTHONPATH nor -s to the other one."
+        )
+    register_own_blocks(configuration_file(), config)  # refuses a key that stands twice
     if workflow.is_main_process:
         if lost := lost_configuration(sys.argv, workflow.overwrite_configfiles):
             raise PerigeeError(lost)
@@ -49,6 +57,7 @@ try:
         check_results(Path(settings["results"]))
     if workflow.is_main_process and not workflow.output_settings.dryrun:
         check_writable(Path(settings["results"]))
+        note_project(Path(settings["results"]))
     if workflow.is_main_process:
         check_datasets(Path(settings["results"]) / "store", plan.datasets)
 except PerigeeError as error:
@@ -64,19 +73,21 @@ if workflow.is_main_process and settings_file:
 
 RESULTS = settings["results"]
 BENCHMARKS = f"{RESULTS}/benchmarks"
-CONDA = "../../envs/perigee.yaml"
+# An environment of conda's has the library from a checkout, and lacks an installed one.
+CONDA = None if IS_INSTALLED else "../../envs/perigee.yaml"
 PLAN_OPTIONS = " ".join(
     [
         f"--scale {plan.scale} --results {shlex.quote(RESULTS)}",
         *(f"--paper {paper}" for paper in settings["papers"]),
     ]
 )
-layout = Layout(plan, RESULTS)
+layout = Layout(plan, RESULTS, writes=not workflow.output_settings.dryrun)
 LOGS = layout.logs
 RECEIPTS = layout.receipts.folder
 
 if workflow.is_main_process:
     told = (
+        version_warning(settings.get("perigee")),
         retraining_warning(layout, settings["warn_retraining_hours"]),
         earlier_products(Path(layout.store)),
     )
@@ -105,11 +116,16 @@ def figures_to_plan():
     return [key for name in beside or ["everything"] for key in layout.named[name]]
 
 
-onerror:
+def tell_failures(logs):
+    """Print what failed, from Snakemake's own logs: what a Snakefile has under `onerror`."""
     read = [
-        Path(path).read_text(encoding="utf-8", errors="replace") for path in log
+        Path(path).read_text(encoding="utf-8", errors="replace") for path in logs
     ]
     print(*failed_jobs("".join(read)), sep="\n")
+
+
+onerror:
+    tell_failures(log)
 
 
 wildcard_constraints:

@@ -43,5 +43,5 @@ rule build_dataset:
     message:
         "build_dataset {wildcards.name}"
     shell:
-        "python workflow/scripts/build_dataset.py --spec {params.spec:q} --out {params.out:q}"
+        "python -m perigee build-dataset --spec {params.spec:q} --out {params.out:q}"
         " --downloads {params.downloads:q} {params.download} {params.mirror} {params.contents} --digest {params.digest} --log {log:q}"

@@ -31,6 +31,6 @@ rule evaluate_run:
     message:
         "evaluate_run {wildcards.name}"
     shell:
-        "python workflow/scripts/evaluate.py --spec {params.spec:q} --out {params.out:q}"
+        "python -m perigee evaluate --spec {params.spec:q} --out {params.out:q}"
         " --device {params.device} --runs-per-gpu {params.runs_per_gpu}"
         " --progress-interval {params.progress_interval} --digest {params.digest} --log {log:q}"

@@ -32,7 +32,7 @@ rule draw_figure:
     message:
         "draw_figure {wildcards.name}"
     shell:
-        "python workflow/scripts/draw_figure.py --spec {params.spec:q} --out {params.out:q}"
+        "python -m perigee draw-figure --spec {params.spec:q} --out {params.out:q}"
         " --digest {params.digest} --log {log:q}"
 
 
@@ -60,7 +60,7 @@ rule publish_figure:
     message:
         "publish_figure {wildcards.key}"
     shell:
-        "python workflow/scripts/publish_figure.py --figure {params.figure:q}"
+        "python -m perigee publish-figure --figure {params.figure:q}"
         " --name {wildcards.key} --out {params.out:q} --log {log:q}"
 
 

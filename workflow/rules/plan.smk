@@ -20,4 +20,4 @@ rule plan:
     message:
         "What would be trained, and what it would cost"
     shell:
-        "python workflow/scripts/show_plan.py {params.options} {params.figures} 2>&1 | tee {log:q}"
+        "python -m perigee plan {params.options} {params.figures} 2>&1 | tee {log:q}"

@@ -44,7 +44,7 @@ rule write_pages:
     message:
         "write_pages"
     shell:
-        "python workflow/scripts/write_pages.py {params.options} {params.figures} --claims {params.claims:q}"
+        "python -m perigee write-pages {params.options} {params.figures} --claims {params.claims:q}"
         " --out {params.out:q} --log {log:q}"
 
 
@@ -57,7 +57,9 @@ rule report:
         CONDA
     params:
         # This Python's, since the programs' own environments need none.
-        snakemake=f"{shlex.quote(sys.executable)} -m snakemake",
+        snakemake=shlex.join(
+            [sys.executable, "-m", "snakemake", "--snakefile", workflow.main_snakefile]
+        ),
         settings=lambda w: [
             f"{key}={json.dumps(value)}" for key, value in settings.items()
         ],

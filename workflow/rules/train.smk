@@ -41,7 +41,7 @@ rule train_run:
     message:
         "train_run {wildcards.version}"
     shell:
-        "python workflow/scripts/train.py --spec {params.spec:q} --out {params.out:q}"
+        "python -m perigee train --spec {params.spec:q} --out {params.out:q}"
         " --device {params.device} --runs-per-gpu {params.runs_per_gpu}"
         " --progress-interval {params.progress_interval} --save-interval {params.save_interval}"
         " --workers {params.workers} --on-departure {params.on_departure} --digest {params.digest} --log {log:q}"

@@ -18,7 +18,7 @@ It submits, tracks and cancels jobs as that plugin does (version 2.8.0), with th
   it is asking about or submitting at that moment.
 - A submission that fails for a reason of its own is a failed job, of groups too.
 - How a job ended that could not tell itself, for want of memory for instance, is noted beside the
-  logs of its runs, where `show_status.py` finds it.
+  logs of its runs, where `perigee status` finds it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from perigee.errors import PerigeeError
-from perigee.registry import REGISTRY
+from perigee.registry import REGISTRY, is_own
 from perigee.spec import RunSpec
 
 EPOCHS = 2
@@ -170,7 +170,9 @@ def _all(kind: str) -> list[dict[str, Any]]:
 
 
 def _settings(kind: str, name: str) -> list[dict[str, Any]]:
-    """A block with each of its settings."""
+    """A block with each of its settings; none for one of the user's own, which nothing proves."""
+    if is_own(REGISTRY[kind][name]):
+        return []
     if name not in SETTINGS[kind]:
         raise PerigeeError(
             f"There are no golden runs with the {kind} '{name}'; add its parameters to SETTINGS in "

@@ -1,9 +1,10 @@
 """Digests of the code that makes a product.
 
 What counts is parsed source, of the modules that make the numbers and of all that they import from
-this package. Comments, docstrings and layout do not count, nor do annotations outside class bodies,
-calls that log, the words of errors, and imports that serve none but these: none of them moves a
-number. Where it cannot be told whether something moves a number, it counts.
+this package, or from the package of the user's own blocks. Comments, docstrings and layout do not
+count, nor do annotations outside class bodies, calls that log, the words of errors, and imports
+that serve none but these: none of them moves a number. Where it cannot be told whether something
+moves a number, it counts.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 import perigee
 from perigee.errors import PerigeeError
+from perigee.paths import OWN_PACKAGES
 
 PACKAGE = "perigee"
 PACKAGE_FOLDER = Path(perigee.__file__).parent
@@ -136,7 +138,9 @@ def _closure_digests(roots: frozenset[str], words: bool) -> Mapping[str, str]:
         if name not in found and not _is_harmless(name):
             found[name], imports = _module(name, words)
             parts = name.split(".")
-            waiting += [*imports, *(".".join(parts[:end]) for end in range(1, len(parts)))]
+            above = (".".join(parts[:end]) for end in range(1, len(parts)))
+            # What declares the user's blocks counts only if something is imported from it.
+            waiting += [*imports, *(package for package in above if package not in OWN_PACKAGES)]
     return MappingProxyType(dict(sorted(found.items())))
 
 
@@ -174,17 +178,23 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             module = resolve_name("." * node.level + (node.module or ""), package)
-            names.update((module, *(f"{module}.{alias.name}" for alias in node.names)))
+            imported = [f"{module}.{alias.name}" for alias in node.names]
+            names.update(imported)
+            if module not in OWN_PACKAGES or any(_module_file(one) is None for one in imported):
+                names.add(module)
     return (name for name in names if _module_file(name) is not None)
 
 
 @cache
 def _module_file(name: str) -> Path | None:
-    """The file of a module of this package; None if there is none of this name."""
+    """The file of a module of this package or the user's; None if there is none of this name."""
     first, *rest = name.split(".")
-    path = PACKAGE_FOLDER.joinpath(*rest)
+    folder = PACKAGE_FOLDER if first == PACKAGE else OWN_PACKAGES.get(first)
+    if folder is None:
+        return None
+    path = folder.joinpath(*rest)
     files = (path / "__init__.py", path.with_suffix(".py"))
-    return next((file for file in files if first == PACKAGE and file.is_file()), None)
+    return next((file for file in files if file.is_file()), None)
 
 
 def _is_harmless(module: str) -> bool:

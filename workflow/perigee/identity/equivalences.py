@@ -1,6 +1,6 @@
 """Code that was proven to give the same numbers as older code, and so counts as that.
 
-workflow/equivalences.json holds the proofs that workflow/scripts/record_equivalence.py wrote. The
+workflow/equivalences.json holds the proofs that `perigee equivalence record` wrote. The
 identity of a product is taken with the oldest code that gives its numbers, so that a refactoring
 moves no path.
 """

@@ -125,7 +125,7 @@ def retraining_warning(layout: Layout, hours: float) -> str | None:
     commit = _common_commit(list(earlier.values()))
     why = "Since code was changed" if earlier else "For measures that they lack"
     proof = (
-        " If the change alters no number, 'python workflow/scripts/record_equivalence.py"
+        " If the change alters no number, 'perigee equivalence record"
         f"{f' --old {commit}' if commit else ''}' proves it, and the finished runs stay valid."
         if earlier
         else ""

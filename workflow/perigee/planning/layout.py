@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +38,8 @@ VERSION = rf"{NAME}/e[0-9]+"
 """What the rules' wildcards may be. Not the planned products, one by one: Snakemake would search
 through all their names for each of its jobs."""
 
+SPEC_DIGEST_LENGTH = 8
+
 
 class Layout:
     """Paths and program arguments for one plan.
@@ -49,10 +50,12 @@ class Layout:
     Args:
         plan: at one scale.
         results: the results folder.
+        writes: whether the files with what programs are told are written, as a dry run does not.
     """
 
-    def __init__(self, plan: Plan, results: str) -> None:
+    def __init__(self, plan: Plan, results: str, *, writes: bool = True) -> None:
         self.plan = plan
+        self._writes = writes
         self.store = f"{results}/store"
         self.logs = f"{results}/logs"
         self.specs = f"{results}/specs"
@@ -132,22 +135,24 @@ class Layout:
     def spec(self, kind: str, name: str) -> str:
         """The path of a file with all that a product's program is told."""
         product = self.product(kind, name)
-        text = json.dumps(product.told(Path(self.store)), indent=1, ensure_ascii=False) + "\n"
-        return self._told(f"{self.specs}/{kind}/{name}.json", text)
+        return self._told(f"{kind}/{name}", product.told(Path(self.store)))
 
     def out(self, kind: str, name: str) -> str:
         """The folder that a product is to be written to."""
         return f"{self.store}/{kind}/{name}"
 
-    def _told(self, path: str, text: str) -> str:
-        """Write a text to a file, unless it stands there or nothing may be written."""
-        file = Path(path)
-        with suppress(OSError):
-            if file.is_file() and file.read_text(encoding="utf-8") == text:
-                return path
-        with suppress(OSError), written_atomically(file) as aside:  # a dry run of who only reads
-            aside.write_text(text, encoding="utf-8")
-        return path
+    def _told(self, name: str, told: Any) -> str:
+        """The path of a file that holds what a program is told; it is named after its content.
+
+        So a file never changes once it is written, even if another Snakemake tells the same
+        program something else.
+        """
+        file = Path(f"{self.specs}/{name}.{digest(told)[:SPEC_DIGEST_LENGTH]}.json")
+        if self._writes and not file.is_file():
+            with written_atomically(file) as aside:
+                text = json.dumps(told, indent=1, ensure_ascii=False)
+                aside.write_text(f"{text}\n", encoding="utf-8")
+        return str(file)
 
     # Runs
 
@@ -225,8 +230,7 @@ class Layout:
 
     def claims_spec(self) -> str:
         """The path of a file with the folders of all verdicts, and the wording of their claims."""
-        text = json.dumps(self._told_of_claims(), indent=1, ensure_ascii=False) + "\n"
-        return self._told(f"{self.specs}/claims-{self.plan.scale}.json", text)
+        return self._told(f"claims-{self.plan.scale}", self._told_of_claims())
 
     def claims_version(self) -> str:
         """Digest of the verdicts of all reported figures together, and of their wording."""

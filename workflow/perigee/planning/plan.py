@@ -21,8 +21,19 @@ from perigee.configuration.scales import SCALES
 from perigee.configuration.studies import FigureRequest, RunRequest, TableRequest
 from perigee.configuration.sweeps import figures_at, is_sweep
 from perigee.configuration.validation import read_schema, validated
+from perigee.configuration.version import require_version
 from perigee.errors import PerigeeError
-from perigee.paths import CAPTIONS, NOTEBOOKS, ROOT, STUDIES, STUDY, shown, template
+from perigee.paths import (
+    CAPTIONS,
+    CARRIED,
+    NOTEBOOKS,
+    STUDIES,
+    STUDY,
+    configuration_file,
+    project,
+    shown,
+    template,
+)
 from perigee.planning.products import (
     ClaimsProduct,
     DatasetProduct,
@@ -110,9 +121,10 @@ def checked_configuration(configuration: Mapping[str, Any]) -> dict[str, Any]:
         configuration: of config/config.yaml and all that is laid over it.
 
     Raises:
-        PerigeeError: a key or value is wrong.
+        PerigeeError: a key or value is wrong, or another version of Perigee made the project.
     """
     settings = dict(validated(dict(configuration), read_schema("config"), "config/config.yaml"))
+    require_version(settings.get("perigee"))
     return settings | {key: _expanded(settings[key], key) for key in ("results", "data")}
 
 
@@ -141,7 +153,7 @@ def plan_of_options(
         PerigeeError: anything in the files is wrong.
     """
     given = {"scale": scale, "papers": papers, "results": results}
-    configuration = read_yaml(ROOT / "config" / "config.yaml")
+    configuration = read_yaml(configuration_file())
     settings = checked_configuration(configuration | {k: v for k, v in given.items() if v})
     plan = make_plan(settings["papers"], settings["scale"])
     return plan, Path(settings["results"]) / "store"
@@ -161,13 +173,13 @@ def make_plan(papers: Sequence[str], scale: str) -> Plan:
         PerigeeError: anything in the files is wrong, or a figure has no notebook.
     """
     requests: dict[str, dict[str, FigureRequest]] = {name: {} for name in SCALES}
-    documents = {path.stem: read_yaml(path) for path in sorted(STUDIES.glob("*.yaml"))}
+    files = _study_files()
+    documents = {study: read_yaml(path) for study, path in files.items()}
     sweeps = [study for study, document in documents.items() if is_sweep(document)]
     _require_papers(papers, documents, sweeps)
     for study in (*papers, *sweeps):
-        path = STUDIES / f"{study}.yaml"
         for name in SCALES:
-            found = figures_at(path, name, documents)
+            found = figures_at(files[study], name, documents)
             requests[name] |= {figure.key: figure for figure in found}
     planner = _Planner()
     return Plan(
@@ -177,6 +189,12 @@ def make_plan(papers: Sequence[str], scale: str) -> Plan:
             for key, request in requests[scale].items()
         },
     )
+
+
+def _study_files() -> dict[str, Path]:
+    """The study files by name without the suffix; one of the project's hides a carried one."""
+    own = [] if project() == CARRIED else [project() / "config" / "studies"]
+    return {path.stem: path for folder in (STUDIES, *own) for path in sorted(folder.glob("*.yaml"))}
 
 
 def _require_papers(papers: Sequence[str], documents: Iterable[str], sweeps: Sequence[str]) -> None:
@@ -194,17 +212,19 @@ def _require_papers(papers: Sequence[str], documents: Iterable[str], sweeps: Seq
         raise PerigeeError(f"config/config.yaml: key 'papers' names '{paper}', {problem}.")
 
 
-def plans_at_all_scales(configuration: Path, results: Path | None) -> tuple[list[Plan], Path]:
+def plans_at_all_scales(
+    configuration: Path | None, results: Path | None
+) -> tuple[list[Plan], Path]:
     """The plan at every scale, and the store, for a program that keeps house.
 
     Args:
-        configuration: a file such as config/config.yaml.
+        configuration: a file such as config/config.yaml; None for the project's.
         results: the results folder; None for the configuration's.
 
     Raises:
         PerigeeError: anything in the files is wrong.
     """
-    settings = checked_configuration(read_yaml(configuration))
+    settings = checked_configuration(read_yaml(configuration or configuration_file()))
     plans = [make_plan(settings["papers"], scale) for scale in SCALES]
     return plans, (results or Path(settings["results"])) / "store"
 

@@ -88,6 +88,6 @@ def earlier_products(store: Path) -> str | None:
         return None
     return (
         f"{store} holds {earlier} data sets and runs of an earlier version of Perigee, which are "
-        "not read any more; 'python workflow/scripts/clean_store.py' lists them, and with --remove "
+        "not read any more; 'perigee store clean' lists them, and with --remove "
         "removes them."
     )

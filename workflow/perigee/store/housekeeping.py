@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -11,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perigee.errors import PerigeeError
+from perigee.identity.canonical import digest
 from perigee.identity.products import Identity
 from perigee.store.locks import locked_if_free
 from perigee.store.provenance import FORMAT, PROVENANCE, read_product, read_provenance
 from perigee.store.runs import UNFINISHED, VERSION
-from perigee.store.writing import WRITING, writers_lock
+from perigee.store.writing import WRITING, writers_lock, written_atomically
 
 ABANDONED_AFTER_S = 24 * 3600
 """Files being written that were not touched for a day belong to a job that was killed."""
@@ -24,6 +26,9 @@ NO_FIGURE = "no figure refers to it"
 FINISHED = "kept for a run that is finished"
 KILLED = "left behind by a killed job"
 EARLIER = "made by an earlier version of Perigee, and no longer read"
+
+PROJECTS = "projects"
+"""Folder below the results that names the projects which use them."""
 
 EARLIER_SECOND_NAMES = "spare"
 """Folder of a run in which an earlier version of Perigee kept second names of its files."""
@@ -259,3 +264,27 @@ def _stats(folder: Path) -> list[os.stat_result]:
             with suppress(FileNotFoundError):
                 found.append(Path(parent, name).stat())
     return found
+
+
+def note_project(results: Path) -> None:
+    """Note that the project in the current folder uses a results folder, which others may share.
+
+    Args:
+        results: as the project's configuration names it.
+    """
+    told = {"folder": str(Path.cwd()), "results": str(results)}
+    file = results / PROJECTS / f"{digest(told)}.json"
+    if not file.is_file():
+        with written_atomically(file) as aside:
+            aside.write_text(json.dumps(told), encoding="utf-8")
+
+
+def other_projects(results: Path) -> list[str]:
+    """The folders of the other projects that use a results folder, if they are still there."""
+    found = []
+    for file in (results / PROJECTS).glob("*.json"):
+        told = json.loads(file.read_text(encoding="utf-8"))
+        shared = Path(told["folder"], told["results"])
+        if told["folder"] != str(Path.cwd()) and shared.is_dir() and shared.samefile(results):
+            found.append(told["folder"])
+    return sorted(found)

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from perigee.cli import Configuration, ResultsFolder, program
+from perigee.cli import Configuration, ResultsFolder
 from perigee.errors import PerigeeError
 from perigee.planning.plan import plans_at_all_scales, references
 from perigee.store.housekeeping import Stored, stored
@@ -17,9 +17,8 @@ from perigee.store.housekeeping import Stored, stored
 WIDER_THAN_ANY_PATH = 10_000
 
 
-@program
 def main(
-    configuration: Configuration = Path("config/config.yaml"),
+    configuration: Configuration = None,
     results: ResultsFolder = None,
     figure: Annotated[
         str | None, typer.Option(help="Only what this figure needs, e.g. periodic_fig3.")
@@ -63,7 +62,3 @@ def _table(shown: list[Stored], store: Path, frame: box.Box | None) -> Table:
 
 def _megabytes(items: list[Stored]) -> str:
     return f"{sum(item.bytes for item in items) / 1e6:.2f}"
-
-
-if __name__ == "__main__":
-    main()

@@ -6,7 +6,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from perigee.cli import Figures, LogFile, Papers, Results, Scale, program
+from perigee.cli import Figures, LogFile, Papers, Results, Scale
 from perigee.planning.pages import PAGES, pages_version
 from perigee.planning.plan import plan_of_options
 from perigee.reporting.pages import claims_page, index_page, provenance_page
@@ -14,7 +14,6 @@ from perigee.store.publishing import Publication
 from perigee.store.writing import written_atomically
 
 
-@program
 def main(
     claims: Annotated[Path, typer.Option(help="The table, e.g. results/laptop/claims.csv.")],
     out: Annotated[Path, typer.Option(help="Folder that gets index.html, pages/*.html.")],
@@ -42,7 +41,3 @@ def main(
         with written_atomically(path) as aside:
             aside.write_text(text, encoding="utf-8")
     publication.confirm(pages_version(plan, store) or "")
-
-
-if __name__ == "__main__":
-    main()

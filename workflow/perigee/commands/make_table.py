@@ -8,10 +8,9 @@ import typer
 from perigee import registry
 from perigee.analysis.inputs import RunInput
 from perigee.blocks.analyses import Analysis
-from perigee.blocks.measures import Checkpoints
-from perigee.cli import Digest, LogFile, program, read_spec, require_digest
+from perigee.blocks.measures import Checkpoints, Measure
+from perigee.cli import Digest, LogFile, read_spec, require_digest, spec_block
 from perigee.configuration.studies import resolved_run
-from perigee.configuration.validation import validated_block
 from perigee.data.manifest import MANIFEST
 from perigee.errors import PerigeeError
 from perigee.identity.products import (
@@ -26,7 +25,6 @@ from perigee.store.tables import TABLE
 from perigee.store.writing import product_writer
 
 
-@program
 def main(
     spec: Annotated[
         str,
@@ -41,8 +39,7 @@ def main(
 ) -> None:
     """Make one table: compute it from a formula, or gather it from runs."""
     given = read_spec(spec, "name", "analysis", "runs")
-    analysis = validated_block("analysis", given["analysis"], "--spec", "analysis")
-    assert isinstance(analysis, Analysis)
+    analysis = spec_block(Analysis, given["analysis"], "analysis")
     found = [_run(told, analysis) for told in given["runs"]]
     identity = table_identity(given["name"], analysis, [part for part, _ in found])
     require_digest(identity, digest)
@@ -56,7 +53,7 @@ def main(
 def _run(told: dict[str, Any], analysis: Analysis) -> tuple[dict[str, Any], RunInput]:
     """A run's part of the table's identity, and its verified files."""
     run = resolved_run(told["run"], "run", "--spec")
-    measures = [validated_block("measure", one, "--spec", "measures") for one in told["measures"]]
+    measures = [spec_block(Measure, one, "measures") for one in told["measures"]]
     dataset = read_product(Path(told["dataset"]), [MANIFEST]).digest
     trained = run_identity(run, dataset)
     identities = {one.name: measure_identity(one, trained) for one in measures}
@@ -110,7 +107,3 @@ def _run(told: dict[str, Any], analysis: Analysis) -> tuple[dict[str, Any], RunI
         checkpoint_interval=1 if kept is None else kept.interval,
         evaluations=evaluations,
     )
-
-
-if __name__ == "__main__":
-    main()

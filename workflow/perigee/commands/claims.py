@@ -11,20 +11,30 @@ from rich.markup import escape
 from rich.table import Table
 
 from perigee.claims.judging import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
-from perigee.cli import program
+from perigee.cli import Results, Scale
+from perigee.configuration.reading import read_yaml
 from perigee.errors import PerigeeError
+from perigee.paths import configuration_file
+from perigee.planning.plan import checked_configuration
+from perigee.store.claims import CLAIMS
 from perigee.store.writing import written_atomically
 
 COLOURS = {REPRODUCED: "green", NOT_REPRODUCED: "red", NOT_TESTABLE: "yellow"}
 WIDTH_OF_A_FILE = 200
 
 
-@program
 def main(
-    claims: Annotated[Path, typer.Option(help="The table, e.g. results/laptop/claims.csv.")],
+    claims: Annotated[
+        Path | None, typer.Option(help="The table, if not that of the project at its scale.")
+    ] = None,
+    scale: Scale = None,
+    results: Results = None,
     copy: Annotated[Path | None, typer.Option(help="Also write what is printed here.")] = None,
 ) -> None:
     """Print the verdicts on the papers' claims, in colour where the terminal shows it."""
+    if claims is None:
+        settings = checked_configuration(read_yaml(configuration_file()))
+        claims = Path(results or settings["results"]) / (scale or settings["scale"]) / CLAIMS
     if not claims.is_file():
         raise PerigeeError(f"{claims} does not exist; make it with 'snakemake claims'.")
     judged = pd.read_csv(claims, dtype=str, keep_default_na=False)
@@ -40,20 +50,16 @@ def _print(judged: pd.DataFrame, console: Console) -> None:
     table = Table(title="What the papers claim, and what came out", show_lines=True)
     for column in ("figure", "claim", "expected", "measured", "by seed", "verdict"):
         table.add_column(column, overflow="fold")
-    for row in judged.itertuples():
-        colour = COLOURS.get(row.verdict, "default")
+    for row in judged.to_dict("records"):
+        colour = COLOURS.get(row["verdict"], "default")
         table.add_row(
-            f"{row.paper}_{row.figure}",
-            escape(row.claim),
-            row.expected,
-            row.measured,
-            row.seeds,
-            f"[{colour}]{row.verdict}[/{colour}]",
+            f"{row['paper']}_{row['figure']}",
+            escape(row["claim"]),
+            row["expected"],
+            row["measured"],
+            row["seeds"],
+            f"[{colour}]{row['verdict']}[/{colour}]",
         )
     console.print(table)
     counts = Counter(judged["verdict"])
     console.print(", ".join(f"{counts[v]} {v}" for v in COLOURS if counts[v]) or "No claims.")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,20 +1,18 @@
 """List what the store holds that nothing needs any more, and remove it if told to."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from perigee.cli import Configuration, ResultsFolder, program
+from perigee.cli import Configuration, ResultsFolder
 from perigee.errors import PerigeeError
 from perigee.planning.plan import plans_at_all_scales, references, runs_to_make
-from perigee.store.housekeeping import leftovers, remove
+from perigee.store.housekeeping import leftovers, other_projects, remove
 
 
-@program
 def main(
-    configuration: Configuration = Path("config/config.yaml"),
+    configuration: Configuration = None,
     results: ResultsFolder = None,
     remove_listed: Annotated[
         bool, typer.Option("--remove", help="Remove what is listed, once you have agreed.")
@@ -23,7 +21,8 @@ def main(
 ) -> None:
     """List what the store holds that nothing needs any more, and remove it if told to.
 
-    Figures of all three scales count as configured. Without --remove nothing is touched.
+    Figures of all three scales count as configured, those of this folder alone: other projects that
+    share the store are named. Without --remove nothing is touched.
     """
     plans, store = plans_at_all_scales(configuration, results)
     found = leftovers(store, set(references(plans, store)), runs_to_make(plans, store))
@@ -33,9 +32,14 @@ def main(
             f"{megabytes:10.1f} MB  {leftover.days:6.1f} days  {leftover.path}  {leftover.reason}"
         )
     total = f"{len(found)} folders, {sum(leftover.bytes for leftover in found) / 1e6:.1f} MB"
+    others = other_projects(store.parent)
+    if others:
+        typer.echo(f"What only {', '.join(others)} needs, which shares this store, is listed too.")
     if not remove_listed or not found:
         typer.echo(f"{total}; --remove removes them." if found else total)
         return
+    if yes and others:
+        raise PerigeeError("--yes is not enough for a shared store; read the list, and agree.")
     if not yes:
         if not sys.stdin.isatty():
             raise PerigeeError(
@@ -49,7 +53,3 @@ def main(
             typer.echo(f"{leftover.path} was left: a job is at work on it.")
     freed = sum(leftover.bytes for leftover in gone) / 1e6
     typer.echo(f"{len(gone)} folders, {freed:.1f} MB removed.")
-
-
-if __name__ == "__main__":
-    main()

@@ -5,11 +5,10 @@ from typing import Annotated
 
 import typer
 
-from perigee.cli import LogFile, program
+from perigee.cli import LogFile
 from perigee.store.figures import publish
 
 
-@program
 def main(
     figure: Annotated[Path, typer.Option(help="The figure's folder in the store.")],
     name: Annotated[str, typer.Option(help="Name of the copies, e.g. periodic_fig3.")],
@@ -18,7 +17,3 @@ def main(
 ) -> None:
     """Copy a figure from the store to the name that outsiders use."""
     publish(figure, out, name)
-
-
-if __name__ == "__main__":
-    main()

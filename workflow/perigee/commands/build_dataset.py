@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from perigee.cli import Digest, LogFile, program, read_spec, require_digest
-from perigee.configuration.validation import validated_block
+from perigee.blocks.datasets import Dataset
+from perigee.cli import Digest, LogFile, read_spec, require_digest, spec_block
 from perigee.data.building import build_dataset
 from perigee.data.downloading import mirrored
 from perigee.data.file_datasets import FileDataset
@@ -15,7 +15,6 @@ from perigee.identity.products import dataset_identity
 from perigee.store.writing import product_writer
 
 
-@program
 def main(
     spec: Annotated[str, typer.Option(help="""JSON, e.g. '{"name": "digits"}', or its file.""")],
     out: Annotated[Path, typer.Option(help="Folder that gets the data set and provenance.json.")],
@@ -33,7 +32,7 @@ def main(
     log: LogFile = None,
 ) -> None:
     """Build a data set: from the installed packages, or from downloaded or named files."""
-    dataset = validated_block("dataset", read_spec(spec), "--spec", "dataset")
+    dataset = spec_block(Dataset, read_spec(spec), "dataset")
     identity = dataset_identity(dataset)
     require_digest(identity, digest)
     with mirrored(mirror):
@@ -42,7 +41,3 @@ def main(
         built = built.with_contents()
     with product_writer(out, identity, origin=built.origin) as product:
         save_dataset(built, product.aside)
-
-
-if __name__ == "__main__":
-    main()

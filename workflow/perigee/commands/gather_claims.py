@@ -7,14 +7,13 @@ import pandas as pd
 import typer
 
 from perigee.claims.judging import COLUMNS
-from perigee.cli import LogFile, program, read_spec
+from perigee.cli import LogFile, read_spec
 from perigee.store.claims import CLAIMS, with_wording
 from perigee.store.provenance import read_product
 from perigee.store.publishing import Publication
 from perigee.store.writing import written_atomically
 
 
-@program
 def main(
     spec: Annotated[
         str,
@@ -39,7 +38,3 @@ def main(
     with written_atomically(out) as aside:
         pd.concat(parts).to_csv(aside, index=False, lineterminator="\n")
     publication.confirm(version)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,25 +7,23 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from perigee.cli import Configuration, ResultsFolder, program
+from perigee.cli import Configuration, ResultsFolder
 from perigee.configuration.reading import read_yaml
 from perigee.errors import PerigeeError
+from perigee.paths import configuration_file
 from perigee.planning.plan import checked_configuration
 from perigee.store.housekeeping import check_product, products
 
 READERS = 2
 
 
-@program
-def main(
-    configuration: Configuration = Path("config/config.yaml"), results: ResultsFolder = None
-) -> None:
+def main(configuration: Configuration = None, results: ResultsFolder = None) -> None:
     """Check that every product in the store is still as it was made.
 
     Its provenance, its place and the checksums of all its files are verified. Products that jobs
     are making are passed over.
     """
-    settings = checked_configuration(read_yaml(configuration))
+    settings = checked_configuration(read_yaml(configuration or configuration_file()))
     store = (results or Path(settings["results"])) / "store"
     found = products(store)
 
@@ -56,7 +54,3 @@ def main(
         raise PerigeeError(f"{len(bad)} of {len(found)} products are not as they were made.")
     size = sum(told for told in outcomes if isinstance(told, int))
     typer.echo(f"{len(found)} products, {size / 1e9:.3f} GB: all as they were made.")
-
-
-if __name__ == "__main__":
-    main()

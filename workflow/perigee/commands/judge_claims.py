@@ -7,7 +7,7 @@ import pandas as pd
 import typer
 
 from perigee.claims.judging import judgements
-from perigee.cli import Digest, LogFile, program, read_spec, require_digest
+from perigee.cli import Digest, LogFile, read_spec, require_digest
 from perigee.identity.products import claims_identity
 from perigee.spec import Claim
 from perigee.store.claims import CLAIMS
@@ -16,7 +16,6 @@ from perigee.store.tables import TABLE
 from perigee.store.writing import product_writer
 
 
-@program
 def main(
     spec: Annotated[
         str,
@@ -40,7 +39,3 @@ def main(
     with product_writer(out, identity) as product:
         judged = judgements(paper, figure, claims, tables)
         judged.to_csv(product.aside / CLAIMS, index=False, lineterminator="\n")
-
-
-if __name__ == "__main__":
-    main()

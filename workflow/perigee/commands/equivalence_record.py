@@ -8,20 +8,18 @@ from typing import Annotated
 
 import typer
 
-from perigee.cli import program
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import SCALES
 from perigee.equivalence.golden import golden_products
 from perigee.equivalence.proving import check_out, compare
 from perigee.errors import PerigeeError
 from perigee.identity.equivalences import Proof, read_proofs, write_proofs
-from perigee.paths import EQUIVALENCES, ROOT, shown
+from perigee.paths import EQUIVALENCES, IS_INSTALLED, ROOT, configuration_file, shown
 from perigee.planning.plan import checked_configuration, make_plan
 from perigee.store.provenance import versions
 from perigee.store.writing import written_atomically
 
 
-@program
 def main(
     old: Annotated[
         str, typer.Option(help="Git revision of the code that the results were made by.")
@@ -40,7 +38,11 @@ def main(
     counts as the old, and nothing is made again. Where something differs, the first difference is
     named, nothing is recorded of that code, and the exit status is 1.
     """
-    settings = checked_configuration(read_yaml(ROOT / "config" / "config.yaml"))
+    if IS_INSTALLED:
+        raise PerigeeError(
+            "Only a clone of Perigee's repository has the older code to compare with; run it there."
+        )
+    settings = checked_configuration(read_yaml(configuration_file()))
     plans = [make_plan(settings["papers"], scale) for scale in SCALES]
     planned = [run.spec for plan in plans for run in plan.runs.values()]
     sources = (downloads or Path(settings["data"])).absolute()
@@ -75,7 +77,3 @@ def main(
         typer.echo(f"Recorded in {shown(EQUIVALENCES)}; commit it together with the change.")
     if unproven:
         raise PerigeeError(f"Nothing is proven of {'; '.join(unproven)}; see above.")
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from perigee.cli import Digest, LogFile, program, read_spec, require_digest
+from perigee.cli import Digest, LogFile, read_spec, require_digest
 from perigee.identity.products import figure_identity
 from perigee.paths import NOTEBOOKS, template
 from perigee.plotting.notebook import execute_notebook
@@ -14,7 +14,6 @@ from perigee.store.tables import TABLE
 from perigee.store.writing import product_writer
 
 
-@program
 def main(
     spec: Annotated[
         str,
@@ -48,7 +47,3 @@ def main(
             failed_copy=(log or out / "log").with_suffix(".ipynb"),
             further=parameters,
         )
-
-
-if __name__ == "__main__":
-    main()

@@ -11,17 +11,17 @@ from typing import Annotated
 
 import typer
 
+from perigee.blocks.measures import Measure
 from perigee.cli import (
     Digest,
     LogFile,
     RunsPerGpu,
     is_main_rank,
-    program,
     read_spec,
     require_digest,
+    spec_block,
 )
 from perigee.configuration.studies import resolved_run
-from perigee.configuration.validation import validated_block
 from perigee.gpus import own_gpu
 from perigee.identity.products import run_identity
 from perigee.interruption import stop_request
@@ -40,7 +40,6 @@ class OnDeparture(StrEnum):
     TRAIN_ANEW = "train_anew"
 
 
-@program
 def main(
     spec: Annotated[
         str,
@@ -81,7 +80,7 @@ def main(
     told = read_spec(spec, "run", "epochs", "measures", "dataset")
     dataset = Path(told["dataset"])
     run = resolved_run(told["run"], "run", "--spec")
-    measures = [validated_block("measure", one, "--spec", "measures") for one in told["measures"]]
+    measures = [spec_block(Measure, one, "measures") for one in told["measures"]]
     identity = run_identity(run, read_product(dataset).digest)
     require_digest(identity, digest)
     job = TrainingJob(
@@ -123,7 +122,3 @@ def _device(
 ) -> AbstractContextManager[str]:
     """The device to compute on: a GPU of one's own, or those that torchrun numbers."""
     return nullcontext(device) if is_shared() else own_gpu(device, runs_per_gpu, waiting)
-
-
-if __name__ == "__main__":
-    main()

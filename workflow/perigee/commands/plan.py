@@ -5,14 +5,13 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
-from perigee.cli import Figures, Papers, Results, Scale, program
+from perigee.cli import Figures, Papers, Results, Scale
 from perigee.planning.costs import total
 from perigee.planning.forecast import Training, trainings
 from perigee.planning.layout import Layout
 from perigee.planning.plan import plan_of_options
 
 
-@program
 def main(
     scale: Scale = None,
     papers: Papers = None,
@@ -75,7 +74,3 @@ def _cells(trainings: Iterable[Training]) -> tuple[str, ...]:
         hours,
         f"{cost.bytes / 1e6:.1f}",
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from perigee import registry
-from perigee.blocks.measures import Checkpoints
+from perigee.blocks.evaluations import Evaluation
+from perigee.blocks.measures import Checkpoints, Measure
 from perigee.checkpoints import KeptCheckpoints
-from perigee.cli import Digest, LogFile, RunsPerGpu, program, read_spec, require_digest
+from perigee.cli import Digest, LogFile, RunsPerGpu, read_spec, require_digest, spec_block
 from perigee.configuration.studies import resolved_run
-from perigee.configuration.validation import validated_block
 from perigee.data.saving import load_dataset
 from perigee.errors import PerigeeError
 from perigee.evaluation.base import EvaluationInput
@@ -26,7 +26,6 @@ from perigee.store.writing import product_writer
 logger = logging.getLogger("perigee")
 
 
-@program
 def main(
     spec: Annotated[
         str,
@@ -46,9 +45,9 @@ def main(
 ) -> None:
     """Evaluate the kept checkpoints of a run."""
     told = read_spec(spec, "evaluation", "run", "epochs", "measures", "dataset", "folder")
-    evaluation = validated_block("evaluation", told["evaluation"], "--spec", "evaluation")
+    evaluation = spec_block(Evaluation, told["evaluation"], "evaluation")
     run = resolved_run(told["run"], "run", "--spec")
-    measures = [validated_block("measure", one, "--spec", "measures") for one in told["measures"]]
+    measures = [spec_block(Measure, one, "measures") for one in told["measures"]]
     checkpoints = next((one for one in measures if isinstance(one, Checkpoints)), None)
     if checkpoints is None:
         raise PerigeeError(
@@ -83,7 +82,3 @@ def main(
         execution = prepare(own, run.precision, data.image_shape)
         computed = registry.load(evaluation)(**evaluation.parameters)
         computed.write(EvaluationInput(run, data, execution, found, tell), product.aside)
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from perigee.cli import Papers, Results, Scale, program
+from perigee.cli import Papers, Results, Scale
 from perigee.errors import PerigeeError
 from perigee.planning.costs import read_records
 from perigee.planning.layout import Layout
@@ -25,7 +25,6 @@ WIDTH = 100
 INDENT = 10
 
 
-@program
 def main(
     targets: Annotated[
         list[str] | None,
@@ -110,7 +109,3 @@ def _cut(lines: list[str], height: int) -> list[str]:
     room = max(height - 2, 1)
     more = len(lines) - room
     return lines if more <= 0 else [*lines[:room], f"... and {more} lines more"]
-
-
-if __name__ == "__main__":
-    main()

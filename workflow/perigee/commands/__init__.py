@@ -1,0 +1,1 @@
+"""The subcommands of `perigee`: one module each, whose `main` has the options as its parameters."""
