@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import typer
 from perigee.cli import LogFile, program
 from perigee.errors import PerigeeError, StoppedBySignalError
 from perigee.failures import failed_jobs, note_failure, noted_failure, reason
+from perigee.paths import PACKAGE
 
 FULL = Path("/dev/full")
 
@@ -126,7 +128,7 @@ PROGRESS = "2026-11-20 13:00:00 r: epoch 3/4, train loss 0.1\n"
 
 def told_of(log: Path, ended: str) -> str:
     """What the workflow says of a job whose shell command ended so."""
-    command = f"Command 'set -euo pipefail; python train.py --out x --log {log}' {ended}."
+    command = f"Command 'set -euo pipefail; python -m perigee train --out x --log {log}' {ended}."
     block = f"Error in rule train_run:\n    log: {log} (check log file(s) for error details)\n"
     (told,) = failed_jobs(f"{command}\n{block}")
     assert told.startswith(f"failed: {log}: ")
@@ -188,14 +190,14 @@ def test_a_program_that_cannot_be_imported_did_not_start(
     error: str, said: str, option: list[str], tmp_path: Path
 ) -> None:
     """Whatever its imports raise is told as its last word, and noted for whoever looks later."""
-    script, log = tmp_path / "train.py", tmp_path / "logs/train_run/e4.log"
+    log = tmp_path / "logs/train_run/e4.log"
     (tmp_path / "torch.py").write_text(f"raise {error}\n")
-    script.write_text("from perigee.cli import program\nimport torch\n")
-    command = [sys.executable, script, *(part.format(log) for part in option)]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8")
+    command = [sys.executable, "-m", "perigee", "train", *(part.format(log) for part in option)]
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{PACKAGE.parent}"}
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8")
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("train.py: did not start: ")
+    assert last.startswith("perigee train: did not start: ")
     assert said in last
     assert failed_jobs(f"    log: {log} (check log file(s) for error details)") == [
         f"failed: {last}"

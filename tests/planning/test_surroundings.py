@@ -184,13 +184,13 @@ def test_a_user_without_a_name_gets_one(monkeypatch: pytest.MonkeyPatch) -> None
 def test_what_a_program_prints_fits_into_any_locale(words: str) -> None:
     program = (
         "import sys, typer, rich.console; from perigee.cli import program\n"
-        "import perigee.cli; perigee.cli._require_own_library = lambda path: None\n"
-        "def main() -> None:\n    text = '\\u03c1 \\u2500'\n    " + words + "\nprogram(main)()\n"
+        "def main() -> None:\n    text = '\\u03c1 \\u2500'\n    "
+        + words
+        + "\nprogram(main, 'perigee x', in_project=False)()\n"
     )
     narrow = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    script = "import inspect; inspect.getfile = lambda main: 'x'\n" + program
     done = subprocess.run(
-        [sys.executable, "-c", script], env={**os.environ, **narrow}, capture_output=True
+        [sys.executable, "-c", program], env={**os.environ, **narrow}, capture_output=True
     )
     assert done.returncode == 0, done.stderr
     assert b"\\u03c1" in done.stdout or "ρ".encode() in done.stdout  # typer knows of such locales

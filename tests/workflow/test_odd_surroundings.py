@@ -24,8 +24,8 @@ QUESTION = "Does ρ grow with η — “as large as” 1 µm?"
 NOBODY = 54321
 """A user id that has no name, as in containers."""
 
-READING = (["list_store.py"], ["verify_store.py"], ["show_status.py", "--scale", "smoke"])
-"""Programs that write nothing, with their options."""
+READING = (["store", "list"], ["store", "verify"], ["status", "--scale", "smoke"])
+"""Commands that write nothing, with their options."""
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +194,8 @@ def test_who_may_only_read_the_results_can_look_at_them(
     before = {path: path.lstat().st_mtime_ns for path in shared.rglob("*")}
     assert "Nothing to be done" in snakemake(workspace, "-n", user=NOBODY)
     library = str(workspace.root / "workflow")
-    for program, *options in READING:
-        path = f"workflow/scripts/{program}"
-        run(workspace, "python", path, *options, user=NOBODY, PYTHONPATH=library)
+    for words in READING:
+        run(workspace, "python", "-m", "perigee", *words, user=NOBODY, PYTHONPATH=library)
     assert {path: path.lstat().st_mtime_ns for path in shared.rglob("*")} == before
 
 

@@ -1,4 +1,4 @@
-"""Watching: what show_status.py tells of runs, made so for real wherever that can be done."""
+"""Watching: what `perigee status` tells of runs, made so for real wherever that can be done."""
 
 from __future__ import annotations
 

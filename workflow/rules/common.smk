@@ -118,9 +118,7 @@ def figures_to_plan():
 
 def tell_failures(logs):
     """Print what failed, from Snakemake's own logs: what a Snakefile has under `onerror`."""
-    read = [
-        Path(path).read_text(encoding="utf-8", errors="replace") for path in logs
-    ]
+    read = [Path(path).read_text(encoding="utf-8", errors="replace") for path in logs]
     print(*failed_jobs("".join(read)), sep="\n")
 
 
