@@ -23,12 +23,13 @@ from perigee.analysis.inputs import RunInput, is_table, table_of
 from perigee.blocks.measures import Checkpoints, Measure
 from perigee.checkpoints import KeptCheckpoints
 from perigee.configuration.reading import read_yaml
+from perigee.configuration.settings import SETTINGS, layered
 from perigee.configuration.validation import suggestion
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import canonical_json
 from perigee.identity.products import measure_identity
-from perigee.paths import ROOT
-from perigee.planning.plan import checked_configuration, make_plan
+from perigee.paths import project, shown
+from perigee.planning.plan import make_plan
 from perigee.planning.products import FigureProduct, RunProduct, TableProduct
 from perigee.store.provenance import Provenance, read_product
 from perigee.store.runs import ROWS, Version, find_version
@@ -46,8 +47,8 @@ def open(
 
     Args:
         name: its target, such as "periodic_fig3" or "study_label_smoothing".
-        scale: "smoke", "laptop" or "paper"; None takes the configuration's.
-        results: the results folder; None takes the configuration's, below this checkout.
+        scale: such as "laptop"; None takes the configuration's.
+        results: the results folder; None takes the configuration's, below the project's folder.
         configuration: a file that is laid over config/config.yaml, as by Snakemake's --configfile.
 
     Raises:
@@ -55,11 +56,10 @@ def open(
     """
     given = {"scale": scale, "results": None if results is None else str(results)}
     overrides = {key: value for key, value in given.items() if value is not None}
-    settings = read_yaml(ROOT / "config" / "config.yaml")
-    if configuration is not None:
-        settings |= read_yaml(Path(configuration))
-    settings = checked_configuration(settings | overrides)
-    folder = Path(settings["results"]) if results is not None else ROOT / settings["results"]
+    files = [project() / SETTINGS, *([] if configuration is None else [Path(configuration)])]
+    layers = [(shown(file), read_yaml(file)) for file in files]
+    settings = layered([*layers, ("perigee.figure", overrides)])
+    folder = Path(settings["results"]) if results is not None else project() / settings["results"]
     plan = make_plan(settings["papers"], settings["scale"]).of_figures([name])
     return Figure(
         plan.figures[name], plan.runs, folder / "store", _command(name, configuration, overrides)

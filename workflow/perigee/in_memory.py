@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from perigee import registry
 from perigee.analysis.inputs import is_table, table_of
-from perigee.configuration.studies import resolved_run
+from perigee.configuration.runs import resolved_run
 from perigee.configuration.validation import validated_block
 from perigee.data.building import build_dataset
 from perigee.data.saving import AnyDataset

@@ -1,6 +1,6 @@
 """What all rules share: the checked configuration, the plan, and where its products lie.
 
-In: config/ (merged by Snakemake). Out: `plan`, which names every product of the chosen scale, and
+In: config/, and what --configfile and --config lay over it. Out: `plan`, which names every product of the chosen scale, and
 `layout`, which gives a rule's wildcards their paths and arguments. A wrong configuration ends
 here, in one sentence, before any job.
 """
@@ -21,19 +21,19 @@ for variable, folder in (
     others = [f for f in os.environ.get(variable, "").split(os.pathsep) if f != folder]
     os.environ[variable] = os.pathsep.join(filter(None, [folder, *others]))
 
-from perigee.configuration.reading import read_yaml
+from perigee.configuration.settings import settings_of_workflow
 from perigee.errors import PerigeeError
 from perigee.failures import failed_jobs
 from perigee.planning.forecast import retraining_warning
 from perigee.planning.layout import NAME, VERSION, Layout
-from perigee.planning.plan import checked_configuration, make_plan
+from perigee.planning.plan import make_plan
 from perigee.store.checks import check_datasets, check_writable, earlier_products
 
 try:
-    read_yaml(
-        Path(workflow.basedir) / "config/config.yaml"
-    )  # refuses a key that stands twice
-    settings = checked_configuration(config)
+    # Read here and not by Snakemake, whose reader takes a key that stands twice, and 010 for 8.
+    settings = settings_of_workflow(
+        workflow.config_settings.configfiles, workflow.config_settings.config
+    )
     plan = make_plan(settings["papers"], settings["scale"])
     if workflow.is_main_process and not workflow.output_settings.dryrun:
         check_writable(Path(settings["results"]))
@@ -50,7 +50,7 @@ BENCHMARKS = f"{RESULTS}/benchmarks"
 CONDA = "../../envs/perigee.yaml"
 PLAN_OPTIONS = " ".join(
     [
-        f"--scale {plan.scale} --results {shlex.quote(RESULTS)}",
+        f"--scale {shlex.quote(settings['scale'])} --results {shlex.quote(RESULTS)}",
         *(f"--paper {paper}" for paper in settings["papers"]),
     ]
 )

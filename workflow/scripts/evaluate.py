@@ -11,7 +11,7 @@ from perigee import registry
 from perigee.blocks.measures import Checkpoints
 from perigee.checkpoints import KeptCheckpoints
 from perigee.cli import Digest, LogFile, RunsPerGpu, program, read_spec, require_digest
-from perigee.configuration.studies import resolved_run
+from perigee.configuration.runs import resolved_run
 from perigee.configuration.validation import validated_block
 from perigee.data.saving import load_dataset
 from perigee.errors import PerigeeError

@@ -10,7 +10,7 @@ from perigee.analysis.inputs import RunInput
 from perigee.blocks.analyses import Analysis
 from perigee.blocks.measures import Checkpoints
 from perigee.cli import Digest, LogFile, program, read_spec, require_digest
-from perigee.configuration.studies import resolved_run
+from perigee.configuration.runs import resolved_run
 from perigee.configuration.validation import validated_block
 from perigee.data.manifest import MANIFEST
 from perigee.errors import PerigeeError

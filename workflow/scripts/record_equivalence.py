@@ -10,13 +10,14 @@ import typer
 
 from perigee.cli import program
 from perigee.configuration.reading import read_yaml
-from perigee.configuration.scales import SCALES
+from perigee.configuration.scales import known_scales
+from perigee.configuration.settings import checked_configuration
 from perigee.equivalence.golden import golden_products
 from perigee.equivalence.proving import check_out, compare
 from perigee.errors import PerigeeError
 from perigee.identity.equivalences import Proof, read_proofs, write_proofs
 from perigee.paths import EQUIVALENCES, ROOT, shown
-from perigee.planning.plan import checked_configuration, make_plan
+from perigee.planning.plan import make_plan
 from perigee.store.provenance import versions
 from perigee.store.writing import written_atomically
 
@@ -41,7 +42,7 @@ def main(
     named, nothing is recorded of that code, and the exit status is 1.
     """
     settings = checked_configuration(read_yaml(ROOT / "config" / "config.yaml"))
-    plans = [make_plan(settings["papers"], scale) for scale in SCALES]
+    plans = [make_plan(settings["papers"], scale) for scale in known_scales()]
     planned = [run.spec for plan in plans for run in plan.runs.values()]
     sources = (downloads or Path(settings["data"])).absolute()
     with tempfile.TemporaryDirectory(prefix="perigee-equivalence-") as folder:

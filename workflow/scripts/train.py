@@ -19,7 +19,7 @@ from perigee.cli import (
     read_spec,
     require_digest,
 )
-from perigee.configuration.studies import resolved_run
+from perigee.configuration.runs import resolved_run
 from perigee.configuration.validation import validated_block
 from perigee.gpus import own_gpu
 from perigee.identity.products import run_identity

@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from perigee.blocks.base import Block, NotNegativeInteger, Positive, Positives, Rows, Share
 
 Statistic = Literal["first", "last", "minimum", "maximum", "mean", "median"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Marks a parameter that is a setting of runs: a claim gives it by the name a sweep has.
+
+    Attributes:
+        column: the setting, by dotted key.
+        several: whether the parameter is a list.
+        of_runs: whether it is the runs' own value if a claim does not give it.
+    """
+
+    column: str
+    several: bool = False
+    of_runs: bool = False
+
+
+class RowsOf:
+    """Marks a parameter that tells rows by settings, by dotted key."""
+
+
+Rate = Annotated[Positive, Setting("optimiser.learning_rate")]
+Rates = Annotated[Positives, Setting("optimiser.learning_rate", several=True)]
+WeightDecay = Annotated[Positive, Setting("optimiser.weight_decay", of_runs=True)]
+SomeRows = Annotated[Rows, RowsOf()]
+
+
+def settings_of(model: type[BaseModel] | None) -> dict[str, Setting | RowsOf]:
+    """The marked parameters of a quantity; none of a model that is not known."""
+    fields = model.model_fields if model else {}
+    marks = {
+        name: [m for m in f.metadata if isinstance(m, Setting | RowsOf)]
+        for name, f in fields.items()
+    }
+    return {name: found[0] for name, found in marks.items() if found}
 
 
 class Quantity(Block, kind="quantity"):
@@ -32,8 +68,8 @@ class OfPeriods(Quantity):
 class TwoRates(OfPeriods):
     """A comparison of two learning rates."""
 
-    higher: Positive
-    lower: Positive
+    higher: Rate
+    lower: Rate
 
 
 class ColumnRatio(Quantity, name="column_ratio", code="perigee.claims.columns:column_ratio"):
@@ -43,8 +79,8 @@ class ColumnRatio(Quantity, name="column_ratio", code="perigee.claims.columns:co
 
     column: str
     statistic: Statistic
-    over: Rows
-    under: Rows
+    over: SomeRows
+    under: SomeRows
 
 
 class ColumnStatistic(
@@ -56,7 +92,7 @@ class ColumnStatistic(
 
     column: str
     statistic: Statistic
-    where: Rows = Field(default_factory=dict)
+    where: SomeRows = Field(default_factory=dict)
     last_fraction: Share = 1.0
 
 
@@ -65,7 +101,7 @@ class DestabilisationCount(
 ):
     """How often training destabilises."""
 
-    learning_rates: Positives
+    learning_rates: Rates
     statistic: Literal["minimum", "maximum"]
 
 
@@ -94,7 +130,7 @@ class WarmUpTestErrorRatio(
 ):
     """The test error after a destabilisation of the warm-up stage over that before."""
 
-    learning_rates: Positives
+    learning_rates: Rates
 
 
 class SettledFraction(
@@ -102,8 +138,8 @@ class SettledFraction(
 ):
     """The share of epochs at which the squared norm lies in Proposition 3's interval."""
 
-    learning_rates: Positives
-    weight_decay: Positive
+    learning_rates: Rates
+    weight_decay: WeightDecay
 
 
 class NormPredictionError(
@@ -111,7 +147,7 @@ class NormPredictionError(
 ):
     """How far the norm of each step is from eq. (3)."""
 
-    weight_decay: Positive
+    weight_decay: WeightDecay
 
 
 class JumpConditionError(
@@ -123,7 +159,7 @@ class JumpConditionError(
 class JumpDelay(Quantity, name="jump_delay", code="perigee.claims.theory:jump_delay"):
     """How much later than Proposition 2's time the largest jump comes."""
 
-    weight_decay: Positive
+    weight_decay: WeightDecay
 
 
 class NormOnsetAfterLossOnset(
