@@ -54,7 +54,7 @@ def set_runs(folder: Path, runs: int) -> None:
 
 def fill_store(folder: Path) -> None:
     """Put small files in the place of every product, and publish the figure."""
-    with mock.patch("perigee.paths.config_folders", lambda: [folder / "config"]):
+    with mock.patch("perigee.paths.config_folders", return_value=[folder / "config"]):
         plan = make_plan(["periodic"], SCALE)
     store = folder / "results/store"
     for product in plan.products.values():

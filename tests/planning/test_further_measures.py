@@ -8,12 +8,12 @@ from unittest import mock
 
 import pytest
 import yaml
+from perigee.configuration.sweeps import PANELS, figures_at
 
 from perigee import registry
 from perigee.blocks.measures import Measure
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.studies import FigureRequest
-from perigee.configuration.sweeps import PANELS, figures_at
 from perigee.errors import PerigeeError
 from perigee.paths import STUDIES
 from perigee.planning.plan import make_plan

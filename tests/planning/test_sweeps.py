@@ -13,13 +13,13 @@ from unittest import mock
 
 import pytest
 import yaml
+from perigee.configuration.sweeps import figures_at, is_sweep
 
 from perigee.blocks.constraints import Unconstrained
 from perigee.blocks.quantities import Quantity
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import SCALES
 from perigee.configuration.studies import FigureRequest
-from perigee.configuration.sweeps import figures_at, is_sweep
 from perigee.errors import PerigeeError
 from perigee.paths import ROOT, STUDIES
 from perigee.planning.layout import Layout

@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from perigee.configuration.sweeps import figures_at
 
 from perigee import registry
 from perigee.claims.judging import NOT_REPRODUCED, REPRODUCED, fulfilled, measure, verdict
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import SCALES
 from perigee.configuration.studies import FigureRequest, TableRequest
-from perigee.configuration.sweeps import figures_at
 from perigee.measures.metrics import COLUMNS as METRICS_COLUMNS
 from perigee.paths import STUDIES
 from perigee.spec import Claim

@@ -9,8 +9,8 @@ from rich.progress import track
 
 from perigee.cli import Configuration, ResultsFolder, program
 from perigee.configuration.reading import read_yaml
-from perigee.errors import PerigeeError
 from perigee.configuration.settings import checked_configuration
+from perigee.errors import PerigeeError
 from perigee.store.housekeeping import check_product, products
 
 READERS = 2

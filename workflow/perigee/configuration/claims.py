@@ -1,4 +1,4 @@
-"""Claims as files have them, checked against a figure's tables; the settings they name as numbers."""
+"""Claims, checked against a figure's tables, with numbers for the settings that they name."""
 
 from __future__ import annotations
 

@@ -236,7 +236,7 @@ class Runs(Model):
     epochs: Count = Field(description="Epochs of each run.")
     sweep: Sweep | None = Field(
         None,
-        description="Values by the run's dotted key: a list, or names -> values, which claims name.",
+        description="Values by the run's dotted key: a list, or names -> values, for claims.",
     )
     set: dict[str, Any] = Field({}, description="Values put into the run, by dotted key.")
     label: Text | None = Field(None, description="A word for these runs, a column of the table.")

@@ -32,17 +32,17 @@ def merged(
     for name, value in overlay.items():
         key, old = ".".join((*path, name)), base.get(name)
         is_free = SET in (*path, name)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
         if name not in base and not is_free:
             raise PerigeeError(
                 f"{file}: key '{key}' changes nothing, since the file that is overlaid has no such "
                 f"key; {suggestion(name, base)}."
             )
-        if both and value.get("name", old.get("name")) == old.get("name"):
-            result[name] = merged(old, value, file, *path, name)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            is_other_block = value.get("name", old.get("name")) != old.get("name")
+            result[name] = value if is_other_block else merged(old, value, file, *path, name)
         elif value is None and path[-2:-1] == (SWEEP,):
             del result[name]
-        elif not both and not is_free and isinstance(old, Mapping | list | tuple):
+        elif not is_free and isinstance(old, Mapping | list):
             if isinstance(old, Mapping) or not isinstance(value, list):
                 wanted = "a mapping of names" if isinstance(old, Mapping) else "a list"
                 raise PerigeeError(
@@ -55,31 +55,14 @@ def merged(
     return result
 
 
-class Sources(str):
-    """A file under an overlay: as text the file's name.
-
-    Args:
-        file: the file's name.
-        overlay_file: the overlay's.
-        overlay: what the overlay changes.
-    """
-
-    __slots__ = ("overlay", "overlay_file")
-
-    def __new__(cls, file: str, overlay_file: str, overlay: Mapping[str, Any]) -> Sources:
-        made = super().__new__(cls, file)
-        made.overlay_file, made.overlay = overlay_file, overlay
-        return made
-
-    def of(self, key: str) -> str:
-        """The file that the value of a key comes from; a run's key may stand in set or sweep."""
-        key = key.partition("[")[0]
-        first, _, rest = key.partition(".")
-        run, _, inner = rest.partition(".")
-        beside = [f"{first}.{run}.{part}.{inner}" for part in (SET, SWEEP)]
-        beside += [f"{part}.{key}" for part in (SET, SWEEP)]
-        given = any(True for one in (key, *beside) for _ in matches(self.overlay, one))
-        return self.overlay_file if given else str(self)
+def holds(overlay: Mapping[str, Any], key: str) -> bool:
+    """Whether an overlay gives the value of a key; that of a run may stand in set or sweep."""
+    key = key.partition("[")[0]
+    first, _, rest = key.partition(".")
+    run, _, inner = rest.partition(".")
+    beside = [f"{first}.{run}.{part}.{inner}" for part in (SET, SWEEP)]
+    beside += [f"{part}.{key}" for part in (SET, SWEEP)]
+    return any(True for one in (key, *beside) for _ in matches(overlay, one))
 
 
 def matches(document: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -26,6 +26,7 @@ from perigee.configuration.validation import checked, refusal, suggestion, valid
 from perigee.errors import PerigeeError
 from perigee.paths import shown
 from perigee.registry import REGISTRY
+from perigee.spec import Claim
 from perigee.stamp import deviations
 
 
@@ -111,7 +112,8 @@ def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale
         tables.append(TableRequest(name, analysis, requests))
         runs_of[name] = runs
     _require_use(figure, tables, file)
-    claims, notes = (), [*notes_of(read), *notes_of(shared.document, _used(shared, figure))]
+    claims: tuple[Claim, ...] = ()
+    notes = [*notes_of(read), *notes_of(shared.document, _used(shared, figure))]
     if of_claims is not None:
         plain = document(read_shared(of_claims), of_claims, None, None)
         given = checked(models.Claims, plain.values, plain.file)
@@ -164,7 +166,7 @@ def _used(shared: SharedRuns, figure: models.Figure) -> set[str]:
 
 def _in_effect(values: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, Any]:
     """A figure's settings by dotted key, swept ones as lists."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, group in values.get("runs", {}).items():
         swept = {
             key: list(value.values()) if isinstance(value, Mapping) else value

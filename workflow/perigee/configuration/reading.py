@@ -103,7 +103,7 @@ def _text(path: Path) -> str:
 
 def _parsed(file: str, text: str) -> dict[str, Any]:
     try:
-        document = yaml.load(text, partial(_StrictLoader, file))
+        document = yaml.load(text, partial(_StrictLoader, file))  # type: ignore[arg-type]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

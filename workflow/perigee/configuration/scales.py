@@ -9,9 +9,9 @@ from typing import Any
 
 from perigee import paths
 from perigee.configuration import models
-from perigee.configuration.overlays import Sources, merged
+from perigee.configuration.overlays import holds, merged
 from perigee.configuration.reading import read_shared, yaml_files
-from perigee.configuration.validation import checked, suggestion
+from perigee.configuration.validation import Sources, checked, suggestion
 from perigee.errors import PerigeeError
 from perigee.paths import shown
 
@@ -51,7 +51,8 @@ class Scale:
             PerigeeError: one of them cannot be read, or they do not fit.
         """
         overlay = self.overlay(path.parent.name, path.name)
-        return document(read_shared(path), path, overlay and read_shared(overlay), overlay)
+        changes = None if overlay is None else read_shared(overlay)
+        return document(read_shared(path), path, changes, overlay)
 
     def require_used(self, papers: Mapping[str, Iterable[str]]) -> None:
         """Refuse overlays over files that no paper has.
@@ -114,7 +115,8 @@ def document(
     values = merged(plain, changes, name)
     if untestable:
         values["untestable"] = untestable
-    return Document(plain, values, Sources(file, name, overlay), ((plain, file), (overlay, name)))
+    sources = Sources(file, lambda key: name if holds(overlay, key) else None)
+    return Document(plain, values, sources, ((plain, file), (overlay, name)))
 
 
 def known_scales() -> dict[str, Scale]:
@@ -147,13 +149,13 @@ def scale_of(name: str, known: Mapping[str, Scale], file: str) -> Scale:
     folder = Path(name).resolve()
     if "/" not in name and not folder.is_dir():
         raise PerigeeError(
-            f"{file}: key 'scale' is '{name}', which is neither a scale nor the path of a folder of "
-            f"overlays; {suggestion(name, known)}."
+            f"{file}: key 'scale' is '{name}', which is neither a scale nor the path of a "
+            f"folder of overlays; {suggestion(name, known)}."
         )
     if folder.name in known and folder not in (one.resolve() for one in known[folder.name].folders):
         raise PerigeeError(
-            f"{file}: key 'scale' is '{name}', but there is a scale '{folder.name}' already, whose results "
-            "would get mixed up with this one's; rename the folder."
+            f"{file}: key 'scale' is '{name}', but there is a scale '{folder.name}' already, "
+            "whose results would get mixed up with this one's; rename the folder."
         )
     return _scale(folder.name, [folder])
 

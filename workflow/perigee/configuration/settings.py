@@ -9,26 +9,11 @@ from typing import Any
 from perigee.configuration import models
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import known_scales, scale_of
-from perigee.configuration.validation import checked
+from perigee.configuration.validation import Sources, checked
 from perigee.errors import PerigeeError
 from perigee.paths import shown
 
 SETTINGS = "config/config.yaml"
-
-
-class _Layers(str):
-    """The settings' file; of values that are laid over it, where those come from."""
-
-    __slots__ = ("sources",)
-
-    def __new__(cls, sources: Mapping[str, str]) -> _Layers:
-        made = super().__new__(cls, SETTINGS)
-        made.sources = sources
-        return made
-
-    def of(self, key: str) -> str:
-        """Where the value of a key comes from."""
-        return self.sources.get(key.partition("[")[0].partition(".")[0], str(self))
 
 
 def layered(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
@@ -45,10 +30,10 @@ def layered(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
     for source, values in layers:
         settings |= values
         sources |= dict.fromkeys(values, source)
-    file = _Layers(sources)
-    checked_settings = checked(models.Settings, settings, file)
-    scale_of(checked_settings.scale, known_scales(), file.of("scale"))
-    return checked_settings.model_dump()
+    file = Sources(SETTINGS, lambda key: sources.get(key.partition("[")[0].partition(".")[0]))
+    found = checked(models.Settings, settings, file)
+    scale_of(found.scale, known_scales(), sources["scale"])
+    return found.model_dump()
 
 
 def settings_of_workflow(files: Iterable[Path], options: Mapping[str, Any]) -> dict[str, Any]:

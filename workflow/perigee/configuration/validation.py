@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +19,22 @@ KINDS = {
 }
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class Sources(str):
+    """The name of a file over which values are laid.
+
+    Args:
+        file: the name.
+        source: a key -> where its value comes from, if not from the file.
+    """
+
+    source: Callable[[str], str | None]
+
+    def __new__(cls, file: str, source: Callable[[str], str | None]) -> Sources:  # noqa: D102
+        made = super().__new__(cls, file)
+        made.source = source
+        return made
 
 
 def checked(model: type[Model], document: Mapping[str, Any], file: str, key: str = "") -> Model:
@@ -40,8 +56,8 @@ def checked(model: type[Model], document: Mapping[str, Any], file: str, key: str
 
 def refusal(file: str, key: str, told: str) -> PerigeeError:
     """The error for what is wrong with a key, in the name of the file that holds it."""
-    of = getattr(file, "of", None)
-    return PerigeeError(f"{of(key) if of else file}: {told}")
+    source = file.source(key) if isinstance(file, Sources) else None
+    return PerigeeError(f"{source or file}: {told}")
 
 
 def validated_block(kind: str, value: Mapping[str, Any], file: str, key: str) -> Block:
