@@ -215,7 +215,7 @@ class Run(Model):
     precision: Literal["float32", "tf32", "float64"] = Field(
         "float32", description="float32 is strict; tf32 uses matrix units of TF32."
     )
-    parent: Parent | None = Field(
+    parent: Parent = Field(
         None, description="The run whose checkpoint this one starts from."
     )
 
@@ -234,14 +234,14 @@ class Runs(Model):
 
     run: Text = Field(description="The entry of runs in paper.yaml that all else is taken from.")
     epochs: Count = Field(description="Epochs of each run.")
-    sweep: Sweep | None = Field(
-        None,
+    sweep: Sweep = Field(
+        {},
         description="Values by the run's dotted key: a list, or names -> values, for claims.",
     )
     set: dict[str, Any] = Field({}, description="Values put into the run, by dotted key.")
-    label: Text | None = Field(None, description="A word for these runs, a column of the table.")
-    checkpoint_interval: Count | None = Field(
-        None, description="Epochs from one kept checkpoint to the next, where a table reads them."
+    label: Text = Field("", description="A word for these runs, a column of the table.")
+    checkpoint_interval: Count = Field(
+        0, description="Epochs from one kept checkpoint to the next, where a table reads them."
     )
 
 
@@ -249,7 +249,7 @@ class Table(Model):
     """A table that a figure or a claim reads."""
 
     analysis: Annotated[Block, BlockOf("analysis")] = Field(description="What computes the table.")
-    runs: SomeNames | None = Field(None, description="The entries of runs that it reads.")
+    runs: SomeNames = Field((), description="The entries of runs that it reads.")
 
 
 class Figure(Noted):

@@ -99,16 +99,16 @@ def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale
     tables, runs_of = [], {}
     for name, table in sorted(figure.tables.items()):
         key = f"tables.{name}"
-        runs = {one: _known(groups, one, f"{key}.runs", file) for one in table.runs or ()}
+        runs = {one: _known(groups, one, f"{key}.runs", file) for one in table.runs}
         analysis = validated_block("analysis", table.analysis, file, f"{key}.analysis")
         assert isinstance(analysis, Analysis)
-        _require_runs_as_needed(analysis, table.runs is not None, file, key)
+        _require_runs_as_needed(analysis, bool(table.runs), file, key)
         require_columns(analysis.further_measures(), file, f"{key}.analysis.further")
         requests = told_apart(request for one in runs.values() for request in one.requests)
         if analysis.compares_seeds:
             _require_two_seeds(requests, file, f"{key}.runs")
         if analysis.reads_checkpoints:
-            _require_checkpoints(analysis, figure, table.runs or (), file)
+            _require_checkpoints(analysis, figure, table.runs, file)
         tables.append(TableRequest(name, analysis, requests))
         runs_of[name] = runs
     _require_use(figure, tables, file)
@@ -285,7 +285,7 @@ def _require_checkpoints(
     analysis: Analysis, figure: models.Figure, runs: Iterable[str], file: str
 ) -> None:
     for name in runs:
-        if figure.runs[name].checkpoint_interval is None:
+        if not figure.runs[name].checkpoint_interval:
             raise refusal(
                 file,
                 f"runs.{name}",
@@ -297,7 +297,7 @@ def _require_checkpoints(
 def _require_use(figure: models.Figure, tables: Sequence[TableRequest], file: str) -> None:
     """Refuse runs that no table reads, and kept checkpoints that none does."""
     for name, group in figure.runs.items():
-        reading = [t.analysis for t in tables if name in (figure.tables[t.name].runs or ())]
+        reading = [t.analysis for t in tables if name in figure.tables[t.name].runs]
         key = f"runs.{name}"
         if not reading:
             told = f"key '{key}' is read by no table; name it in one or remove it."

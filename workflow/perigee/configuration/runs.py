@@ -59,11 +59,11 @@ def swept_runs(
     run = copy.deepcopy(dict(base))
     for dotted, value in group.set.items():
         set_value(run, dotted, value, f"{where}.set".removeprefix("."), file)
-    values = group.sweep or {}
+    values = group.sweep
     lists = {k: list(v.values()) if isinstance(v, Mapping) else list(v) for k, v in values.items()}
     label = getattr(group, "label", None)
     found = expanded_runs(run, lists, where, file)
-    interval = group.checkpoint_interval
+    interval = group.checkpoint_interval or None
     requests = tuple(
         RunRequest(spec, group.epochs, {"label": label} | swept if label else swept, interval)
         for spec, swept in found

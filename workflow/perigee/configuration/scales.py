@@ -183,4 +183,8 @@ def papers() -> dict[str, dict[str, Path]]:
         for folder in (root / "papers").glob("[!.]*/")
         if folder.is_dir()
     }
-    return {paper: yaml_files("papers", paper) for paper in sorted(folders)}
+    found = {paper: yaml_files("papers", paper) for paper in sorted(folders)}
+    lacking = next((paper for paper, files in found.items() if PAPER not in files), None)
+    if lacking is not None:
+        raise PerigeeError(f"config/papers/{lacking} has no paper.yaml; write it.")
+    return found

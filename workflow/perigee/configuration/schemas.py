@@ -31,6 +31,14 @@ OVERLAID = ("config", "figure", "paper")
 BLOCK, RUN = "block", "run"
 """Marks that the models leave in their schemas: a block of a kind, and a whole run."""
 
+LIMITS = {
+    "gt": "exclusiveMinimum",
+    "ge": "minimum",
+    "lt": "exclusiveMaximum",
+    "le": "maximum",
+}
+"""What pydantic calls the limits of numbers that are converted first -> their name in a schema."""
+
 
 def schemas() -> dict[str, str]:
     """The text of every schema, by its file's name."""
@@ -66,11 +74,14 @@ def _completed(schema: Any, kinds: set[str]) -> Any:
         return reference | {k: v for k, v in schema.items() if k == "description"}
     if schema.get(RUN) is True:
         return {"$ref": "#/$defs/Run"}
-    return {
-        key: _completed(item, kinds)
+    found = {
+        LIMITS.get(key, key): _completed(item, kinds)
         for key, item in schema.items()
         if key not in ("title", "default") or isinstance(item, dict)
     }
+    if found.get("type") == "array" and "minLength" in found:
+        found["minItems"] = found.pop("minLength")
+    return found
 
 
 def _blocks(kind: str) -> dict[str, Any]:
@@ -115,14 +126,12 @@ def described(block: type[Block]) -> dict[str, str]:
 
 
 def _overlay(schema: Any) -> Any:
-    """A schema of which nothing is required, and in which null drops a value."""
+    """A schema in which nothing is required."""
     if isinstance(schema, list):
         return [_overlay(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    return {
-        key: _overlay(item) for key, item in schema.items() if key not in ("required", "minItems")
-    }
+    return {key: _overlay(item) for key, item in schema.items() if key != "required"}
 
 
 def main() -> None:
