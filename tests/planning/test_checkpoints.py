@@ -107,8 +107,8 @@ def test_what_only_the_table_is_about_is_nothing_to_an_evaluation(project: Proje
         (
             "fig3",
             {"checkpoint_interval": 1},
-            r"runs\.rates\.checkpoint_interval' is given, but .*'run_metrics' reads no checkpoints; "
-            "remove it",
+            r"runs\.rates\.checkpoint_interval' is given, but .*'run_metrics' reads no "
+            "checkpoints; remove it",
         ),
         ("fig6", {"keep_every": 1}, r"unknown key 'keep_every' in 'runs\.convnet'"),
         ("fig6", {"sweep": {"seed": [0]}}, r"convnet\.runs' has one seed only, but each run"),

@@ -51,6 +51,7 @@ def plan_with(folder: Path, analysis: str, **sweep: Any) -> Plan:
     figure = document["figures"]["fig3"]
     del figure["claims"]
     figure["tables"]["runs"]["analysis"] = {"name": analysis}
+    del figure["ours"]
     figure["runs"]["rates"] |= {"checkpoint_interval": 2, **sweep}
     if sweep:
         document["overlays"] = {s: {"paper": o["paper"]} for s, o in document["overlays"].items()}

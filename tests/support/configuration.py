@@ -13,7 +13,7 @@ import yaml
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.requests import FigureRequest
 from perigee.paths import CARRIED
-from perigee.planning.plan import Plan, make_plan
+from perigee.planning.plan import Plan, make_plan, read_requests
 
 Documents = dict[str, Any]
 """Papers and studies by name. A paper has ``citation``, ``runs``, ``figures`` (each with its
@@ -106,4 +106,7 @@ def figure_of(folder: Path, documents: Documents, key: str, scale: str = "smoke"
     Raises:
         PerigeeError: they are wrong.
     """
-    return plan_of(folder, documents, scale).figures[key].request
+    write(folder, documents)
+    with read_from(folder):
+        _, requests = read_requests([n for n, one in documents.items() if "figures" in one], scale)
+    return next(request for request in requests if request.key == key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,10 +44,6 @@ def claims_of(
         PerigeeError: a claim names a wrong table, quantity or setting.
     """
     known = {table.name: table for table in tables}
-    for name in untestable:
-        if name not in claims:
-            told = f"key 'untestable' names '{name}', which is not a claim of the figure; "
-            raise refusal(file, "untestable", f"{told}{suggestion(name, claims)}.")
     for name, claim in claims.items():
         key = f"claims.{name}"
         if claim.table not in known:
@@ -58,19 +54,20 @@ def claims_of(
                 f"are {', '.join(sorted(known))}.",
             )
         table = known[claim.table]
+        kind = REGISTRY["quantity"].get(str(claim.quantity["name"]))
+        if kind is not None and issubclass(kind, Quantity) and kind.reads_runs and not table.runs:
+            raise refusal(
+                file,
+                f"{key}.quantity",
+                f"key '{key}.quantity' is '{kind.name}', which is measured on runs, but table "
+                f"'{claim.table}' is made without runs; name a table with runs.",
+            )
         is_tested = (scale.tests_claims or not table.runs) and name not in untestable
         named = _NamedSettings(table, runs[claim.table], is_tested, file, f"{key}.quantity")
         quantity = validated_block(
             "quantity", named.resolved(claim.quantity), file, f"{key}.quantity"
         )
         assert isinstance(quantity, Quantity)
-        if quantity.reads_runs and not table.runs:
-            raise refusal(
-                file,
-                f"{key}.quantity",
-                f"key '{key}.quantity' is '{quantity.name}', which is measured on runs, but table "
-                f"'{claim.table}' is made without runs; name a table with runs.",
-            )
         ((relation, bound),) = claim.expected.model_dump(exclude_unset=True).items()
         yield Claim(
             name=name,
@@ -82,6 +79,18 @@ def claims_of(
             bound=bound,
             testable=is_tested and not named.dropped,
         )
+
+
+def require_claims(names: Iterable[str], claims: Iterable[str], file: str) -> None:
+    """Refuse names under ``untestable`` that no claim has.
+
+    Raises:
+        PerigeeError: there is one.
+    """
+    unknown = next((name for name in names if name not in claims), None)
+    if unknown is not None:
+        told = f"key 'untestable' names '{unknown}', which is not a claim of the figure; "
+        raise refusal(file, "untestable", f"{told}{suggestion(unknown, claims)}.")
 
 
 @dataclass

@@ -10,7 +10,7 @@ from perigee.blocks.analyses import Analysis
 from perigee.blocks.base import Block
 from perigee.blocks.measures import Measure
 from perigee.configuration import models
-from perigee.configuration.claims import claims_of
+from perigee.configuration.claims import claims_of, require_claims
 from perigee.configuration.overlays import SET, SWEEP, flattened, matches
 from perigee.configuration.reading import read_shared, yaml_files
 from perigee.configuration.requests import FigureRequest, Note, RunRequest, TableRequest
@@ -89,10 +89,10 @@ def read_paper(files: Mapping[str, Path], shared: SharedRuns, scale: Scale) -> l
 
 
 def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale) -> FigureRequest:
+    _require_figure_name(path)
     read = scale.read(path)
     file = read.file
     figure = checked(models.Figure, read.values, file)
-    _require_figure_name(path)
     groups = {
         name: _runs_of(name, group, read, shared, file) for name, group in figure.runs.items()
     }
@@ -117,6 +117,7 @@ def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale
     if of_claims is not None:
         plain = document(read_shared(of_claims), of_claims, None, None)
         given = checked(models.Claims, plain.values, plain.file)
+        require_claims(figure.untestable, given.claims, file)
         claims = tuple(
             claims_of(
                 given.claims, tables, runs_of, shared.citation, figure.untestable, scale, plain.file
@@ -203,9 +204,10 @@ def notes_of(read: Document, runs: set[str] | None = None, under: str = "") -> I
                 where = f"{under}.{kind}".removeprefix(".")
                 found = list(matches(read.values, path))
                 if not found:
+                    known = {k: v for k, v in read.values.items() if k not in NOTES}
                     raise PerigeeError(
                         f"{file}: key '{where}' has a note on '{path}', but there is no such key; "
-                        f"{suggestion(path, flattened(read.values))}."
+                        f"{suggestion(path, flattened(known))}."
                     )
                 seen = (
                     checked(models.Seen, note, file, f"{where}.{path}") if kind == "seen" else None

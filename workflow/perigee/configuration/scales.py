@@ -147,7 +147,7 @@ def scale_of(name: str, known: Mapping[str, Scale], file: str) -> Scale:
     if name in known:
         return known[name]
     folder = Path(name).resolve()
-    if "/" not in name and not folder.is_dir():
+    if not folder.is_dir():
         raise PerigeeError(
             f"{file}: key 'scale' is '{name}', which is neither a scale nor the path of a "
             f"folder of overlays; {suggestion(name, known)}."

@@ -12,11 +12,11 @@ from typing import Any
 
 from perigee.blocks.analyses import Analysis
 from perigee.configuration import models
-from perigee.configuration.claims import claims_of
+from perigee.configuration.claims import claims_of, require_claims
 from perigee.configuration.overlays import SWEEP
 from perigee.configuration.papers import SharedRuns, notes_of, require_columns
 from perigee.configuration.requests import FigureRequest, RunRequest, TableRequest
-from perigee.configuration.runs import is_number, swept_runs, told_apart, with_defaults
+from perigee.configuration.runs import is_number, resolved_run, swept_runs, told_apart, with_defaults
 from perigee.configuration.scales import Document, Scale, document
 from perigee.configuration.validation import (
     checked,
@@ -95,6 +95,7 @@ def read_study(
     _require_few_looks(plain_runs, settings, file)
     _require_panels(study.panels, require_columns(study.further, file, "further"), file)
     tables = _tables(study, told_apart(plain_runs), file)
+    require_claims(study.untestable, study.claims, file)
     claims = tuple(
         claims_of(
             {
@@ -147,6 +148,7 @@ def _base(study: models.Study, file: str, papers: Mapping[str, SharedRuns]) -> d
     """The run that all else is taken from."""
     if isinstance(study.run, Mapping):
         checked(models.Run, study.run, file, "run")
+        resolved_run(study.run, "run", file)
         return dict(study.run)
     paper, _, run = study.run.partition(".")
     if paper not in papers:

@@ -136,6 +136,13 @@ def make_plan(papers: Sequence[str], scale: str) -> Plan:
     Raises:
         PerigeeError: anything in the files is wrong, or a figure has no notebook.
     """
+    name, requests = read_requests(papers, scale)
+    planner = _Planner()
+    return Plan(name, {request.key: planner.figure(request, name) for request in requests})
+
+
+def read_requests(papers: Sequence[str], scale: str) -> tuple[str, list[FigureRequest]]:
+    """The name of a scale, and all figures at that scale; see `make_plan`."""
     known = known_scales()
     wanted = scale_of(scale, known, SETTINGS)
     every = {**known, wanted.name: wanted}
@@ -153,10 +160,7 @@ def make_plan(papers: Sequence[str], scale: str) -> Plan:
         ]
         if one == wanted:
             planned = requests
-    planner = _Planner()
-    return Plan(
-        wanted.name, {request.key: planner.figure(request, wanted.name) for request in planned}
-    )
+    return wanted.name, planned
 
 
 def _require_papers(
