@@ -75,7 +75,7 @@ def train(
     """Train a run in memory, with the numbers that the workflow gives for the same spec.
 
     Args:
-        spec: as a run of a study file at one scale, or as `perigee.access.Run.spec` gives it.
+        spec: as a run of a paper's file, or as `perigee.access.Run.spec` gives it.
         epochs: how many; with 0 the initialisation is measured, and its state given back.
         dataset: to be trained on; the spec then need not name one. None takes the spec's, whose
             files, if it is not a bundled one, have to lie in the folder ``data``.
