@@ -12,7 +12,7 @@ import pytest
 
 from support.workspace import EPOCHS, Workspace
 
-PERIODIC = "config/studies/periodic.yaml"
+PAPER = "config/papers/periodic/paper.yaml"
 
 
 def refusal(workspace: Workspace, *options: str) -> str:
@@ -29,14 +29,14 @@ def refusal(workspace: Workspace, *options: str) -> str:
 
 @pytest.mark.parametrize("options", [("-n",), ()], ids=["dry", "for real"])
 def test_a_wrong_study_file(options: tuple[str, ...], workspace: Workspace) -> None:
-    workspace.edit_study(lambda study: study["runs"]["si_convnet"].update(batch_size="many"))
+    workspace.edit_paper(lambda study: study["runs"]["si_convnet"].update(batch_size="many"))
     sentence = refusal(workspace, *options)
-    assert f"{PERIODIC}: key 'runs.si_convnet.batch_size' is 'many'" in sentence
+    assert f"{PAPER}: key 'runs.si_convnet.batch_size' is 'many'" in sentence
 
 
 def test_a_wrong_setting(finished: Workspace) -> None:
     sentence = refusal(finished, "-n", "--config", "scale=huge")
-    assert "config/config.yaml: key 'scale' is 'huge'" in sentence
+    assert "--config: key 'scale' is 'huge'" in sentence
     assert "of type boolean" in refusal(finished, "-n", "--config", "download=perhaps")
 
 
