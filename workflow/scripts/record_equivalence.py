@@ -35,8 +35,8 @@ def main(
     """Prove that a change of code alters no number, so that finished results stay valid.
 
     For all code that differs between OLD and the working tree, both build data sets and train short
-    golden runs: of the combinations of blocks in all papers, studies and scales, and of each registered
-    block. Every bit is compared. Where all are the same,
+    golden runs: of the combinations of blocks in all papers, studies and scales, and of each
+    registered block. Every bit is compared. Where all are the same,
     workflow/equivalences.json gets an entry, to be committed with the change: the new code then
     counts as the old, and nothing is made again. Where something differs, the first difference is
     named, nothing is recorded of that code, and the exit status is 1.

@@ -215,7 +215,7 @@ class Run(Model):
     precision: Literal["float32", "tf32", "float64"] = Field(
         "float32", description="float32 is strict; tf32 uses matrix units of TF32."
     )
-    parent: Parent = Field(
+    parent: Parent = Field(  # type: ignore[assignment]
         None, description="The run whose checkpoint this one starts from."
     )
 

@@ -16,7 +16,13 @@ from perigee.configuration.claims import claims_of, require_claims
 from perigee.configuration.overlays import SWEEP
 from perigee.configuration.papers import SharedRuns, notes_of, require_columns
 from perigee.configuration.requests import FigureRequest, RunRequest, TableRequest
-from perigee.configuration.runs import is_number, resolved_run, swept_runs, told_apart, with_defaults
+from perigee.configuration.runs import (
+    is_number,
+    resolved_run,
+    swept_runs,
+    told_apart,
+    with_defaults,
+)
 from perigee.configuration.scales import Document, Scale, document
 from perigee.configuration.validation import (
     checked,
