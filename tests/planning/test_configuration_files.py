@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from perigee.configuration.reading import read_yaml
@@ -53,12 +54,17 @@ def test_there_is_no_other_schema() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIG)))
-def test_an_editor_finds_the_schema_of_a_file_and_the_keys_in_it(path: Path) -> None:
+def test_an_editor_finds_the_schema_of_a_file_which_fits_it(path: Path) -> None:
     first = path.read_text(encoding="utf-8").partition("\n")[0]
     comment, _, name = first.partition("$schema=")
     assert comment == "# yaml-language-server: "
     schema = json.loads((path.parent / name).resolve().read_text(encoding="utf-8"))
-    assert set(read_yaml(path)) <= set(schema["properties"])
+    validator = jsonschema.Draft202012Validator
+    validator.check_schema(schema)
+    document = read_yaml(path)
+    assert jsonschema.exceptions.best_match(validator(schema).iter_errors(document)) is None
+    misspelt = document | {"titel": "t"}
+    assert not validator(schema).is_valid(misspelt)
 
 
 def properties(schema: Any) -> Iterator[tuple[str, Any]]:
