@@ -11,9 +11,10 @@ from perigee.blocks.base import Block
 from perigee.blocks.measures import Measure
 from perigee.configuration import models
 from perigee.configuration.claims import claims_of, require_claims
-from perigee.configuration.overlays import SET, SWEEP, flattened, matches
+from perigee.configuration.notes import notes_of, notes_of_claims
+from perigee.configuration.overlays import SET, SWEEP, flattened
 from perigee.configuration.reading import read_shared, yaml_files
-from perigee.configuration.requests import FigureRequest, Note, RunRequest, TableRequest
+from perigee.configuration.requests import FigureRequest, RunRequest, TableRequest
 from perigee.configuration.runs import (
     SweptRuns,
     resolved_run,
@@ -21,7 +22,7 @@ from perigee.configuration.runs import (
     told_apart,
     with_parents,
 )
-from perigee.configuration.scales import NOTES, PAPER, Document, Scale, document
+from perigee.configuration.scales import PAPER, Document, Scale, document
 from perigee.configuration.validation import checked, refusal, suggestion, validated_block
 from perigee.errors import PerigeeError
 from perigee.paths import shown
@@ -96,52 +97,53 @@ def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale
     groups = {
         name: _runs_of(name, group, read, shared, file) for name, group in figure.runs.items()
     }
-    tables, runs_of = [], {}
-    for name, table in sorted(figure.tables.items()):
-        key = f"tables.{name}"
-        runs = {one: _known(groups, one, f"{key}.runs", file) for one in table.runs}
-        analysis = validated_block("analysis", table.analysis, file, f"{key}.analysis")
-        assert isinstance(analysis, Analysis)
-        _require_runs_as_needed(analysis, bool(table.runs), file, key)
-        require_columns(analysis.further_measures(), file, f"{key}.analysis.further")
-        requests = told_apart(request for one in runs.values() for request in one.requests)
-        if analysis.compares_seeds:
-            _require_two_seeds(requests, file, f"{key}.runs")
-        if analysis.reads_checkpoints:
-            _require_checkpoints(analysis, figure, table.runs, file)
-        tables.append(TableRequest(name, analysis, requests))
-        runs_of[name] = runs
+    runs_of = {
+        name: {run: _known(groups, run, f"tables.{name}.runs", file) for run in table.runs}
+        for name, table in sorted(figure.tables.items())
+    }
+    tables = [_table(name, figure, runs, file) for name, runs in runs_of.items()]
     _require_use(figure, tables, file)
-    claims: tuple[Claim, ...] = ()
     notes = [*notes_of(read), *notes_of(shared.document, _used(shared, figure))]
+    claims: tuple[Claim, ...] = ()
     if of_claims is not None:
-        plain = document(read_shared(of_claims), of_claims, None, None)
-        given = checked(models.Claims, plain.values, plain.file)
-        require_claims(figure.untestable, given.claims, file)
-        claims = tuple(
-            claims_of(
-                given.claims, tables, runs_of, shared.citation, figure.untestable, scale, plain.file
-            )
-        )
-        notes += notes_of(plain)
-        for name in given.claims:
-            inner = plain.values["claims"][name]
-            notes += notes_of(document(inner, of_claims, None, None), under=f"claims.{name}")
+        told = document(read_shared(of_claims), of_claims, None, None)
+        given = checked(models.Claims, told.values, told.file).claims
+        require_claims(figure.untestable, given, file)
+        source, untestable = shared.citation, figure.untestable
+        claims = tuple(claims_of(given, tables, runs_of, source, untestable, scale, told.file))
+        notes += [*notes_of(told), *notes_of_claims(told, given, of_claims)]
+    here, there = (
+        _in_effect(read.values, shared.runs),
+        _in_effect(read.plain, shared.plain_runs),
+    )
     return FigureRequest(
         paper=path.parent.name,
         name=path.stem,
         title=figure.title,
         citation=shared.citation,
         tables=tuple(tables),
-        deviations=tuple(
-            deviations(
-                _in_effect(read.values, shared.runs), _in_effect(read.plain, shared.plain_runs)
-            )
-        ),
+        deviations=tuple(deviations(here, there)),
         claims=claims,
         notes=tuple(notes),
         file=str(file),
     )
+
+
+def _table(
+    name: str, figure: models.Figure, runs: Mapping[str, SweptRuns], file: str
+) -> TableRequest:
+    """A table of a figure, and the runs that it reads."""
+    key = f"tables.{name}"
+    analysis = validated_block("analysis", figure.tables[name].analysis, file, f"{key}.analysis")
+    assert isinstance(analysis, Analysis)
+    _require_runs_as_needed(analysis, bool(runs), file, key)
+    require_columns(analysis.further_measures(), file, f"{key}.analysis.further")
+    requests = told_apart(request for one in runs.values() for request in one.requests)
+    if analysis.compares_seeds:
+        _require_two_seeds(requests, file, f"{key}.runs")
+    if analysis.reads_checkpoints:
+        _require_checkpoints(analysis, figure, runs, file)
+    return TableRequest(name, analysis, requests)
 
 
 def _runs_of(
@@ -184,54 +186,14 @@ def _in_effect(values: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, 
     return found | flattened(tables)
 
 
-# Notes
-
-
-def notes_of(read: Document, runs: set[str] | None = None, under: str = "") -> Iterator[Note]:
-    """What a file and its overlay say of their own choices, and of what was in view.
-
-    Args:
-        read: the file at a scale.
-        runs: entries of ``runs`` that count; None for all.
-        under: a key that the document stands under, for messages.
-
-    Raises:
-        PerigeeError: a note is about a key that is not there.
-    """
-    for source, file in read.notes:
-        for kind in NOTES:
-            for path, note in source.get(kind, {}).items():
-                where = f"{under}.{kind}".removeprefix(".")
-                found = list(matches(read.values, path))
-                if not found:
-                    known = {k: v for k, v in read.values.items() if k not in NOTES}
-                    raise PerigeeError(
-                        f"{file}: key '{where}' has a note on '{path}', but there is no such key; "
-                        f"{suggestion(path, flattened(known))}."
-                    )
-                seen = (
-                    checked(models.Seen, note, file, f"{where}.{path}") if kind == "seen" else None
-                )
-                parts = path.split(".")
-                if runs is not None and not {*runs, "*"}.issuperset(parts[1:2]):
-                    continue
-                yield Note(
-                    f"{under}.{path}".removeprefix("."),
-                    found[0][1] if len(found) == 1 else None,
-                    seen.saw if seen else str(note),
-                    seen is not None,
-                    seen.seeds if seen else (),
-                    file,
-                )
-
-
 # What is refused
 
 
 def _require_figure_name(path: Path) -> None:
     name = path.stem
-    letters = name.rstrip("0123456789")
-    if not letters.startswith(("fig", "app")) or (letters[3:] and not letters[3:].isupper()):
+    kind = name.rstrip("0123456789")
+    letters = kind.removeprefix("fig").removeprefix("app")
+    if letters == kind or (letters and not (letters.isalpha() and letters.isupper())):
         raise PerigeeError(
             f"{shown(path)}: '{name}' is not a possible name of a figure; it must be named as "
             "fig3 or appA2 are."

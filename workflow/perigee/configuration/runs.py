@@ -58,7 +58,7 @@ def swept_runs(
     """
     run = copy.deepcopy(dict(base))
     for dotted, value in group.set.items():
-        set_value(run, dotted, value, f"{where}.set".removeprefix("."), file)
+        set_value(run, dotted, copy.deepcopy(value), f"{where}.set".removeprefix("."), file)
     values = group.sweep
     lists = {k: list(v.values()) if isinstance(v, Mapping) else list(v) for k, v in values.items()}
     label = getattr(group, "label", None)

@@ -13,8 +13,9 @@ from typing import Any
 from perigee.blocks.analyses import Analysis
 from perigee.configuration import models
 from perigee.configuration.claims import claims_of, require_claims
+from perigee.configuration.notes import notes_of, notes_of_claims
 from perigee.configuration.overlays import SWEEP
-from perigee.configuration.papers import SharedRuns, notes_of, require_columns
+from perigee.configuration.papers import SharedRuns, require_columns
 from perigee.configuration.requests import FigureRequest, RunRequest, TableRequest
 from perigee.configuration.runs import (
     is_number,
@@ -117,10 +118,6 @@ def read_study(
         )
     )
     _require_one_signal(study.near_zero, claims, file)
-    notes = [*notes_of(read)]
-    for name in study.claims:
-        inner = document(read.values["claims"][name], path, None, None)
-        notes += notes_of(inner, under=f"claims.{name}")
     return FigureRequest(
         paper=STUDY,
         name=study.study,
@@ -130,7 +127,7 @@ def read_study(
         deviations=(),
         claims=claims,
         parameters={"panels": list(study.panels), "settings": settings},
-        notes=tuple(notes),
+        notes=(*notes_of(read), *notes_of_claims(read, study.claims, path)),
         file=str(file),
     )
 
