@@ -366,6 +366,7 @@ def test_what_does_not_fit_together(clone: Path, file: str, change: Edit, told: 
         ("papers/other/fig3.yaml", "config/papers/other has no paper.yaml"),
         ("studies/mine.yml", "mine.yml is not read; rename it to mine.yaml"),
         ("papers/periodic/fig4.yml", "fig4.yml is not read; rename it to fig4.yaml"),
+        ("scales/smoke/periodic/fig3.yml", "fig3.yml is not read; rename it to fig3.yaml"),
     ],
 )
 def test_a_file_in_the_wrong_place(clone: Path, name: str, told: str) -> None:

@@ -132,13 +132,22 @@ def yaml_files(*folder: str, carried: bool = True) -> dict[str, Path]:
     found: dict[str, Path] = {}
     roots = paths.config_folders()
     for root in reversed(roots if carried else roots[:1]):
-        for path in sorted(root.joinpath(*folder).glob("[!.]*.y*ml")):
-            if path.suffix == ".yml":
-                name = path.with_suffix(".yaml").name
-                raise PerigeeError(f"{shown(path)} is not read; rename it to {name}.")
-            if path.suffix == ".yaml":
-                found[path.stem] = path
+        found |= {path.stem: path for path in yaml_paths(root.joinpath(*folder), "")}
     return dict(sorted(found.items(), key=lambda item: _in_order(item[0])))
+
+
+def yaml_paths(folder: Path, below: str) -> list[Path]:
+    """The YAML files of a folder, or of the folders that a pattern such as "*/" finds below it.
+
+    Raises:
+        PerigeeError: a file has the suffix .yml, which would be passed over.
+    """
+    paths = sorted(folder.glob(f"{below}[!.]*.y*ml"))
+    wrong = next((path for path in paths if path.suffix == ".yml"), None)
+    if wrong is not None:
+        name = wrong.with_suffix(".yaml").name
+        raise PerigeeError(f"{shown(wrong)} is not read; rename it to {name}.")
+    return [path for path in paths if path.suffix == ".yaml"]
 
 
 def _in_order(name: str) -> list[tuple[int, str]]:

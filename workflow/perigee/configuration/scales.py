@@ -10,7 +10,7 @@ from typing import Any
 from perigee import paths
 from perigee.configuration import models
 from perigee.configuration.overlays import holds, merged
-from perigee.configuration.reading import read_shared, yaml_files
+from perigee.configuration.reading import read_shared, yaml_files, yaml_paths
 from perigee.configuration.validation import Sources, checked, suggestion
 from perigee.errors import PerigeeError
 from perigee.paths import shown
@@ -41,8 +41,8 @@ class Scale:
         Args:
             path: below the scale's folder, such as "periodic", "fig3.yaml".
         """
-        paths = (folder.joinpath(*path) for folder in self.folders)
-        return next((path for path in paths if path.is_file()), None)
+        found = (folder.joinpath(*path) for folder in self.folders)
+        return next((path for path in found if path.is_file()), None)
 
     def read(self, path: Path) -> Document:
         """A paper's file under the scale's overlay.
@@ -64,7 +64,7 @@ class Scale:
             PerigeeError: there is one.
         """
         for folder in self.folders:
-            for path in sorted(folder.glob("*/[!.]*.yaml")):
+            for path in yaml_paths(folder, "*/"):
                 known = {*papers.get(path.parent.name, ()), PAPER}
                 if path.parent.name not in papers:
                     told = f"'{path.parent.name}', which is not a paper"
