@@ -46,6 +46,27 @@ def test_a_key_that_stands_twice_in_the_configuration(workspace: Workspace) -> N
     assert "config.yaml, line" in refusal(workspace, "-n")
 
 
+def test_a_key_that_stands_twice_in_a_file_laid_over_it(finished: Workspace) -> None:
+    """Snakemake reads such a file first, and takes the last of the two."""
+    path = finished.root.parent / "mine.yaml"
+    path.write_text("device: cpu\ndevice: auto\n")
+    sentence = refusal(finished, "-n", "--configfile", str(path))
+    assert "mine.yaml, line 2: key 'device' stands twice" in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"scale: smoke\n\tpapers: [periodic]\n", "line 2: not valid YAML"),
+        ("scale: smoke\n# \u00e4\n".encode("latin-1"), "line 2: no UTF-8 text"),
+    ],
+    ids=["a tab", "latin-1"],
+)
+def test_a_configuration_that_cannot_be_read(text: bytes, told: str, workspace: Workspace) -> None:
+    (workspace.root / "config/config.yaml").write_bytes(text)
+    assert f"config/config.yaml, {told}" in refusal(workspace, "-n")
+
+
 @pytest.mark.parametrize(
     "name", ["workflow/notebooks/periodic_fig3.py", "workflow/perigee/models/convnet.py"]
 )
