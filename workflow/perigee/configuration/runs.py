@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from perigee.blocks.base import Block
 from perigee.blocks.forks import AtEpoch, Fork
 from perigee.configuration import models
 from perigee.configuration.overlays import flattened
@@ -102,18 +103,18 @@ def told_apart(requests: Iterable[RunRequest]) -> tuple[RunRequest, ...]:
     What they descend from is left out, and so are values that one column could not hold.
     """
     runs = tuple(requests)
-    specs = [
-        {key: _plain(value) for key, value in flattened(run.spec.full_dict()).items()}
-        for run in runs
-    ]
     swept = {key for run in runs for key in run.swept}
-    keys = dict.fromkeys(key for spec in specs for key in spec)
+    specs: list[dict[str, Any]] = [{} for _ in runs]
+    for name in RunSpec.model_fields.keys() - {"parent"}:
+        values = [getattr(run.spec, name) for run in runs]
+        if not all(value is values[0] or value == values[0] for value in values):
+            for spec, value in zip(specs, values, strict=True):
+                plain = value.full_dict() if isinstance(value, Block) else value
+                spec |= {key: _plain(item) for key, item in flattened({name: plain}).items()}
     differing = [
         key
-        for key in keys
-        if key not in swept
-        and not key.startswith("parent.")
-        and len({spec.get(key) for spec in specs}) > 1
+        for key in sorted({key for spec in specs for key in spec} - swept)
+        if len({spec.get(key) for spec in specs}) > 1
         and len({is_number(spec[key]) for spec in specs if spec.get(key) is not None}) == 1
     ]
     return tuple(
