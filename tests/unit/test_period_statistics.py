@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from perigee.configuration.sweeps import BY_EITHER
+from perigee.configuration.studies import BY_EITHER
 
 from perigee.analysis.period_statistics import tabulate
 from perigee.analysis.periods import HIGH_LOSS, LOW_ERROR, LOW_LOSS, count_loss_spikes

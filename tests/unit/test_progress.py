@@ -170,8 +170,10 @@ def test_whoever_looks_from_outside_finds_what_the_last_line_told(
     assert (told.train_loss, told.next_within) == (0.12345, 10)
 
 
-def test_notes_come_no_closer_than_epochs(clock: Clock, tmp_path: Path) -> None:
-    logging.getLogger("perigee").setLevel(logging.INFO)
+def test_notes_come_no_closer_than_epochs(
+    clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="perigee")
     follow = RunProgress("run", 10, interval=1)
     with noted_in(tmp_path, 10):
         follow.after_epoch(record_of(0, 10))
@@ -204,9 +206,9 @@ def test_notes_that_cannot_be_written_stop_nothing(
     assert read_progress(tmp_path / "file/e2") is None
 
 
-def test_after_the_work_nothing_is_noted(tmp_path: Path) -> None:
+def test_after_the_work_nothing_is_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What was noted goes with the work, and lines of others that follow are not noted."""
-    logging.getLogger("perigee").setLevel(logging.INFO)
+    caplog.set_level(logging.INFO, logger="perigee")
     with noted_in(tmp_path, 2):
         assert read_progress(tmp_path) is not None
     RunProgress("run", 2, interval=10).after_epoch(record_of(2, 2))
