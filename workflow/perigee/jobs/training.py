@@ -173,7 +173,8 @@ class _Work:
         version, names = of_main(self._lacking)
         missing = self._measure_checkpoints(version, {name: job.wanted[name] for name in names})
         if missing:
-            logger.info("measuring %s: the run is trained again", ", ".join(missing))
+            named = ", ".join(missing)
+            logger.info("%s is trained again to measure %s", version.folder, named)
             beginning = self._furthest(missing, version) if self.ranks.is_main else None
             same_length = version.epochs == job.epochs
             name = version.folder.name if same_length else job.out.name
