@@ -95,8 +95,8 @@ def test_a_quantity_changed(workspace: Workspace) -> None:
 
 
 def test_a_figure_with_other_runs_and_one_without_claims(workspace: Workspace) -> None:
-    workspace.set_learning_rates(0.03, 0.3, 3)
     workspace.edit_paper(lambda study: study["figures"]["fig4"].pop("claims"))
+    workspace.set_learning_rates(0.03, 0.3, 3)
     drawn = {JUDGE_FIG3} | GATHERED | figure_jobs("fig3", "runs")
     assert workspace.jobs("everything") == drawn
     workspace.make("claims")
