@@ -153,7 +153,7 @@ class _NamedSettings:
         return found[0]
 
     def _reads(self, column: str) -> bool:
-        """Whether the column tells runs of the table, though none has a value there."""
+        """True for a column that tells runs of the table, though none has a value there."""
         return bool(self.table.runs) and column == "label"
 
     def _numbers(self, text: str, column: str, key: str) -> list[Any]:
@@ -197,7 +197,7 @@ class _NamedSettings:
 
 
 def _is_name(value: Any) -> bool:
-    """Whether a value is a word, and not text that spells a number."""
+    """True for a word, False for a number and for text that spells one."""
     if not isinstance(value, str) or value in ("true", "false"):
         return False
     try:

@@ -1,4 +1,4 @@
-"""What stands in the files of ``config/``: a model for each, with a description for every key."""
+"""Models of the files in ``config/``, with a description for every key."""
 
 from __future__ import annotations
 
@@ -145,12 +145,12 @@ class Model(BaseModel):
 
 
 class Seen(Model):
-    """What was in view when a value was set."""
+    """The results that were in view when a value was set."""
 
     seeds: Annotated[tuple[Seed, ...], BeforeValidator(as_tuple)] = Field(
         (), description="The seeds whose runs were in view; none if that was not recorded."
     )
-    saw: Text = Field(description="What was seen, and what became of it.")
+    saw: Text = Field(description="The results that were seen, and what became of the value.")
 
 
 Ours = dict[str, Text]
@@ -202,7 +202,7 @@ class Run(Model):
         {}, description="A condition on the scale-invariant weights; none if not given."
     )
     loss: Annotated[Block, BlockOf("loss")] = Field(
-        {}, description="What training minimises; cross-entropy if not given."
+        {}, description="The loss that training minimises; cross-entropy if not given."
     )
     augmentation: Annotated[Block, BlockOf("augmentation")] = Field(
         {}, description="A random change of training images; none if not given."
@@ -211,7 +211,9 @@ class Run(Model):
         "mini_batch", description="An update for each mini-batch, or one an epoch."
     )
     batch_size: Count = Field(1, description="Images in a mini-batch.")
-    seed: Seed = Field(0, description="Of the initialisation and of the order of the data.")
+    seed: Seed = Field(
+        0, description="The seed of the initialisation and of the order of the data."
+    )
     precision: Literal["float32", "tf32", "float64"] = Field(
         "float32", description="float32 is strict; tf32 uses matrix units of TF32."
     )
@@ -248,7 +250,9 @@ class Runs(Model):
 class Table(Model):
     """A table that a figure or a claim reads."""
 
-    analysis: Annotated[Block, BlockOf("analysis")] = Field(description="What computes the table.")
+    analysis: Annotated[Block, BlockOf("analysis")] = Field(
+        description="The analysis that computes the table."
+    )
     runs: SomeNames = Field((), description="The entries of runs that it reads.")
 
 
@@ -289,13 +293,13 @@ class Expected(Model):
 
 
 class Claim(Noted):
-    """What a paper says of a figure, and the rule by which that is judged."""
+    """A statement of a paper about a figure, and the rule by which it is judged."""
 
     says: Text = Field(description="The statement, in our words.")
-    place: Text = Field(description="Where the paper makes it.")
+    place: Text = Field(description="The place in the paper.")
     table: Text = Field(description="The figure's table that it is measured on.")
     quantity: Annotated[Block, BlockOf("quantity")] = Field(
-        description="What is measured. Settings are given by the names that sweeps have."
+        description="The measured quantity. Settings are given by the names that sweeps have."
     )
     expected: Expected = Field(description="How the measured value has to stand to its bound.")
 
@@ -309,9 +313,9 @@ class Claims(Noted):
 class Scale(Model):
     """config/scales/<scale>/scale.yaml: a scale, whose overlays lie beside this file."""
 
-    description: Text = Field(description="What the scale is for, and how long it takes.")
+    description: Text = Field(description="The scale's purpose, and how long it takes.")
     tests_claims: Truth = Field(
-        description="Whether claims that are measured on runs are tested; claims on tables that "
+        description="True if claims that are measured on runs are tested; claims on tables that "
         "are computed from a formula are tested at every scale."
     )
 
@@ -334,7 +338,7 @@ class Overlays(Model):
     """The overlays that a study carries itself."""
 
     scales: dict[str, dict[str, Any]] = Field(
-        {}, description="What a scale changes: its name -> keys of this file with other values."
+        {}, description="The changes of a scale: its name -> keys of this file with other values."
     )
 
 
@@ -362,7 +366,7 @@ class Study(Noted, Overlays):
     )
     panels: SomeNames = Field(
         ("train_loss", "test_error", "weight_norm", "phase_diagram", "period_statistics"),
-        description="What is drawn.",
+        description="The panels that are drawn.",
     )
     further: Names = Field((), description="Measures whose columns stand beside the metrics.")
     claims: dict[Name, StudyClaim] = Field({}, description="Guesses, by name.")
@@ -387,7 +391,7 @@ class Settings(Model):
         description="The folder that everything is written to."
     )
     data: Text = Field(description="The folder with downloaded data sets.")
-    download: Truth = Field(description="Whether data sets are downloaded that the folder lacks.")
+    download: Truth = Field(description="True to download data sets that the folder lacks.")
     device: Annotated[str, AfterValidator(_device)] = Field(
         description="auto (a GPU if there is one), cpu, cuda, or cuda:0, cuda:1 and so on."
     )
@@ -408,7 +412,7 @@ class Settings(Model):
         1440, description="On a cluster: the longest time limit that a run asks for."
     )
     draw_on_submit_node: Truth = Field(
-        True, description="On a cluster: whether figures are drawn where Snakemake runs."
+        True, description="On a cluster: true to draw figures where Snakemake runs."
     )
     save_interval: NotNegative = Field(
         description="Seconds between saves of a training run's state."
@@ -417,7 +421,7 @@ class Settings(Model):
         0, description="Processes that read a run's images from files; 0: the run's own."
     )
     hash_images: Truth = Field(
-        False, description="Whether the contents of a folder of images are checksummed, too."
+        False, description="True to take checksums of the contents of a folder of images, too."
     )
     on_departure: Literal["fail", "train_anew"] = Field(
         "fail", description="If a finished run is trained again to be measured and departs."

@@ -1,4 +1,4 @@
-"""What files say of their own values: our choices, and what was in view when they were set."""
+"""Notes in files on their own values: our choices, and what was in view when they were set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perigee.errors import PerigeeError
 
 
 def notes_of(read: Document, runs: set[str] | None = None, under: str = "") -> Iterator[Note]:
-    """What a file and its overlay say of their own choices, and of what was in view.
+    """The notes of a file and its overlay on values of ours, and on values set in view of results.
 
     Args:
         read: the file at a scale.
@@ -52,7 +52,7 @@ def notes_of(read: Document, runs: set[str] | None = None, under: str = "") -> I
 
 
 def notes_of_claims(read: Document, names: Iterable[str], path: Path) -> Iterator[Note]:
-    """What claims say of their own values.
+    """The notes of claims on their own values.
 
     Args:
         read: the document that has them under ``claims``.

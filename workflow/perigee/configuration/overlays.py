@@ -56,7 +56,7 @@ def merged(
 
 
 def holds(overlay: Mapping[str, Any], key: str) -> bool:
-    """Whether an overlay gives the value of a key; that of a run may stand in set or sweep."""
+    """True if an overlay gives the value of a key; that of a run may stand in set or sweep."""
     key = key.partition("[")[0]
     first, _, rest = key.partition(".")
     run, _, inner = rest.partition(".")

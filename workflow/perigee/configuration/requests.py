@@ -1,4 +1,4 @@
-"""What a configuration asks for: figures, their tables, and the runs these read."""
+"""Requests of a configuration: figures, their tables, and the runs these read."""
 
 from __future__ import annotations
 
@@ -96,5 +96,5 @@ class FigureRequest:
 
     @property
     def is_own(self) -> bool:
-        """Whether it answers a question of one's own, and so is not a paper's figure."""
+        """True for the figure of a study of one's own, False for a paper's."""
         return self.paper == STUDY

@@ -247,7 +247,7 @@ def set_value(run: dict[str, Any], dotted: str, value: Any, where: str, file: st
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number; true and false are not."""
+    """True for a number; true and false are not numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

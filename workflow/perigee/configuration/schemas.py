@@ -37,7 +37,7 @@ LIMITS = {
     "lt": "exclusiveMaximum",
     "le": "maximum",
 }
-"""What pydantic calls the limits of numbers that are converted first -> their name in a schema."""
+"""Pydantic's names for limits of numbers that are converted first -> the names in a schema."""
 
 
 def schemas() -> dict[str, str]:
@@ -109,7 +109,7 @@ def _block(name: str, block: type[Block]) -> dict[str, Any]:
 
 
 def described(block: type[Block]) -> dict[str, str]:
-    """What the docstrings of a block and its bases say of their attributes."""
+    """The descriptions of attributes in the docstrings of a block and its bases, by name."""
     found: dict[str, str] = {}
     for one in reversed(block.__mro__):
         names: list[str] = []

@@ -208,7 +208,7 @@ PYDANTIC_TYPES = {
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """What a misspelt name may have been meant to be, and all that are known."""
+    """The known name that a misspelt one is near to, and all that are known."""
     names = sorted(map(str, known))
     near = difflib.get_close_matches(name, names, n=1)
     listed = f"known are {', '.join(names)}" if names else "none is known here"
