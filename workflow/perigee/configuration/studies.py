@@ -50,7 +50,7 @@ PANELS = (
     "period_statistics",
     "similarity",
 )
-"""The panels that every study can show; columns of the measures under ``further`` are panels, too."""
+"""The panels of every study; columns of the measures under ``further`` are panels, too."""
 
 MOST_COLOURS = 6
 """Values that are no numbers, told apart by colour."""
