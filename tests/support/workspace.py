@@ -169,15 +169,15 @@ class Workspace:
 
         The names that its claims use stay; the overlay drops those without a value.
         """
-        sweep = ("runs", "rates", "sweep", "optimiser.learning_rate")
-        name = "config/papers/periodic/fig3.yaml"
         named = {NAMES.get(rate, f"rate_{str(rate).replace('.', '_')}"): rate for rate in rates}
-        self.edit_yaml(name, lambda figure: value_at(figure, *sweep).update(named | LOWEST_FIRST))
-        known = value_at(read_yaml(self.root / name), *sweep)
+        known = LOWEST_FIRST | named
+        name, key = "config/papers/periodic/fig3.yaml", "optimiser.learning_rate"
+        self.edit_yaml(name, lambda figure: value_at(figure, *RATES, "sweep").update({key: known}))
         overlay = self.root / "config/scales/smoke/periodic/fig3.yaml"
-        changes = read_yaml(overlay) if overlay.exists() else {"runs": {"rates": {"sweep": {}}}}
-        value_at(changes, *sweep[:-1])[sweep[-1]] = {one: named.get(one) for one in known}
-        put(overlay, changes)
+        overlay.unlink(missing_ok=True)
+        if named != known:
+            dropped = {key: {one: named.get(one) for one in known}}
+            put(overlay, {"runs": {"rates": {"sweep": dropped}}})
 
     def set_epochs(self, epochs: int) -> None:
         """Have the runs of figure 3 of the periodic paper take so many epochs at smoke scale."""
