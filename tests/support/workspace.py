@@ -167,7 +167,8 @@ class Workspace:
     def set_learning_rates(self, *rates: float) -> None:
         """Have figure 3 of the periodic paper show these rates at smoke scale.
 
-        The names that its claims use stay; the overlay drops those without a value.
+        The names that its claims use stay; an overlay drops those without a value. There is no
+        other overlay over the figure: `edit_paper` has been called before.
         """
         named = {NAMES.get(rate, f"rate_{str(rate).replace('.', '_')}"): rate for rate in rates}
         known = LOWEST_FIRST | named
