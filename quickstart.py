@@ -44,7 +44,9 @@ def make_environment() -> None:
         subprocess.CalledProcessError: installing failed; `PIP_LOG` tells why.
     """
     wanted = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
-    made, _, folder = MARK.read_text("utf-8").partition("\n") if MARK.is_file() else ("", "", "")
+    made, _, folder = (
+        MARK.read_text(encoding="utf-8").partition("\n") if MARK.is_file() else ("", "", "")
+    )
     if made != wanted:
         print(f"Making the environment in {ENVIRONMENT}: some minutes, about 6 GB on Linux ...")
         # One that this program made is made anew; anything else that stands there is kept.
@@ -56,7 +58,7 @@ def make_environment() -> None:
         print(f"This folder was {folder} before: mending its environment ...")
         mend_programs(folder)
     pip("--no-deps", "--no-build-isolation", "--editable", ROOT)
-    MARK.write_text(f"{wanted}\n{ROOT}", "utf-8")
+    MARK.write_text(f"{wanted}\n{ROOT}", encoding="utf-8")
 
 
 def pip(*arguments: str | Path) -> None:
@@ -90,7 +92,7 @@ def main() -> int:
     try:
         make_environment()
     except subprocess.CalledProcessError as error:
-        said = PIP_LOG.read_text("utf-8", errors="replace").splitlines()
+        said = PIP_LOG.read_text(encoding="utf-8", errors="replace").splitlines()
         print(*said[-LAST_LINES:], sep="\n")
         print(f"Installing failed ({error.returncode}); these are the last lines of {PIP_LOG}.")
         return 1

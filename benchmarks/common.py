@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import perigee
-from perigee.configuration.studies import read_study
-from perigee.paths import STUDIES
+from perigee.planning.plan import make_plan
 from perigee.spec import RunSpec
 from perigee.store.provenance import hardware, versions
 
@@ -145,14 +144,9 @@ def main(description: str, repetitions: int, measure: Callable[[int], Report]) -
 
 def laptop_run() -> RunSpec:
     """The run of periodic_fig3 at laptop scale with `LEARNING_RATE` and `SEED`."""
-    for figure in read_study(STUDIES / "periodic.yaml", "laptop"):
-        for run in (run for table in figure.tables for run in table.runs):
-            learning_rate = run.spec.optimiser.learning_rate
-            if figure.key == "periodic_fig3" and (learning_rate, run.spec.seed) == (
-                LEARNING_RATE,
-                SEED,
-            ):
-                return run.spec
+    for run in make_plan(["periodic"], "laptop").figures["periodic_fig3"].runs:
+        if (run.spec.optimiser.learning_rate, run.spec.seed) == (LEARNING_RATE, SEED):
+            return run.spec
     sys.exit(f"periodic_fig3 has no run of learning rate {LEARNING_RATE} and seed {SEED} any more.")
 
 

@@ -30,28 +30,31 @@ from perigee.store.writing import product_writer
 
 MANY, FEW = 1000, 10
 RATES = [0.01 * (i + 1) for i in range(FEW)]
-FIGURE, SCALE = "periodic_fig3", "smoke"
+FIGURE, SCALE, EPOCHS = "periodic_fig3", "smoke", 4
 ARGUMENTS = ("-n", FIGURE, "--config", f"scale={SCALE}", "papers=[periodic]")
 TO_TRAIN, STORED, QUIET = "to be trained", "all in the store", "to be trained, --quiet all"
 
 
 def set_runs(folder: Path, runs: int) -> None:
-    """Leave one figure in the study, with that many runs."""
-    path = folder / "config/studies/periodic.yaml"
-    study = yaml.safe_load(path.read_text(encoding="utf-8"))
-    figure = study["figures"]["fig3"] | {"claims": {}}
-    figure["tables"]["runs"]["runs"][0]["sweep"] = {
-        "optimiser.learning_rate": RATES,
-        "seed": list(range(runs // len(RATES))),
+    """Leave one figure in the paper, with that many runs."""
+    paper = folder / "config/papers/periodic"
+    for path in (
+        *(path for path in paper.glob("fig*.yaml") if path.stem != "fig3"),
+        *(paper / "claims").iterdir(),
+        *folder.glob("config/scales/*/periodic/fig*.yaml"),
+    ):
+        path.unlink()
+    figure = yaml.safe_load((paper / "fig3.yaml").read_text(encoding="utf-8"))
+    figure["runs"]["rates"] |= {
+        "epochs": EPOCHS,
+        "sweep": {"optimiser.learning_rate": RATES, "seed": list(range(runs // len(RATES)))},
     }
-    path.write_text(
-        yaml.safe_dump(study | {"figures": {"fig3": figure}}, sort_keys=False), encoding="utf-8"
-    )
+    (paper / "fig3.yaml").write_text(yaml.safe_dump(figure, sort_keys=False), encoding="utf-8")
 
 
 def fill_store(folder: Path) -> None:
     """Put small files in the place of every product, and publish the figure."""
-    with mock.patch("perigee.planning.plan.STUDIES", folder / "config/studies"):
+    with mock.patch("perigee.paths.config_folders", return_value=[folder / "config"]):
         plan = make_plan(["periodic"], SCALE)
     store = folder / "results/store"
     for product in plan.products.values():

@@ -31,15 +31,14 @@ RUN_FOUR = ("--profile", "slurm", "periodic_fig3", "--until", "train_run", "--co
 def four_runs(folder: Path) -> Path:
     """A copy of the repository whose figure 3 shows four runs of some seconds at smoke scale."""
     copy_repository(folder)
-    path = folder / "config/studies/periodic.yaml"
-    study = yaml.safe_load(path.read_text(encoding="utf-8"))
-    figure = study["figures"]["fig3"] | {"claims": {}}
-    runs = figure["tables"]["runs"]["runs"][0]
-    runs["sweep"]["optimiser.learning_rate"]["smoke"] = RATES
-    runs["epochs"]["smoke"] = EPOCHS
-    path.write_text(
-        yaml.safe_dump(study | {"figures": {"fig3": figure}}, sort_keys=False), encoding="utf-8"
-    )
+    path = folder / "config/scales/smoke/periodic/fig3.yaml"
+    overlay = yaml.safe_load(path.read_text(encoding="utf-8"))
+    names = ("lowest", "low", "high", "highest")
+    overlay["runs"]["rates"] |= {
+        "epochs": EPOCHS,
+        "sweep": {"optimiser.learning_rate": dict(zip(names, RATES, strict=True)), "seed": [0]},
+    }
+    path.write_text(yaml.safe_dump(overlay, sort_keys=False), encoding="utf-8")
     return folder
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -13,6 +15,16 @@ LANES = ("workflow", "faults", "slurm", "project")
 # How long an example takes tells of the machine, not of the code.
 settings.register_profile("perigee", deadline=None)
 settings.load_profile("perigee")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A program that runs in the test's own process sets up logging for itself."""
+    logger = logging.getLogger("perigee")
+    level, handlers = logger.level, logger.handlers
+    yield
+    logger.setLevel(level)
+    logger.handlers = handlers
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -14,7 +14,16 @@ from typing import Any
 
 import pytest
 
-from support.workspace import HOLD, Workspace, make_holdable, now, result_of, sessions, sweep_of
+from support.workspace import (
+    HOLD,
+    Workspace,
+    make_holdable,
+    now,
+    result_of,
+    sessions,
+    show_rates,
+    sweep_of,
+)
 
 EPOCHS = 20
 RUN = "convnet-digits-lr0.5-wd0.01-seed0"
@@ -24,9 +33,9 @@ TRAINING = ("--until", "train_run")
 
 def one_run(study: dict[str, Any]) -> None:
     """Figure 3 shows a single run; the other figures of the paper are left out."""
-    study["figures"] = {"fig3": study["figures"]["fig3"] | {"claims": {}}}
-    sweep_of(study)["sweep"]["optimiser.learning_rate"]["smoke"] = [0.5]
-    sweep_of(study)["epochs"]["smoke"] = EPOCHS
+    study["figures"] = {"fig3": study["figures"]["fig3"]}
+    show_rates(study, 0.5)
+    sweep_of(study)["epochs"] = EPOCHS
 
 
 def start(workspace: Workspace, *options: str) -> subprocess.Popen[str]:
@@ -84,7 +93,7 @@ def held(*workspaces: Workspace) -> Iterator[Callable[[], None]]:
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = Workspace.clone(tmp_path_factory.mktemp("killed") / "prepared")
-    workspace.edit_study(one_run)
+    workspace.edit_paper(one_run)
     make_holdable(workspace)
     workspace.make("data")
     return workspace

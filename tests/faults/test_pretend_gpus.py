@@ -16,7 +16,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from perigee.configuration.studies import resolved_run
+from perigee.configuration.runs import resolved_run
 from perigee.identity.products import run_identity
 from support.killing import ROOT, SPEC, build_digits
 

@@ -12,12 +12,23 @@ import yaml
 
 from perigee import paths
 from perigee.configuration.reading import read_yaml
+from perigee.configuration.settings import (
+    checked_configuration,
+    layered,
+    settings_of_workflow,
+)
 from perigee.errors import PerigeeError
 from perigee.planning import plan
-from perigee.planning.plan import Plan, checked_configuration, make_plan
-from support.workspace import ROOT, sweep_of
+from perigee.planning.plan import Plan, make_plan
+from support.configuration import put, shipped_paper, write
+from support.workspace import ROOT
 
-PERIODIC = "config/studies/periodic.yaml"
+PAPER = "config/papers/periodic/paper.yaml"
+FIG2, FIG3 = (f"config/papers/periodic/fig{number}.yaml" for number in (2, 3))
+SMOKE_PAPER = "config/scales/smoke/periodic/paper.yaml"
+SMOKE_FIG3 = "config/scales/smoke/periodic/fig3.yaml"
+LAPTOP_FIG3 = "config/scales/laptop/periodic/fig3.yaml"
+CLAIMS3 = "config/papers/periodic/claims/fig3.yaml"
 SWEEP = "config/studies/label_smoothing.yaml"
 
 Edit = Callable[[dict[str, Any]], None]
@@ -25,38 +36,37 @@ Edit = Callable[[dict[str, Any]], None]
 
 @pytest.fixture(scope="module")
 def documents() -> dict[str, dict[str, Any]]:
-    """The study files; of the periodic paper the figures that the tests below change."""
-    found = {path.stem: read_yaml(path) for path in paths.STUDIES.glob("*.yaml")}
-    del found["regimes"]
-    figures = found["periodic"]["figures"]
-    found["periodic"]["figures"] = {name: figures[name] for name in ("fig2", "fig3")}
-    return found
+    """The shipped configuration; of the periodic paper the figures that the tests below change."""
+    return {
+        "periodic": shipped_paper("periodic", ["fig2", "fig3"]),
+        "label_smoothing": read_yaml(ROOT / SWEEP),
+    }
 
 
 @pytest.fixture
 def clone(
     documents: dict[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """A folder whose config/studies is read."""
-    studies = tmp_path / "config/studies"
-    studies.mkdir(parents=True)
-    for name, document in documents.items():
-        (studies / f"{name}.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
-    monkeypatch.setattr(plan, "STUDIES", studies)
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    """A folder whose configuration is read."""
+    write(tmp_path, documents)
+    put(tmp_path / "config/config.yaml", settings())
+    monkeypatch.setattr(paths, "CARRIED", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def planned(**settings: Any) -> Plan:
-    given = read_yaml(ROOT / "config/config.yaml") | {"papers": ["periodic"], "scale": "smoke"}
-    checked = checked_configuration(given | settings)
+def settings() -> dict[str, Any]:
+    return read_yaml(ROOT / "config/config.yaml") | {"papers": ["periodic"], "scale": "smoke"}
+
+
+def planned(**changes: Any) -> Plan:
+    checked = layered([("config/config.yaml", settings() | changes)])
     return make_plan(checked["papers"], checked["scale"])
 
 
-def refusal(**settings: Any) -> str:
+def refusal(**changes: Any) -> str:
     with pytest.raises(PerigeeError) as refused:
-        planned(**settings)
+        planned(**changes)
     sentence = str(refused.value)
     assert "\n" not in sentence
     return sentence
@@ -78,11 +88,8 @@ def set_in(*path: Any, value: Any) -> Edit:
     return change
 
 
-def set_learning_rates(value: Any) -> Edit:
-    def change(study: dict[str, Any]) -> None:
-        sweep_of(study)["sweep"]["optimiser.learning_rate"]["smoke"] = value
-
-    return change
+def set_rates(value: Any) -> Edit:
+    return set_in("runs", "rates", "sweep", "optimiser.learning_rate", value=value)
 
 
 def fork_from(name: str) -> Edit:
@@ -98,147 +105,286 @@ def test_the_files_are_right_as_they_are(clone: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("file", "change", "told"),
     [
         pytest.param(
+            PAPER,
             set_in("runs", "si_convnet", "optimizer", value={"name": "sgd"}),
             ["unknown key 'optimizer'", "runs.si_convnet", "did you mean 'optimiser'?"],
             id="unknown key of a run",
         ),
         pytest.param(
+            PAPER,
             set_in("runs", "si_convnet", "model", "widht", value=8),
             ["unknown key 'widht'", "model", "did you mean 'width'?"],
             id="unknown parameter of a model",
         ),
         pytest.param(
-            set_in("figures", "fig3", "epochs", value=3),
-            ["unknown key 'epochs'", "figures.fig3", "known are claims, tables, title"],
+            FIG3,
+            set_in("epochs", value=3),
+            ["unknown key 'epochs'", "known are ours, runs, seen, tables, title"],
             id="unknown key of a figure",
         ),
         pytest.param(
+            PAPER,
             set_in("runs", "si_convnet", "batch_size", value="many"),
             ["runs.si_convnet.batch_size", "'many'", "of type integer"],
             id="text for a number",
         ),
         pytest.param(
+            PAPER,
             set_in("runs", "si_convnet", "model", "scale_invariant", value="si"),
             ["model.scale_invariant", "'si'", "of type boolean"],
             id="text for a truth value",
         ),
         pytest.param(
+            PAPER,
             set_in("runs", "si_convnet", "batch_size", value=12.5),
             ["runs.si_convnet.batch_size", "12.5", "of type integer"],
             id="a fraction for a whole number",
         ),
         pytest.param(
-            set_in("runs", "si_convnet", "model", "width", "paper", value=-32),
+            LAPTOP_FIG3,
+            set_in("runs", "rates", "set", value={"model.width": -32}),
             ["model.width", "-32", "at least 1"],
             id="a wrong value of another scale",
         ),
         pytest.param(
+            PAPER,
             set_in("runs", "si_convnet", "dataset", "label_noise", value=1.5),
             ["dataset.label_noise", "1.5", "at most 1"],
             id="a data set's parameter out of range",
         ),
         pytest.param(
-            set_learning_rates([-0.1]),
+            SMOKE_FIG3,
+            set_rates({"low": -0.1}),
             ["optimiser.learning_rate", "-0.1", "greater than 0"],
             id="negative learning rate",
         ),
         pytest.param(
-            set_learning_rates([float("nan")]),
+            SMOKE_FIG3,
+            set_rates({"low": float("nan")}),
             ["optimiser.learning_rate", "nan", "finite number"],
             id="learning rate that is no number",
         ),
         pytest.param(
-            set_learning_rates([]),
-            ["sweep.optimiser.learning_rate", "is empty", "at least one"],
+            FIG3,
+            set_in("runs", "rates", "sweep", "seed", value=[]),
+            ["sweep.seed", "is empty", "at least one"],
             id="empty sweep",
         ),
         pytest.param(
-            set_in("runs", "si_convnet", "dataset", "name", "smoke", value="mnist"),
+            SMOKE_PAPER,
+            set_in("runs", "si_convnet", "dataset", "name", value="mnist"),
             ["dataset.name", "'mnist'", "not a data set", "digits"],
             id="unknown data set",
         ),
         pytest.param(
+            PAPER,
             set_in("runs", "si_convnet", "model", "name", value="convnett"),
             ["model.name", "'convnett'", "did you mean 'convnet'?"],
             id="unknown model",
         ),
         pytest.param(
-            set_in("runs", "si_convnet", "batch_size", value={"smoke": 1, "laptop": 2}),
-            ["runs.si_convnet.batch_size", "no value for the scale 'paper'"],
-            id="a scale left out",
-        ),
-        pytest.param(
-            set_in("figures", "fig9", value={"title": "t", "tables": {"a": {"analysis": {}}}}),
-            ["figures.fig9", "'name'", "is missing"],
+            FIG2,
+            set_in("tables", "a", value={"analysis": {}}),
+            ["'name'", "is missing"],
             id="key missing",
         ),
         pytest.param(
-            lambda study: sweep_of(study).update(base="si_resnet"),
-            ["runs[0].base", "'si_resnet'", "known are far_from_destabilisation"],
+            FIG3,
+            set_in("runs", "rates", "run", value="si_resnet"),
+            ["runs.rates.run", "'si_resnet'", "known are far_from_destabilisation"],
             id="unknown base run",
         ),
         pytest.param(
-            lambda study: sweep_of(study)["sweep"].update({"optimizer.momentum": [0.9]}),
+            FIG3,
+            set_in("runs", "rates", "sweep", "optimizer.momentum", value=[0.9]),
             ["optimizer.momentum", "leads nowhere"],
             id="swept key that leads nowhere",
         ),
         pytest.param(
-            lambda study: sweep_of(study)["sweep"].update({True: [1]}),
+            FIG3,
+            set_in("runs", "rates", "sweep", True, value=[1]),
             ["'True' is read as bool", "put it in quotes"],
             id="a key that YAML takes for a truth value",
         ),
         pytest.param(
-            lambda study: study["figures"]["fig3"]["tables"]["runs"].pop("runs"),
+            FIG3,
+            lambda figure: figure["tables"]["runs"].pop("runs"),
             ["tables.runs.runs' is missing", "'run_metrics' reads runs"],
             id="an analysis without its runs",
         ),
         pytest.param(
-            lambda study: study["figures"]["fig2"]["tables"]["steps"].update(
-                runs=[{"base": "si_convnet", "epochs": 1}]
+            FIG2,
+            lambda figure: figure.update(
+                runs={"one": {"run": "si_convnet", "epochs": 1}},
+                tables={"steps": {**figure["tables"]["steps"], "runs": ["one"]}},
             ),
             ["tables.steps.runs' is given", "computes from a formula"],
             id="runs for an analysis that computes",
         ),
         pytest.param(
-            set_in("figures", "fig2", "tables", "steps", "analysis", "start", value=[0.85]),
+            FIG2,
+            set_in("tables", "steps", "analysis", "start", value=[0.85]),
             ["analysis.start", "has 1 entry; it must have 2"],
             id="too few values",
         ),
         pytest.param(
-            set_in("figures", "fig3", "tables", "runs", "analysis", "further", value=["norms"]),
+            FIG3,
+            set_in("tables", "runs", "analysis", "further", value=["norms"]),
             [
-                "figures.fig3.tables.runs.analysis.further",
+                "tables.runs.analysis.further",
                 "'norms'",
                 "known are full_gradient_norm",
             ],
             id="unknown measure",
         ),
         pytest.param(
-            set_in("figures", "Figure 3", value={}),
-            ["'Figure 3'", "not a possible name"],
-            id="impossible figure name",
-        ),
-        pytest.param(
+            PAPER,
             fork_from("nobody"),
             ["'runs.fork.parent.run' is 'nobody'", "si_convnet"],
             id="a fork of nobody",
         ),
         pytest.param(
+            PAPER,
             fork_from("fork"),
             ["'runs.fork.parent.run' is 'fork'", "fork from fork"],
             id="a fork of itself",
         ),
     ],
 )
-def test_a_wrong_study_file(clone: Path, change: Edit, told: list[str]) -> None:
-    edit(clone, PERIODIC, change)
+def test_a_wrong_file_of_a_paper(clone: Path, file: str, change: Edit, told: list[str]) -> None:
+    edit(clone, file, change)
     sentence = refusal()
-    assert PERIODIC in sentence
+    assert sentence.startswith((f"{file}: ", f"{file}, line ")), sentence
     for part in told:
         assert part in sentence, sentence
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "told"),
+    [
+        pytest.param(
+            SMOKE_FIG3,
+            set_in("runs", "rates", "label", value="x"),
+            ["key 'runs.rates.label' changes nothing", "known are epochs, run, sweep"],
+            id="a key that the paper's file lacks",
+        ),
+        pytest.param(
+            SMOKE_FIG3,
+            set_in("runs", "rate", value={}),
+            ["key 'runs.rate' changes nothing", "did you mean 'rates'?"],
+            id="runs that the paper's file lacks",
+        ),
+        pytest.param(
+            SMOKE_PAPER,
+            set_in("runs", "si_convnet", "model", "depth", value=3),
+            ["key 'runs.si_convnet.model.depth' changes nothing", "width"],
+            id="a parameter that the paper's file lacks",
+        ),
+        pytest.param(
+            SMOKE_FIG3,
+            set_rates({"lowst": 0.1}),
+            ["'runs.rates.sweep.optimiser.learning_rate.lowst'", "did you mean 'lowest'?"],
+            id="a name that the sweep lacks",
+        ),
+        pytest.param(
+            SMOKE_FIG3,
+            set_rates([0.1]),
+            ["is [0.1]", "has a mapping of names there"],
+            id="a grid in the place of names",
+        ),
+        pytest.param(
+            SMOKE_FIG3,
+            set_in("runs", "rates", "sweep", "seed", value={"first": 0}),
+            ["is {'first': 0}", "has a list there"],
+            id="names in the place of a grid",
+        ),
+        pytest.param(
+            SMOKE_FIG3,
+            set_rates(dict.fromkeys(["lowest", "low", "high", "highest"])),
+            ["'runs.rates.sweep.optimiser.learning_rate' is empty"],
+            id="all names dropped",
+        ),
+        pytest.param(
+            FIG3,
+            set_in("ours", value={"runs.rates.epoch": "why"}),
+            ["key 'ours' has a note on 'runs.rates.epoch'", "did you mean 'runs.rates.epochs'?"],
+            id="a note on no key",
+        ),
+        pytest.param(
+            LAPTOP_FIG3,
+            set_in("seen", value={"runs.rates.epochs": {"seeds": [0]}}),
+            ["key 'saw' in 'seen.runs.rates.epochs' is missing"],
+            id="nothing that was seen",
+        ),
+        pytest.param(
+            SMOKE_FIG3,
+            set_in("untestable", value={"periods_at_middle_rate": "too short"}),
+            ["'untestable' names 'periods_at_middle_rate'", "did you mean 'periods_at_middle_r"],
+            id="a claim that is not there",
+        ),
+        pytest.param(
+            "config/scales/smoke/scale.yaml",
+            set_in("test_claims", value=True),
+            ["unknown key 'test_claims'", "did you mean 'tests_claims'?"],
+            id="unknown key of a scale",
+        ),
+        pytest.param(
+            FIG3,
+            set_in("runs", "spare", value={"run": "si_convnet", "epochs": 1}),
+            ["key 'runs.spare' is read by no table"],
+            id="runs that nothing reads",
+        ),
+        pytest.param(
+            FIG3,
+            set_in("tables", "runs", "runs", value=["rate"]),
+            ["key 'tables.runs.runs' is 'rate'", "known are rates"],
+            id="a table of unknown runs",
+        ),
+        pytest.param(
+            FIG3,
+            set_in("runs", "rates", "sweep", "batch_size", value={"all": 128}),
+            ["must not name a value 'all'"],
+            id="a name that means all",
+        ),
+    ],
+)
+def test_what_does_not_fit_together(clone: Path, file: str, change: Edit, told: list[str]) -> None:
+    edit(clone, file, change)
+    sentence = refusal()
+    for part in (file, *told):
+        assert part in sentence, sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("papers/periodic/Figure 3.yaml", "'Figure 3' is not a possible name of a figure"),
+        ("papers/periodic/claims/fig33.yaml", "claims on 'fig33', which is not a figure"),
+        ("scales/smoke/periodic/fig33.yaml", "changes 'fig33', which is not a file of the paper"),
+        ("scales/smoke/periodical/fig3.yaml", "changes 'periodical', which is not a paper"),
+        ("scales/huge/periodic/fig3.yaml", "scales/huge/scale.yaml cannot be read"),
+        ("scales/paper/periodic/fig3.yaml", "is named as the scale without overlays"),
+        ("papers/other/fig3.yaml", "config/papers/other has no paper.yaml"),
+        ("studies/mine.yml", "mine.yml is not read; rename it to mine.yaml"),
+        ("papers/periodic/fig4.yml", "fig4.yml is not read; rename it to fig4.yaml"),
+        ("scales/smoke/periodic/fig3.yml", "fig3.yml is not read; rename it to fig3.yaml"),
+    ],
+)
+def test_a_file_in_the_wrong_place(clone: Path, name: str, told: str) -> None:
+    put(clone / "config" / name, {"title": "t", "tables": {}})
+    assert told in refusal()
+
+
+def test_hidden_files_do_not_count(clone: Path) -> None:
+    """Emacs leaves such a link while a file is edited."""
+    for folder in ("studies", "papers/periodic", "scales/smoke/periodic"):
+        (clone / "config" / folder / ".#fig3.yaml").symlink_to("someone@somewhere.1234")
+    (clone / "config/papers/.git").mkdir()
+    (clone / "config/scales/.git").mkdir()
+    assert "periodic_fig3" in planned().figures
 
 
 def test_a_wrong_sweep_of_ones_own(clone: Path) -> None:
@@ -248,25 +394,28 @@ def test_a_wrong_sweep_of_ones_own(clone: Path) -> None:
     assert "did you mean 'panels'?" in sentence
 
 
-def test_two_figures_with_one_key(clone: Path) -> None:
-    text = (clone / PERIODIC).read_text()
-    (clone / PERIODIC).write_text(text + text[text.index("  fig2:") : text.index("  fig3:")])
+def test_two_tables_with_one_key(clone: Path) -> None:
+    text = (clone / FIG3).read_text()
+    (clone / FIG3).write_text(text + text[text.index("tables:") :])
     sentence = refusal()
-    assert PERIODIC in sentence
-    assert "'fig2' stands twice" in sentence
+    assert FIG3 in sentence
+    assert "'tables' stands twice" in sentence
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        pytest.param("study: Lob\u00e4cheva\n".encode("latin-1"), "no UTF-8 text", id="no UTF-8"),
-        pytest.param(b"figures: [fig3\n", "not valid YAML", id="no YAML"),
+        pytest.param(
+            "a: 1\nb: Lob\u00e4cheva\n".encode("latin-1"), "line 2: no UTF-8", id="no UTF-8"
+        ),
+        pytest.param(b"tables: [fig3\n", "not valid YAML", id="no YAML"),
+        pytest.param(b"a: 1\n\tb: 2\n", "line 2: not valid YAML", id="a tab"),
     ],
 )
 def test_a_study_file_that_cannot_be_read(clone: Path, content: bytes, told: str) -> None:
-    (clone / PERIODIC).write_bytes(content)
+    (clone / FIG3).write_bytes(content)
     sentence = refusal()
-    assert PERIODIC in sentence
+    assert FIG3 in sentence
     assert told in sentence
 
 
@@ -298,12 +447,15 @@ def test_a_key_that_stands_twice_in_the_configuration(clone: Path) -> None:
     [
         ({"scale": "huge"}, ["'scale'", "'huge'", "laptop, paper, smoke"]),
         ({"scael": "smoke"}, ["unknown key 'scael'", "did you mean 'scale'?"]),
-        ({"device": "gpu"}, ["'device'", "'gpu'"]),
+        ({"device": "gpu"}, ["'device'", "'gpu'", "auto, cpu, cuda"]),
+        ({"scale": "elsewhere/scales/huge"}, ["'scale'", "elsewhere/scales/huge"]),
+        ({"papers": []}, ["'papers' is empty"]),
+        ({"papers": ["periodic", "periodic"]}, ["'periodic' twice"]),
         ({"runs_per_gpu": 0}, ["'runs_per_gpu'", "at least 1"]),
         ({"progress_interval": 0}, ["'progress_interval'", "at least 0.1"]),
         ({"papers": ["periodical"]}, ["'papers'", "'periodical'", "known are periodic"]),
         ({"download": "perhaps"}, ["'download'", "'perhaps'", "of type boolean"]),
-        ({"papers": ["../config"]}, ["'papers[0]'", "../config"]),
+        ({"papers": ["../config"]}, ["'papers[0]'", "../config", "small letters and digits"]),
         (
             {"results": "$NO_SUCH_VARIABLE/x"},
             ["'results'", "$NO_SUCH_VARIABLE/x", "write the path"],
@@ -316,6 +468,7 @@ def test_a_key_that_stands_twice_in_the_configuration(clone: Path) -> None:
 )
 def test_a_wrong_configuration(clone: Path, setting: dict[str, Any], told: list[str]) -> None:
     sentence = refusal(**copy.deepcopy(setting))
+    assert "^" not in sentence, "no regular expressions"
     for part in ["config/config.yaml", *told]:
         assert part in sentence, sentence
 
@@ -326,3 +479,75 @@ def test_variables_and_the_home_folder_are_put_into_paths(monkeypatch: pytest.Mo
     settings = {**read_yaml(ROOT / "config/config.yaml"), "results": "$SCRATCH/runs"}
     checked = checked_configuration(settings | {"data": "~/data"})
     assert (checked["results"], checked["data"]) == ("/scratch/me/runs", "/home/me/data")
+
+
+# What is laid over config/config.yaml
+
+
+def laid_over(clone: Path, text: str = "", **options: Any) -> dict[str, Any]:
+    """The settings of a call with --configfile mine.yaml and --config."""
+    (clone / "mine.yaml").write_text(text or "{}")
+    return settings_of_workflow([clone / "mine.yaml"], options)
+
+
+def test_later_settings_win(clone: Path) -> None:
+    found = laid_over(clone, "scale: laptop\ndevice: cpu\n", scale="paper")
+    assert (found["scale"], found["device"], found["results"]) == ("paper", "cpu", "results")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "told"),
+    [
+        ("device: gpu", {}, "mine.yaml: key 'device' is 'gpu'"),
+        ("", {"device": "gpu"}, "--config: key 'device' is 'gpu'"),
+        ("device: gpu", {"device": "cpu", "scale": "huge"}, "--config: key 'scale' is 'huge'"),
+        ("scale: huge", {}, "mine.yaml: key 'scale' is 'huge'"),
+        ("", {"scael": "smoke"}, "--config: unknown key 'scael'"),
+        ("device: cpu\ndevice: cuda", {}, "mine.yaml, line 2: key 'device' stands twice"),
+        ("workers: 1:30", {}, "mine.yaml: key 'workers' is '1:30'; it must be of type integer"),
+        ("papers: [periodic", {}, "mine.yaml, line 2: not valid YAML"),
+    ],
+)
+def test_the_right_place_is_named(
+    clone: Path, text: str, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(PerigeeError) as refused:
+        laid_over(clone, text, **options)
+    assert str(refused.value).startswith(told), str(refused.value)
+
+
+def test_a_number_is_what_a_human_takes_it_for(clone: Path) -> None:
+    assert laid_over(clone, "workers: 010")["workers"] == 10
+
+
+def test_another_folder_than_a_project(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (clone / "Snakefile").touch()  # it makes a folder with a configuration a project
+    monkeypatch.chdir(clone / "config")
+    with pytest.raises(PerigeeError, match="is not the project's folder; run it in"):
+        settings_of_workflow([], {})
+
+
+# Scales of one's own
+
+
+def test_a_scale_is_a_folder_of_overlays(clone: Path) -> None:
+    scale = clone / "config/scales/week"
+    put(scale / "scale.yaml", {"description": "A week.", "tests_claims": True})
+    put(scale / "periodic/fig3.yaml", {"runs": {"rates": {"epochs": 500}}})
+    plan = planned(scale="week")
+    assert plan.scale == "week"
+    figure = plan.figures["periodic_fig3"]
+    assert {run.epochs for run in figure.runs} == {500}
+    assert figure.stamp["deviations"] == ["epochs 500 (paper: 1000)"]
+    (clone / "config/scales/week").rename(clone / "elsewhere")
+    elsewhere = planned(scale=str(clone / "elsewhere"))
+    assert elsewhere.scale == "elsewhere"
+    assert elsewhere.figures["periodic_fig3"].runs == figure.runs
+
+
+def test_a_folder_with_the_name_of_a_scale(clone: Path) -> None:
+    put(clone / "mine/smoke/scale.yaml", {"description": "d", "tests_claims": True})
+    assert "there is a scale 'smoke' already" in refusal(scale="mine/smoke")
+    assert planned(scale="config/scales/smoke").scale == "smoke"

@@ -107,10 +107,10 @@ def test_what_only_the_table_is_about_is_nothing_to_an_evaluation(project: Proje
         (
             "fig3",
             {"checkpoint_interval": 1},
-            r"runs\[0\]\.checkpoint_interval' is given, but .*'run_metrics' reads no checkpoints; "
-            "remove it",
+            r"runs\.rates\.checkpoint_interval' is given, but .*'run_metrics' reads no "
+            "checkpoints; remove it",
         ),
-        ("fig6", {"keep_every": 1}, r"unknown key 'keep_every' in 'figures\.fig6\..*runs\[0\]'"),
+        ("fig6", {"keep_every": 1}, r"unknown key 'keep_every' in 'runs\.convnet'"),
         ("fig6", {"sweep": {"seed": [0]}}, r"convnet\.runs' has one seed only, but each run"),
         (
             "fig6",
@@ -123,7 +123,7 @@ def test_what_cannot_be_meant_is_refused(
     figure: str, changes: dict[str, Any], told: str, project: Project
 ) -> None:
     in_sweep(figure, **changes)(project)
-    with pytest.raises(PerigeeError, match=rf"periodic\.yaml: .*{told}"):
+    with pytest.raises(PerigeeError, match=rf"periodic/{figure}\.yaml: .*{told}"):
         project.plan()
 
 
@@ -140,7 +140,7 @@ def test_a_measure_without_a_row_an_epoch_of_its_own_is_refused(
 ) -> None:
     """A row a step finds no place in a table with a row an epoch."""
     project.table("fig3")["analysis"]["further"] = [name]
-    key = r"periodic\.yaml: key 'figures\.fig3\.tables\.runs\.analysis\.further'"
+    key = r"periodic/fig3\.yaml: key 'tables\.runs\.analysis\.further'"
     told = rf"{key} names '{name}', which is not a measure with .*known are full_gradient_norm"
     with pytest.raises(PerigeeError, match=told):
         project.plan()

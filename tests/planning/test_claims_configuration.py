@@ -11,20 +11,20 @@ import pytest
 import yaml
 
 from perigee.blocks.quantities import ColumnStatistic, DestabilisationCount
-from perigee.configuration.scales import SCALES
-from perigee.configuration.studies import read_study
 from perigee.errors import PerigeeError
 from perigee.spec import Claim
+from support.configuration import SCALES, figure_of
 
 FIGURE = yaml.safe_load("""
 title: t
+runs:
+  rates:
+    run: base
+    epochs: 3
+    sweep: {optimiser.learning_rate: {low: 0.2, high: 0.3, spare: 0.4}, seed: [0, 1]}
 tables:
-  runs:
-    analysis: {name: run_metrics}
-    runs:
-      - {base: base, epochs: 3, sweep: {optimiser.learning_rate: [0.1, 0.2], seed: [0, 1]}}
-  formula:
-    analysis: {name: toy_gradient_identities, points: 3, factors: [2], seed: 0}
+  runs: {analysis: {name: run_metrics}, runs: [rates]}
+  formula: {analysis: {name: toy_gradient_identities, points: 3, factors: [2], seed: 0}}
 claims:
   falls:
     says: It falls.
@@ -32,45 +32,42 @@ claims:
     table: formula
     quantity: {name: column_statistic, column: x, statistic: maximum, where: {factor: "2e0"}}
     expected: {at_most: 1e-3}
-    scales: [smoke]
   many:
     says: There are many.
     place: Section 2
     table: runs
-    quantity:
-      name: destabilisation_count
-      learning_rates: {smoke: [0.1], laptop: [0.1], paper: [0.2]}
-      statistic: minimum
+    quantity: {name: destabilisation_count, learning_rates: [low], statistic: minimum}
     expected: {at_least: 2}
 """)
-STUDY = {
-    "study": "mine",
+BELOW = {"low": 0.1, "high": 0.2, "spare": None}
+PAPER = {
     "citation": "Someone 2020",
     "runs": {
         "base": {
             "dataset": {"name": "digits"},
             "model": {"name": "convnet", "width": 2, "scale_invariant": True},
-            "optimiser": {"name": "sgd", "learning_rate": 0.1},
+            "optimiser": {"name": "sgd", "learning_rate": 0.1, "weight_decay": 0.01},
             "batch_size": 128,
             "seed": 0,
         }
     },
     "figures": {"fig1": FIGURE},
+    "overlays": {
+        scale: {"fig1": {"runs": {"rates": {"sweep": {"optimiser.learning_rate": BELOW}}}}}
+        for scale in ("smoke", "laptop")
+    },
 }
 
 Edit = Callable[[dict[str, Any]], None]
 
 
-def claims_of(folder: Path, study: dict[str, Any], scale: str) -> tuple[Claim, ...]:
-    path = folder / "mine.yaml"
-    path.write_text(yaml.safe_dump(study))
-    (figure,) = read_study(path, scale)
-    return figure.claims
+def claims_of(folder: Path, paper: dict[str, Any], scale: str) -> tuple[Claim, ...]:
+    return figure_of(folder, {"mine": paper}, "mine_fig1", scale).claims
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_claims_are_read_with_defaults_and_values_of_the_scale(scale: str, tmp_path: Path) -> None:
-    falls, many = claims_of(tmp_path, STUDY, scale)
+    falls, many = claims_of(tmp_path, PAPER, scale)
     assert falls == Claim(
         name="falls",
         says="It falls.",
@@ -81,7 +78,7 @@ def test_claims_are_read_with_defaults_and_values_of_the_scale(scale: str, tmp_p
         ),
         relation="at_most",
         bound=0.001,
-        testable=scale == "smoke",
+        testable=True,
     )
     rates = [0.2] if scale == "paper" else [0.1]
     assert many.quantity == DestabilisationCount(learning_rates=rates, statistic="minimum")
@@ -89,9 +86,101 @@ def test_claims_are_read_with_defaults_and_values_of_the_scale(scale: str, tmp_p
 
 
 def test_a_figure_may_have_no_claims(tmp_path: Path) -> None:
-    study = copy.deepcopy(STUDY)
-    del study["figures"]["fig1"]["claims"]
-    assert claims_of(tmp_path, study, "laptop") == ()
+    paper = copy.deepcopy(PAPER)
+    del paper["figures"]["fig1"]["claims"]
+    assert claims_of(tmp_path, paper, "laptop") == ()
+
+
+def test_a_scale_may_leave_a_claim_untested(tmp_path: Path) -> None:
+    paper = copy.deepcopy(PAPER)
+    paper["overlays"]["laptop"]["fig1"]["untestable"] = {"falls": "There are too few points."}
+    assert [claim.testable for claim in claims_of(tmp_path, paper, "laptop")] == [False, True]
+    assert [claim.testable for claim in claims_of(tmp_path, paper, "paper")] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("named", "laptop", "paper"),
+    [
+        (["low", "high"], [0.1, 0.2], [0.2, 0.3]),
+        (["all"], [0.1, 0.2], [0.2, 0.3, 0.4]),
+        ("all", [0.1, 0.2], [0.2, 0.3, 0.4]),
+        (["lowest", "highest"], [0.1, 0.2], [0.2, 0.4]),
+        (["rates.high"], [0.2], [0.3]),
+        ([0.1], [0.1], [0.1]),
+        (["1e-1"], [0.1], [0.1]),
+    ],
+)
+def test_names_stand_for_the_scales_numbers(
+    named: Any, laptop: list[float], paper: list[float], tmp_path: Path
+) -> None:
+    document = copy.deepcopy(PAPER)
+    document["figures"]["fig1"]["claims"]["many"]["quantity"]["learning_rates"] = named
+    for scale, expected in (("laptop", laptop), ("paper", paper)):
+        (_, many) = claims_of(tmp_path, document, scale)
+        assert many.quantity.parameters["learning_rates"] == expected
+        assert many.testable
+
+
+def test_a_name_that_the_scale_drops_leaves_the_claim_untested(tmp_path: Path) -> None:
+    document = copy.deepcopy(PAPER)
+    document["figures"]["fig1"]["claims"]["many"]["quantity"]["learning_rates"] = ["spare"]
+    assert [claims_of(tmp_path, document, s)[1].testable for s in ("laptop", "paper")] == [
+        False,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "expected"),
+    [
+        (
+            {"name": "warm_up_ratio", "higher": "high", "lower": "low"},
+            {"higher": 0.2, "lower": 0.1},
+        ),
+        (
+            {"name": "settled_fraction", "learning_rates": ["low"]},
+            {"learning_rates": [0.1], "weight_decay": 0.01},
+        ),
+        (
+            {"name": "settled_fraction", "learning_rates": ["low"], "weight_decay": 0.5},
+            {"learning_rates": [0.1], "weight_decay": 0.5},
+        ),
+    ],
+)
+def test_settings_of_the_runs(
+    quantity: dict[str, Any], expected: dict[str, Any], tmp_path: Path
+) -> None:
+    document = copy.deepcopy(PAPER)
+    document["figures"]["fig1"]["claims"]["many"]["quantity"] = quantity
+    (_, many) = claims_of(tmp_path, document, "laptop")
+    assert many.quantity.parameters == expected
+
+
+def test_rows_are_told_by_names(tmp_path: Path) -> None:
+    document = copy.deepcopy(PAPER)
+    rows = {"optimiser.learning_rate": "high", "seed": "highest", "phase": "lowest"}
+    document["figures"]["fig1"]["claims"]["many"]["quantity"] = {
+        "name": "column_statistic",
+        "column": "x",
+        "statistic": "first",
+        "where": rows,
+    }
+    (_, many) = claims_of(tmp_path, document, "laptop")
+    assert many.quantity.parameters["where"] == {
+        "optimiser.learning_rate": 0.2,
+        "seed": 1,
+        "phase": "lowest",  # a column of the table that is not a setting
+    }
+
+
+def test_several_values_of_the_runs_are_not_one(tmp_path: Path) -> None:
+    document = copy.deepcopy(PAPER)
+    figure = document["figures"]["fig1"]
+    figure["runs"]["rates"]["sweep"]["optimiser.weight_decay"] = [0.1, 0.2]
+    figure["claims"]["many"]["quantity"] = {"name": "norm_prediction_error"}
+    told = r"quantity\.weight_decay' is missing, and the runs of table 'runs' have several values"
+    with pytest.raises(PerigeeError, match=told):
+        claims_of(tmp_path, document, "laptop")
 
 
 def in_claim(*path: str, value: Any) -> Edit:
@@ -169,13 +258,10 @@ def in_figure(*path: Any, value: Any) -> Edit:
             )
         ),
         pytest.param(
-            in_claim("scales", value=["laptop", "huge"]),
-            "claims.many.scales[1]",
-            ["'huge'", "known are laptop, paper, smoke"],
-            id="unknown scale",
-        ),
-        pytest.param(
-            in_claim("scales", value=[]), "claims.many.scales", ["is empty"], id="no scale"
+            in_claim("scales", value=["laptop"]),
+            "claims.many",
+            ["unknown key 'scales'", "known are expected, ours, place"],
+            id="scales of its own",
         ),
         pytest.param(
             in_claim("quantity", "learning_rate", value=0.1),
@@ -196,10 +282,33 @@ def in_figure(*path: Any, value: Any) -> Edit:
             id="a negative rate",
         ),
         pytest.param(
-            in_claim("quantity", "learning_rates", value={"smoke": [0.1], "paper": [0.1]}),
+            in_claim("quantity", "learning_rates", value=["lwo"]),
             "claims.many.quantity.learning_rates",
-            ["no value for the scale 'laptop'"],
-            id="a scale left out",
+            [
+                "'lwo', which no run of table 'runs' has",
+                "did you mean 'low'? (known are all, high, highest, low, lowest, spare)",
+            ],
+            id="a name that no sweep has",
+        ),
+        pytest.param(
+            in_claim("quantity", "learning_rates", value=["rate.low"]),
+            "claims.many.quantity.learning_rates",
+            ["'rate.low', which no run of table 'runs' has"],
+            id="a name of runs that the table does not read",
+        ),
+        pytest.param(
+            in_claim(
+                "quantity",
+                value={
+                    "name": "column_statistic",
+                    "column": "x",
+                    "statistic": "first",
+                    "where": {"optimiser.learning_rate": "all"},
+                },
+            ),
+            "claims.many.quantity.where.optimiser.learning_rate",
+            ["is 'all', which is 2 values; name one of them"],
+            id="rows of several settings",
         ),
         pytest.param(
             in_figure("claims", "falls", "quantity", "where", value={"factor": [2]}),
@@ -216,7 +325,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_claim("bound", value=3),
             "claims.many",
-            ["unknown key 'bound'", "known are expected, place, quantity, says, scales, table"],
+            ["unknown key 'bound'", "known are expected, ours, place, quantity, says, seen, table"],
             id="unknown key of a claim",
         ),
         pytest.param(
@@ -225,24 +334,19 @@ def in_figure(*path: Any, value: Any) -> Edit:
             ["'Falls fast'", "is not a possible name"],
             id="impossible name",
         ),
-        pytest.param(
-            in_figure("tables", "runs", "runs", 0, "sweep", "seed", value=[]),
-            "tables.runs.runs[0].sweep.seed",
-            ["is empty", "at least one"],
-            id="no seeds",
-        ),
     ],
 )
 def test_one_sentence_for_what_is_wrong(
     edit: Edit, key: str, told: list[str], tmp_path: Path
 ) -> None:
-    study = copy.deepcopy(STUDY)
-    edit(study["figures"]["fig1"])
+    paper = copy.deepcopy(PAPER)
+    edit(paper["figures"]["fig1"])
     with pytest.raises(PerigeeError) as caught:
-        claims_of(tmp_path, study, "laptop")
+        claims_of(tmp_path, paper, "laptop")
     sentence = str(caught.value)
-    for part in (f"{tmp_path / 'mine.yaml'}: ", f"'figures.fig1.{key}'", *told):
+    for part in (f"'{key}'", *told):
         assert part in sentence, sentence
+    assert sentence.startswith("config/papers/mine/claims/fig1.yaml: ")
     assert "\n" not in sentence
     assert sentence.endswith(".")
 
@@ -251,21 +355,18 @@ def test_one_sentence_for_what_is_wrong(
 
 LABELLED = yaml.safe_load("""
 title: t
+runs:
+  none: {run: base, label: none, epochs: 3, sweep: {seed: [0, 1]}}
+  momentum:
+    label: momentum
+    run: base
+    set: {optimiser.momentum: 0.9}
+    epochs: 3
+    sweep: {precision: [float32], seed: [0, 1]}
+  plain: {run: base, epochs: 3, sweep: {seed: [0, 1]}}
 tables:
-  runs:
-    analysis: {name: period_statistics}
-    runs:
-      - {base: base, label: none, epochs: 3, sweep: {seed: [0, 1]}}
-      - label: momentum
-        base: base
-        set: {optimiser.momentum: 0.9}
-        epochs: 3
-        sweep:
-          precision: {smoke: [tf32], laptop: [float32, float64], paper: [float32]}
-          seed: [0, 1]
-  plain:
-    analysis: {name: run_metrics}
-    runs: [{base: base, epochs: 3, sweep: {seed: [0, 1]}}]
+  runs: {analysis: {name: period_statistics}, runs: [none, momentum]}
+  plain: {analysis: {name: run_metrics}, runs: [plain]}
 claims:
   more:
     says: There are more.
@@ -276,11 +377,16 @@ claims:
 """)
 
 
-def with_rows(table: str, scales: list[str], **rows: Any) -> dict[str, Any]:
+def with_rows(table: str, **rows: Any) -> dict[str, Any]:
     figure = copy.deepcopy(LABELLED)
-    figure["claims"]["more"] |= {"table": table, "scales": scales}
+    figure["claims"]["more"]["table"] = table
     figure["claims"]["more"]["quantity"] |= rows
-    return {**STUDY, "figures": {"fig1": figure}}
+    precisions = {"smoke": ["tf32"], "laptop": ["float32", "float64"]}
+    overlays = {
+        scale: {"fig1": {"runs": {"momentum": {"sweep": {"precision": values}}}}}
+        for scale, values in precisions.items()
+    }
+    return {**PAPER, "figures": {"fig1": figure}, "overlays": overlays}
 
 
 @pytest.mark.parametrize(
@@ -300,7 +406,7 @@ def with_rows(table: str, scales: list[str], **rows: Any) -> dict[str, Any]:
         (
             "runs",
             "over",
-            {"precision": {"smoke": "tf32", "laptop": "tf32", "paper": "float32"}},
+            {"precision": "tf32"},
             "'tf32', which no run of table 'runs' has; known are float32, float64.",
         ),
     ],
@@ -308,36 +414,39 @@ def with_rows(table: str, scales: list[str], **rows: Any) -> dict[str, Any]:
 def test_a_text_that_no_run_has_is_refused(
     table: str, parameter: str, rows: dict[str, Any], told: str, tmp_path: Path
 ) -> None:
-    study = with_rows(table, ["laptop"], **{parameter: rows})
+    paper = with_rows(table, **{parameter: rows})
     with pytest.raises(PerigeeError) as caught:
-        claims_of(tmp_path, study, "laptop")
-    key = f"figures.fig1.claims.more.quantity.{parameter}.{list(rows)[-1]}"
-    start = f"{tmp_path / 'mine.yaml'}: key '{key}' is {told}"
+        claims_of(tmp_path, paper, "laptop")
+    key = f"claims.more.quantity.{parameter}.{list(rows)[-1]}"
+    start = f"config/papers/mine/claims/fig1.yaml: key '{key}' is {told}"
     assert str(caught.value).startswith(start), str(caught.value)
-    # Where the claim is not to be tested, nothing of it need be there.
-    assert len(claims_of(tmp_path, study, "smoke")) == 1
+
+
+def test_rows_of_a_claim_that_is_not_tested_need_not_be_there(tmp_path: Path) -> None:
+    paper = with_rows("runs", over={"precision": "float32"})  # at smoke scale there is tf32 alone
+    assert not claims_of(tmp_path, paper, "smoke")[0].testable
 
 
 def test_a_text_in_a_statistics_rows_is_looked_at_too(tmp_path: Path) -> None:
-    study = with_rows("runs", ["laptop"])
-    study["figures"]["fig1"]["claims"]["more"]["quantity"] = {
+    paper = with_rows("runs")
+    paper["figures"]["fig1"]["claims"]["more"]["quantity"] = {
         "name": "column_statistic",
         "column": "x",
         "statistic": "first",
         "where": {"label": "momentumm"},
     }
     with pytest.raises(PerigeeError, match=r"quantity\.where\.label' is 'momentumm'"):
-        claims_of(tmp_path, study, "laptop")
+        claims_of(tmp_path, paper, "laptop")
 
 
 @pytest.mark.parametrize(
     "rows",
     [
-        {"label": "momentum", "precision": "float64", "seed": 1},
+        {"label": "momentum", "precision": "float32", "seed": 1},
         {"phase": "B"},  # of the table, and not of its runs
         {"seed": 7},  # a number of no run makes a claim that is not testable
     ],
 )
 def test_other_rows_are_left_to_judging(rows: dict[str, Any], tmp_path: Path) -> None:
-    (claim,) = claims_of(tmp_path, with_rows("runs", ["laptop"], over=rows), "laptop")
+    (claim,) = claims_of(tmp_path, with_rows("runs", over=rows), "laptop")
     assert claim.quantity.parameters["over"] == rows

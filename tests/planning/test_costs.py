@@ -11,7 +11,7 @@ import pytest
 
 from perigee.blocks.datasets import Dataset
 from perigee.blocks.measures import Checkpoints, Metrics
-from perigee.configuration.studies import resolved_run
+from perigee.configuration.runs import resolved_run
 from perigee.identity.products import Identity, measure_identity
 from perigee.planning import costs
 from perigee.planning.costs import Cost, Record, estimate, read_records, shape_of, total

@@ -9,21 +9,19 @@ from typing import Any, ClassVar
 from unittest import mock
 
 import pytest
-import yaml
 
 from perigee.blocks.analyses import Analysis
 from perigee.blocks.evaluations import Evaluation
 from perigee.blocks.measures import Checkpoints, Metrics
-from perigee.configuration.reading import read_yaml
 from perigee.errors import PerigeeError
-from perigee.paths import STUDIES
 from perigee.planning.layout import Layout
-from perigee.planning.plan import Plan, make_plan
+from perigee.planning.plan import Plan
 from perigee.planning.products import EvaluationProduct
 from perigee.registry import REGISTRY
 from perigee.store.provenance import PROVENANCE
+from support.configuration import plan_of, shipped_paper
 
-PAPER = read_yaml(STUDIES / "periodic.yaml")
+PAPER = shipped_paper("periodic", ["fig3"])
 
 
 class Traces(Evaluation, name="traces", code="perigee.evaluation.predictions:Predictions"):
@@ -52,13 +50,12 @@ def plan_with(folder: Path, analysis: str, **sweep: Any) -> Plan:
     document = copy.deepcopy(PAPER)
     figure = document["figures"]["fig3"]
     del figure["claims"]
-    table = figure["tables"]["runs"]
-    table["analysis"] = {"name": analysis}
-    table["runs"][0] |= {"checkpoint_interval": 2, **sweep}
-    document["figures"] = {"fig3": figure}
-    (folder / "periodic.yaml").write_text(yaml.safe_dump(document))
-    with mock.patch("perigee.planning.plan.STUDIES", folder):
-        return make_plan(["periodic"], "smoke")
+    figure["tables"]["runs"]["analysis"] = {"name": analysis}
+    del figure["ours"]
+    figure["runs"]["rates"] |= {"checkpoint_interval": 2, **sweep}
+    if sweep:
+        document["overlays"] = {s: {"paper": o["paper"]} for s, o in document["overlays"].items()}
+    return plan_of(folder, {"periodic": document})
 
 
 def test_its_products_are_planned_between_runs_and_table(tmp_path: Path) -> None:

@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
-import yaml
 
 from perigee import registry
 from perigee.blocks.measures import Measure
-from perigee.configuration.reading import read_yaml
-from perigee.configuration.studies import FigureRequest
-from perigee.configuration.sweeps import PANELS, figures_at
+from perigee.configuration.requests import FigureRequest
+from perigee.configuration.studies import PANELS
 from perigee.errors import PerigeeError
-from perigee.paths import STUDIES
-from perigee.planning.plan import make_plan
 from perigee.plotting.panels import OVER_EPOCHS
+from support.configuration import figure_of, plan_of, shipped_paper
+
+Request = Callable[..., FigureRequest]
 
 FURTHER = "full_gradient_norm"
 SWEEP: dict[str, Any] = {
     "study": "mine",
     "question": "Does weight decay matter?",
-    "base": {"study": "periodic", "run": "si_convnet"},
+    "run": "periodic.si_convnet",
     "epochs": 4,
     "sweep": {"optimiser.learning_rate": [0.3], "seed": [0]},
 }
-PAPER = read_yaml(STUDIES / "periodic.yaml")
+PAPER = shipped_paper("periodic", ["fig3"])
 
 
-def request(**changes: Any) -> FigureRequest:
-    documents = {"periodic": PAPER, "mine": {**SWEEP, **changes}}
-    (figure,) = figures_at(STUDIES / "mine.yaml", "smoke", documents)
-    return figure
+@pytest.fixture
+def request_of(tmp_path: Path) -> Request:
+    """The study's figure with some keys changed."""
 
+    def request(**changes: Any) -> FigureRequest:
+        documents = {"periodic": PAPER, "mine": {**SWEEP, **changes}}
+        return figure_of(tmp_path, documents, "study_mine")
 
-def refusal(**changes: Any) -> str:
-    with pytest.raises(PerigeeError) as caught:
-        request(**changes)
-    return str(caught.value)
+    return request
 
 
 @pytest.mark.parametrize("name", sorted(registry.REGISTRY["measure"]))
@@ -51,11 +50,11 @@ def test_declared_columns_are_those_of_the_rows(name: str) -> None:
         assert measure.at_epochs
 
 
-def test_a_sweep_has_them_in_its_table_and_panels() -> None:
-    runs, periods = request(further=[FURTHER], panels=["train_loss", FURTHER]).tables
+def test_a_sweep_has_them_in_its_table_and_panels(request_of: Request) -> None:
+    runs, periods = request_of(further=[FURTHER], panels=["train_loss", FURTHER]).tables
     assert runs.analysis.further_measures() == (FURTHER,)
     assert not periods.analysis.further_measures()
-    assert request().tables[0].analysis == request(further=[]).tables[0].analysis
+    assert request_of().tables[0].analysis == request_of(further=[]).tables[0].analysis
 
 
 def test_what_can_be_drawn_is_known() -> None:
@@ -78,32 +77,32 @@ def test_what_can_be_drawn_is_known() -> None:
     ],
 )
 def test_what_is_no_such_measure_or_panel_is_refused(
-    changes: dict[str, Any], told: list[str]
+    changes: dict[str, Any], told: list[str], request_of: Request
 ) -> None:
-    sentence = refusal(**changes)
+    with pytest.raises(PerigeeError) as caught:
+        request_of(**changes)
+    sentence = str(caught.value)
     assert sentence.startswith("config/studies/mine.yaml: key ")
     for words in told:
         assert words in sentence
 
 
-def test_a_papers_table_likewise() -> None:
-    document = yaml.safe_load(yaml.safe_dump(PAPER))
+def test_a_papers_table_likewise(tmp_path: Path) -> None:
+    document = copy.deepcopy(PAPER)
     table = document["figures"]["fig3"]["tables"]["runs"]
     table["analysis"]["further"] = ["layers"]
     with pytest.raises(PerigeeError) as caught:
-        figures_at(STUDIES / "periodic.yaml", "smoke", {"periodic": document})
-    told = "key 'figures.fig3.tables.runs.analysis.further' names 'layers'"
+        plan_of(tmp_path, {"periodic": document})
+    told = "fig3.yaml: key 'tables.runs.analysis.further' names 'layers'"
     assert told in str(caught.value)
 
 
 def test_only_who_asks_has_another_table(tmp_path: Path) -> None:
     """The run is the one of periodic_fig3; its identity, and that of its metrics, stay."""
-    (tmp_path / "periodic.yaml").write_text((STUDIES / "periodic.yaml").read_text())
-    plans = []
-    for further in ([], [FURTHER]):
-        (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**SWEEP, "further": further}))
-        with mock.patch("perigee.planning.plan.STUDIES", tmp_path):
-            plans.append(make_plan(["periodic"], "smoke"))
+    plans = [
+        plan_of(tmp_path, {"periodic": PAPER, "mine": {**SWEEP, "further": further}})
+        for further in ([], [FURTHER])
+    ]
     before, after = plans
     changed = [one.identity for f, one in before.products.items() if f not in after.products]
     assert {(one.kind, one.name) for one in changed} == {

@@ -12,7 +12,7 @@ import pytest
 from perigee.blocks.measures import Measure
 from perigee.cli import read_spec
 from perigee.configuration import validation
-from perigee.configuration.studies import resolved_run
+from perigee.configuration.runs import resolved_run
 from perigee.configuration.validation import validated_block
 from perigee.errors import PerigeeError
 from perigee.identity.products import measure_identity, run_identity

@@ -513,10 +513,10 @@ def test_a_fork_needs_its_parents_course_and_checkpoints(measure: str, project: 
 def test_two_intervals_of_one_run_are_kept_together(tmp_path: Path) -> None:
     project = Project(tmp_path)
     figure = project.periodic["figures"]["fig6"]
-    (sweep,) = figure["tables"]["convnet"]["runs"]
+    figure["runs"]["other"] = {**figure["runs"]["convnet"], "checkpoint_interval": 3}
     figure["tables"]["other"] = {
         "analysis": {"name": "similarity", "near_zero": "train_error"},
-        "runs": [{**sweep, "checkpoint_interval": 3}],
+        "runs": ["other"],
     }
     for run in project.layout().runs.values():
         if name_of(run) in SEEDS:

@@ -49,12 +49,13 @@ def test_a_run_is_done_with_all_measures(made: Project) -> None:
 
 
 def test_a_process_at_work_on_one_length_is_not_at_work_on_the_others(made: Project) -> None:
-    (run,) = made.table("fig3")["runs"]
+    run = made.sweep("fig3")
     run["sweep"]["optimiser.learning_rate"] = [0.3]
     run["epochs"] = 5
     again = {**run, "label": "longer", "epochs": 6}
     run["label"] = "shorter"
-    made.table("fig3")["runs"].append(again)
+    made.periodic["figures"]["fig3"]["runs"]["again"] = again
+    made.table("fig3")["runs"].append("again")
     shorter, longer = versions(made)
 
     write_progress(unfinished(made, longer), Progress(6, 2))
@@ -101,7 +102,7 @@ def test_where_the_lock_cannot_be_seen_what_was_noted_lately_counts(project: Pro
 
 
 def test_the_time_of_a_run_stopped_half_way_is_half(project: Project) -> None:
-    (run,) = project.table("fig3")["runs"]
+    run = project.sweep("fig3")
     run["sweep"] = {"seed": [0, 1, 2]}
     run["epochs"] = 400
     layout = project.layout()

@@ -6,33 +6,33 @@ import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
-import yaml
 
 from perigee.blocks.constraints import Unconstrained
 from perigee.blocks.quantities import Quantity
-from perigee.configuration.reading import read_yaml
-from perigee.configuration.scales import SCALES
-from perigee.configuration.studies import FigureRequest
-from perigee.configuration.sweeps import figures_at, is_sweep
+from perigee.configuration.overlays import merged
+from perigee.configuration.requests import FigureRequest
 from perigee.errors import PerigeeError
-from perigee.paths import ROOT, STUDIES
+from perigee.paths import ROOT
 from perigee.planning.layout import Layout
-from perigee.planning.plan import Plan, make_plan, references
+from perigee.planning.plan import Plan, references
 from perigee.registry import REGISTRY
 from perigee.store.figures import published_names
+from support import configuration
+from support.configuration import SCALES, shipped_paper
+
+Request = Callable[..., FigureRequest]
 
 MINE: dict[str, Any] = {
     "study": "mine",
     "question": "Does weight decay matter?",
-    "base": {"study": "periodic", "run": "si_convnet"},
-    "epochs": {"smoke": 2, "laptop": 30, "paper": 100},
+    "run": "periodic.si_convnet",
+    "epochs": 30,
     "sweep": {"seed": [1, 0], "optimiser.weight_decay": [0.1, 0.001]},
+    "scales": {"smoke": {"epochs": 2}, "paper": {"epochs": 100}},
 }
 CLAIM = {
     "says": "It does.",
@@ -50,40 +50,41 @@ NUMBERS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
 PAPERS = ["periodic", "regimes"]
 
 
-DOCUMENTS = {paper: read_yaml(STUDIES / f"{paper}.yaml") for paper in PAPERS}
-PERIODIC = DOCUMENTS["periodic"]
-
-
-@cache
-def short_text(paper: str) -> str:
-    """A paper's file with one or two of its figures."""
-    figures = {key: DOCUMENTS[paper]["figures"].get(key) for key in ("fig2", "fig3")}
-    few = {key: figure for key, figure in figures.items() if figure}
-    return yaml.safe_dump({**DOCUMENTS[paper], "figures": few}, sort_keys=False)
+PERIODIC = shipped_paper("periodic", ["fig2", "fig3"])
+REGIMES = shipped_paper("regimes")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Stands in for config/studies/."""
-    for paper in PAPERS:
-        (tmp_path / f"{paper}.yaml").write_text(short_text(paper))
+    """Gets the configuration."""
     return tmp_path
 
 
-def request(document: dict[str, Any], scale: str = "smoke", name: str = "mine") -> FigureRequest:
-    documents = {"periodic": PERIODIC, name: document}
-    (figure,) = figures_at(STUDIES / f"{name}.yaml", scale, documents)
-    return figure
-
-
 def plan_with(folder: Path, document: dict[str, Any], scale: str = "smoke") -> Plan:
-    (folder / f"{document['study']}.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
-    return plan_of(folder, scale)
+    return plan_of(folder, document, scale=scale)
 
 
-def plan_of(folder: Path, scale: str = "smoke", papers: Sequence[str] = PAPERS) -> Plan:
-    with mock.patch("perigee.planning.plan.STUDIES", folder):
-        return make_plan(papers, scale)
+def plan_of(
+    folder: Path,
+    *studies: dict[str, Any],
+    scale: str = "smoke",
+    papers: Sequence[str] = PAPERS,
+    **others: Any,
+) -> Plan:
+    documents = {"periodic": PERIODIC, "regimes": REGIMES, **others}
+    documents |= {document["study"]: document for document in studies}
+    return configuration.plan_of(folder, documents, scale, papers)
+
+
+@pytest.fixture
+def request_of(tmp_path: Path) -> Request:
+    """The figure of a study."""
+
+    def request(document: dict[str, Any], scale: str = "smoke") -> FigureRequest:
+        documents = {"periodic": PERIODIC, "mine": document}
+        return configuration.figure_of(tmp_path, documents, "study_mine", scale)
+
+    return request
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -96,8 +97,10 @@ def changed(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("scale", "epochs"), [("smoke", 2), ("laptop", 30), ("paper", 100)])
-def test_it_has_all_combinations_of_the_swept_values(scale: str, epochs: int) -> None:
-    figure = request(MINE, scale)
+def test_it_has_all_combinations_of_the_swept_values(
+    scale: str, epochs: int, request_of: Request
+) -> None:
+    figure = request_of(MINE, scale)
     assert figure.key == "study_mine"
     assert [table.name for table in figure.tables] == ["runs", "periods"]
     assert [table.analysis.name for table in figure.tables] == ["run_metrics", "period_statistics"]
@@ -114,18 +117,19 @@ def test_it_has_all_combinations_of_the_swept_values(scale: str, epochs: int) ->
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_all_else_is_the_base_run_at_the_scale(scale: str) -> None:
-    (fig3,) = (
-        figure
-        for figure in figures_at(STUDIES / "periodic.yaml", scale, DOCUMENTS)
-        if figure.name == "fig3"
-    )
+def test_all_else_is_the_base_run_at_the_scale(
+    scale: str, folder: Path, request_of: Request
+) -> None:
+    documents = {"periodic": PERIODIC}
+    fig3 = configuration.figure_of(folder, documents, "periodic_fig3", scale)
     base = fig3.tables[0].runs[0].spec
     rate = base.optimiser.parameters["learning_rate"]
     decay = base.optimiser.parameters["weight_decay"]
     sweep = {"optimiser.weight_decay": [decay]}
     (run,) = (
-        request(changed(sweep=sweep, set={"optimiser.learning_rate": rate}), scale).tables[0].runs
+        request_of(changed(sweep=sweep, set={"optimiser.learning_rate": rate}), scale)
+        .tables[0]
+        .runs
     )
     assert run.spec == base
 
@@ -134,25 +138,28 @@ def test_the_same_run_of_a_paper_is_not_trained_twice(folder: Path) -> None:
     document = changed(
         set={"optimiser.learning_rate": 0.3},
         epochs=4,
+        scales=None,
         sweep={"optimiser.weight_decay": [0.01, 0.02], "seed": [0]},
     )
     papers = set(plan_of(folder).runs)
     assert len(set(plan_with(folder, document).runs) - papers) == 1
 
 
-def test_a_run_may_be_written_out() -> None:
-    run = PERIODIC["runs"]["si_convnet"]
-    assert request(changed(base=None, run=run)).tables == request(MINE).tables
+def test_a_run_may_be_written_out(request_of: Request) -> None:
+    paper = PERIODIC["runs"]["si_convnet"]
+    overlay = PERIODIC["overlays"]["smoke"]["paper"]["runs"]["si_convnet"]
+    run = merged(paper, overlay, "")
+    assert request_of(changed(run=run)).tables == request_of(MINE).tables
 
 
-def test_a_base_may_be_a_fork() -> None:
+def test_a_base_may_be_a_fork(folder: Path) -> None:
     periodic = copy.deepcopy(PERIODIC)
     periodic["runs"]["fork"] = {
         "parent": {"run": "si_convnet", "epochs": 3, "at": {"name": "at_epoch", "epoch": 2}},
         "constraint": {"name": "fixed_norm"},
     }
-    document = changed(base={"study": "periodic", "run": "fork"}, sweep={"constraint.norm": [1, 2]})
-    (figure,) = figures_at(STUDIES / "mine.yaml", "smoke", {"periodic": periodic, "mine": document})
+    document = changed(run="periodic.fork", sweep={"constraint.norm": [1, 2]})
+    figure = configuration.figure_of(folder, {"periodic": periodic, "mine": document}, "study_mine")
     runs = figure.tables[0].runs
     assert [run.spec.constraint.parameters["norm"] for run in runs] == [1, 2]
     for run in runs:
@@ -161,12 +168,12 @@ def test_a_base_may_be_a_fork() -> None:
         assert run.spec.parent.run == run.spec.model_copy(update=unforked)
 
 
-def test_a_block_that_the_base_run_leaves_out_can_be_swept() -> None:
+def test_a_block_that_the_base_run_leaves_out_can_be_swept(request_of: Request) -> None:
     assert "loss" not in PERIODIC["runs"]["si_convnet"]
     sweep = {"loss.label_smoothing": [0.0, 0.5]}
-    runs = request(changed(sweep=sweep)).tables[0].runs
+    runs = request_of(changed(sweep=sweep)).tables[0].runs
     assert [run.spec.loss.parameters["label_smoothing"] for run in runs] == [0, 0.5]
-    assert runs[0].spec == request(changed(sweep={"batch_size": [128]})).tables[0].runs[0].spec
+    assert runs[0].spec == request_of(changed(sweep={"batch_size": [128]})).tables[0].runs[0].spec
 
 
 @pytest.mark.parametrize(
@@ -184,9 +191,11 @@ def test_a_block_that_the_base_run_leaves_out_can_be_swept() -> None:
         ),
     ],
 )
-def test_the_notebook_is_told_what_to_draw(sweep: dict[str, Any], settings: list[str]) -> None:
+def test_the_notebook_is_told_what_to_draw(
+    sweep: dict[str, Any], settings: list[str], request_of: Request
+) -> None:
     panels = ["period_statistics", "train_error"]
-    figure = request(changed(sweep=sweep, panels=panels))
+    figure = request_of(changed(sweep=sweep, panels=panels))
     assert figure.parameters == {"panels": panels, "settings": settings}
 
 
@@ -200,8 +209,8 @@ def test_what_is_drawn_is_part_of_the_figures_identity(folder: Path) -> None:
     assert set(one.products) ^ set(two.products) == {one.folder, two.folder}
 
 
-def test_five_panels_are_drawn_if_none_are_named() -> None:
-    assert request(MINE).parameters["panels"] == [
+def test_five_panels_are_drawn_if_none_are_named(request_of: Request) -> None:
+    assert request_of(MINE).parameters["panels"] == [
         "train_loss",
         "test_error",
         "weight_norm",
@@ -210,8 +219,8 @@ def test_five_panels_are_drawn_if_none_are_named() -> None:
     ]
 
 
-def test_a_claim_is_measured_on_its_tables() -> None:
-    figure = request(changed(claims={"it_matters": CLAIM}), "laptop")
+def test_a_claim_is_measured_on_its_tables(request_of: Request) -> None:
+    figure = request_of(changed(claims={"it_matters": CLAIM}), "laptop")
     (claim,) = figure.claims
     assert (claim.name, claim.table, claim.relation, claim.bound, claim.testable) == (
         "it_matters",
@@ -222,29 +231,29 @@ def test_a_claim_is_measured_on_its_tables() -> None:
     )
     assert "config/studies/mine.yaml" in claim.source
     with_place = changed(claims={"it_matters": {**CLAIM, "place": "my notes"}})
-    assert request(with_place).claims[0].source.endswith("my notes")
+    assert request_of(with_place).claims[0].source.endswith("my notes")
 
 
-def test_which_column_tells_phase_b_reaches_the_analyses() -> None:
+def test_which_column_tells_phase_b_reaches_the_analyses(request_of: Request) -> None:
     for given, expected in (({}, "train_loss"), ({"near_zero": "train_error"}, "train_error")):
-        (_, *others) = request(changed(**given, panels=["similarity"])).tables
+        (_, *others) = request_of(changed(**given, panels=["similarity"])).tables
         assert [table.name for table in others] == ["periods", "similarity"]
         for table in others:
             assert table.analysis.parameters == {"near_zero": expected}
 
 
-def test_similarity_reads_the_same_runs_with_checkpoints() -> None:
-    figure = request(changed(panels=["similarity"], checkpoint_interval=5))
+def test_similarity_reads_the_same_runs_with_checkpoints(request_of: Request) -> None:
+    figure = request_of(changed(panels=["similarity"], checkpoint_interval=5))
     plain, _, similarity = figure.tables
     assert similarity.name == similarity.analysis.name == "similarity"
     assert {run.checkpoint_interval for run in similarity.runs} == {5}
     assert tuple(replace(run, checkpoint_interval=None) for run in similarity.runs) == plain.runs
 
 
-def test_similarity_needs_two_seeds() -> None:
+def test_similarity_needs_two_seeds(request_of: Request) -> None:
     sweep = {"seed": [3], "optimiser.weight_decay": [0.1, 0.2]}
     with pytest.raises(PerigeeError, match="'similarity', which compares each run with one of an"):
-        request(changed(panels=["similarity"], sweep=sweep))
+        request_of(changed(panels=["similarity"], sweep=sweep))
 
 
 RATES = {"learning_rates": [0.1]}
@@ -259,11 +268,11 @@ BY_LOSS = {
 
 
 @pytest.mark.parametrize("name", BY_LOSS)
-def test_periods_of_a_claim_are_not_found_by_another_column(name: str) -> None:
+def test_periods_of_a_claim_are_not_found_by_another_column(name: str, request_of: Request) -> None:
     claim = {**CLAIM, "table": "runs", "quantity": {"name": name, **BY_LOSS[name]}}
-    assert len(request(changed(claims={"it_matters": claim})).claims) == 1
+    assert len(request_of(changed(claims={"it_matters": claim})).claims) == 1
     with pytest.raises(PerigeeError) as caught:
-        request(changed(claims={"it_matters": claim}, near_zero="train_error"))
+        request_of(changed(claims={"it_matters": claim}, near_zero="train_error"))
     sentence = str(caught.value)
     for part in (
         "config/studies/mine.yaml: key 'claims.it_matters.quantity' is",
@@ -275,10 +284,10 @@ def test_periods_of_a_claim_are_not_found_by_another_column(name: str) -> None:
         assert part in sentence, sentence
 
 
-def test_quantities_that_find_no_periods_go_with_either_column() -> None:
+def test_quantities_that_find_no_periods_go_with_either_column(request_of: Request) -> None:
     fraction = {"name": "settled_fraction", **RATES, "weight_decay": 0.1}
     claims = {"one": {**CLAIM, "table": "runs", "quantity": fraction}, "other": CLAIM}
-    assert len(request(changed(claims=claims, near_zero="train_error")).claims) == 2
+    assert len(request_of(changed(claims=claims, near_zero="train_error")).claims) == 2
 
 
 def test_every_quantity_that_finds_periods_is_known_to() -> None:
@@ -340,7 +349,7 @@ def test_it_is_reported_from_when_it_is_made(folder: Path) -> None:
 
 def test_two_are_independent(folder: Path) -> None:
     first = plan_with(folder, MINE).figures["study_mine"]
-    both = plan_with(folder, {**changed(question="Another?"), "study": "other"})
+    both = plan_of(folder, MINE, {**changed(question="Another?"), "study": "other"})
     assert both.figures["study_mine"] == first
     runs = [one.run for one in first.tables["runs"].entries]
     assert [one.run for one in both.figures["study_other"].tables["runs"].entries] == runs
@@ -390,23 +399,33 @@ def put(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
             id="unknown signal",
         ),
         pytest.param(
-            put("base", "run", value="si_convnett"),
-            ["'base.run' is 'si_convnett'", "config/studies/periodic.yaml", "'si_convnet'?"],
-            id="unknown base run",
+            put("run", value="periodic.si_convnett"),
+            [
+                "'run' is 'periodic.si_convnett'",
+                "config/papers/periodic/paper.yaml",
+                "'si_convnet'?",
+            ],
+            id="unknown run",
         ),
         pytest.param(
-            put("base", "study", value="periodical"),
-            ["'base.study' is 'periodical'", "did you mean 'periodic'?"],
-            id="unknown base study",
+            put("run", value="periodical.si_convnet"),
+            ["'run' is 'periodical.si_convnet'", "did you mean 'periodic'?"],
+            id="unknown paper of the run",
         ),
         pytest.param(
-            put("base", "runs", value="x"), ["unknown key 'runs' in 'base'"], id="key of base"
+            put("base", value={"study": "periodic"}), ["unknown key 'base'"], id="key of old"
         ),
-        pytest.param(without("base"), ["key 'base' is missing", "'run'"], id="no base"),
+        pytest.param(without("run"), ["key 'run' is missing"], id="no run"),
+        pytest.param(put("run", value=3), ["key 'run' is 3", "a paper's run"], id="no such run"),
         pytest.param(
-            put("run", value=PERIODIC["runs"]["si_convnet"]),
-            ["both 'base' and 'run' are given"],
-            id="two bases",
+            put("run", value={"modell": {"name": "convnet"}}),
+            ["unknown key 'modell' in 'run'", "did you mean 'model'?"],
+            id="unknown key of a run written out",
+        ),
+        pytest.param(
+            put("run", value={"model": {"name": "convnet", "width": 2, "scale_invariant": True}}),
+            ["key 'dataset' in 'run' is missing"],
+            id="a run without its data",
         ),
         pytest.param(
             put("sweep", "optimizer.momentum", value=[0.9]),
@@ -436,10 +455,36 @@ def put(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ),
         pytest.param(
             put("epochs", value={"smoke": 1}),
-            ["'epochs' has no value for the scale 'laptop'"],
-            id="a scale left out",
+            ["'epochs' is {'smoke': 1}", "of type integer"],
+            id="a value for each scale in its place",
+        ),
+        pytest.param(
+            put("scales", "huge", value={"epochs": 3}),
+            ["'scales.huge' is not a scale", "known are laptop, paper, smoke"],
+            id="unknown scale",
+        ),
+        pytest.param(
+            put("scales", "paper", value={"epoch": 3}),
+            ["mine.yaml, scale paper: key 'epoch' changes nothing", "did you mean 'epochs'?"],
+            id="a scale changes a key that is not there",
+        ),
+        pytest.param(
+            put("scales", "paper", value=3), ["'scales.paper' is 3", "mapping"], id="no overlay"
+        ),
+        pytest.param(
+            put("scales", "paper", value={"epochs": 0}),
+            ["mine.yaml, scale paper: key 'epochs' is 0"],
+            id="a wrong value of another scale",
         ),
         pytest.param(put("epochs", value=0), ["'epochs' is 0", "at least 1"], id="no epochs"),
+        pytest.param(
+            put("study", value="m" * 61), ["must have at most 60 letters"], id="too long a name"
+        ),
+        pytest.param(
+            put("study", value="my study"),
+            ["'study' is 'my study'", "small letters, digits and underscores"],
+            id="impossible name",
+        ),
         pytest.param(
             put("claims", value={"it_matters": {**CLAIM, "table": "period"}}),
             ["'claims.it_matters.table' is 'period'", "known are periods, runs"],
@@ -485,41 +530,25 @@ def test_a_wrong_file_is_told_in_a_sentence(
 ) -> None:
     document = changed()
     edit(document)
-    (folder / "mine.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     with pytest.raises(PerigeeError) as caught:
-        plan_of(folder)
+        plan_of(folder, mine=document)
     sentence = str(caught.value)
     assert "mine.yaml" in sentence
     for part in told:
         assert part in sentence, sentence
 
 
-def test_as_many_numbers_as_wanted_are_told_apart() -> None:
-    assert len(request(changed(sweep={"optimiser.momentum": NUMBERS})).tables[0].runs) == 7
+def test_as_many_numbers_as_wanted_are_told_apart(request_of: Request) -> None:
+    assert len(request_of(changed(sweep={"optimiser.momentum": NUMBERS})).tables[0].runs) == 7
 
 
 def test_a_sweep_is_no_paper(folder: Path) -> None:
-    plan_with(folder, MINE)
     with pytest.raises(
         PerigeeError, match=r"'mine', which is not a paper .*'snakemake study_mine'"
     ):
-        plan_of(folder, papers=[*PAPERS, "mine"])
+        plan_of(folder, MINE, papers=[*PAPERS, "mine"])
 
 
 def test_a_paper_may_not_be_named_study(folder: Path) -> None:
-    paper = read_yaml(folder / "regimes.yaml")
-    (folder / "study.yaml").write_text(yaml.safe_dump({**paper, "study": "study"}))
     with pytest.raises(PerigeeError, match="'study', a name that is kept"):
-        plan_of(folder, papers=["study"])
-
-
-def test_a_sweep_in_the_place_of_a_paper_is_told(folder: Path) -> None:
-    (folder / "periodic.yaml").write_text(yaml.safe_dump({**MINE, "study": "periodic"}))
-    with pytest.raises(PerigeeError, match="'papers' names 'periodic', which is not a paper"):
-        plan_of(folder, papers=["periodic"])
-
-
-def test_the_two_kinds_of_file_are_told_apart() -> None:
-    assert is_sweep(MINE)
-    for paper in PAPERS:
-        assert not is_sweep(DOCUMENTS[paper])
+        plan_of(folder, papers=["study"], study=REGIMES)

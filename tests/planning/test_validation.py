@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from perigee.configuration import models
 from perigee.configuration.reading import read_yaml
-from perigee.configuration.scales import at_scale
-from perigee.configuration.studies import read_study, resolved_run
-from perigee.configuration.validation import validated, validated_block
+from perigee.configuration.runs import resolved_run
+from perigee.configuration.validation import checked, validated_block
 from perigee.errors import PerigeeError
+from support.configuration import figure_of
 
 SGD = {"name": "sgd", "learning_rate": 0.1}
 RUN = {
@@ -80,23 +82,8 @@ def test_an_optional_number(norm: Any, is_right: bool) -> None:
 
 
 def test_text_stays_text_where_no_number_is_wanted() -> None:
-    schema = {"type": "object", "properties": {"title": {"type": "string"}}}
-    assert validated({"title": "1e3"}, schema, "f") == {"title": "1e3"}
-
-
-def test_a_value_per_scale() -> None:
-    document = {"a": {"smoke": 1, "laptop": [{"smoke": 2, "laptop": 3, "paper": 4}], "paper": 5}}
-    assert [at_scale(document, scale, "f")["a"] for scale in ("smoke", "laptop", "paper")] == [
-        1,
-        [3],
-        5,
-    ]
-
-
-def test_a_value_per_scale_with_another_key() -> None:
-    document = {"a": {"smoke": 1, "laptop": 2, "paper": 3, "huge": 4}}
-    with pytest.raises(PerigeeError, match="'huge' beside the scales"):
-        at_scale(document, "smoke", "f")
+    document = {"description": "1e3", "tests_claims": "true"}
+    assert checked(models.Scale, document, "f").description == "1e3"
 
 
 def test_a_key_that_stands_twice(tmp_path: Path) -> None:
@@ -114,8 +101,7 @@ def test_a_file_that_holds_no_mapping(tmp_path: Path, content: str) -> None:
         read_yaml(path)
 
 
-STUDY = """
-study: mine
+PAPER = yaml.safe_load("""
 citation: me
 runs:
   base:
@@ -127,46 +113,42 @@ runs:
 figures:
   fig1:
     title: t
+    runs:
+      swept:
+        run: base
+        epochs: 3
+        sweep: {seed: [0, 1, "1", 1.0], optimiser.learning_rate: [1, 2]}
+      other: {run: base, epochs: 2, set: {optimiser.weight_decay: 0.5}}
     tables:
-      runs:
-        analysis: {name: run_metrics}
-        runs:
-          - base: base
-            epochs: 3
-            sweep: {seed: [0, 1, "1", 1.0], optimiser.learning_rate: [1, 2]}
-          - {base: base, epochs: 2, set: {optimiser.weight_decay: 0.5}}
-"""
+      runs: {analysis: {name: run_metrics}, runs: [swept, other]}
+""")
 
 
 def test_sweeps_expand_to_distinct_runs_in_an_order_of_their_own(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(STUDY)
-    (figure,) = read_study(path, "smoke")
+    figure = figure_of(tmp_path, {"mine": PAPER}, "mine_fig1")
     runs = figure.tables[0].runs
-    assert [tuple(run.swept.items()) for run in runs] == [
-        *(
-            (("optimiser.learning_rate", rate), ("seed", seed))
-            for rate in (1, 2)
-            for seed in (0, 1)
-        ),
-        (),
+    swept = ("optimiser.learning_rate", "seed")
+    assert [tuple(run.swept.get(key) for key in swept) for run in runs[:-1]] == [
+        (rate, seed) for rate in (1, 2) for seed in (0, 1)
     ]
     assert [run.epochs for run in runs] == [3, 3, 3, 3, 2]
     assert runs[-1].spec.optimiser.parameters["weight_decay"] == 0.5
-    path.write_text(
-        STUDY.replace(
-            'seed: [0, 1, "1", 1.0], optimiser.learning_rate: [1, 2]',
-            "optimiser.learning_rate: [1, 2], seed: [0, 1]",
-        )
-    )
-    assert read_study(path, "smoke")[0].tables == figure.tables
+    PAPER["figures"]["fig1"]["runs"]["swept"]["sweep"] = {
+        "optimiser.learning_rate": [1, 2],
+        "seed": [0, 1],
+    }
+    assert figure_of(tmp_path, {"mine": PAPER}, "mine_fig1").tables == figure.tables
 
 
-def test_a_study_under_another_name(tmp_path: Path) -> None:
-    path = tmp_path / "yours.yaml"
-    path.write_text(STUDY)
-    with pytest.raises(PerigeeError, match="'study' is 'mine', but the file is named 'yours'"):
-        read_study(path, "smoke")
+def test_a_table_has_the_values_in_which_its_runs_differ(tmp_path: Path) -> None:
+    """The spec's, and not those that are the same in all of its runs."""
+    runs = figure_of(tmp_path, {"mine": PAPER}, "mine_fig1").tables[0].runs
+    assert [run.swept["optimiser.weight_decay"] for run in runs] == [0, 0, 0, 0, 0.5]
+    assert {key for run in runs for key in run.swept} == {
+        "optimiser.learning_rate",
+        "optimiser.weight_decay",
+        "seed",
+    }
 
 
 # Sentences on blocks

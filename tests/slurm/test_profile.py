@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from support.cluster import SECONDS, Cluster, Started, wait_until
-from support.workspace import HOLD, Workspace, make_holdable, sweep_of
+from support.workspace import HOLD, Workspace, make_holdable, show_rates, sweep_of
 
 pytestmark = pytest.mark.timeout(600, func_only=True)  # not of waiting for one's turn
 
@@ -109,12 +109,12 @@ def four_runs(tmp_path: Path) -> Workspace:
     """Figure 3 shows four runs of some seconds."""
 
     def edit(study: dict[str, Any]) -> None:
-        study["figures"] = {"fig3": study["figures"]["fig3"] | {"claims": {}}}
-        sweep_of(study)["sweep"]["optimiser.learning_rate"]["smoke"] = list(LEARNING_RATES)
-        sweep_of(study)["epochs"]["smoke"] = 20
+        study["figures"] = {"fig3": study["figures"]["fig3"]}
+        show_rates(study, *LEARNING_RATES)
+        sweep_of(study)["epochs"] = 20
 
     workspace = Workspace.clone(tmp_path / "four")
-    workspace.edit_study(edit)
+    workspace.edit_paper(edit)
     make_holdable(workspace)
     return workspace
 
@@ -159,7 +159,7 @@ def test_a_cluster_that_wants_gpus_instead_of_gres_and_no_work_on_its_login_node
         "slurm/profile.yaml", '    gres: "gpu:1" ', "    gpu: 1\n    gpu_model: pretend "
     )
     four_runs.replace("config/cluster.yaml", "short_run_steps: 50000", "short_run_steps: 0")
-    four_runs.edit_study(lambda study: sweep_of(study)["epochs"].update(smoke=2))
+    four_runs.edit_paper(lambda study: sweep_of(study).update(epochs=2))
     four_runs.replace(
         "config/config.yaml", "draw_on_submit_node: true", "draw_on_submit_node: false"
     )

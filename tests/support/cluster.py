@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from support.workspace import HOLD, Workspace, make_holdable, sessions, sweep_of
+from support.workspace import HOLD, Workspace, make_holdable, sessions, show_rates, sweep_of
 
 SCRIPTS = Path(__file__).parent
 """Where the cluster's own scripts stand."""
@@ -141,11 +141,11 @@ def one_run(workspace: Workspace, epochs: int) -> OneRun:
     """Make figure 3 of a workspace show one run of so many epochs."""
 
     def edit(study: dict[str, Any]) -> None:
-        study["figures"] = {"fig3": study["figures"]["fig3"] | {"claims": {}}}
-        sweep_of(study)["sweep"]["optimiser.learning_rate"]["smoke"] = [0.5]
-        sweep_of(study)["epochs"]["smoke"] = epochs
+        study["figures"] = {"fig3": study["figures"]["fig3"]}
+        show_rates(study, 0.5)
+        sweep_of(study)["epochs"] = epochs
 
-    workspace.edit_study(edit)
+    workspace.edit_paper(edit)
     make_holdable(workspace)
     dry = workspace.snakemake("periodic_fig3", options=("-n",)).stdout
     (version,) = re.findall(r"^Job \d+: train_run (\S+)$", dry, flags=re.MULTILINE)

@@ -15,15 +15,14 @@ import yaml
 
 from perigee.identity import code
 from perigee.identity.products import Identity
-from perigee.paths import STUDIES
 from perigee.planning.layout import Layout
-from perigee.planning.plan import Plan, make_plan
+from perigee.planning.plan import Plan
 from perigee.planning.products import Product, RunProduct
 from perigee.store.provenance import FORMAT, PROVENANCE, Provenance, checksum
 from perigee.store.runs import MEASURE_FILES, RUN_FILES
+from support.configuration import plan_of, shipped_paper
 
 SMALL = """
-study: periodic
 citation: Someone 2020
 runs:
   base:
@@ -42,13 +41,10 @@ figures:
       steps: {analysis: {name: toy_gradient_identities, points: 3, factors: [2.0], seed: 0}}
   fig3:
     title: Rates
+    runs:
+      rates: {run: base, epochs: 4, sweep: {optimiser.learning_rate: [0.1, 0.3], seed: [0]}}
     tables:
-      runs:
-        analysis: {name: run_metrics}
-        runs:
-          - base: base
-            epochs: 4
-            sweep: {optimiser.learning_rate: [0.1, 0.3], seed: [0]}
+      runs: {analysis: {name: run_metrics}, runs: [rates]}
     claims:
       falls:
         says: It falls.
@@ -56,35 +52,32 @@ figures:
         table: runs
         quantity: {name: column_statistic, column: train_loss, statistic: minimum}
         expected: {at_most: 0.5}
-        scales: [smoke]
   fig4:
     title: Steps
+    runs:
+      period: {run: base, epochs: 4, sweep: {optimiser.learning_rate: [0.1]}}
     tables:
-      period:
-        analysis: {name: one_period, smoothing_epochs: 1}
-        runs:
-          - {base: base, epochs: 4, sweep: {optimiser.learning_rate: [0.1]}}
+      period: {analysis: {name: one_period, smoothing_epochs: 1}, runs: [period]}
   fig5:
     title: A fork
+    runs:
+      fork: {run: fork, epochs: 3}
     tables:
-      forks:
-        analysis: {name: run_metrics}
-        runs:
-          - {base: fork, epochs: 3}
+      forks: {analysis: {name: run_metrics}, runs: [fork]}
   fig6:
     title: Checkpoints
-    tables:
+    runs:
       convnet:
-        analysis: {name: similarity}
-        runs:
-          - base: base
-            epochs: 4
-            checkpoint_interval: 2
-            set: {optimiser.learning_rate: 0.15}
-            sweep: {seed: [0, 1]}
+        run: base
+        epochs: 4
+        checkpoint_interval: 2
+        set: {optimiser.learning_rate: 0.15}
+        sweep: {seed: [0, 1]}
+    tables:
+      convnet: {analysis: {name: similarity}, runs: [convnet]}
 """
-"""A paper's study with five runs: of one learning rate each for figures 3 and 4 and for figure 3
-alone; a fork of the latter for figure 5; and two seeds with checkpoints for figure 6."""
+"""A paper with five runs: of one learning rate each for figures 3 and 4 and for figure 3 alone; a
+fork of the latter for figure 5; and two seeds with checkpoints for figure 6."""
 
 DATASET = "dataset digits"
 RUN_01, RUN_03, FORK = (
@@ -101,7 +94,7 @@ PREDICTIONS = tuple(
 OWN: Mapping[str, Any] = {
     "study": "mine",
     "question": "Does weight decay matter?",
-    "base": {"study": "periodic", "run": "base"},
+    "run": "periodic.base",
     "epochs": 4,
     "sweep": {"optimiser.weight_decay": [0.01, 0.02]},
 }
@@ -119,38 +112,36 @@ class Project:
 
     Args:
         folder: an empty one.
-        papers: names of shipped studies that are used instead of the small one.
+        papers: names of shipped papers that are used instead of the small one.
 
     Attributes:
-        documents: what the study files hold, by their names; edit them freely.
+        documents: papers and studies (`support.configuration`); edit them freely.
     """
 
     def __init__(self, folder: Path, papers: Collection[str] = ()) -> None:
         self.results = folder / "results"
         self.store = self.results / "store"
-        self._studies = folder / "studies"
-        self._studies.mkdir(parents=True)
+        self.folder = folder
         self.papers = list(papers or ["periodic"])
         self.documents: dict[str, Any] = (
-            {paper: yaml.safe_load((STUDIES / f"{paper}.yaml").read_text()) for paper in papers}
+            {paper: shipped_paper(paper) for paper in papers}
             if papers
             else {"periodic": yaml.safe_load(SMALL)}
         )
 
     @property
     def periodic(self) -> dict[str, Any]:
-        """The document of the periodic study."""
+        """The document of the periodic paper."""
         document: dict[str, Any] = self.documents["periodic"]
         return document
 
-    def table(self, figure: str, table: str | None = None) -> dict[str, Any]:
-        """A table of a figure of the periodic study; the figure's only one if none is named."""
-        tables: dict[str, Any] = self.periodic["figures"][figure]["tables"]
-        return dict_of(tables[table] if table else next(iter(tables.values())))
+    def table(self, figure: str) -> dict[str, Any]:
+        """The only table of a figure of the periodic paper."""
+        return dict_of(next(iter(self.periodic["figures"][figure]["tables"].values())))
 
     def sweep(self, figure: str) -> dict[str, Any]:
-        """The first sweep of runs of a figure's only table."""
-        return dict_of(self.table(figure)["runs"][0])
+        """The first runs of a figure."""
+        return dict_of(next(iter(self.periodic["figures"][figure]["runs"].values())))
 
     def plan(self, scale: str = "smoke") -> Plan:
         """The plan of the documents as they are now.
@@ -158,13 +149,7 @@ class Project:
         Raises:
             PerigeeError: they are wrong.
         """
-        for path in self._studies.glob("*.yaml"):
-            path.unlink()
-        for name, document in self.documents.items():
-            text = yaml.safe_dump(document, sort_keys=False)
-            (self._studies / f"{name}.yaml").write_text(text)
-        with mock.patch("perigee.planning.plan.STUDIES", self._studies):
-            return make_plan(self.papers, scale)
+        return plan_of(self.folder, self.documents, scale, self.papers)
 
     def copied(self) -> dict[str, Any]:
         """A copy of the documents."""

@@ -10,11 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from perigee.configuration.overlays import merged
+from perigee.configuration.reading import read_yaml
+from perigee.errors import PerigeeError
+from support.configuration import put
 
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
@@ -22,7 +28,11 @@ DIGEST = re.compile(r"-[0-9a-f]{16}")
 
 LEARNING_RATES = (0.03, 0.1, 0.3, 3)
 EPOCHS = 4
-"""Of periodic_fig3 at smoke scale, as config/studies/periodic.yaml has them."""
+"""Of periodic_fig3 at smoke scale, as the files in config/ have them."""
+
+LOWEST_FIRST = dict(zip(("lowest", "low", "high", "highest"), LEARNING_RATES, strict=True))
+NAMES = {rate: name for name, rate in LOWEST_FIRST.items()}
+RATES = ("runs", "rates")
 
 STEPS = 12
 """Of an epoch: 1,437 digits are 12 mini-batches."""
@@ -110,21 +120,74 @@ class Workspace:
         edit(document)
         path.write_text(yaml.safe_dump(document, sort_keys=False))
 
-    def edit_study(self, edit: Callable[[dict[str, Any]], None]) -> None:
-        """Change config/studies/periodic.yaml."""
-        self.edit_yaml("config/studies/periodic.yaml", edit)
+    def edit_paper(self, edit: Callable[[dict[str, Any]], None], scale: str = "smoke") -> None:
+        """Change the periodic paper as it stands at a scale.
 
-    def set_learning_rates(self, *rates: float, figure: str = "fig3") -> None:
-        """Have a figure of the periodic paper show these rates at smoke scale."""
+        Args:
+            edit: changes a document with ``runs`` and ``figures``, each with its ``claims``.
+            scale: its overlays become part of the paper's files; those of others stay as far as
+                they fit.
+        """
+        config = self.root / "config"
+        folder, overlays = config / "papers/periodic", config / f"scales/{scale}/periodic"
+        paper: dict[str, Any] = {"figures": {}}
+        for path in sorted(folder.glob("*.yaml")):
+            document = read_yaml(path)
+            if (overlays / path.name).exists():
+                changes = read_yaml(overlays / path.name)
+                document = merged(document, without_notes(changes), path.name)
+            document = without_notes(document)
+            if path.stem == "paper":
+                paper |= document
+                continue
+            claims = folder / "claims" / path.name
+            if claims.exists():
+                document["claims"] = read_yaml(claims)["claims"]
+            paper["figures"][path.stem] = document
+        edit(paper)
+        others = {
+            path: read_yaml(path)
+            for path in config.glob("scales/*/periodic/*.yaml")
+            if path.parents[1].name != scale
+        }
+        for left in (folder, *config.glob("scales/*/periodic")):
+            shutil.rmtree(left)
+        for path, overlay in others.items():
+            base = paper if path.stem == "paper" else paper["figures"].get(path.stem, {})
+            put(path, fitting(overlay, base))
+            if not base:
+                path.unlink()
+        for name, figure in paper.pop("figures").items():
+            given = figure.pop("claims", None)
+            put(folder / f"{name}.yaml", figure)
+            if given is not None:
+                put(folder / f"claims/{name}.yaml", {"claims": given})
+        put(folder / "paper.yaml", paper)
 
-        def edit(study: dict[str, Any]) -> None:
-            sweep_of(study, figure)["sweep"]["optimiser.learning_rate"]["smoke"] = list(rates)
+    def set_learning_rates(self, *rates: float) -> None:
+        """Have figure 3 of the periodic paper show these rates at smoke scale.
 
-        self.edit_study(edit)
+        The names that its claims use stay; an overlay drops those without a value. There is no
+        other overlay over the figure: `edit_paper` has been called before.
+        """
+        named = {NAMES.get(rate, f"rate_{str(rate).replace('.', '_')}"): rate for rate in rates}
+        known = LOWEST_FIRST | named
+        name, key = "config/papers/periodic/fig3.yaml", "optimiser.learning_rate"
+        self.edit_yaml(name, lambda figure: value_at(figure, *RATES, "sweep").update({key: known}))
+        overlay = self.root / "config/scales/smoke/periodic/fig3.yaml"
+        overlay.unlink(missing_ok=True)
+        if named != known:
+            dropped = {key: {one: named.get(one) for one in known}}
+            put(overlay, {"runs": {"rates": {"sweep": dropped}}})
 
-    def set_epochs(self, epochs: int, figure: str = "fig3") -> None:
-        """Have the runs of a figure of the periodic paper take so many epochs at smoke scale."""
-        self.edit_study(lambda study: sweep_of(study, figure)["epochs"].update(smoke=epochs))
+    def set_epochs(self, epochs: int) -> None:
+        """Have the runs of figure 3 of the periodic paper take so many epochs at smoke scale."""
+        for name in (
+            "config/papers/periodic/fig3.yaml",
+            "config/scales/smoke/periodic/fig3.yaml",
+        ):
+            if (self.root / name).exists():
+                self.edit_yaml(name, lambda figure: value_at(figure, *RATES).update(epochs=epochs))
 
     def replace(self, name: str, old: str, new: str) -> None:
         """Replace a text that stands in a file exactly once."""
@@ -186,7 +249,35 @@ def training_jobs(*rates: float, epochs: int = EPOCHS) -> set[str]:
     return {f"train_run convnet-digits-lr{rate:g}-wd0.01-seed0/e{epochs}" for rate in rates}
 
 
-def sweep_of(study: dict[str, Any], figure: str = "fig3", table: str = "runs") -> dict[str, Any]:
-    """The first sweep of the runs of a figure's table, as it stands in a study file."""
-    sweep: dict[str, Any] = study["figures"][figure]["tables"][table]["runs"][0]
-    return sweep
+def sweep_of(paper: dict[str, Any], figure: str = "fig3") -> dict[str, Any]:
+    """The first runs of a figure, as they stand in the document of `Workspace.edit_paper`."""
+    runs: dict[str, Any] = next(iter(paper["figures"][figure]["runs"].values()))
+    return runs
+
+
+def show_rates(paper: dict[str, Any], *rates: float) -> None:
+    """Have figure 3 show these rates, and make no claims."""
+    paper["figures"]["fig3"]["claims"] = {}
+    sweep_of(paper)["sweep"]["optimiser.learning_rate"] = list(rates)
+
+
+def value_at(document: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """The mapping that keys lead to."""
+    for key in keys:
+        document = document[key]
+    return document
+
+
+def fitting(overlay: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    """What an overlay changes of those runs of a document that it fits."""
+    found = {}
+    for name, changes in overlay["runs"].items():
+        with suppress(PerigeeError):
+            merged(document.get("runs", {}), {name: changes}, "")
+            found[name] = changes
+    return {"runs": found}
+
+
+def without_notes(document: dict[str, Any]) -> dict[str, Any]:
+    """Of a file all but what it says of our choices."""
+    return {key: value for key, value in document.items() if key not in ("ours", "seen")}

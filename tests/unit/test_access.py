@@ -18,7 +18,7 @@ import yaml
 from safetensors.numpy import load_file
 
 import perigee
-from perigee import access, in_memory, registry
+from perigee import access, in_memory, paths, registry
 from perigee.analysis.inputs import RunInput
 from perigee.data.building import build_dataset
 from perigee.data.saving import save_dataset
@@ -26,7 +26,6 @@ from perigee.errors import PerigeeError
 from perigee.interruption import StopRequest
 from perigee.jobs.training import TrainingJob
 from perigee.paths import ROOT
-from perigee.planning import plan as planning
 from perigee.planning.plan import make_plan
 from perigee.planning.products import (
     DatasetProduct,
@@ -39,14 +38,14 @@ from perigee.planning.products import (
 from perigee.store.runs import STATE
 from perigee.store.tables import TABLE
 from perigee.store.writing import product_writer
+from support.configuration import write
 
 PAGE = (ROOT / "docs/python.md").read_text(encoding="utf-8")
 EPOCHS, STEPS_PER_EPOCH = 3, 3
 IMAGES = 1437
 """For training, of the bundled digits."""
 
-STUDY: dict[str, Any] = {
-    "study": "periodic",
+PAPER: dict[str, Any] = {
     "citation": "Nobody 2020",
     "runs": {
         "small": {
@@ -88,54 +87,50 @@ STUDY: dict[str, Any] = {
         },
         "fig3": {
             "title": "From runs",
-            "tables": {
-                "runs": {
-                    "analysis": {"name": "run_metrics"},
-                    "runs": [
-                        {
-                            "base": "small",
-                            "epochs": EPOCHS - 1,
-                            "sweep": {"optimiser.learning_rate": [0.1, 0.3], "seed": [0, 1]},
-                        }
-                    ],
+            "runs": {
+                "rates": {
+                    "run": "small",
+                    "epochs": EPOCHS - 1,
+                    "sweep": {"optimiser.learning_rate": [0.1, 0.3], "seed": [0, 1]},
                 }
             },
+            "tables": {"runs": {"analysis": {"name": "run_metrics"}, "runs": ["rates"]}},
         },
         "fig4": {
             "title": "Another rate, not made",
+            "runs": {
+                "widths": {
+                    "run": "small",
+                    "epochs": EPOCHS,
+                    "sweep": {
+                        "model.width": [2, 3],
+                        "schedule.name": ["constant"],
+                        "constraint.name": ["none"],
+                    },
+                }
+            },
             "tables": {
                 "period": {
                     "analysis": {"name": "one_period", "smoothing_epochs": 1},
-                    "runs": [
-                        {
-                            "base": "small",
-                            "epochs": EPOCHS,
-                            "sweep": {
-                                "model.width": [2, 3],
-                                "schedule.name": ["constant"],
-                                "constraint.name": ["none"],
-                            },
-                        }
-                    ],
+                    "runs": ["widths"],
                 }
             },
         },
         "fig6": {
             "title": "From checkpoints",
-            "tables": {
+            "runs": {
                 name: {
-                    "analysis": {"name": "similarity"},
-                    "runs": [
-                        {
-                            "base": "small",
-                            "set": {"optimiser.learning_rate": rate},
-                            "epochs": EPOCHS,
-                            "checkpoint_interval": 2,
-                            "sweep": {"seed": [0, 1]},
-                        }
-                    ],
+                    "run": "small",
+                    "set": {"optimiser.learning_rate": rate},
+                    "epochs": EPOCHS,
+                    "checkpoint_interval": 2,
+                    "sweep": {"seed": [0, 1]},
                 }
                 for name, rate in (("convnet", 0.3), ("resnet", 0.2))
+            },
+            "tables": {
+                name: {"analysis": {"name": "similarity"}, "runs": [name]}
+                for name in ("convnet", "resnet")
             },
         },
     },
@@ -190,13 +185,13 @@ def _patched() -> Any:
 def root(tmp_path_factory: pytest.TempPathFactory, _patched: pytest.MonkeyPatch) -> Path:
     """A folder with a configuration of its own, and the products of some of its figures."""
     root = tmp_path_factory.mktemp("root")
-    (root / "config/studies").mkdir(parents=True)
-    (root / "config/studies/periodic.yaml").write_text(yaml.safe_dump(STUDY))
+    write(root, {"periodic": PAPER})
     settings = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     settings |= {"scale": "smoke", "papers": ["periodic"]}
     (root / "config/config.yaml").write_text(yaml.safe_dump(settings))
     _patched.setattr(access, "settings_file", lambda: root / "config/config.yaml")
-    _patched.setattr(planning, "STUDIES", root / "config/studies")
+    _patched.setattr(paths, "CARRIED", root)
+    _patched.setattr(paths, "config_folders", lambda: [root / "config"])
     plan, made = make_plan(["periodic"], "smoke"), Made(root / "results/store")
     targets = [
         *plan.of_figures(["periodic_fig6"]).runs.values(),

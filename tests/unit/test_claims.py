@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from perigee import registry
 from perigee.claims.judging import NOT_REPRODUCED, REPRODUCED, fulfilled, measure, verdict
 from perigee.configuration.reading import read_yaml
-from perigee.configuration.scales import SCALES
-from perigee.configuration.studies import FigureRequest, TableRequest
-from perigee.configuration.sweeps import figures_at
+from perigee.configuration.requests import FigureRequest, TableRequest
 from perigee.measures.metrics import COLUMNS as METRICS_COLUMNS
-from perigee.paths import STUDIES
+from perigee.paths import CARRIED
+from perigee.planning.plan import read_requests
 from perigee.spec import Claim
+from support.configuration import SCALES
 from support.signals import sawtooth
 from support.synthetic_runs import write_kept_run, write_run, write_stepping_run
 from support.synthetic_tables import (
@@ -47,14 +47,13 @@ Make = Callable[..., pd.DataFrame]
 SEEDS = (0, 1, 2)
 
 
-SHIPPED = ("periodic", "regimes", "label_smoothing")
-"""The study files that come with the project; claims of a user's own need no examples here."""
-DOCUMENTS = {name: read_yaml(STUDIES / f"{name}.yaml") for name in SHIPPED}
+SHIPPED = ("label_smoothing",)
+"""The studies that come with the project; claims of a user's own need no examples here."""
 
 
 def figures_of_all_studies(scale: str) -> list[FigureRequest]:
-    studies = [figures_at(STUDIES / f"{name}.yaml", scale, DOCUMENTS) for name in SHIPPED]
-    return [figure for figures in studies for figure in figures]
+    _, requests = read_requests(["periodic", "regimes"], scale)
+    return [one for one in requests if not one.is_own or one.name in SHIPPED]
 
 
 Place = tuple[str, str]
@@ -521,3 +520,17 @@ def test_its_table_has_the_settings_it_names(scale: str, place: Place) -> None:
     settings = {("effective_learning_rate", rate) for rate in of_formula}
     settings |= {item for run in table.runs for item in run.swept.items()}
     assert settings_named(claim) <= settings
+
+
+def test_no_claim_of_a_paper_repeats_a_number_of_its_runs() -> None:
+    """It names the setting, so that its rule is the same at every scale."""
+    for path in sorted((CARRIED / "config/papers").glob("*/claims/*.yaml")):
+        figure = read_yaml(path.parents[1] / path.name)
+        for name, claim in read_yaml(path)["claims"].items():
+            if "runs" not in figure["tables"][claim["table"]]:
+                continue
+            quantity = claim["quantity"]
+            told = [quantity.get(key) for key in ("higher", "lower", "weight_decay")]
+            told += quantity.get("learning_rates", [])
+            told += [value for key in WHERE for value in quantity.get(key, {}).values()]
+            assert not [one for one in told if isinstance(one, int | float)], (path.stem, name)

@@ -10,7 +10,7 @@ import pytest
 
 from perigee import registry
 from perigee.configuration.own_blocks import register_own_blocks
-from perigee.configuration.studies import resolved_run
+from perigee.configuration.runs import resolved_run
 from perigee.errors import PerigeeError
 from perigee.identity.code import code_digest, module_digests
 from perigee.identity.products import run_identity

@@ -19,7 +19,7 @@ from PIL import Image
 from perigee import registry
 from perigee.blocks.measures import Metrics, Steps
 from perigee.claims.judging import COLUMNS
-from perigee.configuration.studies import FigureRequest
+from perigee.configuration.requests import FigureRequest, Note
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity, measure_identity
 from perigee.paths import CAPTIONS
@@ -109,7 +109,7 @@ ANALYSIS = registry.make(
     "analysis", {"name": "toy_gradient_identities", "points": 2, "factors": [3.0], "seed": 0}
 )
 TABLE = TableProduct(f"{KEY}-numbers", ANALYSIS)  # type: ignore[arg-type]
-REQUEST = FigureRequest("periodic", "fig2", "Squares < cubes", "Someone 2020", (), {}, ())
+REQUEST = FigureRequest("periodic", "fig2", "Squares < cubes", "Someone 2020", (), (), ())
 STAMP = {"scale": "laptop", "source": "Someone 2020", "deviations": ["width 8 (paper: 32)"]}
 FIGURE = FigureProduct(REQUEST, STAMP, {"numbers": TABLE}, None)
 
@@ -414,3 +414,18 @@ def test_files_as_they_were_are_current_again(tmp_path: Path) -> None:
     publication(tmp_path).confirm(DIGEST[::-1])
     assert publication(tmp_path).is_current(DIGEST[::-1])
     assert not publication(tmp_path).is_current(DIGEST)
+
+
+def test_what_is_our_choice_is_told(store: Path) -> None:
+    notes = (
+        Note("runs.base.model.width", 8, "Not <given>.", False, (), "paper.yaml"),
+        Note("claims.falls.expected", None, "It fell.", True, (0, 100), "claims/fig2.yaml"),
+    )
+    noted = replace(FIGURE, request=replace(REQUEST, notes=notes))
+    page = provenance_page(Plan("laptop", {KEY: noted}), store)
+    assert "runs.base.model.width: 8" in page
+    assert "Not &lt;given&gt;." in page
+    assert "Set in view of seeds 0, 100. It fell." in page
+    assert "our choice" not in provenance_page(Plan("laptop", {KEY: FIGURE}), store)
+    versions = [pages_version(Plan("laptop", {KEY: one}), store) for one in (FIGURE, noted)]
+    assert versions[0] != versions[1]

@@ -9,7 +9,7 @@ import pytest
 
 from perigee.analysis.period_statistics import tabulate
 from perigee.analysis.periods import HIGH_LOSS, LOW_ERROR, LOW_LOSS, count_loss_spikes
-from perigee.configuration.sweeps import BY_EITHER
+from perigee.configuration.studies import BY_EITHER
 from support.synthetic_runs import write_run
 from support.synthetic_tables import NORM_ONSET, Periodic, Stuck
 

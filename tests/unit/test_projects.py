@@ -9,10 +9,10 @@ import pytest
 import perigee
 from perigee.commands import init
 from perigee.configuration.reading import read_yaml
+from perigee.configuration.settings import checked_configuration
 from perigee.configuration.version import require_version, version_warning
 from perigee.errors import PerigeeError
 from perigee.paths import ROOT
-from perigee.planning.plan import checked_configuration
 from perigee.store.housekeeping import note_project, other_projects
 
 

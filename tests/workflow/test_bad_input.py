@@ -12,7 +12,7 @@ import pytest
 
 from support.workspace import EPOCHS, Workspace
 
-PERIODIC = "config/studies/periodic.yaml"
+PAPER = "config/papers/periodic/paper.yaml"
 
 
 def refusal(workspace: Workspace, *options: str) -> str:
@@ -29,14 +29,14 @@ def refusal(workspace: Workspace, *options: str) -> str:
 
 @pytest.mark.parametrize("options", [("-n",), ()], ids=["dry", "for real"])
 def test_a_wrong_study_file(options: tuple[str, ...], workspace: Workspace) -> None:
-    workspace.edit_study(lambda study: study["runs"]["si_convnet"].update(batch_size="many"))
+    workspace.edit_paper(lambda study: study["runs"]["si_convnet"].update(batch_size="many"))
     sentence = refusal(workspace, *options)
-    assert f"{PERIODIC}: key 'runs.si_convnet.batch_size' is 'many'" in sentence
+    assert f"{PAPER}: key 'runs.si_convnet.batch_size' is 'many'" in sentence
 
 
 def test_a_wrong_setting(finished: Workspace) -> None:
     sentence = refusal(finished, "-n", "--config", "scale=huge")
-    assert "config/config.yaml: key 'scale' is 'huge'" in sentence
+    assert "--config: key 'scale' is 'huge'" in sentence
     assert "of type boolean" in refusal(finished, "-n", "--config", "download=perhaps")
 
 
@@ -44,6 +44,27 @@ def test_a_key_that_stands_twice_in_the_configuration(workspace: Workspace) -> N
     path = workspace.root / "config/config.yaml"
     path.write_text(path.read_text() + "scale: smoke\n")
     assert "config.yaml, line" in refusal(workspace, "-n")
+
+
+def test_a_key_that_stands_twice_in_a_file_laid_over_it(finished: Workspace) -> None:
+    """Snakemake reads such a file first, and takes the last of the two."""
+    path = finished.root.parent / "mine.yaml"
+    path.write_text("device: cpu\ndevice: auto\n")
+    sentence = refusal(finished, "-n", "--configfile", str(path))
+    assert "mine.yaml, line 2: key 'device' stands twice" in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"scale: smoke\n\tpapers: [periodic]\n", "line 2: not valid YAML"),
+        ("scale: smoke\n# \u00e4\n".encode("latin-1"), "line 2: no UTF-8 text"),
+    ],
+    ids=["a tab", "latin-1"],
+)
+def test_a_configuration_that_cannot_be_read(text: bytes, told: str, workspace: Workspace) -> None:
+    (workspace.root / "config/config.yaml").write_bytes(text)
+    assert f"config/config.yaml, {told}" in refusal(workspace, "-n")
 
 
 @pytest.mark.parametrize(

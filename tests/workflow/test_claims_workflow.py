@@ -58,10 +58,10 @@ def test_the_table_is_printed_with_verdicts_in_colour_in_a_terminal(finished: Wo
 
 
 def test_a_claim_changed_and_restored(workspace: Workspace) -> None:
-    study = workspace.root / "config/studies/periodic.yaml"
+    study = workspace.root / "config/papers/periodic/claims/fig3.yaml"
     csv = workspace.root / "results/smoke/claims.csv"
     before, first = study.read_text(), csv.read_bytes()
-    workspace.edit_study(set_bound)
+    workspace.edit_paper(set_bound)
     assert workspace.jobs("everything") == {JUDGE_FIG3} | GATHERED
     assert workspace.jobs("results/smoke/claims.csv") == {JUDGE_FIG3, "gather_claims"}
     assert workspace.jobs("all_figures") == set()
@@ -81,7 +81,7 @@ def test_wording_is_gathered_and_not_judged_anew(workspace: Workspace) -> None:
         claim = study["figures"]["fig3"]["claims"]["no_period_at_the_lowest_rate"]
         claim["says"] = "In other words."
 
-    workspace.edit_study(reword)
+    workspace.edit_paper(reword)
     assert workspace.jobs("everything") == GATHERED
     workspace.make("everything")
     assert "In other words." in set(claims_of(workspace)["claim"])
@@ -95,8 +95,8 @@ def test_a_quantity_changed(workspace: Workspace) -> None:
 
 
 def test_a_figure_with_other_runs_and_one_without_claims(workspace: Workspace) -> None:
+    workspace.edit_paper(lambda study: study["figures"]["fig4"].pop("claims"))
     workspace.set_learning_rates(0.03, 0.3, 3)
-    workspace.edit_study(lambda study: study["figures"]["fig4"].pop("claims"))
     drawn = {JUDGE_FIG3} | GATHERED | figure_jobs("fig3", "runs")
     assert workspace.jobs("everything") == drawn
     workspace.make("claims")

@@ -56,10 +56,10 @@ def test_fewer_checkpoints_and_epochs_are_read_off_the_run_that_has_more(
     """The last one is kept whatever the interval is."""
 
     def fewer(study: dict[str, Any]) -> None:
-        for table in study["figures"]["fig6"]["tables"].values():
-            table["runs"][0] |= {"epochs": EPOCHS - 1, "checkpoint_interval": 2}
+        for runs in study["figures"]["fig6"]["runs"].values():
+            runs |= {"epochs": EPOCHS - 1, "checkpoint_interval": 2}
 
-    workspace.edit_study(fewer)
+    workspace.edit_paper(fewer)
     evaluated = {f"evaluate_run predictions-{run}" for run in COMPARED}
     assert workspace.jobs() == evaluated | figure_jobs("fig6", "convnet", "resnet")
     workspace.make("periodic_fig6")

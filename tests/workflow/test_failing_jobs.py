@@ -10,20 +10,19 @@ import pandas as pd
 import pytest
 from matplotlib import image
 
-from support.workspace import EPOCHS, Workspace, sweep_of
+from support.workspace import EPOCHS, Workspace, show_rates
 
 
 def leave_fig3(study: dict[str, Any], rates: list[float]) -> None:
     """Beside fig2, which trains nothing."""
     study["figures"] = {key: study["figures"][key] for key in ("fig2", "fig3")}
-    study["figures"]["fig3"]["claims"] = {}
-    sweep_of(study)["sweep"]["optimiser.learning_rate"]["smoke"] = rates
+    show_rates(study, *rates)
 
 
 @pytest.fixture
 def fresh(workspace: Workspace) -> Workspace:
     """With fig2 to be drawn anew, and fig3 with two runs that were never trained."""
-    workspace.edit_study(lambda study: leave_fig3(study, [0.2, 0.4]))
+    workspace.edit_paper(lambda study: leave_fig3(study, [0.2, 0.4]))
     notebook = workspace.root / "workflow/notebooks/periodic_fig2.py"
     notebook.write_text(notebook.read_text() + "\n# %% [markdown]\n# Drawn anew.\n")
     return workspace
@@ -87,7 +86,7 @@ def test_a_declaration_that_is_wrong_is_refused_before_training(workspace: Works
         leave_fig3(study, [0.2])
         study["runs"]["si_convnet"]["model"]["scale_invariant"] = False
 
-    workspace.edit_study(train_all_weights)
+    workspace.edit_paper(train_all_weights)
     workspace.hook("train", "declare_wrongly", weight="head.weight")
     result = workspace.snakemake("periodic_fig3")
     assert result.returncode != 0
@@ -102,7 +101,7 @@ def test_a_run_whose_loss_is_not_finite_is_a_result(workspace: Workspace) -> Non
         leave_fig3(study, [0.1, 1e10])
         study["runs"]["si_convnet"]["model"]["scale_invariant"] = False
 
-    workspace.edit_study(diverge)
+    workspace.edit_paper(diverge)
     assert "; stopped: the loss of step" in workspace.make("periodic_fig3")
     figure = workspace.root / "results/smoke/figures/periodic_fig3"
     plotted = pd.read_csv(figure.with_suffix(".csv"))

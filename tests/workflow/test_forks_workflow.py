@@ -22,13 +22,13 @@ def show_fork(study: dict[str, Any], at: dict[str, Any], **changes: Any) -> None
     study["runs"]["fork"] = {"parent": parent, **changes}
     study["figures"] = {"fig3": study["figures"]["fig3"] | {"claims": {}}}
     sweep = sweep_of(study)
-    sweep["base"] = "fork"
+    sweep["run"] = "fork"
     sweep["sweep"] = {"optimiser.learning_rate": [0.3], "seed": [0]}
 
 
 def test_a_fork_waits_for_its_parent_and_starts_from_its_checkpoint(workspace: Workspace) -> None:
     at = {"name": "at_epoch", "epoch": FORK_AT}
-    workspace.edit_study(lambda study: show_fork(study, at, constraint={"name": "fixed_norm"}))
+    workspace.edit_paper(lambda study: show_fork(study, at, constraint={"name": "fixed_norm"}))
     # The finished parent is trained again for its checkpoints.
     drawn = figure_jobs("fig3", "runs")
     assert workspace.jobs() == {f"train_run {PARENT}", f"train_run {CHILD}"} | drawn
@@ -48,7 +48,7 @@ def test_a_fork_waits_for_its_parent_and_starts_from_its_checkpoint(workspace: W
         assert own[column][0] == pytest.approx(parents[column][FORK_AT], rel=1e-5)
     assert own["weight_norm"] == pytest.approx(own["weight_norm"][0], rel=1e-5)
 
-    workspace.edit_study(lambda study: sweep_of(study).update(epochs=EPOCHS - 1))
+    workspace.edit_paper(lambda study: sweep_of(study).update(epochs=EPOCHS - 1))
     assert workspace.jobs() == drawn, "read off the longer fork"
     workspace.make()
     plotted = pd.read_csv(workspace.root / "results/smoke/figures/periodic_fig3.csv")
@@ -57,8 +57,8 @@ def test_a_fork_waits_for_its_parent_and_starts_from_its_checkpoint(workspace: W
 
 def test_a_fork_that_changes_nothing_is_its_parent(workspace: Workspace) -> None:
     """Bit for bit, since the order of the data goes on, too."""
-    workspace.edit_study(lambda study: show_fork(study, {"name": "at_epoch", "epoch": 2}))
-    workspace.edit_study(lambda study: sweep_of(study).update(epochs=EPOCHS - FORK_AT))
+    workspace.edit_paper(lambda study: show_fork(study, {"name": "at_epoch", "epoch": 2}))
+    workspace.edit_paper(lambda study: sweep_of(study).update(epochs=EPOCHS - FORK_AT))
     workspace.make()
     child = workspace.store(f"run/*-fork-at_epoch-*/e{EPOCHS - FORK_AT}")
     parent = workspace.store(f"run/convnet-digits-lr0.3-wd0.01-seed0-[0-9a-f][0-9a-f]*/e{EPOCHS}")
@@ -70,7 +70,7 @@ def test_a_fork_that_changes_nothing_is_its_parent(workspace: Workspace) -> None
 
 def test_a_fork_that_cannot_be_resolved_tells_the_parents_periods(workspace: Workspace) -> None:
     rule = {"name": "before_destabilisation", "epochs": 1, "number": 2}
-    workspace.edit_study(lambda study: show_fork(study, rule))
+    workspace.edit_paper(lambda study: show_fork(study, rule))
     result = workspace.snakemake("periodic_fig3")
     assert result.returncode != 0
     (told,) = (line for line in result.stdout.splitlines() if line.startswith("perigee train: "))

@@ -16,8 +16,8 @@ from support.workspace import ROOT, Workspace
 def main_text(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the published figures, all made as a user has them made."""
     workspace = finished.copy(tmp_path_factory.mktemp("main_text") / "workspace")
-    for name in ("config/config.yaml", "config/studies/periodic.yaml"):
-        shutil.copyfile(ROOT / name, workspace.root / name)
+    shutil.rmtree(workspace.root / "config")
+    shutil.copytree(ROOT / "config", workspace.root / "config")
     workspace.make("all_figures")
     assert workspace.jobs("all_figures") == set()
     return workspace.root / "results/smoke/figures"

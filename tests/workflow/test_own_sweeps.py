@@ -80,7 +80,7 @@ def test_a_value_more_trains_one_run(studied: Workspace, tmp_path: Path) -> None
     workspace = studied.copy(tmp_path / "workspace")
     workspace.edit_yaml(
         "config/studies/label_smoothing.yaml",
-        lambda study: study["sweep"][SMOOTHING].append(0.5),
+        lambda study: study["sweep"][SMOOTHING].update(most=0.5),
     )
     trained = {job for job in workspace.jobs("everything") if "train_run" in job}
     assert len(trained) == 1

@@ -198,7 +198,8 @@ def test_a_job_that_snakemake_takes_for_failed_loses_nothing(workspace: Workspac
 
 def ask_for_gradient_norms(study: dict[str, Any]) -> None:
     """Figure 3 shows two of its runs, with one measure more."""
-    sweep_of(study)["sweep"]["optimiser.learning_rate"]["smoke"] = [0.1, 0.3]
+    rates = sweep_of(study)["sweep"]["optimiser.learning_rate"]
+    rates.update(lowest=0.1, highest=0.3)  # the same runs under two names each
     analysis = study["figures"]["fig3"]["tables"]["runs"]["analysis"]
     analysis["further"] = ["full_gradient_norm"]
 
@@ -209,7 +210,7 @@ def table_of_fig3(workspace: Workspace) -> pd.DataFrame:
 
 
 def test_a_measure_added_to_a_figure_replays_its_runs_only(workspace: Workspace) -> None:
-    workspace.edit_study(ask_for_gradient_norms)
+    workspace.edit_paper(ask_for_gradient_norms)
     assert workspace.jobs() == training_jobs(0.1, 0.3) | FIG3
     runs = {
         path: path.read_bytes()
@@ -235,7 +236,7 @@ def test_a_replay_that_departs_fails_or_becomes_another_trajectory(workspace: Wo
     provenance["files"]["losses.npy"] = checksum(run / "losses.npy")
     (run / "provenance.json").write_text(json.dumps(provenance))
 
-    workspace.edit_study(ask_for_gradient_norms)
+    workspace.edit_paper(ask_for_gradient_norms)
     failed = workspace.snakemake("periodic_fig3")
     assert failed.returncode != 0
     (told,) = {line for line in failed.stdout.splitlines() if line.startswith("perigee train: ")}
@@ -257,14 +258,11 @@ def test_a_replay_that_departs_fails_or_becomes_another_trajectory(workspace: Wo
 
 def test_a_second_table_uses_the_evaluations_that_are_there(workspace: Workspace) -> None:
     def add_table(study: dict[str, Any]) -> None:
-        tables = study["figures"]["fig6"]["tables"]
-        (sweep,) = tables["convnet"]["runs"]
-        tables["again"] = {
-            "analysis": {"name": "similarity"},
-            "runs": [{**sweep, "sweep": {"seed": [1, 0]}}],
-        }
+        figure = study["figures"]["fig6"]
+        figure["runs"]["again"] = {**figure["runs"]["convnet"], "sweep": {"seed": [1, 0]}}
+        figure["tables"]["again"] = {"analysis": {"name": "similarity"}, "runs": ["again"]}
 
-    workspace.edit_study(add_table)
+    workspace.edit_paper(add_table)
     assert workspace.jobs() == figure_jobs("fig6", "again")
 
 

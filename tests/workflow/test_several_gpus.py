@@ -21,6 +21,7 @@ def test_local_jobs_keep_to_the_gpu_that_is_free(
 ) -> None:
     """Three runs start at once, and each finds two jobs on one GPU, one on the other."""
     workspace = Workspace.clone(tmp_path / "workspace")
+    workspace.edit_paper(lambda paper: None)  # smoke scale's values become the paper's
     workspace.set_learning_rates(*RATES)
     full, free = (f"GPU-{uuid4()}" for _ in range(2))
     workspace.hook("train", "pretend_gpus", uuids=[full, free])

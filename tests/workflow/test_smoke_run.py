@@ -199,8 +199,8 @@ def test_the_plan_tells_what_would_be_trained_and_what_it_costs(workspace: Works
         return [cell.strip() for cell in line.strip("│").split("│")][1:]
 
     def edit(study: dict[str, Any]) -> None:
-        sweep_of(study)["sweep"]["optimiser.learning_rate"]["smoke"] = [*LEARNING_RATES, 0.5, 1]
-        sweep_of(study, "fig4", "period")["epochs"]["smoke"] = 1000
+        sweep_of(study)["sweep"]["optimiser.learning_rate"].update(more=0.5, most=1)
+        sweep_of(study, "fig4")["epochs"] = 1000
 
     def ask_for_more(study: dict[str, Any]) -> None:
         analysis = study["figures"]["fig3"]["tables"]["runs"]["analysis"]
@@ -213,7 +213,7 @@ def test_the_plan_tells_what_would_be_trained_and_what_it_costs(workspace: Works
         assert shown.returncode == 0, shown.stdout
         return shown.stdout
 
-    workspace.edit_study(edit)
+    workspace.edit_paper(edit)
     printed = plan()
     # Figure 4's run goes on after its 4 epochs.
     assert row(printed, "periodic_fig3")[:3] == ["2", "8", "96"]
@@ -235,7 +235,7 @@ def test_the_plan_tells_what_would_be_trained_and_what_it_costs(workspace: Works
     assert refused.returncode != 0
     assert "'plan' cannot plan 'results/smoke/claims.csv'" in refused.stdout
 
-    workspace.edit_study(ask_for_more)
+    workspace.edit_paper(ask_for_more)
     replayed = plan("periodic_fig3")
     assert row(replayed, "periodic_fig3")[:3] == ["6", "24", "288"], "replays count"
     assert "4 of them are finished, and trained again for missing measures." in replayed

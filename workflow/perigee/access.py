@@ -24,12 +24,13 @@ from perigee.blocks.measures import Checkpoints, Measure
 from perigee.checkpoints import KeptCheckpoints
 from perigee.configuration.own_blocks import register_own_blocks
 from perigee.configuration.reading import read_yaml
+from perigee.configuration.settings import layered
 from perigee.configuration.validation import suggestion
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import canonical_json
 from perigee.identity.products import measure_identity
-from perigee.paths import settings_file
-from perigee.planning.plan import checked_configuration, make_plan
+from perigee.paths import settings_file, shown
+from perigee.planning.plan import make_plan
 from perigee.planning.products import FigureProduct, RunProduct, TableProduct
 from perigee.store.provenance import Provenance, read_product
 from perigee.store.runs import ROWS, Version, find_version
@@ -47,7 +48,7 @@ def open(
 
     Args:
         name: its target, such as "periodic_fig3" or "study_label_smoothing".
-        scale: "smoke", "laptop" or "paper"; None takes the configuration's.
+        scale: such as "laptop"; None takes the configuration's.
         results: the results folder; None takes the configuration's, below the
             project around the current folder, or else below this checkout.
         configuration: a file that is laid over config/config.yaml, as by Snakemake's --configfile.
@@ -59,10 +60,9 @@ def open(
     overrides = {key: value for key, value in given.items() if value is not None}
     file = settings_file()
     register_own_blocks(file)
-    settings = read_yaml(file)
-    if configuration is not None:
-        settings |= read_yaml(Path(configuration))
-    settings = checked_configuration(settings | overrides)
+    files = [file, *([] if configuration is None else [Path(configuration)])]
+    layers = [(shown(path), read_yaml(path)) for path in files]
+    settings = layered([*layers, ("perigee.open", overrides)])
     folder = Path() if results is not None else file.parents[1]
     store = folder / settings["results"] / "store"
     plan = make_plan(settings["papers"], settings["scale"]).of_figures([name])

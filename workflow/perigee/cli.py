@@ -40,7 +40,7 @@ Digest = Annotated[
 RunsPerGpu = Annotated[
     int, typer.Option(min=1, help="How many such jobs may share one GPU; more wait.")
 ]
-Scale = Annotated[str | None, typer.Option(help="smoke, laptop or paper.")]
+Scale = Annotated[str | None, typer.Option(help="Such as smoke, laptop or paper.")]
 Papers = Annotated[
     list[str] | None, typer.Option("--paper", help="A paper to include; may be repeated.")
 ]

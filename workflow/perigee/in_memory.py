@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from perigee import registry
 from perigee.analysis.inputs import is_table, table_of
 from perigee.configuration.own_blocks import register_own_blocks
-from perigee.configuration.studies import resolved_run
+from perigee.configuration.runs import resolved_run
 from perigee.configuration.validation import validated_block
 from perigee.data.building import build_dataset
 from perigee.data.saving import AnyDataset
@@ -76,7 +76,7 @@ def train(
     """Train a run in memory, with the numbers that the workflow gives for the same spec.
 
     Args:
-        spec: as a run of a study file at one scale, or as `perigee.access.Run.spec` gives it.
+        spec: as a run of a paper's file, or as `perigee.access.Run.spec` gives it.
         epochs: how many; with 0 the initialisation is measured, and its state given back.
         dataset: to be trained on; the spec then need not name one. None takes the spec's, whose
             files, if it is not a bundled one, have to lie in the folder ``data``.

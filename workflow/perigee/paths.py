@@ -22,8 +22,7 @@ NOTEBOOKS = WORKFLOW / "notebooks"
 CAPTIONS = WORKFLOW / "report"
 PROJECT_TEMPLATE = WORKFLOW / "project"
 EQUIVALENCES = WORKFLOW / "equivalences.json"
-STUDIES = ROOT / "config" / "studies"
-SCHEMAS = ROOT / "config" / "schemas"
+SCHEMAS = CARRIED / "config" / "schemas"
 
 CONFIGURATION = Path("config") / "config.yaml"
 """The file that makes a folder a project."""
@@ -58,6 +57,11 @@ def project() -> Path:
     return next((one for one in here.parents if _is_project(one)), here)
 
 
+def config_folders() -> list[Path]:
+    """The folders with configuration: the project's, whose files hide carried ones, and that."""
+    return list(dict.fromkeys(root / "config" for root in (project(), CARRIED)))
+
+
 def configuration_file() -> Path:
     """The project's config/config.yaml; in a folder without one, that of Perigee.
 
@@ -87,7 +91,7 @@ def _is_project(folder: Path) -> bool:
 
 def shown(path: Path) -> str:
     """A path as a user names it: from the project's folder, or from the carried one."""
-    for root in (project(), CARRIED):
+    for root in (Path.cwd(), project(), CARRIED):
         if path.is_relative_to(root):
             return str(path.relative_to(root))
     return str(path)

@@ -1,6 +1,6 @@
 """What all rules share: the checked configuration, the plan, and where its products lie.
 
-In: config/ (merged by Snakemake). Out: `plan`, which names every product of the chosen scale, and
+In: config/, and what --configfile and --config lay over it. Out: `plan`, which names every product of the chosen scale, and
 `layout`, which gives a rule's wildcards their paths and arguments. A wrong configuration ends
 here, in one sentence, before any job.
 """
@@ -21,13 +21,14 @@ if LIBRARY is not None:
     sys.path.insert(0, str(LIBRARY))
 
 from perigee.configuration.own_blocks import register_own_blocks
+from perigee.configuration.settings import settings_of_workflow
 from perigee.configuration.version import version_warning
 from perigee.errors import PerigeeError
 from perigee.failures import failed_jobs
 from perigee.paths import CARRIED, IS_INSTALLED, configuration_file
 from perigee.planning.forecast import retraining_warning
 from perigee.planning.layout import NAME, VERSION, Layout
-from perigee.planning.plan import checked_configuration, make_plan
+from perigee.planning.plan import make_plan
 from perigee.profiles import lost_configuration
 from perigee.store.checks import (
     check_datasets,
@@ -47,11 +48,14 @@ try:
             f"these rules are of {TREE}, but perigee is imported from {CARRIED}; "
             "set neither PYTHONPATH nor -s to the other one."
         )
-    register_own_blocks(configuration_file(), config)  # refuses a key that stands twice
     if workflow.is_main_process:
         if lost := lost_configuration(sys.argv, workflow.overwrite_configfiles):
             raise PerigeeError(lost)
-    settings = checked_configuration(config)
+    # Read here and not by Snakemake, whose reader takes a key that stands twice, and 010 for 8.
+    settings = settings_of_workflow(
+        workflow.config_settings.configfiles, workflow.config_settings.config
+    )
+    register_own_blocks(configuration_file(), settings)
     plan = make_plan(settings["papers"], settings["scale"])
     if workflow.is_main_process:
         check_results(Path(settings["results"]))
@@ -69,7 +73,8 @@ shell.prefix("set -euo pipefail; trap : TERM HUP; ")
 settings_file = os.environ.get("PERIGEE_SETTINGS")  # quickstart.py asks for them
 if workflow.is_main_process and settings_file:
     told = settings | {"folder": os.getcwd(), "cores": workflow.resource_settings.cores}
-    Path(settings_file).write_text(json.dumps(told, default=str), encoding="utf-8")
+    text = json.dumps(told, default=str)
+    Path(settings_file).write_text(text, encoding="utf-8")
 
 RESULTS = settings["results"]
 BENCHMARKS = f"{RESULTS}/benchmarks"
@@ -77,7 +82,7 @@ BENCHMARKS = f"{RESULTS}/benchmarks"
 CONDA = None if IS_INSTALLED else "../../envs/perigee.yaml"
 PLAN_OPTIONS = " ".join(
     [
-        f"--scale {plan.scale} --results {shlex.quote(RESULTS)}",
+        f"--scale {shlex.quote(settings['scale'])} --results {shlex.quote(RESULTS)}",
         *(f"--paper {paper}" for paper in settings["papers"]),
     ]
 )

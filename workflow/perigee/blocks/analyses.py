@@ -101,7 +101,14 @@ class RunMetrics(Analysis, name="run_metrics", code="perigee.analysis.run_metric
 class ScaleInvariantSteps(
     Analysis, name="scale_invariant_steps", code="perigee.analysis.scale_invariant_steps:tabulate"
 ):
-    """Gradient steps and weight-decay steps of a scale-invariant function of two variables."""
+    """Gradient steps and weight-decay steps of a scale-invariant function of two variables.
+
+    Attributes:
+        learning_rate: eta.
+        weight_decay: lambda.
+        start: the first point.
+        steps: how many are drawn.
+    """
 
     learning_rate: Positive
     weight_decay: NotNegative
@@ -127,7 +134,16 @@ class Similarity(Analysis, name="similarity", code="perigee.analysis.similarity:
 class ToyConvergence(
     Analysis, name="toy_convergence", code="perigee.analysis.toy_convergence:tabulate"
 ):
-    """Whether the toy function of Kodryan et al. 2022 converges from many starts."""
+    """Whether the toy function of Kodryan et al. 2022 converges from many starts.
+
+    Attributes:
+        coefficients: alpha_i of the summands of the toy function.
+        effective_learning_rates: of all parameters together; each is tried.
+        starts: random starts at each rate.
+        iterations: steps at most.
+        converged_below: the value of the function that counts as converged.
+        seed: the seed of all random starts.
+    """
 
     coefficients: Positives
     effective_learning_rates: Positives
@@ -142,7 +158,13 @@ class ToyGradientIdentities(
     name="toy_gradient_identities",
     code="perigee.analysis.toy_gradient_identities:tabulate",
 ):
-    """Identities of the gradient of a scale-invariant function."""
+    """Identities of the gradient of a scale-invariant function.
+
+    Attributes:
+        points: random points at which gradients are taken.
+        factors: by which each point is scaled.
+        seed: the seed of all random starts.
+    """
 
     points: Count
     factors: Positives
@@ -152,7 +174,14 @@ class ToyGradientIdentities(
 class ToyGroupIdentities(
     Analysis, name="toy_group_identities", code="perigee.analysis.toy_group_identities:tabulate"
 ):
-    """Identities of scale-invariant groups on the toy function."""
+    """Identities of scale-invariant groups on the toy function.
+
+    Attributes:
+        coefficients: alpha_i of the summands of the toy function.
+        effective_learning_rates: of all parameters together; each is tried.
+        iterations: steps of each trajectory.
+        seed: the seed of all random starts.
+    """
 
     coefficients: Positives
     effective_learning_rates: Positives
@@ -161,7 +190,14 @@ class ToyGroupIdentities(
 
 
 class ToyRegimes(Analysis, name="toy_regimes", code="perigee.analysis.toy_regimes:tabulate"):
-    """Training of the toy function at several effective learning rates."""
+    """Training of the toy function at several effective learning rates.
+
+    Attributes:
+        coefficients: alpha_i of the summands of the toy function.
+        effective_learning_rates: of all parameters together; each is tried.
+        iterations: steps of each trajectory.
+        seed: the seed of all random starts.
+    """
 
     coefficients: Positives
     effective_learning_rates: Positives
@@ -172,7 +208,14 @@ class ToyRegimes(Analysis, name="toy_regimes", code="perigee.analysis.toy_regime
 class ToyStabilisation(
     Analysis, name="toy_stabilisation", code="perigee.analysis.toy_stabilisation:tabulate"
 ):
-    """Where a single summand of the toy function stabilises."""
+    """Where a single summand of the toy function stabilises.
+
+    Attributes:
+        coefficients: alpha, each tried alone.
+        rates_times_coefficient: effective learning rate times alpha.
+        iterations: steps of each trajectory.
+        seed: the seed of all random starts.
+    """
 
     coefficients: Positives
     rates_times_coefficient: Positives

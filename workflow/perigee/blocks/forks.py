@@ -19,7 +19,11 @@ class Fork(Block, kind="fork"):
 
 
 class AtEpoch(Fork, name="at_epoch", code="perigee.analysis.forks:at_epoch"):
-    """The epoch itself."""
+    """The epoch itself.
+
+    Attributes:
+        epoch: of the parent's checkpoint; 0 is its initialisation.
+    """
 
     epoch: NotNegativeInteger
 

@@ -13,9 +13,9 @@ from rich.table import Table
 from perigee.claims.judging import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
 from perigee.cli import Results, Scale
 from perigee.configuration.reading import read_yaml
+from perigee.configuration.settings import checked_configuration
 from perigee.errors import PerigeeError
 from perigee.paths import configuration_file
-from perigee.planning.plan import checked_configuration
 from perigee.store.claims import CLAIMS
 from perigee.store.writing import written_atomically
 

@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 
 from perigee.configuration.reading import read_yaml
-from perigee.configuration.scales import SCALES
+from perigee.configuration.scales import known_scales
+from perigee.configuration.settings import checked_configuration
 from perigee.equivalence.golden import golden_products
 from perigee.equivalence.proving import check_out, compare
 from perigee.errors import PerigeeError
 from perigee.identity.equivalences import Proof, read_proofs, write_proofs
 from perigee.paths import EQUIVALENCES, IS_INSTALLED, ROOT, configuration_file, shown
-from perigee.planning.plan import checked_configuration, make_plan
+from perigee.planning.plan import make_plan
 from perigee.store.provenance import versions
 from perigee.store.writing import written_atomically
 
@@ -32,8 +33,8 @@ def main(
     """Prove that a change of code alters no number, so that finished results stay valid.
 
     For all code that differs between OLD and the working tree, both build data sets and train short
-    golden runs: of the combinations of blocks in all studies and scales, and of each registered
-    block. Every bit is compared. Where all are the same,
+    golden runs: of the combinations of blocks in all papers, studies and scales, and of each
+    registered block. Every bit is compared. Where all are the same,
     workflow/equivalences.json gets an entry, to be committed with the change: the new code then
     counts as the old, and nothing is made again. Where something differs, the first difference is
     named, nothing is recorded of that code, and the exit status is 1.
@@ -43,7 +44,7 @@ def main(
             "Only a clone of Perigee's repository has the older code to compare with; run it there."
         )
     settings = checked_configuration(read_yaml(configuration_file()))
-    plans = [make_plan(settings["papers"], scale) for scale in SCALES]
+    plans = [make_plan(settings["papers"], scale) for scale in known_scales()]
     planned = [run.spec for plan in plans for run in plan.runs.values()]
     sources = (downloads or Path(settings["data"])).absolute()
     with tempfile.TemporaryDirectory(prefix="perigee-equivalence-") as folder:

@@ -12,7 +12,7 @@ from perigee.blocks.evaluations import Evaluation
 from perigee.blocks.measures import Checkpoints, Measure
 from perigee.checkpoints import KeptCheckpoints
 from perigee.cli import Digest, LogFile, RunsPerGpu, read_spec, require_digest, spec_block
-from perigee.configuration.studies import resolved_run
+from perigee.configuration.runs import resolved_run
 from perigee.data.saving import load_dataset
 from perigee.errors import PerigeeError
 from perigee.evaluation.base import EvaluationInput

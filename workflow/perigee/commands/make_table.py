@@ -10,7 +10,7 @@ from perigee.analysis.inputs import RunInput
 from perigee.blocks.analyses import Analysis
 from perigee.blocks.measures import Checkpoints, Measure
 from perigee.cli import Digest, LogFile, read_spec, require_digest, spec_block
-from perigee.configuration.studies import resolved_run
+from perigee.configuration.runs import resolved_run
 from perigee.data.manifest import MANIFEST
 from perigee.errors import PerigeeError
 from perigee.identity.products import (

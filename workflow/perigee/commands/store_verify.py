@@ -9,9 +9,9 @@ from rich.progress import track
 
 from perigee.cli import Configuration, ResultsFolder
 from perigee.configuration.reading import read_yaml
+from perigee.configuration.settings import checked_configuration
 from perigee.errors import PerigeeError
 from perigee.paths import configuration_file
-from perigee.planning.plan import checked_configuration
 from perigee.store.housekeeping import check_product, products
 
 READERS = 2

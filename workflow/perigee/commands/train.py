@@ -21,7 +21,7 @@ from perigee.cli import (
     require_digest,
     spec_block,
 )
-from perigee.configuration.studies import resolved_run
+from perigee.configuration.runs import resolved_run
 from perigee.gpus import own_gpu
 from perigee.identity.products import run_identity
 from perigee.interruption import stop_request

@@ -1,46 +1,190 @@
-"""Values that differ between the scales."""
+"""Scales: the papers' own values, and folders of overlays over them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from perigee import paths
+from perigee.configuration import models
+from perigee.configuration.overlays import holds, merged
+from perigee.configuration.reading import read_shared, yaml_files, yaml_paths
+from perigee.configuration.validation import Sources, checked, suggestion
 from perigee.errors import PerigeeError
+from perigee.paths import shown
 
-SCALES = ("smoke", "laptop", "paper")
-"""smoke: seconds, for tests; laptop: bundled data, minutes; paper: the papers' data and sizes."""
+PAPER = "paper"
+"""The scale without overlays."""
+
+SCALE_FILE = "scale.yaml"
 
 
-def at_scale(value: Any, scale: str, file: str, key: str = "") -> Any:
-    """The value with every ``{smoke: ..., laptop: ..., paper: ...}`` in it replaced by one of them.
+@dataclass(frozen=True)
+class Scale:
+    """A scale.
+
+    Attributes:
+        name: the folder of results is named after it.
+        tests_claims: whether claims that are measured on runs are tested.
+        folders: where overlays lie; a file of the first hides those of the others.
+    """
+
+    name: str
+    tests_claims: bool = True
+    folders: tuple[Path, ...] = ()
+
+    def overlay(self, *path: str) -> Path | None:
+        """The overlay over a file of a paper; None if the scale has none.
+
+        Args:
+            path: below the scale's folder, such as "periodic", "fig3.yaml".
+        """
+        found = (folder.joinpath(*path) for folder in self.folders)
+        return next((path for path in found if path.is_file()), None)
+
+    def read(self, path: Path) -> Document:
+        """A paper's file under the scale's overlay.
+
+        Raises:
+            PerigeeError: one of them cannot be read, or they do not fit.
+        """
+        overlay = self.overlay(path.parent.name, path.name)
+        changes = None if overlay is None else read_shared(overlay)
+        return document(read_shared(path), path, changes, overlay)
+
+    def require_used(self, papers: Mapping[str, Iterable[str]]) -> None:
+        """Refuse overlays over files that no paper has.
+
+        Args:
+            papers: known figures by paper.
+
+        Raises:
+            PerigeeError: there is one.
+        """
+        for folder in self.folders:
+            for path in yaml_paths(folder, "*/"):
+                known = {*papers.get(path.parent.name, ()), PAPER}
+                if path.parent.name not in papers:
+                    told = f"'{path.parent.name}', which is not a paper"
+                    near = suggestion(path.parent.name, papers)
+                elif path.stem not in known:
+                    told = f"'{path.stem}', which is not a file of the paper"
+                    near = suggestion(path.stem, known)
+                else:
+                    continue
+                raise PerigeeError(f"{shown(path)} changes {told}; {near}.")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file at one scale.
+
+    Attributes:
+        plain: what the file holds.
+        values: the same under the scale's overlay.
+        file: the file's name, which knows the overlay's.
+        notes: the documents that have ``ours`` and ``seen``, each with its file's name.
+    """
+
+    plain: Mapping[str, Any]
+    values: dict[str, Any]
+    file: str
+    notes: tuple[tuple[Mapping[str, Any], str], ...]
+
+
+NOTES = ("ours", "seen")
+
+
+def document(
+    plain: Mapping[str, Any], path: Path, overlay: Mapping[str, Any] | None, over: Path | str | None
+) -> Document:
+    """A document under an overlay.
 
     Args:
-        value: a document as read from YAML.
-        scale: one of `SCALES`.
-        file, key: where the value stands, for messages.
+        plain, path: the document and its file.
+        overlay, over: the overlay and its file; None for neither.
+    """
+    file = shown(path)
+    if overlay is None:
+        return Document(plain, dict(plain), file, ((plain, file),))
+    name = shown(over) if isinstance(over, Path) else str(over)
+    changes = {key: value for key, value in overlay.items() if key not in NOTES}
+    untestable = changes.pop("untestable", {})
+    values = merged(plain, changes, name)
+    if untestable:
+        values["untestable"] = untestable
+    sources = Sources(file, lambda key: name if holds(overlay, key) else None)
+    return Document(plain, values, sources, ((plain, file), (overlay, name)))
+
+
+def known_scales() -> dict[str, Scale]:
+    """The scales by name: the paper's, and one for each folder of overlays.
 
     Raises:
-        PerigeeError: a value is given for some scales only.
+        PerigeeError: a scale's description is missing or wrong.
     """
-    if isinstance(value, list):
-        return [at_scale(v, scale, file, f"{key}[{i}]") for i, v in enumerate(value)]
-    if not isinstance(value, dict):
-        return value
-    given = set(value) & set(SCALES)
-    if given:
-        missing = [name for name in SCALES if name not in value]
-        foreign = [str(name) for name in value if name not in SCALES]
-        if missing or foreign:
-            problem = (
-                f"has no value for the scale '{missing[0]}'"
-                if missing
-                else f"has '{foreign[0]}' beside the scales"
-            )
-            raise PerigeeError(
-                f"{file}: key '{key}' {problem}; a value per scale names exactly "
-                f"{', '.join(SCALES)}."
-            )
-        return at_scale(value[scale], scale, file, key)
-    return {
-        name: at_scale(v, scale, file, f"{key}.{name}" if key else str(name))
-        for name, v in value.items()
+    folders: dict[str, list[Path]] = {}
+    for root in paths.config_folders():
+        for folder in sorted((root / "scales").glob("[!.]*/")):
+            if folder.is_dir():
+                folders.setdefault(folder.name, []).append(folder)
+    return {name: _scale(name, found) for name, found in folders.items()} | {PAPER: Scale(PAPER)}
+
+
+def scale_of(name: str, known: Mapping[str, Scale], file: str) -> Scale:
+    """The scale of that name, or of the folder of overlays at that path.
+
+    Args:
+        name: the name or path.
+        known: scales by name.
+        file: where the name stands, for messages.
+
+    Raises:
+        PerigeeError: there is none.
+    """
+    if name in known:
+        return known[name]
+    folder = Path(name).resolve()
+    if not folder.is_dir():
+        raise PerigeeError(
+            f"{file}: key 'scale' is '{name}', which is neither a scale nor the path of a "
+            f"folder of overlays; {suggestion(name, known)}."
+        )
+    if folder.name in known and folder not in (one.resolve() for one in known[folder.name].folders):
+        raise PerigeeError(
+            f"{file}: key 'scale' is '{name}', but there is a scale '{folder.name}' already, "
+            "whose results would get mixed up with this one's; rename the folder."
+        )
+    return _scale(folder.name, [folder])
+
+
+def _scale(name: str, folders: list[Path]) -> Scale:
+    found = [folder / SCALE_FILE for folder in folders if (folder / SCALE_FILE).is_file()]
+    path = found[0] if found else folders[0] / SCALE_FILE
+    if name == PAPER:
+        raise PerigeeError(
+            f"{shown(path.parent)} is named as the scale without overlays; rename the folder."
+        )
+    read = checked(models.Scale, read_shared(path), shown(path))
+    return Scale(name, read.tests_claims, tuple(folders))
+
+
+def papers() -> dict[str, dict[str, Path]]:
+    """The files of each paper, ``paper`` and its figures, by name.
+
+    Raises:
+        PerigeeError: a file is named as no figure can be.
+    """
+    folders = {
+        folder.name
+        for root in paths.config_folders()
+        for folder in (root / "papers").glob("[!.]*/")
+        if folder.is_dir()
     }
+    found = {paper: yaml_files("papers", paper) for paper in sorted(folders)}
+    lacking = next((paper for paper, files in found.items() if PAPER not in files), None)
+    if lacking is not None:
+        raise PerigeeError(f"config/papers/{lacking} has no paper.yaml; write it.")
+    return found

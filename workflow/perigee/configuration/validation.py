@@ -1,21 +1,16 @@
-"""Checking documents against JSON schemas, with one sentence for what is wrong."""
+"""Checking documents against pydantic models, with one sentence for what is wrong."""
 
 from __future__ import annotations
 
 import difflib
-import math
-from collections.abc import Iterable, Mapping
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, get_args, get_origin
 
-import jsonschema
 from pydantic import BaseModel, ValidationError
 
 from perigee import registry
 from perigee.blocks.base import Block
-from perigee.configuration.reading import read_yaml
 from perigee.errors import PerigeeError
-from perigee.paths import SCHEMAS
 from perigee.registry import REGISTRY
 
 KINDS = {
@@ -23,42 +18,46 @@ KINDS = {
     "fork": "rule for a fork",
 }
 
-LIMITS = {
-    "minimum": "at least {}",
-    "maximum": "at most {}",
-    "exclusiveMinimum": "greater than {}",
-    "exclusiveMaximum": "less than {}",
-}
+Model = TypeVar("Model", bound=BaseModel)
 
 
-@cache
-def read_schema(name: str) -> dict[str, Any]:
-    """config/schemas/<name>.schema.yaml."""
-    return read_yaml(SCHEMAS / f"{name}.schema.yaml")
-
-
-def validated(document: Any, schema: Mapping[str, Any], file: str, key: str = "") -> Any:
-    """The document with text that spells a number made one, and defaults filled in.
+class Sources(str):
+    """The name of a file over which values are laid.
 
     Args:
+        file: the name.
+        source: a key -> where its value comes from, if not from the file.
+    """
+
+    source: Callable[[str], str | None]
+
+    def __new__(cls, file: str, source: Callable[[str], str | None]) -> Sources:  # noqa: D102
+        made = super().__new__(cls, file)
+        made.source = source
+        return made
+
+
+def checked(model: type[Model], document: Mapping[str, Any], file: str, key: str = "") -> Model:
+    """A document as a model, with text that spells a number made one, and defaults filled in.
+
+    Args:
+        model: what the document has to be.
         document: what a user wrote.
-        schema: a JSON schema; of ``$ref`` only "#/$defs/..." is understood.
         file, key: where the document stands, for messages.
 
     Raises:
-        PerigeeError: the document breaks the schema; the message names file, key and value.
+        PerigeeError: the document is wrong; the message names file, key and value.
     """
-    completed = _complete(document, schema, schema)
-    _refuse_not_finite(completed, file, key)
-    error = jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(schema).iter_errors(completed)
-    )
-    if error is not None:
-        path = key + "".join(
-            f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
-        )
-        raise PerigeeError(f"{file}: {_sentence(error, path.removeprefix('.'))}")
-    return completed
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise refusal(file, _path(error, key), sentence(error, model, key)) from error
+
+
+def refusal(file: str, key: str, told: str) -> PerigeeError:
+    """The error for what is wrong with a key, in the name of the file that holds it."""
+    source = file.source(key) if isinstance(file, Sources) else None
+    return PerigeeError(f"{source or file}: {told}")
 
 
 def validated_block(kind: str, value: Mapping[str, Any], file: str, key: str) -> Block:
@@ -83,19 +82,32 @@ def _checked_block(kind: str, value: Mapping[str, Any], file: str, key: str) -> 
     known = REGISTRY[kind]
     name = value.get("name")
     if not isinstance(name, str) or name not in known:
-        raise PerigeeError(
-            f"{file}: key '{key}.name' is '{name}', which is not {_with_article(kind)}; "
-            f"{suggestion(str(name), known)}."
+        raise refusal(
+            file,
+            f"{key}.name",
+            f"key '{key}.name' is '{name}', which is not {_with_article(kind)}; "
+            f"{suggestion(str(name), known)}.",
         )
     try:
         return registry.make(kind, value)
     except ValidationError as error:
-        raise PerigeeError(f"{file}: {sentence(error, known[name], key)}") from error
+        raise refusal(file, _path(error, key), sentence(error, known[name], key)) from error
 
 
 def _with_article(kind: str) -> str:
     noun = KINDS.get(kind, kind)
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _path(error: ValidationError, key: str) -> str:
+    """The key of the first mistake."""
+    place = error.errors()[0]["loc"]
+    return _joined(key, [part for part in place if part != "[key]"])
+
+
+def _joined(key: str, place: Iterable[int | str]) -> str:
+    path = key + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place)
+    return path.removeprefix(".")
 
 
 def sentence(error: ValidationError, model: type[BaseModel], key: str) -> str:
@@ -109,14 +121,17 @@ def sentence(error: ValidationError, model: type[BaseModel], key: str) -> str:
     found = error.errors()[0]
     place, value, kind = list(found["loc"]), found["input"], found["type"]
     limits = found.get("ctx", {})
-    path = key + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place)
-    path = path.removeprefix(".")
-    inside = f" in '{key}'" if key else ""
+    path, above = _path(error, key), _joined(key, place[:-1])
+    inside = f" in '{above}'" if above else ""
     shown: Any = repr(value) if isinstance(value, str) else value
     if isinstance(value, tuple):
         shown = list(value)
+    if place and place[-1] == "[key]":
+        above = _joined(key, place[:-2])
+        inside = f" in '{above}'" if above else ""
+        return f"'{value}'{inside} is not a possible name; it {found['msg']}."
     if kind == "missing" and isinstance(place[-1], int):
-        # Of a list that is too short, one error for each entry that it lacks.
+        # A list that is too short has one error for each entry that it lacks.
         path = path.rpartition("[")[0]
         place, kind = place[:-1], "too_short"
         limits = {"min_length": sum(one["loc"][:-1] == tuple(place) for one in error.errors())}
@@ -124,9 +139,11 @@ def sentence(error: ValidationError, model: type[BaseModel], key: str) -> str:
         shown = list(value)
     if kind == "extra_forbidden":
         unknown = str(place[-1])
-        return f"unknown key '{unknown}'{inside}; {suggestion(unknown, model.model_fields)}."
+        return f"unknown key '{unknown}'{inside}; {suggestion(unknown, _keys(model, place[:-1]))}."
     if kind == "missing":
         return f"key '{place[-1]}'{inside} is missing; add it."
+    if kind == "no_name":
+        return f"key 'name' in '{path}' is missing; add it."
     if kind == "literal_error":
         known = [
             name.strip("'") for name in str(limits["expected"]).replace(" or ", ", ").split(", ")
@@ -135,7 +152,7 @@ def sentence(error: ValidationError, model: type[BaseModel], key: str) -> str:
     if kind in PYDANTIC_LIMITS:
         words, limit = PYDANTIC_LIMITS[kind]
         return f"key '{path}' is {shown}; it must be {words} {_as_written(limits[limit])}."
-    if kind in ("too_short", "too_long"):
+    if kind in ("too_short", "too_long", "string_too_short"):
         wanted = limits.get("min_length", limits.get("max_length"))
         if not value and wanted == 1:
             return f"key '{path}' is empty; give at least one entry."
@@ -149,6 +166,17 @@ def sentence(error: ValidationError, model: type[BaseModel], key: str) -> str:
     if found["msg"].startswith("must "):
         return f"key '{path}' is {shown}; it {found['msg']}."
     return f"key '{path}' is {shown}: {found['msg']}; change it."
+
+
+def _keys(model: Any, place: Iterable[int | str]) -> Iterable[str]:
+    """The keys that a model knows at a place within it."""
+    for part in place:
+        fields = getattr(model, "model_fields", None)
+        inner = fields[part].annotation if fields else get_args(model)[-1]
+        while get_origin(inner) not in (None, dict, tuple, list):  # of Annotated and Optional
+            inner = get_args(inner)[0]
+        model = inner
+    return getattr(model, "model_fields", ())
 
 
 def _as_written(limit: float) -> str:
@@ -172,94 +200,15 @@ PYDANTIC_TYPES = {
     "boolean_type": "boolean",
     "string_type": "string",
     "list_type": "list",
+    "tuple_type": "list",
     "dict_type": "mapping",
+    "model_type": "mapping",
     "scalar_type": "number, string or boolean",
 }
 
 
-def _complete(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    if "$ref" in schema:
-        schema = root["$defs"][schema["$ref"].rpartition("/")[2]] | {
-            k: v for k, v in schema.items() if k != "$ref"
-        }
-    if isinstance(value, dict):
-        properties = schema.get("properties", {})
-        other = schema.get("additionalProperties")
-        other = other if isinstance(other, dict) else {}
-        filled = {k: s["default"] for k, s in properties.items() if "default" in s} | value
-        return {k: _complete(v, properties.get(k, other), root) for k, v in filled.items()}
-    if isinstance(value, list):
-        return [_complete(item, schema.get("items", {}), root) for item in value]
-    types = schema.get("type", [])
-    types = [types] if isinstance(types, str) else types
-    if isinstance(value, str) and {"number", "integer"} & set(types):
-        value = _as_number(value)
-    if isinstance(value, str) and "boolean" in types and value in ("true", "false"):
-        return value == "true"  # --config key=true arrives as text
-    if isinstance(value, float) and "integer" in types and value.is_integer():
-        return int(value)
-    return value
-
-
-def _as_number(text: str) -> Any:
-    """1e-3 is text to YAML 1.1, but a number to whoever writes it."""
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return int(number) if math.isfinite(number) and number == int(number) else number
-
-
-def _refuse_not_finite(value: Any, file: str, key: str) -> None:
-    if isinstance(value, dict):
-        for name, item in value.items():
-            _refuse_not_finite(item, file, f"{key}.{name}".removeprefix("."))
-    elif isinstance(value, list):
-        for position, item in enumerate(value):
-            _refuse_not_finite(item, file, f"{key}[{position}]")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise PerigeeError(f"{file}: key '{key}' is {value}; give a finite number.")
-
-
-def _sentence(error: jsonschema.ValidationError, key: str) -> str:
-    value: Any = error.instance
-    limit: Any = error.validator_value
-    kind = str(error.validator)
-    inside = f" in '{key}'" if key else ""
-    shown = repr(value) if isinstance(value, str) else value
-    schema: Any = error.schema
-    if kind == "additionalProperties":
-        known = schema.get("properties", {})
-        unknown = next(name for name in value if name not in known)
-        return f"unknown key '{unknown}'{inside}; {suggestion(unknown, known)}."
-    if kind == "required":
-        missing = next(name for name in limit if name not in value)
-        return f"key '{missing}'{inside} is missing; add it."
-    if (
-        error.parent is None
-        and kind == "pattern"
-        and error.absolute_schema_path[-2] == ("propertyNames")
-    ):
-        return f"'{value}'{inside} is not a possible name; names look like {limit}."
-    if kind in LIMITS:
-        return f"key '{key}' is {shown}; it must be {LIMITS[kind].format(limit)}."
-    if kind == "type":
-        wanted = " or ".join([limit] if isinstance(limit, str) else limit)
-        wanted = wanted.replace("object", "mapping").replace("array", "list")
-        return f"key '{key}' is {shown}; it must be of type {wanted}."
-    if kind == "enum":
-        return f"key '{key}' is {shown}; {suggestion(str(value), limit)}."
-    if kind in ("minItems", "minProperties", "maxItems"):
-        if not value:
-            return f"key '{key}' is empty; give at least one entry."
-        return f"key '{key}' is {shown}, which has {len(value)} entries; it must have {limit}."
-    if kind == "maxProperties":
-        return f"key '{key}' is {shown}, which has {len(value)} keys; give no more than {limit}."
-    return f"key '{key}' is {shown}: {error.message}; change it."
-
-
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """What a misspelt name may have been meant to be, and all that are known."""
+    """The known name that a misspelt one is near to, and all that are known."""
     names = sorted(map(str, known))
     near = difflib.get_close_matches(name, names, n=1)
     listed = f"known are {', '.join(names)}" if names else "none is known here"

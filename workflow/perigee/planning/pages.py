@@ -26,7 +26,11 @@ def pages_version(plan: Plan, store: Path) -> str | None:
     folders = {f for figure in plan.figures.values() for f in folders_of(figure, store)}
     paths = (store / folder / PROVENANCE for folder in sorted(folders))
     prose = [
-        [figure.request.title, *([claim.says, claim.source] for claim in figure.request.claims)]
+        [
+            figure.request.title,
+            *([claim.says, claim.source] for claim in figure.request.claims),
+            *(vars(note) for note in figure.request.notes),
+        ]
         for figure in plan.figures.values()
     ]
     try:

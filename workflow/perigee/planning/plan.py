@@ -5,9 +5,7 @@ This is what the Snakemake rules look things up in; it needs neither torch nor a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,24 +14,16 @@ from typing import Any
 from perigee import registry
 from perigee.blocks.datasets import Dataset
 from perigee.blocks.measures import Checkpoints, Measure
-from perigee.configuration.reading import read_yaml
-from perigee.configuration.scales import SCALES
-from perigee.configuration.studies import FigureRequest, RunRequest, TableRequest
-from perigee.configuration.sweeps import figures_at, is_sweep
-from perigee.configuration.validation import read_schema, validated
-from perigee.configuration.version import require_version
+from perigee.configuration.papers import SharedRuns, read_paper
+from perigee.configuration.reading import read_shared, read_yaml, yaml_files
+from perigee.configuration.requests import FigureRequest, RunRequest, TableRequest
+from perigee.configuration.scales import PAPER, known_scales, scale_of
+from perigee.configuration.scales import papers as papers_known
+from perigee.configuration.settings import SETTINGS, checked_configuration, layered
+from perigee.configuration.studies import read_study
+from perigee.configuration.validation import suggestion
 from perigee.errors import PerigeeError
-from perigee.paths import (
-    CAPTIONS,
-    CARRIED,
-    NOTEBOOKS,
-    STUDIES,
-    STUDY,
-    configuration_file,
-    project,
-    shown,
-    template,
-)
+from perigee.paths import CAPTIONS, NOTEBOOKS, STUDY, configuration_file, shown, template
 from perigee.planning.products import (
     ClaimsProduct,
     DatasetProduct,
@@ -45,7 +35,6 @@ from perigee.planning.products import (
     TableProduct,
 )
 from perigee.spec import RunSpec
-from perigee.stamp import deviations
 
 
 @dataclass(frozen=True)
@@ -53,9 +42,9 @@ class Plan:
     """All figures of a configuration at one scale, and the products they are made from.
 
     Attributes:
-        scale: one of `SCALES`.
-        figures: by key, in the order of the papers and of their study files; after them those of
-            sweeps of one's own.
+        scale: its name.
+        figures: by key, in the order of the papers and of their figures; after them the studies
+            of one's own.
     """
 
     scale: str
@@ -114,33 +103,6 @@ class Plan:
         return self.of_figures(k for k, f in self.figures.items() if not f.request.is_own)
 
 
-def checked_configuration(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """The merged configuration, validated.
-
-    Args:
-        configuration: of config/config.yaml and all that is laid over it.
-
-    Raises:
-        PerigeeError: a key or value is wrong, or another version of Perigee made the project.
-    """
-    settings = dict(validated(dict(configuration), read_schema("config"), "config/config.yaml"))
-    require_version(settings.get("perigee"))
-    return settings | {key: _expanded(settings[key], key) for key in ("results", "data")}
-
-
-def _expanded(path: str, key: str) -> str:
-    """A path of the configuration with the user's home folder and environment variables put in."""
-    with suppress(RuntimeError):  # no such user
-        path = str(Path(path).expanduser())
-    expanded = os.path.expandvars(path)
-    if "$" in expanded or expanded.startswith("~"):
-        raise PerigeeError(
-            f"config/config.yaml: key '{key}' is '{path}', with an environment variable or a user "
-            "that there is not; set it or write the path out."
-        )
-    return expanded
-
-
 def plan_of_options(
     scale: str | None, papers: Sequence[str] | None, results: str | None
 ) -> tuple[Plan, Path]:
@@ -153,63 +115,68 @@ def plan_of_options(
         PerigeeError: anything in the files is wrong.
     """
     given = {"scale": scale, "papers": papers, "results": results}
-    configuration = read_yaml(configuration_file())
-    settings = checked_configuration(configuration | {k: v for k, v in given.items() if v})
+    options = {key: value for key, value in given.items() if value}
+    settings = layered(
+        [(SETTINGS, read_yaml(configuration_file())), ("The command's options", options)]
+    )
     plan = make_plan(settings["papers"], settings["scale"])
     return plan, Path(settings["results"]) / "store"
 
 
 def make_plan(papers: Sequence[str], scale: str) -> Plan:
-    """Read the study files and name every product.
+    """Read the files of papers and studies and name every product.
 
-    Every sweep of one's own in config/studies/ is in the plan, and of the papers those named. Each
-    file is checked at all three scales, whichever is planned.
+    Every study of one's own in config/studies/ is in the plan, and of the papers those named. Each
+    file is checked at every known scale, whichever is planned.
 
     Args:
-        papers: names of files in config/studies/.
-        scale: one of `SCALES`.
+        papers: names of folders in config/papers/.
+        scale: the name of a scale, or the path of a folder of overlays.
 
     Raises:
         PerigeeError: anything in the files is wrong, or a figure has no notebook.
     """
-    requests: dict[str, dict[str, FigureRequest]] = {name: {} for name in SCALES}
-    files = _study_files()
-    documents = {study: read_yaml(path) for study, path in files.items()}
-    sweeps = [study for study, document in documents.items() if is_sweep(document)]
-    _require_papers(papers, documents, sweeps)
-    for study in (*papers, *sweeps):
-        for name in SCALES:
-            found = figures_at(files[study], name, documents)
-            requests[name] |= {figure.key: figure for figure in found}
+    name, requests = read_requests(papers, scale)
     planner = _Planner()
-    return Plan(
-        scale,
-        {
-            key: planner.figure(request, scale, requests["paper"][key])
-            for key, request in requests[scale].items()
-        },
-    )
+    return Plan(name, {request.key: planner.figure(request, name) for request in requests})
 
 
-def _study_files() -> dict[str, Path]:
-    """The study files by name without the suffix; one of the project's hides a carried one."""
-    own = [] if project() == CARRIED else [project() / "config" / "studies"]
-    return {path.stem: path for folder in (STUDIES, *own) for path in sorted(folder.glob("*.yaml"))}
+def read_requests(papers: Sequence[str], scale: str) -> tuple[str, list[FigureRequest]]:
+    """The name of a scale, and all figures at that scale; see `make_plan`."""
+    known = known_scales()
+    wanted = scale_of(scale, known, SETTINGS)
+    every = {**known, wanted.name: wanted}
+    files = papers_known()
+    studies = yaml_files("studies", carried=False)
+    _require_papers(papers, files, studies)
+    planned: list[FigureRequest] = []
+    for one in every.values():
+        one.require_used(files)
+        shared = {paper: SharedRuns(named[PAPER], one) for paper, named in files.items()}
+        requests = [r for paper in papers for r in read_paper(files[paper], shared[paper], one)]
+        requests += [
+            read_study(read_shared(path), path, one, list(every), shared)
+            for path in studies.values()
+        ]
+        if one == wanted:
+            planned = requests
+    return wanted.name, planned
 
 
-def _require_papers(papers: Sequence[str], documents: Iterable[str], sweeps: Sequence[str]) -> None:
-    known = ", ".join(study for study in documents if study not in sweeps)
+def _require_papers(
+    papers: Sequence[str], files: Mapping[str, Mapping[str, Path]], studies: Iterable[str]
+) -> None:
     for paper in papers:
-        if paper in sweeps:
-            problem = "which is not a paper but a sweep of one's own; it has a target of its own, "
-            problem += f"'snakemake {STUDY}_{paper}', so remove it from 'papers'"
-        elif paper == STUDY:
-            problem = "a name that is kept for sweeps of one's own; rename the file"
-        elif paper not in documents:
-            problem = f"but there is no config/studies/{paper}.yaml; known are {known}"
-        else:
+        if paper == STUDY:
+            problem = "a name that is kept for studies of one's own; rename the folder"
+        elif paper in files:
             continue
-        raise PerigeeError(f"config/config.yaml: key 'papers' names '{paper}', {problem}.")
+        elif paper in studies:
+            problem = "which is not a paper but a study of one's own; it has a target of its own, "
+            problem += f"'snakemake {STUDY}_{paper}', so remove it from 'papers'"
+        else:
+            problem = f"but there is no folder config/papers/{paper}; {suggestion(paper, files)}"
+        raise PerigeeError(f"{SETTINGS}: key 'papers' names '{paper}', {problem}.")
 
 
 def plans_at_all_scales(
@@ -225,7 +192,8 @@ def plans_at_all_scales(
         PerigeeError: anything in the files is wrong.
     """
     settings = checked_configuration(read_yaml(configuration or configuration_file()))
-    plans = [make_plan(settings["papers"], scale) for scale in SCALES]
+    scales = dict.fromkeys([*known_scales(), settings["scale"]])
+    plans = [make_plan(settings["papers"], scale) for scale in scales]
     return plans, (results or Path(settings["results"])) / "store"
 
 
@@ -263,7 +231,7 @@ class _Planner:
     def __init__(self) -> None:
         self._datasets: dict[Dataset, DatasetProduct] = {}
 
-    def figure(self, request: FigureRequest, scale: str, at_paper: FigureRequest) -> FigureProduct:
+    def figure(self, request: FigureRequest, scale: str) -> FigureProduct:
         """A figure with all that it is made of."""
         for kind, path in (
             ("notebook", NOTEBOOKS / f"{template(request.key)}.py"),
@@ -271,7 +239,7 @@ class _Planner:
         ):
             if not path.is_file():
                 raise PerigeeError(
-                    f"config/studies/{request.paper}.yaml: figure '{request.name}' has no {kind}; "
+                    f"{request.file}: figure '{request.name}' has no {kind}; "
                     f"write {shown(path)} or remove the figure."
                 )
         tables = {table.name: self.table(request, table) for table in request.tables}
@@ -279,7 +247,7 @@ class _Planner:
         if request.is_own:
             stamp["source"] = f"{request.name}: {request.title}"
         else:
-            stamp["deviations"] = deviations(request.settings, at_paper.settings)
+            stamp["deviations"] = list(request.deviations)
         return FigureProduct(request, stamp, tables, self.claims(request, tables))
 
     def claims(

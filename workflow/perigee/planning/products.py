@@ -18,7 +18,7 @@ from perigee.blocks.analyses import Analysis
 from perigee.blocks.datasets import Dataset
 from perigee.blocks.evaluations import Evaluation
 from perigee.blocks.measures import Checkpoints, Measure
-from perigee.configuration.studies import FigureRequest
+from perigee.configuration.requests import FigureRequest
 from perigee.data.manifest import MANIFEST
 from perigee.data.order import steps_per_epoch
 from perigee.identity.products import (

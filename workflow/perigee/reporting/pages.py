@@ -14,6 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from perigee.claims.judging import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
+from perigee.configuration.requests import Note
 from perigee.paths import CAPTIONS
 from perigee.planning.pages import folders_of
 from perigee.planning.plan import Plan
@@ -133,11 +134,24 @@ def provenance_page(plan: Plan, store: Path) -> str:
                 "key": key,
                 "title": figure.request.title,
                 **figure.stamp,
+                "notes": [_note(note) for note in figure.request.notes],
                 "products": [_row(product) for product in products],
                 "mixed": mixed_versions(products),
             }
         )
     return _render("provenance", figures=figures)
+
+
+def _note(note: Note) -> dict[str, str]:
+    """A value that is our choice, or that was set in view of results, in words."""
+    seeds = ", ".join(map(str, note.seeds))
+    seen = f"Set in view of seed{'s' * (len(note.seeds) > 1)} {seeds}." if seeds else "Set in view."
+    shown = note.value if isinstance(note.value, bool | int | float | str) else ""
+    return {
+        "key": f"{note.key}{f': {shown}' if shown != '' else ''}",
+        "told": f"{seen} {note.told}" if note.was_seen else note.told,
+        "file": note.file,
+    }
 
 
 def mixed_versions(products: Sequence[Provenance]) -> list[str]:

@@ -1,0 +1,454 @@
+"""Models of the files in ``config/``, with a description for every key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, PydanticKnownError, core_schema
+
+from perigee.blocks.analyses import NearZero
+from perigee.blocks.base import (
+    Count,
+    Names,
+    NotNegative,
+    NotNegativeInteger,
+    Number,
+    Seed,
+    Truth,
+    as_tuple,
+)
+
+LONGEST_NAME = 60
+
+
+class BlockOf:
+    """Marks a mapping that is a building block: a name, and its parameters.
+
+    The parameters are checked when the block is made; here is what editors are told.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(_block, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"block": self.kind}
+
+
+def _block(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise PydanticKnownError("dict_type")
+    if "name" not in value:
+        raise PydanticCustomError("no_name", "has no name")
+    return value
+
+
+def _name(value: str) -> str:
+    plain = value.replace("_", "")
+    if not (plain.isalnum() and plain.isascii() and plain.islower() and value[0].isalpha()):
+        raise PydanticCustomError(
+            "name", "must be made of small letters, digits and underscores, and begin with a letter"
+        )
+    return _short(value)
+
+
+def _short(value: str) -> str:
+    if len(value) > LONGEST_NAME:
+        raise PydanticCustomError(
+            "name", f"must have at most {LONGEST_NAME} letters, since files are named after it"
+        )
+    return value
+
+
+def _paper(value: str) -> str:
+    if not (value.isalnum() and value.isascii() and value.islower() and value[0].isalpha()):
+        raise PydanticCustomError(
+            "name", "must be made of small letters and digits, and begin with a letter"
+        )
+    return _short(value)
+
+
+def _sweep(value: Any) -> Any:
+    """Values, or values by name."""
+    if not isinstance(value, list | tuple | Mapping):
+        raise PydanticCustomError(
+            "sweep", "must be a list of values, or a mapping of names to values"
+        )
+    if not value:
+        raise PydanticKnownError(
+            "too_short", {"field_type": "List", "min_length": 1, "actual_length": 0}
+        )
+    reserved = sorted({"all"} & set(value)) if isinstance(value, Mapping) else []
+    if reserved:
+        raise PydanticCustomError("sweep", "must not name a value 'all', which means all of them")
+    return value
+
+
+def _unique(value: tuple[str, ...]) -> tuple[str, ...]:
+    twice = next((one for position, one in enumerate(value) if one in value[:position]), None)
+    if twice is not None:
+        raise PydanticCustomError("unique", f"must not name '{twice}' twice")
+    return value
+
+
+def _path(value: str) -> str:
+    if not value or set(value) & set("{}"):
+        raise PydanticCustomError("path", "must be a path without {{ and }}")
+    return value
+
+
+def _address(value: str | None) -> str | None:
+    if value and not value.startswith(("https://", "http://")):
+        raise PydanticCustomError("address", "must be an address that begins with https://")
+    return value
+
+
+def _version(value: str | None) -> str | None:
+    parts = (value or "0.0.0").split(".")
+    if len(parts) != 3 or not all(part.isdecimal() for part in parts):
+        raise PydanticCustomError("version", "must be a version such as 0.1.0")
+    return value
+
+
+def _package(value: str | None) -> str | None:
+    if value is not None and not (value.isascii() and value.isidentifier()):
+        raise PydanticCustomError("package", "must be the name of a package, such as blocks")
+    return value
+
+
+def _device(value: str) -> str:
+    kind, colon, number = value.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (colon and not (kind == "cuda" and number.isdigit())):
+        raise PydanticCustomError("device", "must be auto, cpu, cuda, or cuda:0, cuda:1 and so on")
+    return value
+
+
+Block = dict[str, Any]
+Name = Annotated[str, AfterValidator(_name)]
+PaperName = Annotated[str, AfterValidator(_paper)]
+Text = Annotated[str, Field(min_length=1)]
+Values = Annotated[
+    Any,
+    AfterValidator(_sweep),
+    Field(json_schema_extra={"anyOf": [{"type": "array", "minItems": 1}, {"type": "object"}]}),
+]
+Sweep = Annotated[dict[str, Values], Field(min_length=1)]
+SomeNames = Annotated[
+    tuple[Text, ...], BeforeValidator(as_tuple), Field(min_length=1), AfterValidator(_unique)
+]
+
+
+class Model(BaseModel):
+    """Base class of these models: unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Seen(Model):
+    """The results that were in view when a value was set."""
+
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(as_tuple)] = Field(
+        (), description="The seeds whose runs were in view; none if that was not recorded."
+    )
+    saw: Text = Field(description="The results that were seen, and what became of the value.")
+
+
+Ours = dict[str, Text]
+WasSeen = dict[str, Seen]
+
+
+class Noted(Model):
+    """A document whose values may be marked as our choice, or as set in view of results."""
+
+    ours: Ours = Field(
+        {},
+        description="Values that are our choice and not the paper's: dotted key -> reason. In a "
+        "key * stands for any one key.",
+    )
+    seen: WasSeen = Field(
+        {}, description="Values that were set in view of results: dotted key -> what was seen."
+    )
+
+
+class Parent(Model):
+    """The run that a forked run starts from."""
+
+    run: Text = Field(description="Another entry of runs, whose values the fork has, too.")
+    epochs: Count = Field(description="Epochs of the parent that are trained.")
+    at: Annotated[Block, BlockOf("fork")] = Field(
+        description="The rule that finds the epoch of the checkpoint where the fork starts."
+    )
+
+
+class ToldParent(Parent):
+    """The same with the parent's run written out."""
+
+    run: dict[str, Any] = Field(description="The parent's run.")  # type: ignore[assignment]
+
+
+class Run(Model):
+    """A run; a forked one has from its parent what it does not give itself."""
+
+    dataset: Annotated[Block, BlockOf("dataset")] = Field({}, description="Images and labels.")
+    model: Annotated[Block, BlockOf("model")] = Field({}, description="The network.")
+    optimiser: Annotated[Block, BlockOf("optimiser")] = Field({}, description="The update rule.")
+    task: Annotated[Block, BlockOf("task")] = Field(
+        {}, description="How batches are made of the data set, and what is evaluated."
+    )
+    schedule: Annotated[Block, BlockOf("schedule")] = Field(
+        {}, description="The course of the learning rate; constant if not given."
+    )
+    constraint: Annotated[Block, BlockOf("constraint")] = Field(
+        {}, description="A condition on the scale-invariant weights; none if not given."
+    )
+    loss: Annotated[Block, BlockOf("loss")] = Field(
+        {}, description="The loss that training minimises; cross-entropy if not given."
+    )
+    augmentation: Annotated[Block, BlockOf("augmentation")] = Field(
+        {}, description="A random change of training images; none if not given."
+    )
+    gradient: Literal["mini_batch", "full_batch"] = Field(
+        "mini_batch", description="An update for each mini-batch, or one an epoch."
+    )
+    batch_size: Count = Field(1, description="Images in a mini-batch.")
+    seed: Seed = Field(
+        0, description="The seed of the initialisation and of the order of the data."
+    )
+    precision: Literal["float32", "tf32", "float64"] = Field(
+        "float32", description="float32 is strict; tf32 uses matrix units of TF32."
+    )
+    parent: Parent = Field(  # type: ignore[assignment]
+        None, description="The run whose checkpoint this one starts from."
+    )
+
+
+class Paper(Noted):
+    """config/papers/<paper>/paper.yaml: the paper, and the runs that its figures share."""
+
+    citation: Text = Field(
+        description="The paper in short, such as 'Someone et al., NeurIPS 2020'."
+    )
+    runs: dict[Name, Run] = Field({}, description="Runs by name, with the paper's values.")
+
+
+class Runs(Model):
+    """Runs of a figure: every swept value with every other."""
+
+    run: Text = Field(description="The entry of runs in paper.yaml that all else is taken from.")
+    epochs: Count = Field(description="Epochs of each run.")
+    sweep: Sweep = Field(
+        {},
+        description="Values by the run's dotted key: a list, or names -> values, for claims.",
+    )
+    set: dict[str, Any] = Field({}, description="Values put into the run, by dotted key.")
+    label: Text = Field("", description="A word for these runs, a column of the table.")
+    checkpoint_interval: Count = Field(
+        0, description="Epochs from one kept checkpoint to the next, where a table reads them."
+    )
+
+
+class Table(Model):
+    """A table that a figure or a claim reads."""
+
+    analysis: Annotated[Block, BlockOf("analysis")] = Field(
+        description="The analysis that computes the table."
+    )
+    runs: SomeNames = Field((), description="The entries of runs that it reads.")
+
+
+class Figure(Noted):
+    """config/papers/<paper>/<figure>.yaml: the experiment behind a figure."""
+
+    title: Text = Field(description="The figure's title in the report.")
+    runs: dict[Name, Runs] = Field({}, description="The figure's runs, by names that tables use.")
+    tables: Annotated[dict[Name, Table], Field(min_length=1)] = Field(
+        description="The tables that the notebook draws and that claims are measured on."
+    )
+    untestable: dict[Text, Text] = Field(
+        {}, description="In an overlay: claims that this scale cannot test -> the reason."
+    )
+
+
+class Expected(Model):
+    """How a measured value has to stand to a bound: one of these relations."""
+
+    at_least: Number = Field(0, description="The value is this or larger.")
+    at_most: Number = Field(0, description="The value is this or smaller.")
+    greater_than: Number = Field(0, description="The value is larger.")
+    less_than: Number = Field(0, description="The value is smaller.")
+    equal_to: Number = Field(0, description="The value is this.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and not value:
+            raise PydanticKnownError(
+                "too_short", {"field_type": "Mapping", "min_length": 1, "actual_length": 0}
+            )
+        if isinstance(value, Mapping) and len(value) > 1:
+            raise PydanticCustomError(
+                "keys", f"must have no more than 1 relation, but has {len(value)} keys"
+            )
+        return value
+
+
+class Claim(Noted):
+    """A statement of a paper about a figure, and the rule by which it is judged."""
+
+    says: Text = Field(description="The statement, in our words.")
+    place: Text = Field(description="The place in the paper.")
+    table: Text = Field(description="The figure's table that it is measured on.")
+    quantity: Annotated[Block, BlockOf("quantity")] = Field(
+        description="The measured quantity. Settings are given by the names that sweeps have."
+    )
+    expected: Expected = Field(description="How the measured value has to stand to its bound.")
+
+
+class Claims(Noted):
+    """config/papers/<paper>/claims/<figure>.yaml: the claims on a figure."""
+
+    claims: dict[Name, Claim] = Field(description="The claims by name.")
+
+
+class Scale(Model):
+    """config/scales/<scale>/scale.yaml: a scale, whose overlays lie beside this file."""
+
+    description: Text = Field(description="The scale's purpose, and how long it takes.")
+    tests_claims: Truth = Field(
+        description="True if claims that are measured on runs are tested; claims on tables that "
+        "are computed from a formula are tested at every scale."
+    )
+
+
+class StudyClaim(Claim):
+    """A guess about the answer, and the rule by which it is judged."""
+
+    place: Text = Field("", description="Where it was written down; this file if not given.")
+
+
+def _run_or_name(value: Any) -> Any:
+    if not isinstance(value, str | Mapping):
+        raise PydanticCustomError(
+            "run", "must be a paper's run, such as periodic.si_convnet, or a run written out"
+        )
+    return value
+
+
+class Overlays(Model):
+    """The overlays that a study carries itself."""
+
+    scales: dict[str, dict[str, Any]] = Field(
+        {}, description="The changes of a scale: its name -> keys of this file with other values."
+    )
+
+
+class Study(Noted, Overlays):
+    """config/studies/<name>.yaml: a question of one's own."""
+
+    study: Name = Field(description="The name, as the file is named; the target is study_<name>.")
+    question: Text = Field(description="The title, and the stamp below the figure.")
+    run: Annotated[
+        Any,
+        AfterValidator(_run_or_name),
+        Field(json_schema_extra={"anyOf": [{"type": "string"}, {"run": True}]}),
+    ] = Field(description="A paper's run, as <paper>.<run>, or a whole run written out.")
+    set: dict[str, Any] = Field({}, description="Values put into the run, by dotted key.")
+    epochs: Count = Field(description="Epochs of each run.")
+    sweep: Sweep = Field(
+        description="Values by the run's dotted key: a list, or names -> values, which claims name."
+    )
+    checkpoint_interval: Count = Field(
+        1, description="Epochs from one kept checkpoint to the next, where similarity is drawn."
+    )
+    near_zero: NearZero = Field(
+        "train_loss",
+        description="The column that tells the phase in which the weight norm shrinks.",
+    )
+    panels: SomeNames = Field(
+        ("train_loss", "test_error", "weight_norm", "phase_diagram", "period_statistics"),
+        description="The panels that are drawn.",
+    )
+    further: Names = Field((), description="Measures whose columns stand beside the metrics.")
+    claims: dict[Name, StudyClaim] = Field({}, description="Guesses, by name.")
+    untestable: dict[Text, Text] = Field(
+        {}, description="Below scales: claims that this scale cannot test -> the reason."
+    )
+
+
+class Settings(Model):
+    """config/config.yaml with everything that --configfile and --config lay over it."""
+
+    scale: Text = Field(
+        description="paper, a folder of config/scales, or the path of such a folder elsewhere."
+    )
+    papers: Annotated[
+        tuple[PaperName, ...],
+        BeforeValidator(as_tuple),
+        Field(min_length=1),
+        AfterValidator(_unique),
+    ] = Field(description="The papers whose figures are made: folders of config/papers.")
+    results: Annotated[str, AfterValidator(_path)] = Field(
+        description="The folder that everything is written to."
+    )
+    data: Text = Field(description="The folder with downloaded data sets.")
+    download: Truth = Field(description="True to download data sets that the folder lacks.")
+    device: Annotated[str, AfterValidator(_device)] = Field(
+        description="auto (a GPU if there is one), cpu, cuda, or cuda:0, cuda:1 and so on."
+    )
+    runs_per_gpu: Count = Field(1, description="Training runs, or predictions, at a time on a GPU.")
+    progress_interval: Annotated[Number, Field(ge=0.1)] = Field(
+        description="Seconds between the progress lines of a training run."
+    )
+    warn_retraining_hours: NotNegative = Field(
+        0.1, description="Device hours trained again by a change of code before which to warn."
+    )
+    short_run_steps: NotNegativeInteger = Field(
+        0, description="On a cluster: runs of at most so many steps share a submission; 0: none."
+    )
+    unknown_run_minutes: Count = Field(
+        720, description="On a cluster: time limit of a run while none of its kind has finished."
+    )
+    longest_run_minutes: Count = Field(
+        1440, description="On a cluster: the longest time limit that a run asks for."
+    )
+    draw_on_submit_node: Truth = Field(
+        True, description="On a cluster: true to draw figures where Snakemake runs."
+    )
+    save_interval: NotNegative = Field(
+        description="Seconds between saves of a training run's state."
+    )
+    workers: NotNegativeInteger = Field(
+        0, description="Processes that read a run's images from files; 0: the run's own."
+    )
+    hash_images: Truth = Field(
+        False, description="True to take checksums of the contents of a folder of images, too."
+    )
+    on_departure: Literal["fail", "train_anew"] = Field(
+        "fail", description="If a finished run is trained again to be measured and departs."
+    )
+    mirror: Annotated[str | None, AfterValidator(_address)] = Field(
+        "", description="Address of a folder with CIFAR's archives, if not that of their authors."
+    )
+    perigee: Annotated[str | None, AfterValidator(_version)] = Field(
+        None, description="The version of Perigee that made the project."
+    )
+    blocks: Annotated[str | None, AfterValidator(_package)] = Field(
+        None, description="The package of the project with blocks of the user's own."
+    )

@@ -1,0 +1,290 @@
+"""A paper's files at one scale: its figures, their tables and claims, and the runs these need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from perigee.blocks.analyses import Analysis
+from perigee.blocks.base import Block
+from perigee.blocks.measures import Measure
+from perigee.configuration import models
+from perigee.configuration.claims import claims_of, require_claims
+from perigee.configuration.notes import notes_of, notes_of_claims
+from perigee.configuration.overlays import SET, SWEEP, flattened
+from perigee.configuration.reading import read_shared, yaml_files
+from perigee.configuration.requests import FigureRequest, RunRequest, TableRequest
+from perigee.configuration.runs import (
+    SweptRuns,
+    resolved_run,
+    swept_runs,
+    told_apart,
+    with_parents,
+)
+from perigee.configuration.scales import PAPER, Document, Scale, document
+from perigee.configuration.validation import checked, refusal, suggestion, validated_block
+from perigee.errors import PerigeeError
+from perigee.paths import shown
+from perigee.registry import REGISTRY
+from perigee.spec import Claim
+from perigee.stamp import deviations
+
+
+class SharedRuns:
+    """The runs of a paper at one scale.
+
+    Attributes:
+        citation: the paper in short.
+        document: paper.yaml.
+        runs: by name, parents written out.
+        plain_runs: the same with the paper's values.
+
+    Raises:
+        PerigeeError: something in the file or its overlay is wrong.
+    """
+
+    def __init__(self, path: Path, scale: Scale) -> None:
+        self.document = scale.read(path)
+        file, values = self.document.file, self.document.values
+        self.citation = checked(models.Paper, values, file).citation
+        self.runs = with_parents(values.get("runs", {}), file)
+        self.plain_runs = with_parents(self.document.plain.get("runs", {}), file)
+        for name, run in self.runs.items():
+            resolved_run(run, f"runs.{name}", file)
+
+    def ancestry(self, name: str) -> Iterator[str]:
+        """A run's name, and those of the runs that it descends from."""
+        while True:
+            yield name
+            parent = self.document.values["runs"][name].get("parent")
+            if parent is None:
+                return
+            name = parent["run"]
+
+
+def read_paper(files: Mapping[str, Path], shared: SharedRuns, scale: Scale) -> list[FigureRequest]:
+    """All figures of a paper at one scale.
+
+    Args:
+        files: the paper's, by name (`perigee.configuration.scales.papers`).
+        shared: the runs of its ``paper.yaml``.
+        scale: at hand.
+
+    Raises:
+        PerigeeError: anything in the files is wrong.
+    """
+    claims = yaml_files("papers", files[PAPER].parent.name, "claims")
+    unknown = next((name for name in claims if name not in files), None)
+    if unknown is not None:
+        figures = [name for name in files if name != PAPER]
+        raise PerigeeError(
+            f"{shown(claims[unknown])} has claims on '{unknown}', which is not a figure of the "
+            f"paper; {suggestion(unknown, figures)}."
+        )
+    return [
+        _figure(path, claims.get(name), shared, scale)
+        for name, path in files.items()
+        if name != PAPER
+    ]
+
+
+def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale) -> FigureRequest:
+    _require_figure_name(path)
+    read = scale.read(path)
+    file = read.file
+    figure = checked(models.Figure, read.values, file)
+    groups = {
+        name: _runs_of(name, group, read, shared, file) for name, group in figure.runs.items()
+    }
+    runs_of = {
+        name: {run: _known(groups, run, f"tables.{name}.runs", file) for run in table.runs}
+        for name, table in sorted(figure.tables.items())
+    }
+    tables = [_table(name, figure, runs, file) for name, runs in runs_of.items()]
+    _require_use(figure, tables, file)
+    notes = [*notes_of(read), *notes_of(shared.document, _used(shared, figure))]
+    claims: tuple[Claim, ...] = ()
+    if of_claims is not None:
+        told = document(read_shared(of_claims), of_claims, None, None)
+        given = checked(models.Claims, told.values, told.file).claims
+        require_claims(figure.untestable, given, file)
+        source, untestable = shared.citation, figure.untestable
+        claims = tuple(claims_of(given, tables, runs_of, source, untestable, scale, told.file))
+        notes += [*notes_of(told), *notes_of_claims(told, given, of_claims)]
+    here, there = (
+        _in_effect(read.values, shared.runs),
+        _in_effect(read.plain, shared.plain_runs),
+    )
+    return FigureRequest(
+        paper=path.parent.name,
+        name=path.stem,
+        title=figure.title,
+        citation=shared.citation,
+        tables=tuple(tables),
+        deviations=tuple(deviations(here, there)),
+        claims=claims,
+        notes=tuple(notes),
+        file=str(file),
+    )
+
+
+def _table(
+    name: str, figure: models.Figure, runs: Mapping[str, SweptRuns], file: str
+) -> TableRequest:
+    """A table of a figure, and the runs that it reads."""
+    key = f"tables.{name}"
+    analysis = validated_block("analysis", figure.tables[name].analysis, file, f"{key}.analysis")
+    assert isinstance(analysis, Analysis)
+    _require_runs_as_needed(analysis, bool(runs), file, key)
+    require_columns(analysis.further_measures(), file, f"{key}.analysis.further")
+    requests = told_apart(request for one in runs.values() for request in one.requests)
+    if analysis.compares_seeds:
+        _require_two_seeds(requests, file, f"{key}.runs")
+    if analysis.reads_checkpoints:
+        _require_checkpoints(analysis, figure, runs, file)
+    return TableRequest(name, analysis, requests)
+
+
+def _runs_of(
+    name: str, group: models.Runs, read: Document, shared: SharedRuns, file: str
+) -> SweptRuns:
+    """An entry of a figure's runs."""
+    base = _known(shared.runs, group.run, f"runs.{name}.run", file)
+    plain = read.plain["runs"][name].get(SWEEP, {})
+    return swept_runs(base, group, plain, f"runs.{name}", file)
+
+
+def _known(known: Mapping[str, Any], name: str, key: str, file: str) -> Any:
+    if name not in known:
+        told = f"key '{key}' is '{name}', which is not an entry of 'runs'; known are "
+        raise refusal(file, key, f"{told}{', '.join(sorted(known)) or 'none'}.")
+    return known[name]
+
+
+def _used(shared: SharedRuns, figure: models.Figure) -> set[str]:
+    """The paper's runs that a figure uses, those that they descend from included."""
+    return {name for group in figure.runs.values() for name in shared.ancestry(group.run)}
+
+
+def _in_effect(values: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, Any]:
+    """A figure's settings by dotted key, swept ones as lists."""
+    found: dict[str, Any] = {}
+    for name, group in values.get("runs", {}).items():
+        swept = {
+            key: list(value.values()) if isinstance(value, Mapping) else value
+            for key, value in group.get(SWEEP, {}).items()
+        }
+        settings = {
+            "epochs": group["epochs"],
+            **flattened(runs[group["run"]]),
+            **flattened(group.get(SET, {})),
+            **swept,
+        }
+        found |= {f"{name}.{key}": value for key, value in settings.items()}
+    tables = {name: table["analysis"] for name, table in values["tables"].items()}
+    return found | flattened(tables)
+
+
+# What is refused
+
+
+def _require_figure_name(path: Path) -> None:
+    name = path.stem
+    kind = name.rstrip("0123456789")
+    letters = kind.removeprefix("fig").removeprefix("app")
+    if letters == kind or (letters and not (letters.isalpha() and letters.isupper())):
+        raise PerigeeError(
+            f"{shown(path)}: '{name}' is not a possible name of a figure; it must be named as "
+            "fig3 or appA2 are."
+        )
+
+
+def require_columns(measures: Sequence[str], file: str, key: str) -> list[str]:
+    """The columns that measures have beside the metrics.
+
+    Args:
+        measures: names.
+        file, key: where they stand, for messages.
+
+    Raises:
+        PerigeeError: one is not a measure with such columns, or stands there twice.
+    """
+    known = {name: one for name, one in REGISTRY["measure"].items() if _columns(one)}
+    for position, name in enumerate(measures):
+        if name not in known:
+            raise refusal(
+                file,
+                key,
+                f"key '{key}' names '{name}', which is not a measure with columns beside the "
+                f"metrics; {suggestion(name, known)}.",
+            )
+        if name in measures[:position]:
+            raise refusal(file, key, f"key '{key}' names '{name}' twice; remove one of them.")
+    return [column for name in measures for column in _columns(known[name])]
+
+
+def _columns(measure: type[Block]) -> tuple[str, ...]:
+    return measure.columns if issubclass(measure, Measure) else ()
+
+
+def _require_runs_as_needed(analysis: Analysis, given: bool, file: str, key: str) -> None:
+    needed = analysis.reads_runs
+    if needed and not given:
+        raise refusal(
+            file,
+            key,
+            f"key '{key}.runs' is missing, but the analysis '{analysis.name}' reads runs; add it.",
+        )
+    if given and not needed:
+        raise refusal(
+            file,
+            f"{key}.runs",
+            f"key '{key}.runs' is given, but the analysis '{analysis.name}' computes from a "
+            "formula; remove it.",
+        )
+
+
+def _require_checkpoints(
+    analysis: Analysis, figure: models.Figure, runs: Iterable[str], file: str
+) -> None:
+    for name in runs:
+        if not figure.runs[name].checkpoint_interval:
+            raise refusal(
+                file,
+                f"runs.{name}",
+                f"key 'runs.{name}.checkpoint_interval' is missing, but the analysis "
+                f"'{analysis.name}' reads checkpoints; say after how many epochs each is kept.",
+            )
+
+
+def _require_use(figure: models.Figure, tables: Sequence[TableRequest], file: str) -> None:
+    """Refuse runs that no table reads, and kept checkpoints that none does."""
+    for name, group in figure.runs.items():
+        reading = [t.analysis for t in tables if name in figure.tables[t.name].runs]
+        key = f"runs.{name}"
+        if not reading:
+            told = f"key '{key}' is read by no table; name it in one or remove it."
+            raise refusal(file, key, told)
+        if group.checkpoint_interval and not any(one.reads_checkpoints for one in reading):
+            key = f"{key}.checkpoint_interval"
+            raise refusal(
+                file,
+                key,
+                f"key '{key}' is given, but the analysis '{reading[0].name}' reads no checkpoints; "
+                "remove it.",
+            )
+
+
+def _require_two_seeds(requests: Sequence[RunRequest], file: str, key: str) -> None:
+    """Every run has to have one to be compared with: the same but for the seed."""
+    settings = [{k: v for k, v in run.swept.items() if k != "seed"} for run in requests]
+    alone = next((one for one in settings if settings.count(one) < 2), None)
+    if alone is not None:
+        values = ", ".join(f"{name} {value}" for name, value in alone.items())
+        raise refusal(
+            file,
+            key,
+            f"key '{key}' has one seed only{f' of {values}' if values else ''}, but each run is "
+            "compared with one of another seed; sweep 'seed' over at least two.",
+        )

@@ -1,0 +1,264 @@
+"""From a run and its sweep, as files have them, to validated specs."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from perigee.blocks.base import Block
+from perigee.blocks.forks import AtEpoch, Fork
+from perigee.configuration import models
+from perigee.configuration.overlays import flattened
+from perigee.configuration.requests import RunRequest
+from perigee.configuration.validation import checked, refusal, sentence, validated_block
+from perigee.errors import PerigeeError
+from perigee.identity.canonical import canonical_json
+from perigee.spec import BLOCK_FIELDS, Parent, RunSpec
+
+Names = Mapping[str, Mapping[str, Any]]
+"""Values of sweeps by their names, by dotted key."""
+
+
+@dataclass(frozen=True)
+class SweptRuns:
+    """Runs that differ in swept values.
+
+    Attributes:
+        requests: the runs.
+        names: at the scale at hand.
+        known_names: the same of the paper's file, which an overlay may have dropped.
+    """
+
+    requests: tuple[RunRequest, ...]
+    names: Names
+    known_names: Names
+
+
+def swept_runs(
+    base: Mapping[str, Any],
+    group: models.Runs | models.Study,
+    plain_sweep: Mapping[str, Any],
+    where: str,
+    file: str,
+) -> SweptRuns:
+    """The runs of a sweep; see `expanded_runs`.
+
+    Args:
+        base: the run that all else is taken from.
+        group: epochs, sweep and what is set.
+        plain_sweep: the sweep without an overlay.
+        where, file: where it stands, for messages.
+
+    Raises:
+        PerigeeError: a key or value is wrong.
+    """
+    run = copy.deepcopy(dict(base))
+    for dotted, value in group.set.items():
+        set_value(run, dotted, copy.deepcopy(value), f"{where}.set".removeprefix("."), file)
+    values = group.sweep
+    lists = {k: list(v.values()) if isinstance(v, Mapping) else list(v) for k, v in values.items()}
+    label = getattr(group, "label", None)
+    found = expanded_runs(run, lists, where, file)
+    interval = group.checkpoint_interval or None
+    requests = tuple(
+        RunRequest(spec, group.epochs, {"label": label} | swept if label else swept, interval)
+        for spec, swept in found
+    )
+    named = [
+        {key: value for key, value in sweep.items() if isinstance(value, Mapping)}
+        for sweep in (values, plain_sweep)
+    ]
+    return SweptRuns(requests, *named)
+
+
+def expanded_runs(
+    base: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]], where: str, file: str
+) -> Iterator[tuple[RunSpec, dict[str, Any]]]:
+    """Every combination of the swept values, and the run that has them; equal runs are given once.
+
+    The first key in the alphabet varies slowest, in whichever order the file has them.
+    """
+    swept = dict(sorted(sweep.items()))
+    seen: set[str] = set()
+    for values in itertools.product(*swept.values()):
+        run = copy.deepcopy(dict(base))
+        for dotted, value in zip(swept, values, strict=True):
+            set_value(run, dotted, value, f"{where}.sweep".removeprefix("."), file)
+        spec = resolved_run(run, where, file)
+        plain = {"parent": None, **spec.full_dict()}
+        meaning = canonical_json(spec.to_dict())
+        if meaning not in seen:
+            seen.add(meaning)
+            yield spec, {key: _get(plain, key) for key in swept}
+
+
+def told_apart(requests: Iterable[RunRequest]) -> tuple[RunRequest, ...]:
+    """The runs of a table, with the values of their specs that differ between them.
+
+    What they descend from is left out, and so are values that one column could not hold.
+    """
+    runs = tuple(requests)
+    swept = {key for run in runs for key in run.swept}
+    specs: list[dict[str, Any]] = [{} for _ in runs]
+    for name in RunSpec.model_fields.keys() - {"parent"}:
+        values = [getattr(run.spec, name) for run in runs]
+        if not all(value is values[0] or value == values[0] for value in values):
+            for spec, value in zip(specs, values, strict=True):
+                plain = value.full_dict() if isinstance(value, Block) else value
+                spec |= {key: _plain(item) for key, item in flattened({name: plain}).items()}
+    differing = [
+        key
+        for key in sorted({key for spec in specs for key in spec} - swept)
+        if len({spec.get(key) for spec in specs}) > 1
+        and len({is_number(spec[key]) for spec in specs if spec.get(key) is not None}) == 1
+    ]
+    return tuple(
+        replace(run, swept={**run.swept, **{k: spec[k] for k in differing if k in spec}})
+        for run, spec in zip(runs, specs, strict=True)
+    )
+
+
+def with_parents(runs: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """The runs of a paper with the parents of forked ones written out.
+
+    A run with the key ``parent`` names another entry there, and has all values of that one that it
+    does not give itself.
+
+    Raises:
+        PerigeeError: a run descends from nobody, or from itself.
+    """
+
+    def written(name: str, descendants: tuple[str, ...] = ()) -> Any:
+        run = runs[name]
+        if "parent" not in run:
+            return run
+        place = f"runs.{name}.parent.run"
+        key, line = run["parent"]["run"], (*descendants, name)
+        if key not in runs:
+            raise refusal(
+                file,
+                place,
+                f"key '{place}' is '{key}', which is not an entry of 'runs'; known are "
+                f"{', '.join(sorted(runs))}.",
+            )
+        if key in line:
+            raise refusal(
+                file,
+                place,
+                f"key '{place}' is '{key}', which descends from it: "
+                f"{' from '.join((*line, key))}; let one of them start without a parent.",
+            )
+        inherited = copy.deepcopy(written(key, line))
+        return {**inherited, **run, "parent": {**run["parent"], "run": inherited}}
+
+    return {name: written(name) for name in runs}
+
+
+def with_defaults(run: Mapping[str, Any]) -> dict[str, Any]:
+    """A run with the blocks that it leaves out, so that a sweep can reach into them."""
+    fields = RunSpec.model_fields
+    left_out = {
+        kind: fields[kind].default.to_dict()
+        for kind in BLOCK_FIELDS
+        if not fields[kind].is_required()
+    }
+    return {**left_out, **run}
+
+
+def resolved_run(run: Mapping[str, Any], where: str, file: str) -> RunSpec:
+    """A run's spec with everything checked.
+
+    Args:
+        run: as under ``runs`` of a paper, its parent written out.
+        where, file: where the run stands, for messages.
+
+    Raises:
+        PerigeeError: a key or value is wrong.
+    """
+    run = dict(run)
+    parent = run.pop("parent", None)
+    blocks = {}
+    for kind in BLOCK_FIELDS:
+        if kind not in run:
+            continue
+        key = f"{where}.{kind}".removeprefix(".")
+        if not isinstance(run[kind], Mapping):
+            told = f"key '{key}' is {run[kind]!r}; it must be of type mapping."
+            raise refusal(file, key, told)
+        if "name" not in run[kind]:
+            raise refusal(file, key, f"key 'name' in '{key}' is missing; add it.")
+        blocks[kind] = validated_block(kind, run[kind], file, key)
+    resolved = None if parent is None else _resolved_parent(parent, run, where, file)
+    try:
+        return RunSpec.model_validate({**run, **blocks, "parent": resolved})
+    except ValidationError as error:
+        key = ".".join((where, *map(str, error.errors()[0]["loc"]))).removeprefix(".")
+        raise refusal(file, key, sentence(error, RunSpec, where)) from error
+    except PerigeeError as error:  # on two blocks that do not fit
+        raise refusal(file, where, f"{f'{where}: ' if where else ''}{error}") from error
+
+
+def _resolved_parent(parent: Any, run: Mapping[str, Any], where: str, file: str) -> Parent:
+    """The key ``parent`` of a forked run, checked.
+
+    A checkpoint fits only a network of the same shape with the same frozen head on the same data,
+    so a sweep over those sweeps the parent too.
+    """
+    key = f"{where}.parent".removeprefix(".")
+    if not isinstance(parent, Mapping):
+        raise refusal(file, key, f"key '{key}' is {parent!r}; it must be of type mapping.")
+    given = checked(models.ToldParent, parent, file, key)
+    shared = {name: run[name] for name in ("dataset", "model", "seed") if name in run}
+    at = validated_block("fork", given.at, file, f"{key}.at")
+    assert isinstance(at, Fork)
+    if isinstance(at, AtEpoch) and at.epoch > given.epochs:
+        raise refusal(
+            file,
+            f"{key}.at.epoch",
+            f"key '{key}.at.epoch' is {at.epoch}, but of the parent only {given.epochs} epochs are "
+            f"trained; raise '{key}.epochs' or fork earlier.",
+        )
+    spec = resolved_run({**given.run, **shared}, f"{key}.run", file)
+    return Parent(spec, given.epochs, at)
+
+
+def set_value(run: dict[str, Any], dotted: str, value: Any, where: str, file: str) -> None:
+    """Put a value in its place in a run, by dotted key.
+
+    Raises:
+        PerigeeError: the key leads nowhere; the message says that it stands in ``where``.
+    """
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        if not isinstance(run.get(parent), dict):
+            raise refusal(
+                file,
+                f"{where}.{dotted}",
+                f"key '{where}.{dotted}' leads nowhere: a run has no '{parent}' with keys of its "
+                "own; name a key such as 'optimiser.learning_rate'.",
+            )
+        run = run[parent]
+    run[last] = value
+
+
+def is_number(value: Any) -> bool:
+    """True for a number; true and false are not numbers."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _get(run: Mapping[str, Any], dotted: str) -> Any:
+    value: Any = run
+    for part in dotted.split("."):
+        value = value[part]
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """A value as a column holds it: lists and mappings as text."""
+    is_plain = value is None or isinstance(value, bool | int | float | str)
+    return value if is_plain else canonical_json(value)
