@@ -16,7 +16,7 @@ from perigee.errors import PerigeeError
 from perigee.paths import FIGURE_FILES
 
 QUIET_KERNEL = ["--IPKernelApp.log_level=40"]
-"""Each kernel would warn that its signed messages cross the loopback interface unencrypted."""
+"""The option without which each kernel warns of unencrypted messages on the loopback interface."""
 
 
 def execute_notebook(
@@ -27,15 +27,15 @@ def execute_notebook(
     failed_copy: Path,
     further: Mapping[str, Any] | None = None,
 ) -> None:
-    """Run a template with papermill; it writes the figure, its executed copy goes beside that.
+    """Run a template with papermill, which writes the figure and an executed copy beside it.
 
     Args:
         template: a notebook as text (jupytext's percent format) with a cell tagged "parameters".
-        folder: gets `FIGURE_FILES`.
+        folder: the folder for `FIGURE_FILES`.
         tables: the tables' files by name.
-        stamp: what is printed below the figure.
-        failed_copy: where the half-executed notebook is kept if a cell fails.
-        further: parameters of the notebook beside these.
+        stamp: the text printed below the figure.
+        failed_copy: where the partly executed notebook is kept if a cell fails.
+        further: further parameters of the notebook.
 
     Raises:
         PerigeeError: a cell failed, or did not write one of the outputs.
