@@ -15,7 +15,7 @@ class Quantity(Block, kind="quantity"):
     """A number measured on a table.
 
     Attributes:
-        reads_runs: whether its table has to be made from runs.
+        reads_runs: whether its table must be made from runs.
         finds_periods: whether it finds destabilisations itself, by the train loss.
     """
 
@@ -37,7 +37,7 @@ class TwoRates(OfPeriods):
 
 
 class ColumnRatio(Quantity, name="column_ratio", code="perigee.claims.columns:column_ratio"):
-    """The ratio of a statistic of a column over some rows to that over others."""
+    """The ratio of a column's statistic over some rows to that over others."""
 
     reads_runs: ClassVar[bool] = False
 
@@ -63,7 +63,7 @@ class ColumnStatistic(
 class DestabilisationCount(
     OfPeriods, name="destabilisation_count", code="perigee.claims.destabilisations:count"
 ):
-    """How often training destabilises."""
+    """The number of destabilisations."""
 
     learning_rates: Positives
     statistic: Literal["minimum", "maximum"]
@@ -72,19 +72,19 @@ class DestabilisationCount(
 class DestabilisationCountRatio(
     TwoRates, name="destabilisation_count_ratio", code="perigee.claims.destabilisations:count_ratio"
 ):
-    """How much more often training destabilises at a higher rate."""
+    """The ratio of the numbers of destabilisations at a higher and a lower rate."""
 
 
 class DestabilisationNormRatio(
     TwoRates, name="destabilisation_norm_ratio", code="perigee.claims.destabilisations:norm_ratio"
 ):
-    """How much larger the weight norm is at destabilisations of a higher rate."""
+    """The ratio of the weight norms at destabilisations of a higher and a lower rate."""
 
 
 class WarmUpRatio(
     TwoRates, name="warm_up_ratio", code="perigee.claims.destabilisations:warm_up_ratio"
 ):
-    """How much longer the warm-up stage is at a lower rate."""
+    """The ratio of the warm-up stages' lengths at a lower and a higher rate."""
 
 
 class WarmUpTestErrorRatio(
@@ -109,7 +109,7 @@ class SettledFraction(
 class NormPredictionError(
     Quantity, name="norm_prediction_error", code="perigee.claims.theory:norm_prediction_error"
 ):
-    """How far the norm of each step is from eq. (3)."""
+    """The largest error of eq. (3) in predicting the norm."""
 
     weight_decay: Positive
 
@@ -117,11 +117,11 @@ class NormPredictionError(
 class JumpConditionError(
     Quantity, name="jump_condition_error", code="perigee.claims.theory:jump_condition_error"
 ):
-    """How far steps are from Proposition 1's condition for a jump."""
+    """The largest error of Proposition 1's condition for a jump."""
 
 
 class JumpDelay(Quantity, name="jump_delay", code="perigee.claims.theory:jump_delay"):
-    """How much later than Proposition 2's time the largest jump comes."""
+    """The delay of the largest jump after Proposition 2's time."""
 
     weight_decay: Positive
 
@@ -131,13 +131,13 @@ class NormOnsetAfterLossOnset(
     name="norm_onset_after_loss_onset",
     code="perigee.claims.phases:norm_onset_after_loss_onset",
 ):
-    """How many steps the loss rises before the norm does."""
+    """The number of steps by which the loss rises before the norm."""
 
 
 class GrowthLateInPhaseB(
     Quantity, name="growth_late_in_phase_b", code="perigee.claims.phases:growth_late_in_phase_b"
 ):
-    """How much a column grows in the second half of phase B."""
+    """The growth of a column in the second half of phase B."""
 
     column: str
 
@@ -153,7 +153,7 @@ class EnsembleGainShare(
 class SimilarityExcess(
     Quantity, name="similarity_excess", code="perigee.claims.similarity:similarity_excess"
 ):
-    """How much more similar checkpoints are than independent ones."""
+    """The similarity of checkpoints beyond that of independent ones."""
 
     period: NotNegativeInteger
 

@@ -1,4 +1,4 @@
-"""Whether the report's pages tell what the store holds."""
+"""The version of the report's pages, by which they are found to be up to date or not."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ PAGES = ("claims.html", "provenance.html")
 
 
 def pages_version(plan: Plan, store: Path) -> str | None:
-    """Digest of all that the pages tell: the provenance of every product of the plan, and prose.
+    """The digest of the pages' contents: the provenance of every product of the plan, and prose.
 
-    A product's path tells neither on which hardware and with which versions it was made, nor the
+    A product's path does not cover the hardware and the versions with which it was made, nor the
     titles of figures and the wording of claims.
 
     Returns:
-        None while a product is missing, or cannot be read.
+        The digest; None while a product is missing, or cannot be read.
     """
     folders = {f for figure in plan.figures.values() for f in folders_of(figure, store)}
     paths = (store / folder / PROVENANCE for folder in sorted(folders))
@@ -34,11 +34,11 @@ def pages_version(plan: Plan, store: Path) -> str | None:
 
 
 def folders_of(figure: FigureProduct, store: Path) -> list[str]:
-    """The folders below the store of all that a figure is made of, those of its runs as they lie.
+    """The folders below the store of all that a figure is made of, with the versions in use.
 
     Args:
-        figure: with its claims.
-        store: the store's folder. A product that it lacks stays under its planned name.
+        figure: the figure with its claims.
+        store: the store's folder. A product that it lacks has its planned folder.
     """
     found: dict[str, None] = {}
     for folder, product in figure.products.items():

@@ -1,6 +1,6 @@
-"""Everything that a configuration has at one scale, with the path of every product.
+"""The plan: every product of a configuration at one scale, with its path.
 
-This is what the Snakemake rules look things up in; it needs neither torch nor a store on disk.
+The Snakemake rules look products up in it; it needs neither torch nor a store on disk.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Plan:
 
     Attributes:
         scale: one of `SCALES`.
-        figures: by key, in the order of the papers and of their study files; after them those of
-            sweeps of one's own.
+        figures: the figures by key, in the order of the papers and of their study files, followed
+            by those of a user's own sweeps.
     """
 
     scale: str
@@ -50,7 +50,7 @@ class Plan:
 
     @cached_property
     def products(self) -> dict[str, Product]:
-        """All products by folder below the store; runs with all measures asked of them."""
+        """All products by folder below the store; runs have all measures that are needed."""
         found: dict[str, Product] = {}
         measures: dict[str, list[Measure]] = {}
         runs: dict[str, RunProduct] = {}
@@ -59,7 +59,7 @@ class Plan:
                 found.setdefault(folder, product)
             for run in figure.runs:
                 runs.setdefault(run.folder, run)
-                # Of all lengths of a run alike, so that a longer one can go on from a shorter one.
+                # All lengths of a run have the same: a longer one can then continue a shorter one.
                 measures.setdefault(run.identity.folder, []).extend(run.measures)
         together = {
             folder: run.with_measures(measures[run.identity.folder]) for folder, run in runs.items()
@@ -83,7 +83,7 @@ class Plan:
         return {claims.folder: claims for claims in every if claims}
 
     def of_figures(self, keys: Iterable[str]) -> Plan:
-        """The part of the plan that some of its figures need.
+        """Return the part of the plan that some of its figures need.
 
         Raises:
             PerigeeError: one of them is not planned.
@@ -97,15 +97,15 @@ class Plan:
 
     @property
     def of_papers(self) -> Plan:
-        """The part that the papers' figures need."""
+        """The part of the plan that the papers' figures need."""
         return self.of_figures(k for k, f in self.figures.items() if not f.request.is_own)
 
 
 def checked_configuration(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """The merged configuration, validated.
+    """Validate the merged configuration.
 
     Args:
-        configuration: of config/config.yaml and all that is laid over it.
+        configuration: the keys of config/config.yaml and of all that overrides them.
 
     Raises:
         PerigeeError: a key or value is wrong.
@@ -116,10 +116,10 @@ def checked_configuration(configuration: Mapping[str, Any]) -> dict[str, Any]:
 def plan_of_options(
     scale: str | None, papers: Sequence[str] | None, results: str | None
 ) -> tuple[Plan, Path]:
-    """The plan and the store for a program that is run by hand.
+    """Make the plan, and find the store, for a program that is run by hand.
 
     Args:
-        scale, papers, results: as in config/config.yaml, which is asked for those that are None.
+        scale, papers, results: see config/config.yaml, which gives those that are None.
 
     Raises:
         PerigeeError: anything in the files is wrong.
@@ -134,8 +134,8 @@ def plan_of_options(
 def make_plan(papers: Sequence[str], scale: str) -> Plan:
     """Read the study files and name every product.
 
-    Every sweep of one's own in config/studies/ is in the plan, and of the papers those named. Each
-    file is checked at all three scales, whichever is planned.
+    The plan has every own sweep in config/studies/, and the named papers. Each file is checked at
+    all three scales, whichever is planned.
 
     Args:
         papers: names of files in config/studies/.
@@ -179,7 +179,7 @@ def _require_papers(papers: Sequence[str], documents: Iterable[str], sweeps: Seq
 
 
 def plans_at_all_scales(configuration: Path, results: Path | None) -> tuple[list[Plan], Path]:
-    """The plan at every scale, and the store, for a program that keeps house.
+    """Make the plan at every scale, and find the store, for a program that cleans or verifies it.
 
     Args:
         configuration: a file such as config/config.yaml.
@@ -197,9 +197,9 @@ def references(plans: Iterable[Plan], store: Path) -> dict[str, set[str]]:
     """The folders of the store that some plans need.
 
     Args:
-        plans: any number.
-        store: the store's folder. A run may be read off a longer version, which is then needed; of
-            one that lacks epochs or measures all is needed that a job can make use of.
+        plans: any number of plans.
+        store: the store's folder. A run may be read from a longer version, which is then needed; if
+            a run lacks epochs or measures, everything is needed that its job can use.
 
     Returns:
         Folder below the store -> keys of the figures that are made of it, itself included.
@@ -216,19 +216,19 @@ def references(plans: Iterable[Plan], store: Path) -> dict[str, set[str]]:
 
 
 def runs_to_make(plans: Iterable[Plan], store: Path) -> set[str]:
-    """The folders below the store of all runs that some plans still have trained or measured."""
+    """The folders below the store of all runs that some plans still need to train or measure."""
     runs = (run for plan in plans for run in plan.runs.values())
     return {run.identity.folder for run in runs if not run.is_complete(store)}
 
 
 class _Planner:
-    """Makes products of requests."""
+    """A maker of products from requests."""
 
     def __init__(self) -> None:
         self._datasets: dict[Dataset, DatasetProduct] = {}
 
     def figure(self, request: FigureRequest, scale: str, at_paper: FigureRequest) -> FigureProduct:
-        """A figure with all that it is made of."""
+        """Make a figure with all that it is made of."""
         for kind, path in (
             ("notebook", NOTEBOOKS / f"{template(request.key)}.py"),
             ("caption", CAPTIONS / f"{template(request.key)}.rst"),
@@ -249,12 +249,12 @@ class _Planner:
     def claims(
         self, request: FigureRequest, tables: Mapping[str, TableProduct]
     ) -> ClaimsProduct | None:
-        """The verdicts on a figure's claims, if it has any."""
+        """Make the verdicts on a figure's claims, if it has any."""
         read = {claim.table: tables[claim.table] for claim in request.claims}
         return ClaimsProduct(request, read) if read else None
 
     def table(self, figure: FigureRequest, request: TableRequest) -> TableProduct:
-        """A table with its runs."""
+        """Make a table with its runs."""
         further = [_measure(name) for name in request.analysis.further_measures()]
         entries = tuple(self.entry(request, run, further) for run in request.runs)
         return TableProduct(f"{figure.key}-{request.name}", request.analysis, entries)
@@ -262,7 +262,7 @@ class _Planner:
     def entry(
         self, request: TableRequest, run: RunRequest, further: Sequence[Measure]
     ) -> TableEntry:
-        """A run as a table reads it."""
+        """Make a table's entry for a run."""
         measures = request.analysis.measures(run.checkpoint_interval)
         product = self.run(run.spec, run.epochs, (*measures, *further))
         evaluations = tuple(
@@ -271,7 +271,7 @@ class _Planner:
         return TableEntry(product, run.swept, evaluations)
 
     def run(self, spec: RunSpec, epochs: int, measures: Sequence[Measure]) -> RunProduct:
-        """A run, and what it forks from."""
+        """Make a run, and the parents that it forks from."""
         dataset = self._datasets.setdefault(spec.dataset, DatasetProduct(spec.dataset))
         parent = spec.parent
         forked = None
@@ -284,7 +284,7 @@ class _Planner:
 
 
 def _measure(name: str) -> Measure:
-    """A measure with its defaults."""
+    """Make a measure with its defaults."""
     measure = registry.make("measure", {"name": name})
     assert isinstance(measure, Measure)
     return measure
