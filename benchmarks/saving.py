@@ -60,7 +60,7 @@ WATCHED, ALONE = "watched", "alone"
 
 
 class Deep(nn.Module):
-    """As many convolutions as a ResNet-50 has, and hardly any weights."""
+    """A network with as many convolutions as a ResNet-50, but hardly any weights."""
 
     def __init__(self, channels: int, classes: int, width: int) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ OURS, LOGGED, LAYERS = "ours", "ours with steps", "ours with layers"
 BARE, BARE_LOGGED = "bare loop", "bare loop, logging"
 WARM_UP = 3
 EPOCHS = 5
-"""Of a block."""
+"""The number of epochs in a timed repetition."""
 
 
 class Ours:

@@ -25,7 +25,7 @@ from support.killing import (
 )
 
 TRIALS = int(os.environ.get("PERIGEE_KILL_TRIALS", "6"))
-"""Of SIGKILL at random moments; the long mode sets 200."""
+"""The number of SIGKILLs at random moments; the long mode sets 200."""
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ def finished_run(results: Path) -> Path:
 
 @contextmanager
 def held(*workspaces: Workspace) -> Iterator[Callable[[], None]]:
-    """Within, training is held in mid-training, until what is yielded is called, or at the end."""
+    """Hold training midway until the yielded function is called, or until the context ends."""
 
     def release() -> None:
         for workspace in workspaces:

@@ -39,7 +39,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def told(dataset: Path, seed: int, epochs: int) -> dict[str, Any]:
-    """What the training of a run with this seed is told."""
+    """The spec that the training of a run with this seed is given."""
     return {
         "run": SPEC | {"seed": seed},
         "epochs": epochs,

@@ -1,4 +1,4 @@
-"""What is still to be trained or measured, and a warning if much of it was trained before."""
+"""The forecast of training and measuring, and the warning if much of it was done before."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_only_the_deleted_product_has_a_new_receipt(project: Project) -> None:
 
 @pytest.mark.parametrize("made", [False, True])
 def test_products_survive_that_their_receipts_are_deleted(made: bool, project: Project) -> None:
-    """As Snakemake deletes the outputs of a job that it takes for failed."""
+    """Snakemake deletes the outputs of a job that it takes for failed."""
     if made:
         project.make()
     before = project.outstanding()

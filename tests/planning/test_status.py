@@ -1,4 +1,4 @@
-"""What is told of runs by the files that jobs leave; real jobs: tests/workflow/test_status.py."""
+"""The status of runs from the files that jobs leave; tests/workflow has tests with real jobs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_process_at_work_on_one_length_is_not_at_work_on_the_others(made: Proj
 
 
 def test_where_the_lock_cannot_be_seen_what_was_noted_lately_counts(project: Project) -> None:
-    """As on a file system that keeps locks to each machine."""
+    """Some file systems show a lock only to the machine that took it."""
     version, *_ = versions(project)
     noted = unfinished(project, version)
     holder = noted.parents[1] / ".lock-holder"

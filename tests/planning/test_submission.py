@@ -1,4 +1,4 @@
-"""What a cluster is told of training runs."""
+"""The submission of training runs to a cluster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNKNOWN, LONGEST = 100, 350
 
 @pytest.fixture(scope="module")
 def layout() -> Layout:
-    """Of the shipped figures."""
+    """The layout of the shipped figures."""
     return Layout(make_plan(["periodic"], "smoke"), "results")
 
 

@@ -1,4 +1,4 @@
-"""What clusters do to jobs, and to whoever waits for them: nothing is lost, and nothing hangs."""
+"""Faults of clusters: nothing is lost, and nothing hangs."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_short_runs_share_a_submission_and_its_gpu(four_runs: Workspace, cluster
 def test_a_cluster_that_wants_gpus_instead_of_gres_and_no_work_on_its_login_node(
     four_runs: Workspace, cluster: Cluster
 ) -> None:
-    """As comments say: `gpu` instead of `gres`, each run by itself; figures are drawn by jobs."""
+    """The comments' advice works: `gpu` instead of `gres`, single runs, and jobs for figures."""
     four_runs.replace(
         "slurm/profile.yaml", '    gres: "gpu:1" ', "    gpu: 1\n    gpu_model: pretend "
     )

@@ -81,7 +81,7 @@ class OneRun:
 
     @property
     def log(self) -> str:
-        """Of the training job's last attempt: Snakemake removes those of earlier ones."""
+        """The log of the training job's last attempt: Snakemake removes those of earlier ones."""
         logs = list(self.workspace.root.glob(f"results/logs/train_run/{self.version}.*.log"))
         return "".join(path.read_text() for path in logs)
 
@@ -95,7 +95,7 @@ class OneRun:
         (self.workspace.root / HOLD).unlink()
 
     def slurm_log(self, job: str) -> str:
-        """Of a SLURM job, which is kept unless it was successful."""
+        """The log of a SLURM job, which is kept unless the job was successful."""
         (path,) = self.workspace.root.glob(f".snakemake/slurm_logs/*/{job}.log")
         return path.read_text()
 
@@ -163,7 +163,7 @@ class Cluster:
     root: Path
 
     def job(self, number: str) -> dict[str, str]:
-        """What `scontrol show job` says of a job."""
+        """The output of `scontrol show job` for a job."""
         return dict(re.findall(r"(\w+)=(\S*)", self.command("scontrol", "show", "job", number)))
 
     def members(self, number: str) -> int:
@@ -195,7 +195,7 @@ class Cluster:
         wait_until(lambda: not self.command(*left), "jobs could not be cancelled", 60)
 
     def take_node_down(self) -> None:
-        """As if it had crashed; SLURM takes it back by itself, if it is not resumed."""
+        """Take the node down like a crash; SLURM takes it back even if nobody resumes it."""
         name = self.command("scontrol", "show", "node", "--oneliner").split()[0].split("=")[1]
         self.command("scontrol", "update", f"nodename={name}", "state=down", "reason=test")
 

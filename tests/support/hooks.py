@@ -1,4 +1,4 @@
-"""What tests have the project's programs do otherwise: each runs in a program, before its own code.
+"""Changes that tests make to the programs: each hook runs in a program, before its own code.
 
 `support.workspace.Workspace.hook` puts one into a workspace's program.
 """

@@ -1,4 +1,4 @@
-"""What scale invariance means for the loss of a network, number by number."""
+"""The consequences of scale invariance for the loss of a network, number by number."""
 
 from __future__ import annotations
 

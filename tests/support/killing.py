@@ -41,7 +41,7 @@ MEASURES: list[dict[str, Any]] = [
 ]
 VOLATILE = ("started", "wall_time_s")
 VOLATILE_DETAILS = ("seconds", "sessions")
-"""What provenance says of times; everything else has to be equal."""
+"""The parts of provenance about times; everything else must be equal."""
 
 
 def build_digits(folder: Path) -> Path:
@@ -69,7 +69,7 @@ class Jobs:
 
     @classmethod
     def in_store(cls, dataset: Path, store: Path, epochs: int = EPOCHS) -> Jobs:
-        """Of a run whose folder is named as in a store."""
+        """The jobs of a run whose folder is named as in a store."""
         digest = json.loads((dataset / "provenance.json").read_text())["digest"]
         identity = run_identity(resolved_run(SPEC, "run", ""), digest)
         return cls(dataset, store / identity.folder / f"e{epochs}", epochs=epochs)

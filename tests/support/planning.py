@@ -190,7 +190,7 @@ class Project:
 
 
 def targets(layout: Layout, *keys: str) -> list[Product]:
-    """What figures ask for, their claims included; without keys all reported ones."""
+    """The targets of figures, their claims included; without keys, of all reported figures."""
     plan = layout.plan.of_figures(keys) if keys else layout.reported
     return [*plan.figures.values(), *plan.claims.values()]
 

@@ -83,7 +83,7 @@ def start_ranks(
 
 
 def answer(receiving: Connection) -> Any:
-    """What a process returned; what it raised is raised here."""
+    """Return what a process returned, or raise what it raised."""
     assert receiving.poll(SECONDS), "a process does not answer"
     value = pickle.loads(receiving.recv_bytes())
     if isinstance(value, Exception):
@@ -92,7 +92,7 @@ def answer(receiving: Connection) -> Any:
 
 
 def on_ranks(work: Callable[..., Any], world: int, *arguments: Any, meetings: int = 0) -> list[Any]:
-    """What ``work`` returns on each of ``world`` processes; see `start_ranks`."""
+    """Return what ``work`` returns on each of ``world`` processes; see `start_ranks`."""
     with ExitStack() as stack:
         started = start_ranks(stack, work, world, *arguments, meetings=meetings)
         return [answer(receiving) for _, receiving in started]

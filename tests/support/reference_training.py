@@ -30,7 +30,7 @@ STEP_QUANTITIES = ("loss", "gradient_norm", "weight_norm", "cosine_distance")
 CLASSES = 10
 HEAD_NORM = 10.0
 MEAN, STD = 4.75, 6.0
-"""Of the digits' grey levels, about; any fixed values would do."""
+"""The approximate mean and deviation of the digits' grey levels; any fixed values would do."""
 
 
 @dataclass(frozen=True)
@@ -351,7 +351,7 @@ def metrics(
     test_images: torch.Tensor,
     test_labels: torch.Tensor,
 ) -> dict[str, float]:
-    """Of copies, so that BatchNorm's running statistics stay those of training."""
+    """Compute the metrics on copies, so that BatchNorm keeps its running statistics."""
     in_eval_mode, network = copy.deepcopy(network).eval(), copy.deepcopy(network).train()
     weights = convolutions(network)
     others = [p for p in network.parameters() if p.requires_grad and p.dim() != 4]

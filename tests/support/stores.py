@@ -65,11 +65,11 @@ class Store:
                 save_arrays(few_images(), product.aside)
 
     def identity(self, spec: RunSpec) -> Identity:
-        """Of a run."""
+        """The identity of a run."""
         return run_identity(spec, self.dataset_identity.digest)
 
     def run_folder(self, spec: RunSpec) -> Path:
-        """Of all versions of a run."""
+        """The folder of all versions of a run."""
         return self.folder / self.identity(spec).folder
 
     def job(self, spec: RunSpec, epochs: int, *measures: Measure, **options: Any) -> TrainingJob:
@@ -130,7 +130,7 @@ def contents(version: Path) -> dict[str, bytes]:
 
 
 def outcome(version: Path) -> dict[str, Any]:
-    """What the provenance tells of a run's course, whatever jobs it was trained in."""
+    """The provenance of a run's course, whatever jobs it was trained in."""
     details = read_provenance(version).details
     hidden = ("seconds", "sessions", "trained_epochs", "ranks", "workers")
     return {name: value for name, value in details.items() if name not in hidden}

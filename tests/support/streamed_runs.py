@@ -17,7 +17,7 @@ COUNTS = {"train": {"ant": 25, "bee": 20, "cat": 16}, "val": {"ant": 7, "bee": 6
 TRAIN_IMAGES = 61
 
 BATCH, STEPS, EPOCHS = 16, 4, 2
-"""Of the runs; the last mini-batch of an epoch has 13 images."""
+"""The size of the runs; the last mini-batch of an epoch has 13 images."""
 
 
 def grow(root: Path, side: int | None = None) -> Path:

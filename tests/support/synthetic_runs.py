@@ -18,7 +18,7 @@ from perigee.store.runs import ROWS
 from support.signals import Signal, sawtooth
 
 IMAGES, CLASSES, WEIGHTS = 5, 3, 4
-"""Of `write_kept_run`: test images and classes, and scale-invariant weights."""
+"""The numbers of test images, classes and scale-invariant weights of `write_kept_run`."""
 
 
 def write_measure(folder: Path, rows: pd.DataFrame | np.ndarray, **description: Any) -> Path:

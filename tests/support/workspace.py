@@ -22,14 +22,14 @@ DIGEST = re.compile(r"-[0-9a-f]{16}")
 
 LEARNING_RATES = (0.03, 0.1, 0.3, 3)
 EPOCHS = 4
-"""Of periodic_fig3 at smoke scale, as config/studies/periodic.yaml has them."""
+"""The values of periodic_fig3 at smoke scale, as config/studies/periodic.yaml has them."""
 
 STEPS = 12
-"""Of an epoch: 1,437 digits are 12 mini-batches."""
+"""The steps of an epoch: 1,437 digits are 12 mini-batches."""
 
 FIGURES = ("fig2", "fig3", "fig4", "fig6")
-"""Of the periodic paper, in the shared workspace: one computed from a formula, one of runs, one of
-single steps of one of these runs, one of checkpoints."""
+"""The periodic paper's figures in the shared workspace: one computed from a formula, one of runs,
+one of single steps of one of these runs, one of checkpoints."""
 
 COMPARED = tuple(f"convnet-digits-lr0.15-wd0.01-seed{seed}" for seed in (0, 1))
 """Runs of periodic_fig6 there, each with the checkpoint of every epoch."""
@@ -89,7 +89,7 @@ class Workspace:
         return self.run("snakemake", *options, *targets, "--config", f"scale={scale}")
 
     def jobs(self, *targets: str, scale: str = "smoke") -> set[str]:
-        """What a dry run says it would do: "<rule> <product>", digests left out."""
+        """The jobs that a dry run names: "<rule> <product>", without digests."""
         result = self.snakemake(*(targets or ("all_figures",)), scale=scale, options=("-n",))
         assert result.returncode == 0, result.stdout
         found = re.findall(r"^Job \d+: (.+)$", result.stdout, flags=re.MULTILINE)
@@ -148,7 +148,7 @@ class Workspace:
         return path
 
     def lose_metadata(self) -> None:
-        """As after a clone: Snakemake knows nothing of earlier runs."""
+        """Make Snakemake forget earlier runs, as after a clone."""
         shutil.rmtree(self.root / ".snakemake", ignore_errors=True)
 
 
@@ -158,12 +158,12 @@ def make_holdable(workspace: Workspace) -> None:
 
 
 def now() -> str:
-    """As the starts of sessions are written."""
+    """The present time in the format of provenance."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def result_of(run: Path) -> dict[str, bytes]:
-    """What a finished run and its measures hold, without their provenance."""
+    """The files of a finished run and its measures, without their provenance."""
     paths = (path for path in run.rglob("*.*") if path.suffix in (".npy", ".safetensors"))
     return {str(path.relative_to(run)): path.read_bytes() for path in paths}
 
@@ -175,14 +175,14 @@ def sessions(run: Path) -> list[str]:
 
 
 def figure_jobs(figure: str, *tables: str) -> set[str]:
-    """What makes a figure of the periodic paper of its tables, as `Workspace.jobs` tells it."""
+    """The jobs that make a figure of the periodic paper of its tables, as in `Workspace.jobs`."""
     key = f"periodic_{figure}"
     drawn = {f"draw_figure {key}", f"publish_figure {key}"}
     return drawn | {f"make_table {key}-{table}" for table in tables}
 
 
 def training_jobs(*rates: float, epochs: int = EPOCHS) -> set[str]:
-    """What trains the ConvNet at some rates, as `Workspace.jobs` tells it."""
+    """The jobs that train the ConvNet at some rates, as in `Workspace.jobs`."""
     return {f"train_run convnet-digits-lr{rate:g}-wd0.01-seed0/e{epochs}" for rate in rates}
 
 

@@ -77,7 +77,7 @@ LAPTOP = AT["laptop"]
 
 
 def gradient_identities(function_offset: float) -> pd.DataFrame:
-    """Of x^2 / (x^2 + y^2 + offset), which is scale-invariant without the offset."""
+    """The identities for x^2 / (x^2 + y^2 + offset), scale-invariant without the offset."""
 
     def gradient(x: Floats, y: Floats) -> Floats:
         squares = x * x + y * y + function_offset
@@ -178,7 +178,7 @@ def convergence(shares: Mapping[float, float]) -> pd.DataFrame:
 
 
 def stabilisation(ends_above_the_threshold: Callable[[float, float], float]) -> pd.DataFrame:
-    """Of functions that end, above their threshold, at this value of alpha and alpha * ELR."""
+    """The table of functions that end, above their threshold, at a value of alpha, alpha * ELR."""
     rows = []
     for alpha, product in itertools.product([1.0, 2.0, 4.0], [0.5, 0.9, 1.1, 2.0, 20.0]):
         predicted = max(0.0, (alpha - alpha / product) / 2)
@@ -267,7 +267,7 @@ def of_anchor(**changed: Any) -> tuple[Make, Make]:
 
 
 def of_correlated_anchor(**changed: Any) -> tuple[Make, Make]:
-    """As the paper says of CIFAR-100: late periods stay correlated."""
+    """Tables in which late periods stay correlated, as the paper reports for CIFAR-100."""
     return table_of_similarity, partial(table_of_similarity, **changed)
 
 

@@ -28,7 +28,7 @@ from support.signals import sawtooth
 from support.stores import StopsAt, Store, contents
 
 STEPS = 2
-"""Of an epoch."""
+"""The number of steps in an epoch."""
 PARENTS_EPOCHS, FORK_EPOCH = 4, 2
 
 # Rules
@@ -355,7 +355,7 @@ def test_the_parent_is_left_as_it_is(store: Store) -> None:
 
 
 def test_a_fork_in_memory_needs_no_store() -> None:
-    """As whoever drives a run from Python gives it a state of their own."""
+    """A run in memory may start from any state that its caller gives."""
     spec = parent_spec(MOMENTUM)
     states: list[dict[str, np.ndarray]] = []
 

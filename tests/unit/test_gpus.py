@@ -151,7 +151,7 @@ def test_who_wants_a_gpu_alone_does_not_join_others(pretend: Pretend, jobs: Exit
 
 
 def test_a_gpu_is_the_same_under_another_number(pretend: Pretend, jobs: ExitStack) -> None:
-    """As when CUDA_VISIBLE_DEVICES is 0,1 for one process and 1 for the other."""
+    """CUDA_VISIBLE_DEVICES may be 0,1 for one process and 1 for the other."""
     first, second = some_gpus(2)
     pretend(second)
     assert jobs.enter_context(own_gpu("auto", 1)) == "cuda:0"
@@ -173,7 +173,7 @@ def test_the_gpu_that_is_named_is_waited_for(pretend: Pretend, jobs: ExitStack) 
 def test_the_gpu_becomes_the_current_one(
     pretend: Pretend, jobs: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What names no device, such as the GPU's name in the provenance, is to mean this one."""
+    """Code that names no device, such as that for the GPU's name in provenance, uses this one."""
     current: list[str] = []
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
     pretend(*some_gpus(2))
@@ -203,7 +203,7 @@ def test_without_gpus_the_device_stays_as_it_was_asked_for(device: str, pretend:
 def test_gpus_that_cannot_be_used_are_none(
     pretend: Pretend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As under a driver that is too old: they are counted, but that is all."""
+    """Under a driver that is too old, GPUs are counted but cannot be used."""
     pretend(*some_gpus(2))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with own_gpu("auto", 1) as got:
@@ -348,7 +348,7 @@ def test_a_holder_can_be_asked_for_any_number_of_times(pretend: Pretend, jobs: E
 def test_who_is_faster_leads_to_the_next_gpu(
     pretend: Pretend, jobs: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As if all had been taken between the look at what is free and one's own."""
+    """Another job may take a GPU between the check which are free and the attempt to hold it."""
     uuids = some_gpus(2)
     pretend(*uuids)
     names = [next(gpus._possible_names(uuid)) for uuid in uuids]

@@ -62,7 +62,7 @@ def spec_of(settings: Settings) -> RunSpec:
 
 @cache
 def uninterrupted(settings: Settings, epochs: int = EPOCHS) -> tuple[Outcome, int]:
-    """What a job makes that nobody stops, and how often it looks whether it is to stop."""
+    """The outcome of a job that is not interrupted, and how often it checks for interruption."""
     stop, folder = StopsAt(), Path(mkdtemp())
     version = Store(folder).train(spec_of(settings), epochs, *MEASURES, stop=stop)
     made = contents(version), outcome(version)

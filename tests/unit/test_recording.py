@@ -24,7 +24,7 @@ from support.runs import make_trainer
 
 PLAIN = Settings(width=1, learning_rate=0.3, momentum=0.9)
 STEPS = 4
-"""Of an epoch."""
+"""The number of steps in an epoch."""
 
 OF_STEPS, OF_EPOCHS = ("losses", "steps", "layers"), ("weights", "metrics", "full_gradient_norm")
 

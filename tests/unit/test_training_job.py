@@ -33,7 +33,7 @@ from support.runs import make_spec, make_trainer
 from support.stores import StopsAt, Store, contents, outcome, rewrite
 
 STEPS = 2
-"""Of an epoch."""
+"""The number of steps in an epoch."""
 
 PLAIN = Settings(width=1, batch_size=40, learning_rate=0.3, weight_decay=0.05)
 MOMENTUM = Settings(width=1, batch_size=40, learning_rate=0.05, momentum=0.9)

@@ -33,7 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="session")
 def finished_log(finished: Workspace) -> str:
-    """What Snakemake printed while it made everything."""
+    """The output of Snakemake while it made everything."""
     return (finished.root.parent / "finished.log").read_text()
 
 

@@ -1,4 +1,4 @@
-"""What fails is named and holds nothing else up; what diverges is a result."""
+"""A failing job is named and delays nothing else; a diverged run is a result."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def test_a_dry_run_where_no_result_may_be_written(workspace: Workspace) -> None:
 
 
 def test_a_job_that_snakemake_takes_for_failed_loses_nothing(workspace: Workspace) -> None:
-    """As one that is killed when its product is there: Snakemake deletes the receipt."""
+    """Snakemake deletes the receipt of a job that is killed after its product is complete."""
     workspace.set_learning_rates(0.2)
     mark = workspace.root / "failed-once"
     workspace.hook("train", "fail", message="too late", once=str(mark), at_the_end=True)
