@@ -75,7 +75,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def comment_of(name: str, rule: str = "train_run", receipt: int = 1) -> str:
-    """The comment that the plugin's run_job makes, with wildcards ordered as in the rule's output."""
+    """The comment that the plugin makes of a job, its wildcards in the order of the output."""
     wildcards = get_job_wildcards(SimpleNamespace(wildcards=[name, str(receipt)]))
     return f"rule_{rule}_wildcards_{wildcards}"
 

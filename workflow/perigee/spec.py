@@ -172,7 +172,7 @@ class Claim:
         quantity: the quantity that is measured.
         relation: "at_least", "at_most", "greater_than", "less_than" or "equal_to".
         bound: the number that the measured value is compared with.
-        testable: whether the claim can be tested at the scale at hand.
+        testable: whether the claim can be tested at the current scale.
         says: the statement, in our words; not needed for the verdict.
         source: the place in the paper; not needed for the verdict.
     """

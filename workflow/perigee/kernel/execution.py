@@ -72,7 +72,7 @@ def prepare(
         chosen = torch.device(device)
     except RuntimeError as error:
         raise PerigeeError(
-            f"'{device}' is no device; known are auto, cpu, cuda, cuda:1 and so on."
+            f"'{device}' is not a device; known are auto, cpu, cuda, cuda:1 and so on."
         ) from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise PerigeeError(
