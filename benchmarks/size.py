@@ -1,8 +1,8 @@
-"""How large the machinery is: statements of Python, without docstrings, room by room.
+"""The size of the machinery: statements of Python, without docstrings, package by package.
 
 The machinery is everything in workflow/perigee, workflow/scripts, the executor plugin and
-quickstart.py but the rooms that hold science. A statement is a node of the syntax tree that is one,
-however many lines it has; texts that stand for themselves are no statements.
+quickstart.py except the packages that hold science. A statement is a statement node of the syntax
+tree, however many lines it has; bare strings do not count.
 
     python benchmarks/size.py
     python benchmarks/size.py --revision 726be71      # only the table, of another revision
@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from common import ROOT, Report, Summary, Target, main
 
 BEFORE, MACHINERY_BEFORE = "726be71", 4366
-"""The commit that the target is relative to, and what this program counts there."""
+"""The commit that the target is relative to, and this program's count there."""
 
 SMALLER = 0.82
 """The target: 18 % fewer."""
@@ -39,19 +39,19 @@ SCIENCE = (
     "tasks",
     "training",
 )
-"""Rooms of the library that are no machinery."""
+"""The packages of the library that are not machinery."""
 
 FOLDERS = ("workflow/perigee", "workflow/scripts", "workflow/snakemake_executor_plugin")
 
 
 def statements(source: str) -> int:
-    """Statements of a source, nested ones included, without texts that stand for themselves."""
+    """The number of statements of a source, nested ones included, without bare strings."""
     nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt))
     return sum(not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)) for n in nodes)
 
 
 def room(path: str) -> str | None:
-    """The room that a file of the repository is in; None if it is not counted."""
+    """The package that a file of the repository is in; None if it is not counted."""
     folders = path.split("/")
     if path == "quickstart.py":
         return path
@@ -63,13 +63,13 @@ def room(path: str) -> str | None:
 
 
 def working_tree() -> Iterator[tuple[str, str]]:
-    """Paths and sources of all Python files."""
+    """The paths and sources of all Python files."""
     for path in sorted([ROOT / "quickstart.py", *(ROOT / "workflow").rglob("*.py")]):
         yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
 
 
 def revision(name: str) -> Iterator[tuple[str, str]]:
-    """The same of a git revision."""
+    """The paths and sources of all Python files of a git revision."""
     command = ["git", "-C", str(ROOT), "archive", name, "quickstart.py", "workflow"]
     archive = subprocess.run(command, check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
@@ -80,7 +80,7 @@ def revision(name: str) -> Iterator[tuple[str, str]]:
 
 
 def counted(files: Iterator[tuple[str, str]]) -> dict[str, int]:
-    """Statements by room, largest first within machinery and science, and in total."""
+    """The statements by package, largest first within machinery and science, and in total."""
     rooms: Counter[str] = Counter()
     for path, source in files:
         place = room(path)

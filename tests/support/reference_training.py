@@ -1,4 +1,4 @@
-"""An independent training run in plain PyTorch: what the trainer is compared with.
+"""An independent training run in plain PyTorch, with which the trainer is compared.
 
 Nothing of perigee is imported here: network from `torch.nn` modules, `torch.optim.SGD`, the
 gradients one tensor each, every logged quantity by its definition in float64.

@@ -64,7 +64,7 @@ def prepare(
             puts images in page-locked memory where there is a GPU to copy them to.
 
     Raises:
-        PerigeeError: a GPU is asked for and there is none.
+        PerigeeError: a GPU is requested and there is none.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class StreamedClassification(SingleLabel):
-    """Single-label classification of images in files, decoded anew for every use.
+    """Single-label classification of images in files, decoded again for every use.
 
     Decoding and augmentation are done on the CPU, optionally by worker processes; the bytes are
     copied to the device and normalised there. An image that cannot be read, or whose size is not

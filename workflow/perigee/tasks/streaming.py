@@ -30,7 +30,7 @@ _open_batches: WeakSet[Batches] = WeakSet()
 
 @dataclass(frozen=True)
 class StreamedSplit:
-    """A split's images, decoded anew whenever they are asked for.
+    """A split's images, decoded again for every use.
 
     Attributes:
         split: the listing.
