@@ -1,4 +1,4 @@
-"""For all tests."""
+"""Configuration of all tests."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import pytest
 from hypothesis import settings
 
 LANES = ("workflow", "faults", "slurm", "project")
-"""Folders whose tests `pytest` alone leaves out (pyproject.toml); each is a marker."""
+"""The folders whose tests plain `pytest` leaves out (pyproject.toml); each is a marker."""
 
-# How long an example takes tells of the machine, not of the code.
+# The time of an example depends on the machine, not on the code.
 settings.register_profile("perigee", deadline=None)
 settings.load_profile("perigee")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let a folder that is named be run, and SIGINT be heard.
+    """Run a folder that is named, and let processes receive SIGINT.
 
-    A shell makes background jobs deaf to SIGINT, and what tests start inherits that.
+    A shell makes background jobs ignore SIGINT, and processes that tests start inherit that.
     """
     names_a_folder = config.args_source is pytest.Config.ArgsSource.ARGS
     if names_a_folder and config.option.markexpr == " and ".join(f"not {one}" for one in LANES):

@@ -139,7 +139,7 @@ def test_nothing_failed() -> None:
 def ends_with(
     error: Exception | None, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> int | str | None:
-    """Exit status of a program that ends so."""
+    """The exit status of a program that ends in this way."""
 
     def end() -> None:
         if error is not None:

@@ -2,7 +2,7 @@
 
 Every function of the library that is executed from a run's spec to its third step is found by
 running it, and changed: each of its constants, one at a time. Each change has to give the run
-another digest, or the function stands in `REASONS` with the reason why it need not.
+another digest, or `REASONS` says why the function need not.
 """
 
 from __future__ import annotations
@@ -329,7 +329,7 @@ REASONS: dict[Function, str] = {
 
 @cache
 def modules_of(run: str) -> dict[str, str]:
-    """The digests of the modules that a run's digest is taken over, its parent's included."""
+    """The digests of the modules that a run's digest covers, its parent's included."""
     found: dict[str, str] = {}
     spec: RunSpec | None = RunSpec.from_dict(RUNS[run])
     while spec is not None:

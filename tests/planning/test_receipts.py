@@ -1,4 +1,4 @@
-"""Receipts are asked for only while products are missing, and none that exists is asked for."""
+"""Receipts are requested only while products are missing, and never ones that exist."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_receipts(layout: Layout) -> list[Path]:
-    """Write those of all products, as Snakemake does when it has made them."""
+    """Write the receipts of all products, as Snakemake does when it has made them."""
     found = [Path(layout.receipts.of(folder)) for folder in layout.plan.products]
     for path in found:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ def test_products_survive_that_their_receipts_are_deleted(made: bool, project: P
 
 
 def test_what_was_made_meanwhile_is_not_asked_for(project: Project) -> None:
-    """A job reads the configuration anew: by then its inputs are there."""
+    """A job reads the configuration again: by then its inputs are there."""
     layout = project.layout()
     figure = layout.figure("periodic_fig3")
     assert len(layout.inputs("figure", figure.name)) == 1
@@ -162,7 +162,7 @@ def test_a_product_is_told_as_a_file_below_the_results(project: Project) -> None
 
 
 def all_lookups(layout: Layout) -> None:
-    """All that the rules ask for."""
+    """All receipts that the rules request."""
     for product in layout.outstanding(targets(layout)).values():
         layout.inputs(product.kind, product.name)
         layout.spec(product.kind, product.name)
@@ -184,7 +184,7 @@ def refuse(*args: Any, **options: Any) -> NoReturn:
 
 @pytest.fixture
 def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Have every attempt to make a file or folder fail: for root, permissions do not."""
+    """Make every attempt to write a file or folder fail, which permissions do not for root."""
 
     def protect() -> None:
         for method in ("mkdir", "touch", "write_text", "write_bytes", "replace", "chmod"):

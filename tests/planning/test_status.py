@@ -21,7 +21,7 @@ FIGURES = ("periodic_fig3",)
 
 
 def look(layout: Layout, version: str) -> RunStatus:
-    """At one of the runs of figure 3, each of which is told of once."""
+    """The status of a run of figure 3, each of which is listed once."""
     (found,) = (status for status in statuses(layout, FIGURES) if status.version == version)
     return found
 

@@ -1,4 +1,4 @@
-"""Products appear whole or not at all, and are read only if they are what they say."""
+"""Products appear whole or not at all, and are read only if they are what they claim to be."""
 
 from __future__ import annotations
 

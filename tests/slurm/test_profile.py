@@ -42,7 +42,7 @@ def snakemake(workspace: Workspace, *options: str, **environment: str) -> Starte
 
 
 def training_times(workspace: Workspace) -> list[tuple[str, float]]:
-    """When each run's training began, and how long it took."""
+    """The time at which each run's training began, and its duration."""
     found = []
     for path in workspace.root.glob("results/store/run/*/e*/provenance.json"):
         details = json.loads(path.read_text())["details"]
@@ -68,7 +68,7 @@ def gpus_given(workspace: Workspace) -> list[str]:
 
 
 def test_all_figures_from_a_fresh_clone(cluster: Cluster, tmp_path: Path) -> None:
-    """The command of the README, as it stands there but for the scale."""
+    """The command of the README works as written, except for the scale."""
     workspace = Workspace.clone(tmp_path / "clone")
     often = "perigee-slurm-init-seconds-before-status-checks: 3"
     workspace.replace("slurm/profile.yaml", f"{often[:-1]}15", often)  # only to save time

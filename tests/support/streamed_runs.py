@@ -24,7 +24,7 @@ def grow(root: Path, side: int | None = None) -> Path:
     """Images of three classes, each with a colour and noise of its own.
 
     Args:
-        root: is made, with a folder a split.
+        root: the folder to create, with a folder per split.
         side: height and width; None draws each image's, around 40 x 30.
     """
     draws = np.random.default_rng(0)

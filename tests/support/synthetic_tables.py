@@ -14,9 +14,9 @@ from support.signals import sawtooth
 
 RATE = "optimiser.learning_rate"
 DECAY = 0.01
-"""The weight decay that all tables are of."""
+"""The weight decay of all tables."""
 NORM_ONSET = 2
-"""How many samples after the loss a `sawtooth`'s norm starts to rise."""
+"""The samples from the rise of a `sawtooth`'s loss to that of its norm."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Periodic:
     """A run with destabilisations.
 
     Attributes:
-        levels: a number a destabilisation: rho where it begins.
+        levels: rho at the beginning of each destabilisation.
         length: epochs of each phase B.
         tail: epochs after the last destabilisation.
-        test_errors: a number a stretch between destabilisations, one more than those.
+        test_errors: test error of each stretch between destabilisations, one more than these.
     """
 
     levels: Sequence[float]
@@ -81,7 +81,7 @@ class OnSphere:
     """A run with a fixed norm that learns the training set and keeps it, but for spikes.
 
     Attributes:
-        spikes: epochs at which the loss leaps up, to be near zero again five epochs later.
+        spikes: epochs at which the loss jumps; five epochs later it is near zero again.
         late_test_error: where the test error ends.
         final_loss: where the train loss ends.
     """
@@ -159,7 +159,7 @@ def table_of_period(
             over the first half it falls by 10, and a column without an entry grows by 2.
         gradient: the effective gradient norm of each step over that which makes rho of the next.
         turn: the cosine distance of each step over that which this gradient makes.
-        seeds: of the runs.
+        seeds: seeds of the runs.
     """
     phases = np.repeat(["before", "A", "B", "C", "after"], [5, 20, 200, 20, 5])
     steps = np.arange(len(phases))

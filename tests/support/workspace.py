@@ -35,16 +35,16 @@ COMPARED = tuple(f"convnet-digits-lr0.15-wd0.01-seed{seed}" for seed in (0, 1))
 """Runs of periodic_fig6 there, each with the checkpoint of every epoch."""
 
 HOLD = "hold"
-"""While a workspace holds such a file, training waits after `HELD_AFTER` epochs.
+"""The file while which exists training waits after `HELD_AFTER` epochs.
 
-So what is to happen in mid-training does, on a machine of any speed."""
+Thus a test can act midway through training on a machine of any speed."""
 
 HELD_AFTER = 10
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder that holds what a fresh clone holds, perhaps with results."""
+    """A folder with the files of a fresh clone, perhaps with results."""
 
     root: Path
 
@@ -65,7 +65,7 @@ class Workspace:
         return Workspace(root)
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """A command in the workspace, with this Python's programs first on PATH."""
+        """Run a command in the workspace, with this Python's programs first on PATH."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         return subprocess.run(
             command,
@@ -98,7 +98,7 @@ class Workspace:
         return {DIGEST.sub("", job) for job in found}
 
     def make(self, *targets: str, scale: str = "smoke") -> str:
-        """Really run Snakemake; its output."""
+        """Run Snakemake for real, and return its output."""
         result = self.snakemake(*(targets or ("all_figures",)), scale=scale)
         assert result.returncode == 0, result.stdout
         return result.stdout
@@ -115,7 +115,7 @@ class Workspace:
         self.edit_yaml("config/studies/periodic.yaml", edit)
 
     def set_learning_rates(self, *rates: float, figure: str = "fig3") -> None:
-        """Have a figure of the periodic paper show these rates at smoke scale."""
+        """Make a figure of the periodic paper show these rates at smoke scale."""
 
         def edit(study: dict[str, Any]) -> None:
             sweep_of(study, figure)["sweep"]["optimiser.learning_rate"]["smoke"] = list(rates)
@@ -123,18 +123,18 @@ class Workspace:
         self.edit_study(edit)
 
     def set_epochs(self, epochs: int, figure: str = "fig3") -> None:
-        """Have the runs of a figure of the periodic paper take so many epochs at smoke scale."""
+        """Give the runs of a figure of the periodic paper a number of epochs at smoke scale."""
         self.edit_study(lambda study: sweep_of(study, figure)["epochs"].update(smoke=epochs))
 
     def replace(self, name: str, old: str, new: str) -> None:
-        """Replace a text that stands in a file exactly once."""
+        """Replace a text that occurs in a file exactly once."""
         path = self.root / name
         text = path.read_text()
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {name}"
         path.write_text(text.replace(old, new))
 
     def hook(self, program: str, hook: str, **options: Any) -> None:
-        """Have a program of this workspace begin with a function of `support.hooks`."""
+        """Make a program of this workspace begin with a function of `support.hooks`."""
         path = self.root / f"workflow/scripts/{program}.py"
         first = (
             f"import sys\nsys.path.append({str(TESTS)!r})\n"
@@ -143,7 +143,7 @@ class Workspace:
         path.write_text(first + path.read_text())
 
     def store(self, pattern: str) -> Path:
-        """The only folder or file of the store that a pattern fits."""
+        """The only folder or file of the store that matches a pattern."""
         (path,) = self.root.glob(f"results/store/{pattern}")
         return path
 
@@ -153,7 +153,7 @@ class Workspace:
 
 
 def make_holdable(workspace: Workspace) -> None:
-    """Have training look for `HOLD`; a state is saved where it waits."""
+    """Make training check for `HOLD`; a state is saved where it waits."""
     workspace.hook("train", "hold", file=HOLD, epoch=HELD_AFTER)
 
 
@@ -169,7 +169,7 @@ def result_of(run: Path) -> dict[str, bytes]:
 
 
 def sessions(run: Path) -> list[str]:
-    """When each process that trained a finished run began."""
+    """The time at which each process that trained a finished run began."""
     provenance = json.loads((run / "provenance.json").read_text())
     return [session["started"] for session in provenance["details"]["sessions"]]
 

@@ -1,4 +1,4 @@
-"""For all unit tests."""
+"""Fixtures of all unit tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support import runs
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    # Sums in another order are other sums; bit-for-bit comparisons need one order.
+    # Sums depend on their order; bit-for-bit comparisons need one order.
     torch.set_num_threads(1)
 
 

@@ -1,4 +1,4 @@
-"""perigee.kernel.batch_norm: what ranks give together is what one process gives alone.
+"""perigee.kernel.batch_norm: ranks together compute what one process computes alone.
 
 Expected values are those of PyTorch's own BatchNorm in this process, with the whole mini-batch.
 """

@@ -1,7 +1,7 @@
-"""Every configured claim can come out either way.
+"""Every configured claim may be reproduced or not.
 
-For each there is a table of the right form that shows what the claim says, and one from which just
-that is absent. Without the second, a claim might be one that no run can refute.
+For each there is a table of the right form that shows what the claim says, and one that lacks just
+that. Without the second, a claim might be one that no run can refute.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ RUNS: dict[float, Periodic | Stuck] = {0.03: STEADY, 0.1: SLOWER, 0.3: FASTER, 3
 def learning_rates(
     changed: Mapping[float, Periodic | Stuck], seeds: Sequence[int], gradient: float = 1.0
 ) -> pd.DataFrame:
-    """`RUNS`, some of them exchanged."""
+    """The runs of `RUNS`, some of them replaced."""
     return table_of_runs({**RUNS, **changed}, seeds, gradient=gradient)
 
 
@@ -128,7 +128,7 @@ BEFORE: dict[str, Signal] = {
 
 
 def told_apart(by: str, usual: Mapping[Any, Signal], changed: Mapping[Any, Signal]) -> Make:
-    """Statistics of runs that one setting tells apart, some of them exchanged."""
+    """The statistics of runs that differ in one setting, some of them replaced."""
     runs = [({by: value}, run) for value, run in {**usual, **changed}.items()]
     return partial(table_of_statistics, runs)
 
@@ -167,7 +167,7 @@ def of_all_rates(*rates: float) -> tuple[Make, Make]:
 
 
 def convergence(shares: Mapping[float, float]) -> pd.DataFrame:
-    """From which share of ten starts each rate converges."""
+    """The table of a given share of converging starts, out of ten, for each rate."""
     rows = [
         (rate, start, 200, 1e-7, True) if start < 10 * share else (rate, start, 5000, 0.3, False)
         for rate, share in shares.items()
@@ -474,7 +474,7 @@ WHERE = ("where", "over", "under")
 
 
 def settings_named(claim: Claim) -> set[tuple[str, Any]]:
-    """Columns and values, such as a learning rate, that the claim's quantity asks for."""
+    """The columns and values, such as a learning rate, that the claim's quantity needs."""
     given = claim.quantity.parameters
     rates = [*given.get("learning_rates", []), *(given[k] for k in RATIO if k in given)]
     where = {item for name in WHERE for item in given.get(name, {}).items()}

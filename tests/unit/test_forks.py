@@ -1,4 +1,4 @@
-"""Forked runs: the epoch that a rule finds, and what goes on from the parent's checkpoint there."""
+"""Forked runs: the epoch that a rule finds, and training from the parent's checkpoint there."""
 
 from __future__ import annotations
 

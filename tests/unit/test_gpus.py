@@ -29,7 +29,7 @@ from perigee.errors import PerigeeError
 from perigee.gpus import own_gpu
 
 SECONDS = 30
-"""No test waits longer for a process."""
+"""The seconds after which a test stops waiting for a process."""
 
 Pretend = Callable[..., None]
 Job = tuple[BaseProcess, Connection]
@@ -37,7 +37,7 @@ Processes = Callable[..., list[Job]]
 
 
 class NoneFreeError(Exception):
-    """Ends the waiting in these tests."""
+    """The error that ends the waiting in these tests."""
 
 
 def give_up() -> None:
@@ -45,13 +45,13 @@ def give_up() -> None:
 
 
 def some_gpus(number: int) -> list[str]:
-    """UUIDs that no other test, of this process or another, has."""
+    """Make UUIDs that no other test, in this process or another, has."""
     return [f"GPU-{uuid4()}" for _ in range(number)]
 
 
 @pytest.fixture
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
-    """Have PyTorch report GPUs with these UUIDs, as cuda:0, cuda:1, ...
+    """Make PyTorch report GPUs with these UUIDs, as cuda:0, cuda:1, ...
 
     Selecting one does nothing, since there is none.
     """
@@ -69,7 +69,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
 
 @pytest.fixture
 def jobs() -> Iterator[ExitStack]:
-    """Holds what is entered into it to the end of the test."""
+    """A stack that holds what is entered into it until the end of the test."""
     with ExitStack() as stack:
         yield stack
 
@@ -236,7 +236,7 @@ def hold(uuids: list[str], runs_per_gpu: int, start: tuple[int, int], told: Conn
 
 @pytest.fixture
 def processes() -> Iterator[Processes]:
-    """Starts jobs that look for a GPU all at once; ends them with the test."""
+    """Start jobs that look for a GPU all at once, and end them with the test."""
     context = multiprocessing.get_context("fork")
     started: list[Job] = []
 

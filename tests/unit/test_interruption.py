@@ -1,4 +1,4 @@
-"""A job that was interrupted anywhere and started again makes the files of one that never was."""
+"""A job that is interrupted anywhere and restarted makes the same files as one that never is."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def interrupt(
 
 
 def assert_finishes(store: Store, settings: Settings, epochs: int = EPOCHS) -> int:
-    """Finish the run, compare it with one that was never stopped, and tell how often it looked."""
+    """Finish the run, compare it with one never interrupted, and return how often it checked."""
     stop = StopsAt()
     version = store.train(spec_of(settings), epochs, *MEASURES, stop=stop)
     (files, course), _ = uninterrupted(settings, epochs)

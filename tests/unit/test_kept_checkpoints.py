@@ -1,4 +1,4 @@
-"""perigee.checkpoints: which numbers of a row are which weights, of which epoch."""
+"""perigee.checkpoints: the numbers of a row belong to the right weights and epoch."""
 
 from __future__ import annotations
 

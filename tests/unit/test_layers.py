@@ -259,7 +259,7 @@ def test_without_tensors_there_is_nothing() -> None:
 
 
 class Recorded(TorchDispatchMode):
-    """Remembers the ATen operations called within."""
+    """A context that records the ATen operations called in it."""
 
     def __init__(self) -> None:
         super().__init__()

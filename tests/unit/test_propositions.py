@@ -74,7 +74,7 @@ class Setting:
 
 
 Adversary = Callable[[float], float]
-"""Takes rho^2 and chooses the effective gradient norm of the next step."""
+"""A function from rho^2 to the effective gradient norm of the next step."""
 
 
 def distance_of(setting: Setting, gradient: float, squared_norm: float) -> float:

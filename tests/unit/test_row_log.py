@@ -1,4 +1,4 @@
-"""perigee.training.row_log: a file of rows is the rows that were appended, less those cut off."""
+"""perigee.training.row_log: a file holds the rows that were appended, less those truncated."""
 
 from __future__ import annotations
 

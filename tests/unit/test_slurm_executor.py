@@ -63,7 +63,7 @@ def test_a_job_that_slurm_does_not_list_for_long_is_lost() -> None:
 
 
 class Log:
-    """Collects what is told."""
+    """A handler that collects messages."""
 
     def __init__(self) -> None:
         self.told: list[str] = []

@@ -35,7 +35,7 @@ NEGLIGIBLE = 1e-300
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 
 DIGITS = dict.fromkeys(GOLDEN_SETTINGS, 1e-12) | {"resnet18": 1e-8}
-"""How far a run may be from the reference, relatively.
+"""The largest relative difference of a run from the reference.
 
 The scale-invariant ResNet normalises 17 times, at last over the 10 single pixels of its last
 mini-batch, without a scale that could damp anything: what the order of a sum changes, 1e-16, it

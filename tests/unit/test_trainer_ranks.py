@@ -85,7 +85,7 @@ MEASURES = (Metrics(), Steps(), Layers(), Checkpoints())
 
 
 def run_job(store: Store, stop: StopsAt, *measures: Measure, **options: bool) -> str:
-    """Run a job; how it ended."""
+    """Run a job, and return how it ended."""
     try:
         store.job(make_spec(RUN), EPOCHS, *measures, **options).run(stop)
     except (StoppedBySignalError, DepartureError) as error:

@@ -442,7 +442,7 @@ def test_an_update_rule_that_was_changed_departs(
 
 @pytest.mark.usefixtures("another_machine")
 class TestASecondTrajectory:
-    """Made on request where the first one cannot be followed."""
+    """A new trajectory is made on request where the first one cannot be followed."""
 
     MEASURES: tuple[Measure, ...] = (Metrics(), Layers())
 
@@ -475,7 +475,7 @@ class TestASecondTrajectory:
         found = find_version(first.parent, 2, identities)
         assert found is not None
         assert found.folder == second
-        # Who reads the metrics alone goes on reading the first.
+        # A reader of the metrics alone still reads the first.
         alone = find_version(first.parent, 2, identities[:1])
         assert alone is not None
         assert alone.folder == first

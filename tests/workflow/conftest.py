@@ -1,4 +1,4 @@
-"""The project at smoke scale, made once and copied by whoever wants to change it."""
+"""The project at smoke scale, made once and copied by the tests that change it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def finished_log(finished: Workspace) -> str:
 
 @pytest.fixture
 def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
-    """A copy to be changed."""
+    """A copy that a test may change."""
     return finished.copy(tmp_path / "workspace")
 
 
