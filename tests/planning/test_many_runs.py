@@ -31,7 +31,7 @@ def layout_of(folder: Path, seeds: int) -> Layout:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """With 500 runs."""
+    """The layout of a figure with 500 runs."""
     return layout_of(tmp_path_factory.mktemp("many"), 250)
 
 

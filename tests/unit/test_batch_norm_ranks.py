@@ -142,7 +142,7 @@ def share_steps(
 
 
 def assert_equal(measured: np.ndarray, expected: np.ndarray) -> None:
-    """To 1e-10 of the largest number."""
+    """Assert equality to 1e-10 of the largest number."""
     assert measured.shape == expected.shape
     assert expected.size == 0 or np.abs(expected).max() > 0 or expected.dtype == np.int64
     np.testing.assert_allclose(measured, expected, rtol=0, atol=1e-10 * np.abs(expected).max())

@@ -407,7 +407,7 @@ claims_on_runs = each(place for place, (_, table) in LAPTOP.items() if table.run
 
 
 def made(place: Place, *, shows_it: bool) -> pd.DataFrame:
-    """On several seeds, if the table is one of runs."""
+    """Make an example or counterexample, on several seeds if the table is made from runs."""
     example, counterexample = TABLES[place]
     make = example if shows_it else counterexample
     return make(seeds=SEEDS) if LAPTOP[place][1].runs else make()

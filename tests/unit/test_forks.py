@@ -260,7 +260,7 @@ def test_a_new_constraint_takes_hold_at_once(store: Store) -> None:
 
 
 def test_the_start_has_the_parents_weights_and_statistics_to_the_last_bit(store: Store) -> None:
-    """In float64 too: the initialisation, which they replace, is drawn in float32."""
+    """This holds in float64 too, though the initialisation, which is replaced, is in float32."""
     parent = parent_spec(SETTINGS["standard"], "float64")
     train_parent(store, parent)
     fork = fork_of(parent, FORK_EPOCH, loss={"name": "cross_entropy", "label_smoothing": 0.3})

@@ -114,7 +114,7 @@ def test_several_runs_share_a_gpu_and_spread(pretend: Pretend, jobs: ExitStack) 
 def test_a_job_never_gets_a_gpu_with_more_jobs_than_another(
     number: int, runs_per_gpu: int, ends: list[int | None]
 ) -> None:
-    """Against a plain count of who has what, for any order of beginnings and ends."""
+    """A plain count of holds agrees, for any order of beginnings and ends."""
     running: list[tuple[str, AbstractContextManager[str]]] = []
     with pytest.MonkeyPatch.context() as patch:
         uuids = some_gpus(number)

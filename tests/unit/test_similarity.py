@@ -44,7 +44,7 @@ from support.synthetic_runs import (
 
 
 def cosine(one: np.ndarray, other: np.ndarray) -> float:
-    """By its definition, number after number, in exactly rounded sums."""
+    """The cosine similarity by its definition, in exactly rounded sums."""
     pairs = list(zip(map(float, one), map(float, other), strict=True))
     product = math.fsum(a * b for a, b in pairs)
     first, second = math.fsum(a * a for a, _ in pairs), math.fsum(b * b for _, b in pairs)

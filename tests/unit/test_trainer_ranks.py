@@ -49,7 +49,7 @@ RUNS = {
 
 
 def assert_close(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
-    """To ten digits of the largest number of each column."""
+    """Assert equality to ten digits of the largest number of each column."""
     assert found.keys() == expected.keys()
     for log, rows in expected.items():
         if log == "weights":  # digests, which differ in the last bits' wake

@@ -263,7 +263,7 @@ def test_a_shorter_run_without_a_measure_is_continued_and_the_measure_taken_afte
 def test_measures_of_epochs_come_from_checkpoints_and_others_from_a_replay(
     settings: Settings, store: Store, other: Store
 ) -> None:
-    """To the bits that training would have given."""
+    """They have the same bits as training would have given."""
     spec = spec_of(settings)
     at_once = other.train(spec, 3, *EVERY_MEASURE)
     version = store.train(spec, 3, Checkpoints())

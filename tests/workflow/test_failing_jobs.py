@@ -22,7 +22,7 @@ def leave_fig3(study: dict[str, Any], rates: list[float]) -> None:
 
 @pytest.fixture
 def fresh(workspace: Workspace) -> Workspace:
-    """With fig2 to be drawn anew, and fig3 with two runs that were never trained."""
+    """A workspace in which fig2 must be drawn again, and two runs of fig3 were never trained."""
     workspace.edit_study(lambda study: leave_fig3(study, [0.2, 0.4]))
     notebook = workspace.root / "workflow/notebooks/periodic_fig2.py"
     notebook.write_text(notebook.read_text() + "\n# %% [markdown]\n# Drawn anew.\n")
@@ -68,7 +68,7 @@ def test_one_broken_run_holds_nothing_else_up_and_is_named_at_the_end(fresh: Wor
 
 
 def test_a_data_file_that_was_changed_fails_the_runs_that_need_it(fresh: Workspace) -> None:
-    """By a byte, which only reading it shows."""
+    """One byte is changed, which only reading the file shows."""
     data = fresh.store("dataset/digits-*/data.safetensors")
     content = bytearray(data.read_bytes())
     content[-1] ^= 1

@@ -56,7 +56,7 @@ def test_nothing_changed(order: int, workspace: Workspace) -> None:
 def test_a_clone_with_the_results_or_the_store_copied_in(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    """Without time stamps, as by rsync without --times."""
+    """The copies have no time stamps, as with rsync without --times."""
     clone = Workspace(tmp_path / "elsewhere" / "clone")
     ignored = shutil.ignore_patterns(".snakemake", "__pycache__")
     shutil.copytree(workspace.root, clone.root, ignore=ignored, copy_function=shutil.copyfile)

@@ -32,7 +32,7 @@ class ArrayDataset:
     """A data set's images and labels as they are stored.
 
     Attributes:
-        splits: by name; "train" and "test" are among them.
+        splits: the splits by name; "train" and "test" are among them.
         classes: how many classes there are.
         channel_means, channel_stds: per channel, in the images' own grey levels; images are
             normalised by them.

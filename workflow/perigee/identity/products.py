@@ -179,7 +179,7 @@ def claims_identity(key: str, claims: Sequence[Claim], tables: Mapping[str, str]
 
     Args:
         key: <paper>_<figure>.
-        claims: at least one; their wording does not count.
+        claims: at least one claim; their wording does not count.
         tables: digests of the tables that they are measured on, by name.
     """
     # An error's words say why a claim cannot be measured, and are part of the product.
