@@ -68,7 +68,7 @@ class Target:
     Attributes:
         figure: name of the figure.
         relation: "<=" or ">=".
-        limit: in the figure's unit.
+        limit: the limit in the figure's unit.
     """
 
     figure: str
@@ -76,7 +76,7 @@ class Target:
     limit: float
 
     def met(self, figures: Mapping[str, Summary]) -> bool:
-        """True if the measured median keeps to the limit."""
+        """Return whether the measured median keeps to the limit."""
         median = figures[self.figure].median
         return median <= self.limit if self.relation == "<=" else median >= self.limit
 
@@ -86,8 +86,8 @@ class Report:
     """The findings of a benchmark.
 
     Attributes:
-        figures: by name with its unit; ratios have none.
-        target: for one of them.
+        figures: the figures by name with unit; ratios have none.
+        target: the target for one of them.
         conditions: what else a reader must know to judge the figures.
         further: targets for others.
     """
@@ -108,8 +108,8 @@ def main(description: str, repetitions: int, measure: Callable[[int], Report]) -
 
     Args:
         description: what is measured; its first line goes into the JSON file.
-        repetitions: how many, if the command line does not say.
-        measure: takes the number of repetitions.
+        repetitions: the default number of repetitions.
+        measure: a function of the number of repetitions.
     """
     name = Path(sys.argv[0]).stem
     parser = argparse.ArgumentParser(

@@ -63,7 +63,7 @@ def snakemake(folder: Path, arguments: Sequence[str]) -> str:
 
 
 def processor_seconds() -> float:
-    """Seconds that finished children of this process, and theirs, have computed."""
+    """The CPU seconds of this process's finished children and their children."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -1,4 +1,4 @@
-"""Time that a dry run takes longer for a figure of 1,000 runs than for one of 10.
+"""The extra time of a dry run for a figure of 1,000 runs over one of 10.
 
 Each study has one figure, periodic_fig3, with 10 learning rates and 1 or 100 seeds at every scale,
 in a temporary copy of the repository's files. Once all runs are still to be trained, once all
@@ -82,7 +82,7 @@ def write(folder: Path, identity: Identity, files: Sequence[str]) -> None:
 
 
 def dry_run(folder: Path, expected: str, *options: str) -> Callable[[int], None]:
-    """A way to be timed; what is expected must stand in what it says, spaces apart."""
+    """A dry run to time; its output must contain the expected text, apart from spaces."""
 
     def way(repetition: int) -> None:
         said = snakemake(folder, [*ARGUMENTS, *options])

@@ -1,4 +1,4 @@
-"""Time of an epoch with all metrics: the library's way against the ordinary way.
+"""The time of an epoch with all metrics: the library's way against the ordinary way.
 
 Both train the scale-invariant ConvNet of periodic_fig3 on digits at laptop scale and measure train
 loss, train error, mean gradient norm, test loss and test error after the epoch; an epoch of each
@@ -37,18 +37,18 @@ OURS, ORDINARY = "ours", "ordinary"
 WARM_UP = 2
 Loader = DataLoader[tuple[torch.Tensor, int]]
 WHITE = 255
-"""The grey level that ToTensor makes 1."""
+"""The grey level that ToTensor maps to 1."""
 
 
 class TransformedImages(Dataset[tuple[torch.Tensor, int]]):
-    """Images made PIL images and transformed whenever they are asked for.
+    """Images that become PIL images and are transformed on every access.
 
-    So do torchvision's own data sets.
+    This is how torchvision's own data sets work.
 
     Args:
         images: uint8, (images, 1, height, width).
         labels: (images,).
-        transform: makes a PIL image a tensor.
+        transform: a map from a PIL image to a tensor.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class OrdinaryWay:
     """Training and measuring as most research code does it.
 
     Args:
-        spec: the run; of SGD with a constant learning rate and no constraint.
+        spec: a run of SGD with a constant learning rate and no constraint.
         dataset: the data set that the spec names.
-        folder: for the checkpoints.
+        folder: the folder for the checkpoints.
     """
 
     def __init__(self, spec: RunSpec, dataset: ArrayDataset, folder: Path) -> None:
@@ -116,7 +116,7 @@ class OrdinaryWay:
         return self.measured(self.save_checkpoint(epoch + 1), self.train_loader)
 
     def train(self) -> float:
-        """One pass over the shuffled training set; returns the running mean of the loss."""
+        """Pass once over the shuffled training set, and return the running mean of the loss."""
         self.model.train()
         loss_sum = 0.0
         for images, labels in self.train_loader:

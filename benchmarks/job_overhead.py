@@ -1,9 +1,9 @@
-"""Time that jobs of the workflow take beyond training: around a run, and for a notebook.
+"""The time that the workflow's jobs take beyond training: around a run, and for a notebook.
 
 The main text of the papers is made at smoke scale on one core, from nothing, in a temporary copy of
-the repository. Of every training run the seconds that it trained, as its provenance tells them, are
-taken from those of its whole job, as Snakemake's benchmark files tell them: what is left is
-starting Python, loading PyTorch and the data, and writing. Drawing a figure is one notebook.
+the repository. The seconds that a run trained, from its provenance, are subtracted from those of
+its whole job, from Snakemake's benchmark files: the rest is starting Python, loading PyTorch and
+the data, and writing. Drawing a figure is one notebook.
 
     python benchmarks/job_overhead.py
 """
@@ -23,7 +23,7 @@ RUN_LIMIT, NOTEBOOK_LIMIT = 5.0, 8.0
 
 
 def job_seconds(results: Path, rule: str) -> dict[str, float]:
-    """Wall time of every job of a rule, by the name of its product."""
+    """The wall time of every job of a rule, by the name of its product."""
     folder = results / "benchmarks" / rule
     # Their names end with the number of the product's receipt.
     return {

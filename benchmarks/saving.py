@@ -49,9 +49,9 @@ from perigee.training.saved_state import read_states
 
 STEPS, STEPS_PER_EPOCH, TENSORS = 450_000, 1000, 53
 LENGTHS = {"1 %": 0.01, "50 %": 0.5, "100 %": 1.0}
-"""Shares of the run that the logs hold."""
+"""The shares of the run that the logs hold."""
 CHUNK = 10_000
-"""Rows that are written to a log at a time."""
+"""The number of rows that are written to a log at a time."""
 WARM_UP = 2
 DIGEST = "0" * 16
 GROWTH = "a save after 100 % / after 1 %"
@@ -60,7 +60,7 @@ WATCHED, ALONE = "watched", "alone"
 
 
 class Deep(nn.Module):
-    """As many convolutions as a ResNet-50 has, and hardly any weights."""
+    """A network with as many convolutions as a ResNet-50, but hardly any weights."""
 
     def __init__(self, channels: int, classes: int, width: int) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ def recorder_of(
 
 
 def taken_up(trainer: Trainer, folder: Path, steps: int) -> Recorder:
-    """A recorder whose logs hold so many steps already, of made-up numbers."""
+    """A recorder whose logs already hold a number of steps with made-up numbers."""
     recorder = recorder_of(trainer, folder, Metrics, Steps, Layers)
     epochs = steps // STEPS_PER_EPOCH
     for log in recorder.logs.values():
@@ -140,7 +140,7 @@ def record_an_epoch(recorder: Recorder) -> None:
 
 
 def timed_save(recorder: Recorder, watch: RunWatch) -> float:
-    """Seconds of a save by a watch for which it is always time to."""
+    """The seconds of a save by a callback for which a save is always due."""
     start = time.perf_counter()
     watch.after_step(recorder)
     return time.perf_counter() - start
@@ -155,7 +155,7 @@ def require_saved(recorder: Recorder, folder: Path) -> None:
 
 
 def seconds_by_length(trainer: Trainer, folder: Path, repetitions: int) -> dict[str, list[float]]:
-    """Seconds of saves after so much of the run."""
+    """The seconds of saves after a share of the run."""
     folders = {name: folder / str(share) for name, share in LENGTHS.items()}
     recorders = {
         name: taken_up(trainer, folders[name], round(share * STEPS))
@@ -173,7 +173,7 @@ def seconds_by_length(trainer: Trainer, folder: Path, repetitions: int) -> dict[
 
 
 def seconds_of_large_state(trainer: Trainer, folder: Path, repetitions: int) -> list[float]:
-    """Seconds of saves of a network, no step taken between them."""
+    """The seconds of saves of a network, without steps between them."""
     recorder, watch = recorder_of(trainer, folder), watch_of(folder, save_interval=0)
     seconds = [timed_save(recorder, watch) for _ in range(WARM_UP + repetitions)]
     require_saved(recorder, folder)
@@ -181,7 +181,7 @@ def seconds_of_large_state(trainer: Trainer, folder: Path, repetitions: int) -> 
 
 
 def an_epoch_more(trainer: Trainer, folder: Path, watched: bool) -> Callable[[int], None]:
-    """A way to be timed: one epoch of training by the library's own loop."""
+    """A way to time: one epoch of training by the library's own loop."""
     recorder = recorder_of(trainer, folder)
     watch = watch_of(folder, save_interval=math.inf) if watched else None
 

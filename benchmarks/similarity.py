@@ -1,4 +1,4 @@
-"""Similarity of kept checkpoints to an anchor: seconds at laptop size, memory at paper size.
+"""The similarity of kept checkpoints to an anchor: seconds at laptop size, memory at paper size.
 
 Two made-up runs, with their checkpoints as the measure `checkpoints` keeps them. A laptop run: 400
 checkpoints of a ConvNet of width 8, with predictions of the digits' 360 test images; timed are
@@ -32,7 +32,7 @@ LARGE_SECONDS = "11 million weights: s"
 LIMIT_GIB = 8
 
 WRITTEN = 100
-"""Every so manieth of the large run's rows is written."""
+"""The distance between the rows of the large run that are written."""
 
 COMPARE = f"""
 import sys
@@ -51,10 +51,10 @@ def write_checkpoints(folder: Path, checkpoints: int, weights: int, every: int) 
     """Write checkpoints as a measure's folder has them: random weights, one part.
 
     Args:
-        folder: is made.
-        checkpoints: how many, of epochs 0, 1, 2 and so on.
+        folder: the folder to create.
+        checkpoints: how many to write, of epochs 0, 1, 2 and so on.
         weights: how many numbers each has.
-        every: so manieth is written; the others are a hole, whose numbers are 0.
+        every: the distance between rows that are written; the others are a hole of zeros.
     """
     folder.mkdir()
     row = np.dtype([("epoch", "<i4"), ("values", "<f4", (weights,))])

@@ -1,4 +1,4 @@
-"""How large the machinery is: statements of Python, without docstrings, room by room.
+"""The size of the machinery: statements of Python, without docstrings, package by package.
 
 The machinery is everything in workflow/perigee, the executor plugin, quickstart.py and setup.py (in
 older revisions also workflow/scripts) but the rooms that hold science. A statement is a node of the
@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from common import ROOT, Report, Summary, Target, main
 
 BEFORE, MACHINERY_BEFORE = "726be71", 4366
-"""The commit that the target is relative to, and what this program counts there."""
+"""The commit that the target is relative to, and this program's count there."""
 
 SMALLER = 0.82
 """The target: 18 % fewer."""
@@ -39,20 +39,20 @@ SCIENCE = (
     "tasks",
     "training",
 )
-"""Rooms of the library that are no machinery."""
+"""The packages of the library that are not machinery."""
 
 TOP = ("quickstart.py", "setup.py")
 FOLDERS = ("workflow/perigee", "workflow/scripts", "workflow/snakemake_executor_plugin")
 
 
 def statements(source: str) -> int:
-    """Statements of a source, nested ones included, without texts that stand for themselves."""
+    """The number of statements of a source, nested ones included, without bare strings."""
     nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt))
     return sum(not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)) for n in nodes)
 
 
 def room(path: str) -> str | None:
-    """The room that a file of the repository is in; None if it is not counted."""
+    """The package that a file of the repository is in; None if it is not counted."""
     folders = path.split("/")
     if path in TOP:
         return path
@@ -81,7 +81,7 @@ def revision(name: str) -> Iterator[tuple[str, str]]:
 
 
 def counted(files: Iterator[tuple[str, str]]) -> dict[str, int]:
-    """Statements by room, largest first within machinery and science, and in total."""
+    """The statements by package, largest first within machinery and science, and in total."""
     rooms: Counter[str] = Counter()
     for path, source in files:
         place = room(path)

@@ -1,4 +1,4 @@
-"""Time of a group of short runs on SLURM: four runs as one submission, in several ways.
+"""The time of a group of short runs on SLURM: four runs as one submission, in several ways.
 
 They train side by side as the profile `slurm/` has it, one after another with a single core, and
 as Snakemake's own SLURM plugin runs a group. Measured is how long the SLURM job runs, which SLURM
@@ -43,7 +43,7 @@ def four_runs(folder: Path) -> Path:
 
 
 def use_the_plugin(folder: Path) -> Path:
-    """Have the profile use Snakemake's own SLURM plugin."""
+    """Make the profile use Snakemake's own SLURM plugin."""
     path = folder / "slurm/profile.yaml"
     text = path.read_text(encoding="utf-8").replace("executor: perigee-slurm", "executor: slurm")
     path.write_text(text.replace("\nperigee-slurm-", "\nslurm-"), encoding="utf-8")
@@ -51,7 +51,7 @@ def use_the_plugin(folder: Path) -> Path:
 
 
 def job_seconds(folder: Path, cores: int) -> float:
-    """How long the one SLURM job runs that trains the four."""
+    """The run time of the one SLURM job that trains the four runs."""
     for left in ("results", ".snakemake"):
         shutil.rmtree(folder / left, ignore_errors=True)
     said = snakemake(folder, [*RUN_FOUR, str(cores), "--config", "scale=smoke"])

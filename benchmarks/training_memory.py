@@ -1,4 +1,4 @@
-"""Peak memory of a training job at laptop scale.
+"""The peak memory of a training job at laptop scale.
 
 The job is the real command line of rule train_run, on the CPU, 20 epochs long: memory does not
 grow with epochs. What is measured is the largest resident set that
@@ -26,7 +26,7 @@ EPOCHS = 20
 MEASURES = (Metrics, Steps)
 JOB, IMPORT = "training job: GiB", "import torch alone: GiB"
 BYTES_PER_UNIT = 1 if sys.platform == "darwin" else 1024
-"""In which ru_maxrss is given."""
+"""The bytes of the unit in which ru_maxrss is given."""
 
 
 def peak_memory(command: Sequence[str]) -> float:

@@ -1,4 +1,4 @@
-"""Time of a training step: the library's loop against a bare loop of the same arithmetic.
+"""The time of a training step: the library's loop against a bare loop of the same arithmetic.
 
 Both train the scale-invariant ConvNet of periodic_fig3 on digits at laptop scale, in one process,
 with one thread and the settings of `perigee.kernel.execution.prepare`; blocks of epochs are timed
@@ -34,7 +34,7 @@ OURS, LOGGED, LAYERS = "ours", "ours with steps", "ours with layers"
 BARE, BARE_LOGGED = "bare loop", "bare loop, logging"
 WARM_UP = 3
 EPOCHS = 5
-"""Of a block."""
+"""The number of epochs in a timed repetition."""
 
 
 class Ours:
@@ -58,7 +58,7 @@ class Ours:
         self.recorder.position.measured = True
 
     def epoch(self, epoch: int) -> None:
-        """One pass over the training set, with what belongs to every step."""
+        """Pass once over the training set, with all that belongs to a step."""
         recorder = self.recorder
         for moment in self.trainer.epoch(epoch):
             if moment is Moment.GRADIENT:
@@ -68,7 +68,7 @@ class Ours:
         recorder.fetch()
 
     def block(self, number: int) -> None:
-        """Several epochs."""
+        """Train several epochs."""
         for epoch in range(EPOCHS):
             self.epoch(EPOCHS * number + epoch)
 
@@ -80,9 +80,9 @@ class BareLoop:
     comparison would flatter the library.
 
     Args:
-        spec: the run; of SGD without momentum, constant learning rate, free norm.
+        spec: a run of SGD without momentum, with a constant learning rate and free norm.
         dataset: the data set that the spec names.
-        trainer: where the images on the device are borrowed from; nothing else is.
+        trainer: the trainer whose images on the device are borrowed, and nothing else.
     """
 
     def __init__(self, spec: RunSpec, dataset: ArrayDataset, trainer: Trainer) -> None:
@@ -106,7 +106,7 @@ class BareLoop:
             start = end
 
     def epoch(self, epoch: int) -> list[tuple[float, float, float, float]]:
-        """One pass over the training set; returns what the library logs, a row a step."""
+        """Pass once over the training set, and return what the library logs, a row per step."""
         logged = []
         order = torch.from_numpy(epoch_order(len(self.labels), self.seed, epoch))
         self.model.train()
@@ -126,7 +126,7 @@ class BareLoop:
         return logged
 
     def unlogged_epoch(self, epoch: int) -> None:
-        """One pass over the training set, and nothing but training."""
+        """Pass once over the training set, only training."""
         order = torch.from_numpy(epoch_order(len(self.labels), self.seed, epoch))
         self.model.train()
         for batch in order.split(self.batch_size):
@@ -137,12 +137,12 @@ class BareLoop:
             self.weights.sub_(self.gradient, alpha=self.learning_rate)
 
     def block(self, number: int) -> None:
-        """Several epochs without logging."""
+        """Train several epochs without logging."""
         for epoch in range(EPOCHS):
             self.unlogged_epoch(EPOCHS * number + epoch)
 
     def logged_block(self, number: int) -> None:
-        """Several epochs with logging."""
+        """Train several epochs with logging."""
         for epoch in range(EPOCHS):
             self.epoch(EPOCHS * number + epoch)
 

@@ -1,4 +1,4 @@
-"""For all tests."""
+"""Configuration of all tests."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import settings
 
 LANES = ("workflow", "faults", "slurm", "project")
-"""Folders whose tests `pytest` alone leaves out (pyproject.toml); each is a marker."""
+"""The folders whose tests plain `pytest` leaves out (pyproject.toml); each is a marker."""
 
-# How long an example takes tells of the machine, not of the code.
+# The time of an example depends on the machine, not on the code.
 settings.register_profile("perigee", deadline=None)
 settings.load_profile("perigee")
 
@@ -28,9 +28,9 @@ def _logging_as_it_was() -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let a folder that is named be run, and SIGINT be heard.
+    """Run a folder that is named, and let processes receive SIGINT.
 
-    A shell makes background jobs deaf to SIGINT, and what tests start inherits that.
+    A shell makes background jobs ignore SIGINT, and processes that tests start inherit that.
     """
     names_a_folder = config.args_source is pytest.Config.ArgsSource.ARGS
     if names_a_folder and config.option.markexpr == " and ".join(f"not {one}" for one in LANES):

@@ -25,7 +25,7 @@ from support.killing import (
 )
 
 TRIALS = int(os.environ.get("PERIGEE_KILL_TRIALS", "6"))
-"""Of SIGKILL at random moments; the long mode sets 200."""
+"""The number of SIGKILLs at random moments; the long mode sets 200."""
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +62,7 @@ def test_killed_at_random_moments(
 def test_told_to_stop(
     numbers: list[signal.Signals], dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
-    """A second signal does not cut the saving short."""
+    """A second signal does not interrupt the saving."""
     jobs = Jobs.in_store(dataset, tmp_path)
     job = jobs.start(save_interval=3600)
     lines = iter(job.stdout or [])
@@ -196,7 +196,7 @@ def test_another_number_of_epochs_in_a_folder_named_by_hand_is_trained(
 def test_more_epochs_compute_only_the_new_ones(
     dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
-    """From the end of a shorter version, its measures too; killed on the way."""
+    """A killed run that continues a shorter version, measures included, gives the same result."""
     assert resumed_after(Jobs.in_store(dataset, tmp_path, epochs=14).finish()) == 0
     longer = Jobs.in_store(dataset, tmp_path)
     status, printed = longer.kill(signal.SIGKILL, random.Random(0))

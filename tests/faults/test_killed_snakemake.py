@@ -76,7 +76,7 @@ def finished_run(results: Path) -> Path:
 
 @contextmanager
 def held(*workspaces: Workspace) -> Iterator[Callable[[], None]]:
-    """Within, training is held in mid-training, until what is yielded is called, or at the end."""
+    """Hold training midway until the yielded function is called, or until the context ends."""
 
     def release() -> None:
         for workspace in workspaces:
@@ -150,7 +150,7 @@ def test_snakemake_again_just_continues(
         finally:
             killed.kill()
     assert result_of(finished_run(workspace.root / "results")) == uninterrupted
-    # A killed job's state was gone on from; a job that lived on was waited for.
+    # A killed job's run was resumed; a job that lived on was waited for.
     began, *went_on = sessions(finished_run(workspace.root / "results"))
     assert began <= killed_at
     assert len(went_on) == (1 if whom == "all its processes" else 0)
@@ -161,7 +161,7 @@ def test_snakemake_again_just_continues(
 def test_two_clones_on_one_store_work_at_once(
     prepared: Workspace, uninterrupted: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """With the data set there; the later one would make it anew under the other's hands."""
+    """The data set is there; else the later one would make it again while the other uses it."""
     shared = tmp_path / "shared"
     clones = [prepared.copy(tmp_path / name) for name in ("one", "two")]
     data = clones[0].run("snakemake", "data", "--config", "scale=smoke", f"results={shared}")

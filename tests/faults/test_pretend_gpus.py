@@ -28,7 +28,7 @@ ON_PRETEND_GPUS = (
 )
 """A program, after the folder of the tests and the GPUs' names."""
 LONG = 100_000
-"""Epochs that no test waits for."""
+"""A number of epochs that no test waits for."""
 
 Job = subprocess.Popen[str]
 
@@ -39,7 +39,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def told(dataset: Path, seed: int, epochs: int) -> dict[str, Any]:
-    """What the training of a run with this seed is told."""
+    """The spec that the training of a run with this seed is given."""
     return {
         "run": SPEC | {"seed": seed},
         "epochs": epochs,
@@ -57,7 +57,7 @@ def run_folder(dataset: Path, seed: int, store: Path) -> Path:
 
 @pytest.fixture
 def start(dataset: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
-    """Starts the training of a run with this seed, or another program; ends it with the test."""
+    """Start the training of a run with this seed, or another program, and end it with the test."""
     jobs: list[Job] = []
 
     def begin(gpus: list[str], *arguments: object, seed: int = 0, epochs: int = LONG) -> Job:
@@ -104,7 +104,7 @@ def read_until(job: Job, pattern: str) -> re.Match[str]:
 
 
 def gpu_of(job: Job) -> str:
-    """Where it says it computes, once it trains."""
+    """The device that it reports once it trains."""
     found = read_until(job, r"computing on (cuda:\d) \((.+)\)")
     read_until(job, r"epoch [1-9]\d*/")
     return found[2]

@@ -12,7 +12,7 @@ from support.planning import Project
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """The configuration; nothing of it is made."""
+    """The configuration, without products."""
     return Project(tmp_path)
 
 
@@ -25,7 +25,7 @@ def _complete_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def made(tmp_path: Path, _complete_store: Path) -> Project:
-    """The configuration; all of its products are made."""
+    """The configuration, with all of its products."""
     project = Project(tmp_path)
     shutil.copytree(_complete_store, project.store)
     return project

@@ -1,4 +1,4 @@
-"""What is wrong with a study's claims is told in one sentence with file and key."""
+"""Mistakes in a study's claims are reported in one sentence with file and key."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_without_a_store_there_are_no_records(tmp_path: Path) -> None:
 
 
 def test_runs_of_an_earlier_version_of_perigee_tell_nothing(tmp_path: Path) -> None:
-    """Their networks and steps were others, and they tell of their cost in another way."""
+    """Their networks and steps differed, and they record their cost differently."""
     product = run()
     folder = tmp_path / product.identity.folder / "e4"
     put(folder, product.identity, ["metrics.parquet"], store_format=1, trained_epochs=4)

@@ -47,8 +47,8 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "quantity": {"column_statistic": {"where": {}, "last_fraction": 1}},
 }
-"""Of every registered block that has any. A new parameter is added here with its default; a line
-that is here is never changed and never removed."""
+"""The defaults of every registered block that has any. Add a new parameter here with its default;
+never change or remove an existing line."""
 
 RUN_DEFAULTS = {
     "task": {"name": "classification"},
@@ -60,7 +60,7 @@ RUN_DEFAULTS = {
     "precision": "float32",
     "parent": None,
 }
-"""Of a run's spec; the same promise."""
+"""The defaults of a run's spec, under the same promise."""
 
 REQUIRED: dict[tuple[str, str], dict[str, Any]] = {
     ("dataset", "image_folder"): {"folder": "a", "train_images": 9, "resolution": 32},

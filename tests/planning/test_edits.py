@@ -75,14 +75,14 @@ OF_ARRAYS = ALL - {"streamed"}
 
 
 def digests() -> dict[str, str]:
-    """Of all runs."""
+    """The digests of all runs."""
     return {
         name: run_identity(RunSpec.from_dict(spec), "0" * 16).digest for name, spec in RUNS.items()
     }
 
 
 def others() -> dict[str, str]:
-    """Of measures, evaluations and data sets."""
+    """The digests of measures, evaluations and data sets."""
     run, kept = Identity("run", "run", {}, "", {}), Identity("measure", "kept", {}, "", {})
     found = {
         f"measure {name}": measure_identity(block(), run).digest  # type: ignore[arg-type]
@@ -346,7 +346,7 @@ def test_an_edit_in_every_function_of_the_kernel_changes_no_run(
 
 
 def digests_by(copy: PackageCopy) -> dict[str, str]:
-    """Of all runs, by the copied library itself."""
+    """The digests of all runs, as the copied library computes them."""
     program = """
 import json, sys
 from perigee.identity.products import run_identity

@@ -259,7 +259,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def found(trees: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Found:
-    """What a comparison of the two says, by kind and blocks: codes, and what differs."""
+    """The result of comparing the two, by kind and blocks: codes, and what differs."""
     kinds = [BASE, BASE | {"optimiser": "adam"}, BASE | {"fork": "before_destabilisation"}]
     metrics, steps = {"name": "metrics"}, {"name": "steps"}
     golden = [

@@ -1,4 +1,4 @@
-"""An evaluation of checkpoints costs a block: all else follows from its class."""
+"""A new evaluation of checkpoints needs only a block: all else follows from its class."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ PAPER = shipped_paper("periodic", ["fig3"])
 
 
 class Traces(Evaluation, name="traces", code="perigee.evaluation.predictions:Predictions"):
-    """Stands for one that somebody writes."""
+    """An evaluation that a user might write."""
 
 
 class Sharpness(Analysis, name="sharpness", code="perigee.analysis.run_metrics:tabulate"):
-    """Reads it."""
+    """An analysis that reads the evaluation."""
 
     reads: ClassVar = (Metrics,)
     reads_checkpoints: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""What a failed program and a failed workflow tell in their last lines."""
+"""A failed program and a failed workflow name the failure in their last lines."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def _level_as_it_was() -> Iterator[None]:
 def ends_with(
     error: Exception | None, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> int | str | None:
-    """Exit status of a program that ends so."""
+    """The exit status of a program that ends in this way."""
 
     def end() -> None:
         if error is not None:
@@ -236,7 +236,7 @@ def ends_with(
 def exit_status_of(
     action: Callable[[], None], log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> int | str | None:
-    """Of a program that does that."""
+    """The exit status of a program that performs an action."""
 
     def main(log: LogFile = None) -> None:
         action()
@@ -267,7 +267,7 @@ def test_how_a_program_failed_is_noted_until_it_is_started_again(
 def test_a_log_that_is_removed_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Snakemake removes that of a job which it starts, while an earlier one is at work."""
+    """Snakemake removes the log of a job that it starts, even while an earlier job still runs."""
     log = tmp_path / "logs/e4.log"
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""What is still to be trained or measured, and a warning if much of it was trained before."""
+"""The forecast of training and measuring, and the warning if much of it was done before."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def named(layout: Layout, name: str) -> RunProduct:
 def made_by(
     layout: Layout, identity: Identity, epochs: int = 4, seconds_per_epoch: float = 60.0
 ) -> Path:
-    """A version of a run by other code than there is now."""
+    """A version of a run by code other than the current."""
     folder = Path(layout.store) / identity.folder / f"e{epochs}"
     return put(folder, identity, RUN_FILES, **trained(epochs, seconds_per_epoch))
 
@@ -297,7 +297,7 @@ def test_a_planned_shorter_version_is_gone_on_from(project: Project) -> None:
     }
     make(shorter, project.store)
     assert epochs_of(layout, longer) == (3, False)
-    # Once the shorter one is read off the longer one, it is trained no more.
+    # Once the shorter one is read from the longer one, it is not trained any more.
     make(longer, project.store)
     shutil.rmtree(project.store / shorter.folder)
     assert trainings(layout, [shorter, longer], []) == {}

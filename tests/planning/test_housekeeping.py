@@ -1,4 +1,4 @@
-"""What the store holds, what of it may go, and whether it is as it was made."""
+"""Listing, cleaning and verifying the store."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from support.planning import Project
 
 
 def layout_of(folder: Path, seeds: int) -> Layout:
-    """Of figure 3 with that many seeds of each of two learning rates."""
+    """The layout of figure 3 with that many seeds for each of two learning rates."""
     project = Project(folder)
     project.periodic["figures"] = {"fig3": project.periodic["figures"]["fig3"]}
     project.sweep("fig3")["sweep"]["seed"] = list(range(seeds))
@@ -31,7 +31,7 @@ def layout_of(folder: Path, seeds: int) -> Layout:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """With 500 runs."""
+    """The layout of a figure with 500 runs."""
     return layout_of(tmp_path_factory.mktemp("many"), 250)
 
 
@@ -47,7 +47,7 @@ def test_a_program_is_told_by_a_file_whose_path_is_short(many: Layout) -> None:
 
 
 def test_what_a_program_is_told_gives_the_digest_that_the_plan_has(project: Project) -> None:
-    """As the programs compute it, from the file alone."""
+    """The programs compute the digest from the file alone."""
     layout = project.layout()
     for version, run in ((run.name, run) for run in layout.runs.values()):
         told = read_spec(layout.spec("run", version), "run", "epochs", "measures", "dataset")

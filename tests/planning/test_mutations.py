@@ -2,7 +2,7 @@
 
 Every function of the library that is executed from a run's spec to its third step is found by
 running it, and changed: each of its constants, one at a time. Each change has to give the run
-another digest, or the function stands in `REASONS` with the reason why it need not.
+another digest, or `REASONS` says why the function need not.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def keep_parent(run: RunSpec, folder: Path) -> None:
 
 
 def start_of(spec: RunSpec, folder: Path) -> Start | None:
-    """What a job does to find where a fork starts."""
+    """Find where a fork starts, as a job does."""
     if spec.parent is None:
         return None
     parent = spec.parent
@@ -163,7 +163,7 @@ def start_of(spec: RunSpec, folder: Path) -> Start | None:
 
 
 def three_steps(values: dict[str, Any], folder: Path) -> None:
-    """What jobs do from the spec to the third step."""
+    """Do what jobs do from the spec to the third step."""
     spec = RunSpec.from_dict(values)
     if spec.parent is not None:
         keep_parent(spec.parent.run, folder)
@@ -286,9 +286,9 @@ def other_value(value: Any) -> Any:
 
 
 def mutants(module: str, name: str) -> Iterator[tuple[str, str]]:
-    """What is changed in a function, and the source around it then.
+    """Yield each change of a function, and the changed source around it.
 
-    That is the statement of the module which the function is in, or the whole module.
+    The source is the module's statement that contains the function, or the whole module.
     """
     function, around = node_of(module, name), node_of(module, name.partition(".")[0])
     for node, attribute, value in changes(function):
@@ -329,7 +329,7 @@ REASONS: dict[Function, str] = {
 
 @cache
 def modules_of(run: str) -> dict[str, str]:
-    """The digests of the modules that a run's digest is taken over, its parent's included."""
+    """The digests of the modules that a run's digest covers, its parent's included."""
     found: dict[str, str] = {}
     spec: RunSpec | None = RunSpec.from_dict(RUNS[run])
     while spec is not None:

@@ -1,4 +1,4 @@
-"""What an edit, a deletion or a new wish has made again, and nothing else: without Snakemake."""
+"""Edits, deletions and new targets cause only what they must to be made (without Snakemake)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def run_with(learning_rate: float, seed: int = 0, epochs: int = 4) -> str:
 
 
 def to_train(project: Project, *keys: str) -> dict[str, tuple[int, bool]]:
-    """Of each run that is trained for figures the epochs, and whether that is for measures only."""
+    """The epochs of each run that figures need, and whether it is trained for measures only."""
     layout = project.layout()
     found = trainings(layout, targets(layout, *keys))
     return {

@@ -1,4 +1,4 @@
-"""Receipts are asked for only while products are missing, and none that exists is asked for."""
+"""Receipts are requested only while products are missing, and never ones that exist."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_receipts(layout: Layout) -> list[Path]:
-    """Write those of all products, as Snakemake does when it has made them."""
+    """Write the receipts of all products, as Snakemake does when it has made them."""
     found = [Path(layout.receipts.of(folder)) for folder in layout.plan.products]
     for path in found:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def test_only_the_deleted_product_has_a_new_receipt(project: Project) -> None:
 
 @pytest.mark.parametrize("made", [False, True])
 def test_products_survive_that_their_receipts_are_deleted(made: bool, project: Project) -> None:
-    """As Snakemake deletes the outputs of a job that it takes for failed."""
+    """Snakemake deletes the outputs of a job that it takes for failed."""
     if made:
         project.make()
     before = project.outstanding()
@@ -128,7 +128,7 @@ def test_products_survive_that_their_receipts_are_deleted(made: bool, project: P
 
 
 def test_what_was_made_meanwhile_is_not_asked_for(project: Project) -> None:
-    """A job reads the configuration anew: by then its inputs are there."""
+    """A job reads the configuration again: by then its inputs are there."""
     layout = project.layout()
     figure = layout.figure("periodic_fig3")
     assert len(layout.inputs("figure", figure.name)) == 1
@@ -175,7 +175,7 @@ def test_a_program_that_is_told_something_else_gets_another_file(project: Projec
 
 
 def all_lookups(layout: Layout) -> None:
-    """All that the rules ask for."""
+    """All receipts that the rules request."""
     for product in layout.outstanding(targets(layout)).values():
         layout.inputs(product.kind, product.name)
         layout.spec(product.kind, product.name)
@@ -197,7 +197,7 @@ def refuse(*args: Any, **options: Any) -> NoReturn:
 
 @pytest.fixture
 def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Have every attempt to make a file or folder fail: for root, permissions do not."""
+    """Make every attempt to write a file or folder fail, which permissions do not for root."""
 
     def protect() -> None:
         for method in ("mkdir", "touch", "write_text", "write_bytes", "replace", "chmod"):

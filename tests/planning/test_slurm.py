@@ -1,4 +1,4 @@
-"""What is read off SLURM's queue, told by programs that stand in for squeue and scontrol.
+"""Reading SLURM's queue from programs that stand in for squeue and scontrol.
 
 Comments and commands are made by the plugin's and Snakemake's own functions.
 """
@@ -75,7 +75,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def comment_of(name: str, rule: str = "train_run", receipt: int = 1) -> str:
-    """As the plugin's run_job has it; the wildcards come as in the rule's output."""
+    """The comment that the plugin makes of a job, its wildcards in the order of the output."""
     wildcards = get_job_wildcards(SimpleNamespace(wildcards=[name, str(receipt)]))
     return f"rule_{rule}_wildcards_{wildcards}"
 

@@ -1,4 +1,4 @@
-"""What is told of runs by the files that jobs leave; real jobs: tests/workflow/test_status.py."""
+"""The status of runs from the files that jobs leave; tests/workflow has tests with real jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIGURES = ("periodic_fig3",)
 
 
 def look(layout: Layout, version: str) -> RunStatus:
-    """At one of the runs of figure 3, each of which is told of once."""
+    """The status of a run of figure 3, each of which is listed once."""
     (found,) = (status for status in statuses(layout, FIGURES) if status.version == version)
     return found
 
@@ -70,7 +70,7 @@ def test_a_process_at_work_on_one_length_is_not_at_work_on_the_others(made: Proj
 
 
 def test_where_the_lock_cannot_be_seen_what_was_noted_lately_counts(project: Project) -> None:
-    """As on a file system that keeps locks to each machine."""
+    """Some file systems show a lock only to the machine that took it."""
     version, *_ = versions(project)
     noted = unfinished(project, version)
     holder = noted.parents[1] / ".lock-holder"

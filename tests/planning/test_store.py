@@ -1,4 +1,4 @@
-"""Products appear whole or not at all, and are read only if they are what they say."""
+"""Products appear whole or not at all, and are read only if they are what they claim to be."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ METRICS, STEPS = (
 
 
 def checkpoints(interval: int, code: str = "code") -> Identity:
-    """As of the block, which leaves its default out."""
+    """The identity of the measure, whose spec leaves the default interval out."""
     spec = {"name": "checkpoints", "interval": interval}
     if interval == 1:
         del spec["interval"]

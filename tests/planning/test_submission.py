@@ -1,4 +1,4 @@
-"""What a cluster is told of training runs."""
+"""The submission of training runs to a cluster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNKNOWN, LONGEST = 100, 350
 
 @pytest.fixture(scope="module")
 def layout() -> Layout:
-    """Of the shipped figures."""
+    """The layout of the shipped figures."""
     return Layout(make_plan(["periodic"], "smoke"), "results")
 
 
@@ -109,7 +109,7 @@ def test_without_finished_runs_nothing_is_known(layout: Layout, tmp_path: Path) 
 
 
 def test_the_profile_asks_for_rules_that_there_are() -> None:
-    """Snakemake passes over a rule's resources in silence where there is no such rule."""
+    """Snakemake silently ignores resources of a rule that does not exist."""
     rules = {
         name
         for file in (ROOT / "workflow/rules").glob("*.smk")

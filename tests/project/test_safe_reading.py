@@ -47,7 +47,7 @@ ALLOWED = {
 
 
 def forbidden(source: str) -> set[str]:
-    """What a source could unpickle with: modules, functions, and ``allow_pickle`` switched on."""
+    """The means by which a source could unpickle: modules, functions, and ``allow_pickle``."""
     tree = ast.parse(source)
     meaning: dict[str, str] = {}
     modules: set[str] = set()
@@ -182,7 +182,7 @@ def test_a_pickle_under_another_name_is_refused(name: str, tmp_path: Path, sprun
 
 
 def test_a_table_with_pickles_inside_gives_them_as_bytes(tmp_path: Path, sprung: Path) -> None:
-    """As a value, and as the description of a column's type, which old versions unpickled."""
+    """A pickle may be a value, or describe a column's type, which old versions unpickled."""
     trap = pickle.dumps(Trap(sprung))
     description = {
         b"ARROW:extension:name": b"arrow.py_extension_type",

@@ -16,7 +16,7 @@ from support.cluster import SCRIPTS, Cluster
 
 @pytest.fixture(scope="session")
 def turn() -> Iterator[FileLock]:
-    """There is one cluster: of several test processes one at a time uses it."""
+    """The lock by which one test process at a time uses the cluster."""
     missing = [name for name in ("slurmctld", "slurmd", "munged") if shutil.which(name) is None]
     if missing or os.geteuid() != 0:
         reason = f"needs root and {', '.join(missing) or 'nothing else'} (slurm-wlm, munge)"

@@ -1,4 +1,4 @@
-"""What clusters do to jobs, and to whoever waits for them: nothing is lost, and nothing hangs."""
+"""Faults of clusters: nothing is lost, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> OneRun:
 
 @pytest.fixture(scope="module")
 def uninterrupted(prepared: OneRun, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The run's files as this machine makes them at one go, without SLURM."""
+    """The run's files as this machine makes them without interruption, without SLURM."""
     whole = prepared.workspace.copy(tmp_path_factory.mktemp("slurm") / "whole")
     whole.make(*TRAINING)
     return OneRun(whole, prepared.version).result

@@ -42,7 +42,7 @@ def snakemake(workspace: Workspace, *options: str, **environment: str) -> Starte
 
 
 def training_times(workspace: Workspace) -> list[tuple[str, float]]:
-    """When each run's training began, and how long it took."""
+    """The time at which each run's training began, and its duration."""
     found = []
     for path in workspace.root.glob("results/store/run/*/e*/provenance.json"):
         details = json.loads(path.read_text())["details"]
@@ -68,7 +68,7 @@ def gpus_given(workspace: Workspace) -> list[str]:
 
 
 def test_all_figures_from_a_fresh_clone(cluster: Cluster, tmp_path: Path) -> None:
-    """The command of the README, as it stands there but for the scale."""
+    """The command of the README works as written, except for the scale."""
     workspace = Workspace.clone(tmp_path / "clone")
     often = "perigee-slurm-init-seconds-before-status-checks: 3"
     workspace.replace("slurm/profile.yaml", f"{often[:-1]}15", often)  # only to save time
@@ -154,7 +154,7 @@ def test_short_runs_share_a_submission_and_its_gpu(four_runs: Workspace, cluster
 def test_a_cluster_that_wants_gpus_instead_of_gres_and_no_work_on_its_login_node(
     four_runs: Workspace, cluster: Cluster
 ) -> None:
-    """As comments say: `gpu` instead of `gres`, each run by itself; figures are drawn by jobs."""
+    """The comments' advice works: `gpu` instead of `gres`, single runs, and jobs for figures."""
     four_runs.replace(
         "slurm/profile.yaml", '    gres: "gpu:1" ', "    gpu: 1\n    gpu_model: pretend "
     )

@@ -1,1 +1,1 @@
-"""What tests share: independent computations to compare with, and builders of small runs."""
+"""Support for tests: independent computations to compare with, and builders of small runs."""

@@ -1,4 +1,4 @@
-"""Snakemake on the test cluster, and what SLURM says of its jobs."""
+"""Snakemake on the test cluster, and its jobs in SLURM."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import Any
 from support.workspace import HOLD, Workspace, make_holdable, sessions, show_rates, sweep_of
 
 SCRIPTS = Path(__file__).parent
-"""Where the cluster's own scripts stand."""
+"""The folder of the cluster's own scripts."""
 
 SECONDS = 150
-"""Nothing that a test waits for takes longer."""
+"""The seconds after which a test stops waiting."""
 
 FILES = ("losses.npy", "weights.npy", "state.safetensors")
 
 TRAINING = ("periodic_fig3", "--until", "train_run")
-"""Targets: the run of `one_run`, and not what is made of it."""
+"""The targets that make the run of `one_run` but not the products that need it."""
 
 
 def wait_until(what: Callable[[], Any], why: str, seconds: float = SECONDS) -> Any:
@@ -40,8 +40,8 @@ class Started:
     """A Snakemake on the cluster.
 
     Attributes:
-        process: whose signals do not reach this one.
-        output: file that it prints to.
+        process: the process, whose signals do not reach this one.
+        output: the file that it prints to.
     """
 
     process: subprocess.Popen[bytes]
@@ -53,7 +53,7 @@ class Started:
 
     @property
     def submitted(self) -> list[str]:
-        """Ids of the SLURM jobs that it submitted."""
+        """The ids of the SLURM jobs that it submitted."""
         return re.findall(r"submitted with SLURM jobid (\d+)", self.printed)
 
     def end(self, seconds: float = SECONDS) -> int:
@@ -66,9 +66,9 @@ class OneRun:
     """A workspace whose figure 3 shows a single run, and that run as the target.
 
     Attributes:
-        workspace: at smoke scale.
-        version: of the run, as rules name it.
-        started: all Snakemakes, in order.
+        workspace: the workspace, at smoke scale.
+        version: the run's version, as rules name it.
+        started: all Snakemake processes, in order.
     """
 
     workspace: Workspace
@@ -81,21 +81,21 @@ class OneRun:
 
     @property
     def log(self) -> str:
-        """Of the training job's last attempt: Snakemake removes those of earlier ones."""
+        """The log of the training job's last attempt: Snakemake removes those of earlier ones."""
         logs = list(self.workspace.root.glob(f"results/logs/train_run/{self.version}.*.log"))
         return "".join(path.read_text() for path in logs)
 
     @property
     def sessions(self) -> list[str]:
-        """When each process that trained the finished run began."""
+        """The time at which each process that trained the finished run began."""
         return sessions(self.folder)
 
     def release(self) -> None:
-        """Let training go on to its end."""
+        """Let training continue to its end."""
         (self.workspace.root / HOLD).unlink()
 
     def slurm_log(self, job: str) -> str:
-        """Of a SLURM job, which is kept unless it was successful."""
+        """The log of a SLURM job, which is kept unless the job was successful."""
         (path,) = self.workspace.root.glob(f".snakemake/slurm_logs/*/{job}.log")
         return path.read_text()
 
@@ -104,7 +104,7 @@ class OneRun:
         return {name: (self.folder / name).read_bytes() for name in FILES}
 
     def start(self, *options: str, hold: bool = False) -> Started:
-        """`snakemake --profile slurm` for the run, which is held in mid-training if asked for."""
+        """Start `snakemake --profile slurm` for the run; hold its training midway on request."""
         if hold:
             (self.workspace.root / HOLD).touch()
         output = self.workspace.root.parent / f"snakemake-{len(self.started)}.log"
@@ -125,12 +125,12 @@ class OneRun:
         return self.started[-1]
 
     def wait_for_training(self) -> None:
-        """Until a state was saved in mid-training."""
+        """Wait until a state was saved midway through training."""
         unfinished = self.folder.parent / "unfinished" / self.folder.name
         wait_until((unfinished / "latest.safetensors").exists, "no state was saved")
 
     def stop(self) -> None:
-        """End what a failed test left."""
+        """End the processes that a failed test left."""
         for one in self.started:
             if one.process.poll() is None:
                 one.process.send_signal(signal.SIGKILL)
@@ -138,7 +138,7 @@ class OneRun:
 
 
 def one_run(workspace: Workspace, epochs: int) -> OneRun:
-    """Make figure 3 of a workspace show one run of so many epochs."""
+    """Make figure 3 of a workspace show one run with a number of epochs."""
 
     def edit(study: dict[str, Any]) -> None:
         study["figures"] = {"fig3": study["figures"]["fig3"]}
@@ -163,16 +163,16 @@ class Cluster:
     root: Path
 
     def job(self, number: str) -> dict[str, str]:
-        """What `scontrol show job` says of a job."""
+        """The output of `scontrol show job` for a job."""
         return dict(re.findall(r"(\w+)=(\S*)", self.command("scontrol", "show", "job", number)))
 
     def members(self, number: str) -> int:
-        """How many training runs a SLURM job holds."""
+        """The number of training runs in a SLURM job."""
         script = self.command("scontrol", "write", "batch_script", number, "-")
         return len(re.findall(r"[\s']train_run\w*:version=", script))
 
     def first_processes(self) -> list[int]:
-        """Pids of what SLURM itself started as job steps, other than batch scripts."""
+        """The pids of the job steps that SLURM itself started, except batch scripts."""
         tree = subprocess.run(
             ["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
         ).stdout
@@ -181,7 +181,7 @@ class Cluster:
         return [int(pid) for pid, parent, _ in processes if parent in steps]
 
     def state(self, number: str) -> str:
-        """PENDING, RUNNING, COMPLETED, FAILED, ..."""
+        """The state of a job: PENDING, RUNNING, COMPLETED, FAILED, ..."""
         return self.job(number)["JobState"]
 
     def command(self, *words: str) -> str:
@@ -189,18 +189,18 @@ class Cluster:
         return subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout
 
     def clear(self) -> None:
-        """Cancel what a failed test left, and wait until it is gone."""
+        """Cancel the jobs that a failed test left, and wait until they are gone."""
         self.command("scancel", "--quiet", "--user=root")
         left = ["squeue", "--noheader", "--states=PENDING,RUNNING,COMPLETING"]
         wait_until(lambda: not self.command(*left), "jobs could not be cancelled", 60)
 
     def take_node_down(self) -> None:
-        """As if it had crashed; SLURM takes it back by itself, if it is not resumed."""
+        """Take the node down like a crash; SLURM takes it back even if nobody resumes it."""
         name = self.command("scontrol", "show", "node", "--oneliner").split()[0].split("=")[1]
         self.command("scontrol", "update", f"nodename={name}", "state=down", "reason=test")
 
     def take_node_up(self) -> None:
-        """Resume it, if that is still to be done, and wait until it can be used."""
+        """Resume the node if necessary, and wait until it can be used."""
         start = SCRIPTS / "start-cluster.sh"
         subprocess.run([start], check=True, timeout=90, stdout=subprocess.DEVNULL)
 

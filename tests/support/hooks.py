@@ -1,4 +1,4 @@
-"""What tests have the project's programs do otherwise: each runs in a program, before its own code.
+"""Changes that tests make to the programs: each hook runs in a program, before its own code.
 
 `support.workspace.Workspace.hook` puts one into a workspace's program.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def hold(file: str, epoch: int) -> None:
-    """Save a state after an epoch, and wait there while a file exists; stop if told to."""
+    """Save a state after an epoch, and wait there while a file exists or until a signal comes."""
     from perigee.jobs.watching import RunWatch
     from perigee.training.recording import Recorder
 
@@ -34,13 +34,13 @@ def fail(
     once: str | None = None,
     at_the_end: bool = False,
 ) -> None:
-    """Let training fail, of runs with some learning rate, or once.
+    """Let training fail, either only for runs with some learning rate, or once.
 
     Args:
-        message: of the ValueError, or of the OSError of one that fails once.
-        learning_rate: None is any.
+        message: the message of the ValueError, or of the OSError if it fails once.
+        learning_rate: the learning rate of runs that fail; None is any.
         once: a file that notes that it has failed.
-        at_the_end: when everything is written, not before training.
+        at_the_end: whether to fail when everything is written, and not before training.
     """
     from perigee.jobs.training import TrainingJob
 
@@ -62,9 +62,9 @@ def fail(
 
 
 def pretend_gpus(uuids: list[str]) -> None:
-    """Let PyTorch report GPUs, and compute on the CPU what is to be computed on one.
+    """Let PyTorch report GPUs, but compute on the CPU.
 
-    Everything between, above all who gets which, is the program's own.
+    Everything between, above all which job gets which GPU, is done by the program itself.
     """
     import torch
 
@@ -88,8 +88,8 @@ def small_cifar(name: str, address: str, checksums: dict[str, str], **attributes
     """Give torchvision the address and the checksums of small files of a data set's format.
 
     Args:
-        name: of torchvision's class.
-        address: of the folder that the archive is downloaded from.
+        name: name of torchvision's class.
+        address: address of the folder that the archive is downloaded from.
         checksums: MD5 of the archive and of the files in it.
         attributes: "archive", "train", "test", "meta": names of the files.
     """
@@ -104,7 +104,7 @@ def small_cifar(name: str, address: str, checksums: dict[str, str], **attributes
 
 
 def declare_wrongly(weight: str) -> None:
-    """Have the ConvNet declare a weight scale-invariant that is not."""
+    """Make the ConvNet declare a weight scale-invariant that is not."""
     from perigee.models import convnet
     from perigee.models.declaration import ScaleInvariantWeights
 

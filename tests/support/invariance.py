@@ -1,4 +1,4 @@
-"""What scale invariance means for the loss of a network, number by number."""
+"""The consequences of scale invariance for the loss of a network, number by number."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ factors = st.floats(-3, 3).map(lambda exponent: 10**exponent)
 
 
 def exact(model: nn.Module, seed: int) -> nn.Module:
-    """In float64, without BatchNorm's epsilon (with it, invariance only holds approximately).
+    """Prepare a network in float64, without BatchNorm's epsilon, which breaks exact invariance.
 
     BatchNorm's location and scale get random values: at location 0, as initialised, a scale would
     look invariant too.
@@ -51,7 +51,7 @@ class Problem:
         return functional.cross_entropy(self.model(self.images), self.labels)
 
     def gradients(self, names: Sequence[str]) -> Tensor:
-        """All of them as one vector."""
+        """All numbers as one vector."""
         gradients = torch.autograd.grad(self.loss(), [self.parameters[name] for name in names])
         return torch.cat([gradient.flatten() for gradient in gradients])
 
@@ -73,7 +73,7 @@ class Problem:
 
 
 def assert_invariant(problem: Problem, names: Sequence[str], factor: float) -> None:
-    """The loss, eq. (1a) and eq. (1b) of Lobacheva et al. 2021 for the union of ``names``."""
+    """Check loss, eq. (1a) and eq. (1b) of Lobacheva et al. 2021 for all ``names`` together."""
     loss = problem.loss().item()
     gradient, values = problem.gradients(names), problem.values(names)
     size = gradient.norm() * values.norm()
@@ -86,10 +86,10 @@ def assert_invariant(problem: Problem, names: Sequence[str], factor: float) -> N
 
 
 def assert_none_is_missed(problem: Problem, found: Sequence[str]) -> None:
-    """Scaling any other trained parameter changes the loss.
+    """Check that scaling any other trained parameter changes the loss.
 
-    Locations that the next normalisation cancels, as the standard ResNet's before its shortcuts,
-    are no weights: they have no effect at all.
+    Locations that the next normalisation cancels, such as the standard ResNet's before its
+    shortcuts, are exempt: they have no effect at all.
     """
     loss = problem.loss().item()
     for name in set(problem.trained) - set(found):

@@ -1,4 +1,4 @@
-"""Real training jobs that are killed, and started again, until their run is finished."""
+"""Real training jobs that are killed and started again until their run is finished."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 PERIGEE = (sys.executable, "-m", "perigee")
 EPOCHS = 24
 STEPS = 12 * EPOCHS
-"""1,437 digits are 12 mini-batches."""
+"""The steps of an epoch: 1,437 digits are 12 mini-batches."""
 
 SPEC: dict[str, Any] = {
     "dataset": {"name": "digits"},
@@ -40,7 +40,7 @@ MEASURES: list[dict[str, Any]] = [
 ]
 VOLATILE = ("started", "wall_time_s")
 VOLATILE_DETAILS = ("seconds", "sessions")
-"""What provenance says of times; everything else has to be equal."""
+"""The parts of provenance about times; everything else must be equal."""
 
 
 def build_digits(folder: Path) -> Path:
@@ -52,13 +52,13 @@ def build_digits(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Jobs:
-    """Starts the same training job again and again.
+    """A training job that can be started again and again.
 
     Attributes:
         dataset: folder of the built data set.
         out: folder for the run's files.
-        spec: of the run.
-        epochs: of the run.
+        spec: the run's spec.
+        epochs: how many epochs the run has.
     """
 
     dataset: Path
@@ -68,7 +68,7 @@ class Jobs:
 
     @classmethod
     def in_store(cls, dataset: Path, store: Path, epochs: int = EPOCHS) -> Jobs:
-        """Of a run whose folder is named as in a store."""
+        """The jobs of a run whose folder is named as in a store."""
         digest = json.loads((dataset / "provenance.json").read_text())["digest"]
         identity = run_identity(resolved_run(SPEC, "run", ""), digest)
         return cls(dataset, store / identity.folder / f"e{epochs}", epochs=epochs)
@@ -96,19 +96,19 @@ class Jobs:
         )
 
     def finish(self) -> str:
-        """Run to the end; what it printed."""
+        """Run the job to its end, and return what it printed."""
         job = self.start()
         printed, _ = job.communicate(timeout=120)
         assert job.returncode == 0, printed
         return printed
 
     def kill(self, number: signal.Signals, dice: random.Random) -> tuple[int, str]:
-        """Start, and kill at a random moment in mid-training; the exit status, what it printed.
+        """Start the job, kill it at a random moment of training, and return status and output.
 
         The moment is some saves after the start, so that steps were taken, and a little later, so
-        that it falls anywhere between two saves or into one. Counted so, and not in seconds, it
-        lands in mid-training on a slow machine too; on one so fast that the job has ended by then,
-        it is started anew and killed after half as many saves.
+        that it falls anywhere between two saves or into one. Counting saves and not seconds, it is
+        midway through training on a slow machine too; if the job has already ended on a fast one,
+        it is started again and killed after half as many saves.
         """
         saves = dice.randint(2, 7)
         kept = self._copy_aside()
@@ -129,7 +129,7 @@ class Jobs:
 
     @property
     def _run(self) -> Path:
-        """Folder of all versions of the run."""
+        """The folder of all versions of the run."""
         return self.state.parents[2]
 
     def _copy_aside(self) -> Path:
@@ -142,7 +142,7 @@ class Jobs:
         shutil.copytree(aside, self._run)
 
     def files(self) -> dict[str, Any]:
-        """Checksums of the run's files and its measures'; of provenance what is not about times."""
+        """The checksums of the files of run and measures, and provenance without times."""
         found: dict[str, Any] = {}
         for path in sorted(self.out.rglob("*")):
             name = str(path.relative_to(self.out))
@@ -159,15 +159,15 @@ class Jobs:
 
 
 def resumed_after(printed: str) -> int:
-    """How many steps the job says it found done; 0 if it began anew."""
+    """The number of steps that the job reports as done before; 0 if it began from the start."""
     found = re.search(r"continuing after epoch (\d+)(?: and (\d+) steps)? of", printed)
     return 12 * int(found[1]) + int(found[2] or 0) if found else 0
 
 
 def trial(jobs: Jobs, seed: int, kills: int, number: signal.Signals = signal.SIGKILL) -> int:
-    """Kill a run some times, finish it, and return how often a job went on from a state.
+    """Kill a run some times, finish it, and return how often a job resumed from a state.
 
-    Asserts that every kill landed in mid-training and that every start skipped the steps done.
+    It asserts that every kill hit training midway and that every start skipped the steps done.
     """
     dice = random.Random(seed)
     shutil.rmtree(jobs.out, ignore_errors=True)
@@ -188,7 +188,7 @@ def trial(jobs: Jobs, seed: int, kills: int, number: signal.Signals = signal.SIG
 
 
 def wait_for_saves(state: Path, job: subprocess.Popen[str], saves: int) -> None:
-    """Until a job has saved its state so many times more, or has ended."""
+    """Wait until a job has saved its state a number of times more, or has ended."""
     for _ in range(saves):
         before = _stamp(state)
         while _stamp(state) == before and job.poll() is None:

@@ -1,4 +1,4 @@
-"""A copy of the package whose sources the digests are taken of, to be edited."""
+"""An editable copy of the package, from whose sources digests are computed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from perigee.paths import WORKFLOW
 
 @contextmanager
 def package_copy(folder: Path, empty: bool = False) -> Iterator[PackageCopy]:
-    """Have digests taken of a copy of the package, which is not imported."""
+    """Compute digests from a copy of the package, which is not imported."""
     original = code.PACKAGE_FOLDER
     root = folder / "perigee"
     if empty:
@@ -32,10 +32,10 @@ def package_copy(folder: Path, empty: bool = False) -> Iterator[PackageCopy]:
 
 
 class PackageCopy:
-    """The copy.
+    """A copy of the package.
 
     Args:
-        root: its folder, of the package itself.
+        root: the folder of the copied package itself.
     """
 
     def __init__(self, root: Path) -> None:
@@ -63,7 +63,7 @@ class PackageCopy:
         forget()
 
     def edit(self, module: str, old: str, new: str) -> None:
-        """Replace a text that stands in a module once."""
+        """Replace a text that occurs in a module once."""
         source = self.path(module).read_text(encoding="utf-8")
         assert source.count(old) == 1, f"'{old}' stands {source.count(old)} times in {module}"
         self.path(module).write_text(source.replace(old, new), encoding="utf-8")
@@ -71,7 +71,7 @@ class PackageCopy:
 
 
 def forget() -> None:
-    """Have sources read again."""
+    """Make the sources be read again."""
     for function in (
         code._closure_digests,
         code._module,

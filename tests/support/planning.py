@@ -1,4 +1,4 @@
-"""A small configuration, and stores whose products are made as empty files with provenance."""
+"""A small configuration, and stores whose products are empty files with provenance."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ SEEDS = tuple(f"run convnet-digits-lr0.15-wd0.01-seed{seed}/e4" for seed in (0, 
 PREDICTIONS = tuple(
     f"evaluation predictions-convnet-digits-lr0.15-wd0.01-seed{seed}" for seed in (0, 1)
 )
-"""The names of its products, as `name_of` gives them."""
+"""The names of the study's products, as `name_of` gives them."""
 
 OWN: Mapping[str, Any] = {
     "study": "mine",
@@ -102,7 +102,7 @@ OWN: Mapping[str, Any] = {
 
 
 def name_of(product: Product) -> str:
-    """Kind and name of a product without its digest; of a run its epochs too."""
+    """Kind and name of a product without its digest, and for a run its epochs."""
     version = f"/e{product.epochs}" if isinstance(product, RunProduct) else ""
     return f"{product.kind} {product.identity.name}{version}"
 
@@ -160,28 +160,28 @@ class Project:
         return Layout(self.plan(scale), str(self.results), writes=writes)
 
     def outstanding(self, *keys: str) -> list[str]:
-        """The names of what is still to be made for figures; without keys for all reported ones."""
+        """The names of the products still to be made for figures, by default all reported ones."""
         return sorted(name_of(one) for one in self.to_make(*keys).values())
 
     def to_make(self, *keys: str) -> dict[str, Product]:
-        """The same as products, by folder."""
+        """The products still to be made, by folder."""
         layout = self.layout()
         return layout.outstanding(targets(layout, *keys))
 
     def make(self, *keys: str) -> None:
-        """Make all that is still to be made, as a run of Snakemake would."""
+        """Make all products still to be made, as a call of Snakemake would."""
         for product in self.to_make(*keys).values():
             make(product, self.store)
 
 
 def targets(layout: Layout, *keys: str) -> list[Product]:
-    """What figures ask for, their claims included; without keys all reported ones."""
+    """The targets of figures, their claims included; without keys, of all reported figures."""
     plan = layout.plan.of_figures(keys) if keys else layout.reported
     return [*plan.figures.values(), *plan.claims.values()]
 
 
 def make(product: Product, store: Path) -> Path:
-    """Make a product as its program would; of a run those of its parts that the store lacks."""
+    """Make a product as its program would; for a run, make the parts that the store lacks."""
     if not isinstance(product, RunProduct):
         return put(store / product.folder, product.identity, product.files)
     version = store / product.folder
@@ -246,9 +246,9 @@ def edit_json(path: Path, **changes: Any) -> None:
 
 @contextmanager
 def edited(*paths: Path, addition: str = "EDITED = 1") -> Iterator[None]:
-    """While the context is held, source files count as if each had one more line.
+    """While the context is active, source files count as if each had one more line.
 
-    What is known of the sources as they are stays known, for afterwards.
+    Cached digests of the unchanged sources are restored afterwards.
     """
     changed = {path.resolve() for path in paths}
     original = code.read_source

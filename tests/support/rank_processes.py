@@ -17,7 +17,7 @@ from torch import distributed as dist
 from perigee.kernel.ranks import Ranks
 
 SECONDS = 120
-"""No test waits longer for a process."""
+"""The seconds after which a test stops waiting for a process."""
 
 
 def start_ranks(
@@ -28,17 +28,17 @@ def start_ranks(
     patience: float = 30,
     meetings: int = 0,
 ) -> list[tuple[multiprocessing.process.BaseProcess, Connection]]:
-    """Processes that call ``work(ranks, *arguments)``, and where each sends what it returns.
+    """Start processes that call ``work(ranks, *arguments)``, each with a pipe for what it returns.
 
-    They are forked from a process that has done nothing but import what takes seconds.
+    They are forked from a process that has only imported the slow modules.
     They meet, as those of torchrun do, at a store that their parent holds, on a port that nothing
     else has.
 
     Args:
-        stack: ends the processes with it.
+        stack: the stack that ends the processes when it closes.
         work: a function of a module.
-        world: how many processes.
-        arguments: picklable.
+        world: how many processes to start.
+        arguments: picklable arguments of ``work``.
         patience: see `Ranks.of_environment`.
         meetings: how often they meet: each time, ``work(*arguments)`` calls `meet_anew` and then
             joins. By default they meet at once, and ``work`` is given the ranks.
@@ -83,7 +83,7 @@ def start_ranks(
 
 
 def answer(receiving: Connection) -> Any:
-    """What a process returned; what it raised is raised here."""
+    """Return what a process returned, or raise what it raised."""
     assert receiving.poll(SECONDS), "a process does not answer"
     value = pickle.loads(receiving.recv_bytes())
     if isinstance(value, Exception):
@@ -92,7 +92,7 @@ def answer(receiving: Connection) -> Any:
 
 
 def on_ranks(work: Callable[..., Any], world: int, *arguments: Any, meetings: int = 0) -> list[Any]:
-    """What ``work`` returns on each of ``world`` processes; see `start_ranks`."""
+    """Return what ``work`` returns on each of ``world`` processes; see `start_ranks`."""
     with ExitStack() as stack:
         started = start_ranks(stack, work, world, *arguments, meetings=meetings)
         return [answer(receiving) for _, receiving in started]
@@ -102,7 +102,7 @@ _further_ports: list[int] = []
 
 
 def meet_anew() -> None:
-    """Make the environment that of another start of the processes, which can then join again."""
+    """Set the environment up as for a new start of the processes, which can then join again."""
     os.environ["MASTER_PORT"] = str(_further_ports.pop(0))
 
 

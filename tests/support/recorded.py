@@ -1,4 +1,4 @@
-"""Training with measures, and what they measured."""
+"""Training with measures, and the rows that these record."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Recorded:
     """A recorded run.
 
     Attributes:
-        rows: of every log, by name: the fingerprint and the measures.
-        descriptions: of the measures.
-        position: at the end.
+        rows: the rows of every log, by name: the fingerprint and the measures.
+        descriptions: the descriptions of the measures.
+        position: the position at the end.
     """
 
     rows: Mapping[str, np.ndarray]
@@ -59,12 +59,12 @@ class Recorded:
 
 
 def live(trainer: Trainer, *measures: Measure) -> dict[str, LiveMeasure]:
-    """Measures that watch a trainer, by name."""
+    """Make measures of a trainer, by name."""
     return {m.name: registry.load(m)(trainer, **m.parameters) for m in measures}
 
 
 def make_recorder(trainer: Trainer, folder: Path, epochs: int, *measures: Measure) -> Recorder:
-    """A recorder with new logs in a folder."""
+    """Make a recorder with new logs in a folder."""
     recorder = Recorder(trainer, folder, live(trainer, *measures), epochs)
     recorder.begin(dict.fromkeys(recorder.logs, 0), Position(), np.empty(0), again=False)
     return recorder
@@ -73,7 +73,7 @@ def make_recorder(trainer: Trainer, folder: Path, epochs: int, *measures: Measur
 def recorded(
     trainer: Trainer, epochs: int, *measures: Measure, watch: Watch | None = None
 ) -> Recorded:
-    """Train from the start, and give what was measured."""
+    """Train from the start, and return what was measured."""
     with TemporaryDirectory() as folder:
         recorder = make_recorder(trainer, Path(folder), epochs, *measures)
         train(trainer, recorder, watch)

@@ -1,10 +1,10 @@
-"""An independent training run in plain PyTorch: what the trainer is compared with.
+"""An independent training run in plain PyTorch, with which the trainer is compared.
 
 Nothing of perigee is imported here: network from `torch.nn` modules, `torch.optim.SGD`, the
 gradients one tensor each, every logged quantity by its definition in float64.
 
 ``python tests/support/reference_training.py NAME...`` writes those settings' curves in
-golden_curves.json anew. Do that only when the papers' algorithm is meant to change, and say so in
+golden_curves.json again. Do that only when the papers' algorithm is meant to change, and say so in
 the change log.
 """
 
@@ -30,7 +30,7 @@ STEP_QUANTITIES = ("loss", "gradient_norm", "weight_norm", "cosine_distance")
 CLASSES = 10
 HEAD_NORM = 10.0
 MEAN, STD = 4.75, 6.0
-"""Of the digits' grey levels, about; any fixed values would do."""
+"""The approximate mean and deviation of the digits' grey levels; any fixed values would do."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ class Curves:
     """The measured course of a run.
 
     Attributes:
-        steps: of each epoch `STEP_QUANTITIES` of every step, (steps, 4).
-        layers: of each epoch, for every convolution and step, norm, gradient norm, angle between
+        steps: for each epoch, `STEP_QUANTITIES` of every step, (steps, 4).
+        layers: for each epoch, convolution and step: norm, gradient norm, angle between
             the weights before and after, and inner product of velocity and gradient,
             (steps, convolutions, 4); without momentum the last is 0.
-        metrics: of the initialisation and each epoch.
-        states: of the same, the network's state and the optimiser's, one array a parameter.
+        metrics: the metrics of the initialisation and each epoch.
+        states: the states of network and optimiser at the same times, one array per parameter.
     """
 
     steps: list[np.ndarray] = field(default_factory=list)
@@ -97,7 +97,7 @@ class Curves:
 
 
 def few_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """70 train and 30 test images (uint8, (n, 1, 8, 8)) with labels; 70 leaves a partial batch."""
+    """Draw 70 train and 30 test images (uint8, (n, 1, 8, 8)); 70 leaves a partial batch."""
     bunch = load_digits()
     images, labels = bunch.images.astype(np.uint8)[:, None], bunch.target.astype(np.uint8)
     return images[:70], labels[:70], images[70:100], labels[70:100]
@@ -269,7 +269,7 @@ def reference_curves(settings: Settings, epochs: int) -> Curves:
 
 
 def plain_optimiser(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    """PyTorch's own, with a parameter group for each group of `Settings.undecayed` and the rest."""
+    """PyTorch's own optimiser, with a parameter group for each group of `Settings.undecayed`."""
     groups: dict[str, list[nn.Parameter]] = {}
     for module in network.modules():
         kind = {nn.Conv2d: "scale_invariant", nn.BatchNorm2d: "normalisation"}
@@ -298,7 +298,7 @@ def learning_rate(settings: Settings, epoch: int) -> float:
 def velocities_of(
     optimiser: torch.optim.Optimizer, weights: list[torch.Tensor]
 ) -> list[np.ndarray]:
-    """Before the first step and without momentum they are zero."""
+    """The velocities, which are zero before the first step and without momentum."""
     kept = [optimiser.state[weight].get("momentum_buffer") for weight in weights]
     return [
         np.zeros(weight.shape) if velocity is None else velocity.numpy().copy()
@@ -307,7 +307,7 @@ def velocities_of(
 
 
 def angle(one: np.ndarray, other: np.ndarray) -> float:
-    """Between two vectors, in radians, by Kahan's formula, which is exact for small ones too."""
+    """The angle between two vectors in radians, by Kahan's formula, exact for small angles too."""
     one, other = one.ravel() / np.linalg.norm(one), other.ravel() / np.linalg.norm(other)
     return 2 * math.atan2(np.linalg.norm(one - other), np.linalg.norm(one + other))
 
@@ -351,7 +351,7 @@ def metrics(
     test_images: torch.Tensor,
     test_labels: torch.Tensor,
 ) -> dict[str, float]:
-    """Of copies, so that BatchNorm's running statistics stay those of training."""
+    """Compute the metrics on copies, so that BatchNorm keeps its running statistics."""
     in_eval_mode, network = copy.deepcopy(network).eval(), copy.deepcopy(network).train()
     weights = convolutions(network)
     others = [p for p in network.parameters() if p.requires_grad and p.dim() != 4]
@@ -380,7 +380,7 @@ def metrics(
 
 
 def write_golden_file(names: list[str]) -> None:
-    """Compute the curves of some settings anew; the others stay as they are."""
+    """Compute the curves of some settings again; the others stay as they are."""
     golden = json.loads(GOLDEN_FILE.read_text())
     for name in names:
         steps = np.concatenate(reference_curves(GOLDEN_SETTINGS[name], GOLDEN_EPOCHS).steps)

@@ -37,8 +37,8 @@ def make_spec(settings: Settings, precision: str = "float64", **changes: Any) ->
     """The spec of a run.
 
     Args:
-        settings: of the run.
-        precision: of the run.
+        settings: the run's settings.
+        precision: the run's precision.
         changes: fields of the spec that differ from the settings, as plain values.
     """
     rule = {
@@ -88,10 +88,10 @@ def make_trainer(
     """A trainer on the CPU, on the few images if no others are given.
 
     Args:
-        run: its settings, or its spec, which tells the precision itself.
-        precision: of the run.
-        memory_format: of images, activations and weights.
-        dataset, start, ranks, epoch_order: as of `Trainer`.
+        run: the run's settings, or its spec, which has the precision itself.
+        precision: the run's precision.
+        memory_format: layout of images, activations and weights.
+        dataset, start, ranks, epoch_order: see `Trainer`.
     """
     spec = make_spec(run, precision) if isinstance(run, Settings) else run
     execution = Execution(torch.device("cpu"), DTYPES[spec.precision], memory_format)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RISE_TIME = 8
-"""Samples from the loss's onset to the norm's peak in the synthetic signals."""
+"""The samples from the loss's onset to the norm's peak in the synthetic signals."""
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,12 @@ from support.runs import few_images, make_spec
 
 
 class StopsAt(StopRequest):
-    """Is told to stop when a job looks at it for the n-th time.
+    """A stop request that becomes true when a job checks it for the n-th time.
 
-    It looks after every step, mini-batch of a full batch or of a measure, and epoch.
+    A job checks it after every step, mini-batch of a full batch or of a measure, and epoch.
 
     Attributes:
-        looks: how often it was looked at.
+        looks: how often it was checked.
     """
 
     def __init__(self, look: float = math.inf) -> None:
@@ -53,7 +53,7 @@ class Store:
     """A store in a folder.
 
     Args:
-        folder: of the store; the data set is built there.
+        folder: the store's folder; the data set is built there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,11 +65,11 @@ class Store:
                 save_arrays(few_images(), product.aside)
 
     def identity(self, spec: RunSpec) -> Identity:
-        """Of a run."""
+        """The identity of a run."""
         return run_identity(spec, self.dataset_identity.digest)
 
     def run_folder(self, spec: RunSpec) -> Path:
-        """Of all versions of a run."""
+        """The folder of all versions of a run."""
         return self.folder / self.identity(spec).folder
 
     def job(self, spec: RunSpec, epochs: int, *measures: Measure, **options: Any) -> TrainingJob:
@@ -98,7 +98,7 @@ class Store:
         stop: StopRequest | None = None,
         **options: Any,
     ) -> Path:
-        """Run a job; the folder of the version that has what was asked for."""
+        """Run a job, and return the folder of the version that has what was requested."""
         job = self.job(spec, epochs, *measures, **options)
         job.run(StopRequest() if stop is None else stop)
         found = job.found(job.wanted)
@@ -106,7 +106,7 @@ class Store:
         return found.folder
 
     def measure_folder(self, spec: RunSpec, version: Path, measure: Measure) -> Path:
-        """Where a measure of a version lies."""
+        """The folder of a measure of a version."""
         return version / measure_identity(measure, self.identity(spec)).label
 
     def rows(self, spec: RunSpec, version: Path, measure: Measure) -> np.ndarray:
@@ -115,13 +115,13 @@ class Store:
         return found
 
     def made_by(self, spec: RunSpec, version: Path, measure: Measure) -> str:
-        """How a measure came to be: "training", "replay" or "checkpoints"."""
+        """The origin of a measure: "training", "replay" or "checkpoints"."""
         provenance = read_provenance(self.measure_folder(spec, version, measure))
         return str(provenance.details["by"])
 
 
 def contents(version: Path) -> dict[str, bytes]:
-    """All files of a version and its measures but the provenance, by their path."""
+    """All files of a version and its measures except provenance, by their path."""
     return {
         str(path.relative_to(version)): path.read_bytes()
         for path in sorted(version.rglob("*"))
@@ -130,7 +130,7 @@ def contents(version: Path) -> dict[str, bytes]:
 
 
 def outcome(version: Path) -> dict[str, Any]:
-    """What the provenance tells of a run's course, whatever jobs it was trained in."""
+    """The provenance of a run's course, whatever jobs it was trained in."""
     details = read_provenance(version).details
     hidden = ("seconds", "sessions", "trained_epochs", "ranks", "workers")
     return {name: value for name, value in details.items() if name not in hidden}

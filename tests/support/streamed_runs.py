@@ -17,14 +17,14 @@ COUNTS = {"train": {"ant": 25, "bee": 20, "cat": 16}, "val": {"ant": 7, "bee": 6
 TRAIN_IMAGES = 61
 
 BATCH, STEPS, EPOCHS = 16, 4, 2
-"""Of the runs; the last mini-batch of an epoch has 13 images."""
+"""The size of the runs; the last mini-batch of an epoch has 13 images."""
 
 
 def grow(root: Path, side: int | None = None) -> Path:
     """Images of three classes, each with a colour and noise of its own.
 
     Args:
-        root: is made, with a folder a split.
+        root: the folder to create, with a folder per split.
         side: height and width; None draws each image's, around 40 x 30.
     """
     draws = np.random.default_rng(0)

@@ -18,11 +18,11 @@ from perigee.store.runs import ROWS
 from support.signals import Signal, sawtooth
 
 IMAGES, CLASSES, WEIGHTS = 5, 3, 4
-"""Of `write_kept_run`: test images and classes, and scale-invariant weights."""
+"""The numbers of test images, classes and scale-invariant weights of `write_kept_run`."""
 
 
 def write_measure(folder: Path, rows: pd.DataFrame | np.ndarray, **description: Any) -> Path:
-    """The folder of a measure: its rows, and of its provenance what readers of rows look at."""
+    """Write the folder of a measure: its rows, and the part of provenance that readers need."""
     folder.mkdir(parents=True)
     if isinstance(rows, pd.DataFrame):
         rows = rows.to_records(index=False).view(np.ndarray)
@@ -54,16 +54,16 @@ def write_run(
     steps_per_epoch: int = 1,
     **told: Any,
 ) -> RunInput:
-    """A run with these metrics, a row an epoch.
+    """A run with these metrics, a row per epoch.
 
     Args:
-        folder: is made.
-        metrics: with the column ``epoch``.
-        swept: values that tell it from others.
-        steps: of the measure of that name, a row a step.
+        folder: the folder to create.
+        metrics: the metrics, with the column ``epoch``.
+        swept: the values that distinguish it from others.
+        steps: the measure of that name, a row per step.
         further: measures by name.
         steps_per_epoch: updates of the weights.
-        told: more of `RunInput`.
+        told: further arguments of `RunInput`.
     """
     tables = {"metrics": metrics, **(further or {})}
     if steps is not None:
@@ -78,7 +78,7 @@ def write_run(
 
 
 def write_stepping_run(folder: Path, lengths: list[int], learning_rate: float = 0.2) -> RunInput:
-    """A run whose steps, 5 an epoch, are a signal without noise; the rate halves at epoch 20."""
+    """A run whose steps, 5 per epoch, are a signal without noise; the rate halves at epoch 20."""
     signal = sawtooth(lengths, 30, 2.0, 0.0, 0)
     times = np.arange(len(signal.loss))
     steps = pd.DataFrame(

@@ -14,9 +14,9 @@ from support.signals import sawtooth
 
 RATE = "optimiser.learning_rate"
 DECAY = 0.01
-"""The weight decay that all tables are of."""
+"""The weight decay of all tables."""
 NORM_ONSET = 2
-"""How many samples after the loss a `sawtooth`'s norm starts to rise."""
+"""The samples from the rise of a `sawtooth`'s loss to that of its norm."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Periodic:
     """A run with destabilisations.
 
     Attributes:
-        levels: a number a destabilisation: rho where it begins.
+        levels: rho at the beginning of each destabilisation.
         length: epochs of each phase B.
         tail: epochs after the last destabilisation.
-        test_errors: a number a stretch between destabilisations, one more than those.
+        test_errors: test error of each stretch between destabilisations, one more than these.
     """
 
     levels: Sequence[float]
@@ -81,7 +81,7 @@ class OnSphere:
     """A run with a fixed norm that learns the training set and keeps it, but for spikes.
 
     Attributes:
-        spikes: epochs at which the loss leaps up, to be near zero again five epochs later.
+        spikes: epochs at which the loss jumps; five epochs later it is near zero again.
         late_test_error: where the test error ends.
         final_loss: where the train loss ends.
     """
@@ -113,7 +113,7 @@ Signal = Periodic | Stuck | OnSphere
 def table_of_statistics(
     runs: Sequence[tuple[Mapping[str, float | str], Signal]], seeds: Sequence[int] = (0,)
 ) -> pd.DataFrame:
-    """As `perigee.analysis.period_statistics` makes it of runs that these settings tell apart."""
+    """A table like that of `perigee.analysis.period_statistics` for runs with these settings."""
     rows = [
         {**settings, "seed": seed, "stopped": False, **statistics_of(run.rows(seed))}
         for settings, run in runs
@@ -125,10 +125,10 @@ def table_of_statistics(
 def table_of_runs(
     runs: Mapping[float, Periodic | Stuck], seeds: Sequence[int] = (0,), *, gradient: float = 1.0
 ) -> pd.DataFrame:
-    """As `perigee.analysis.run_metrics` makes it of runs with these learning rates and seeds.
+    """A table like that of `perigee.analysis.run_metrics` for these learning rates and seeds.
 
-    The effective gradient norm is ``gradient`` times what would keep rho^2 where it is, and goes up
-    and down with the train loss.
+    The effective gradient norm is ``gradient`` times the value that would keep rho^2 constant, and
+    rises and falls with the train loss.
     """
     parts = []
     for rate, run in runs.items():
@@ -150,16 +150,16 @@ def table_of_period(
     turn: float = 1.0,
     seeds: Sequence[int] = (0,),
 ) -> pd.DataFrame:
-    """As `perigee.analysis.one_period` makes it, with the columns that claims are measured on.
+    """A table like that of `perigee.analysis.one_period`, with the columns that claims use.
 
     Args:
         norm_lag: steps from the first of phase C to rho's minimum.
         train_error: where phase B begins; before it is higher, after it lower.
-        growth: by which factor each of these columns grows over the second half of phase B; over
-            the first half it falls by 10, and where it is not given it grows by 2.
+        growth: the factor by which each of these columns grows over the second half of phase B;
+            over the first half it falls by 10, and a column without an entry grows by 2.
         gradient: the effective gradient norm of each step over that which makes rho of the next.
         turn: the cosine distance of each step over that which this gradient makes.
-        seeds: of the runs.
+        seeds: seeds of the runs.
     """
     phases = np.repeat(["before", "A", "B", "C", "after"], [5, 20, 200, 20, 5])
     steps = np.arange(len(phases))
@@ -204,14 +204,16 @@ def table_of_similarity(
     gains: Sequence[float] = (0.1, 0.5, 0.7, 0.8),
     seeds: Sequence[int] = (0,),
 ) -> pd.DataFrame:
-    """As `perigee.analysis.similarity` makes it: ten checkpoints of phase B a period, five others.
+    """A table like that of `perigee.analysis.similarity`.
+
+    Each period has ten checkpoints in phase B and five others.
 
     Args:
         inside: lowest cosine similarity with the anchor in its own period.
         cosines: mean cosine similarity of each later period.
-        independent_cosine: with the independent run's checkpoint, everywhere.
-        gains: of an ensemble with the anchor, in units of an independent ensemble's, by period.
-        seeds: of the runs.
+        independent_cosine: cosine similarity with the independent run's checkpoint, everywhere.
+        gains: gain of an ensemble with the anchor, relative to an independent one's, by period.
+        seeds: seeds of the runs.
     """
     parts = []
     for number, seed in enumerate(seeds):

@@ -1,4 +1,4 @@
-"""Which parameters of a network are scale-invariant, read off the network's structure.
+"""The scale-invariant parameters of a network, derived from its structure.
 
 A set of weights is scale-invariant if multiplying all of them by the same c > 0 leaves the output
 unchanged. That is decided here from the traced graph: every activation gets its *degree*, telling
@@ -20,7 +20,7 @@ from torch import fx, nn
 from perigee.errors import PerigeeError
 
 NORMALISING_MODULES = (nn.BatchNorm1d, nn.BatchNorm2d)
-"""Output unchanged when their whole input is multiplied by c > 0 (up to their epsilon)."""
+"""Modules whose output does not change when the input is multiplied by c > 0 (up to epsilon)."""
 
 HOMOGENEOUS_MODULES = (
     nn.ReLU,
@@ -31,20 +31,20 @@ HOMOGENEOUS_MODULES = (
     nn.Flatten,
     nn.Identity,
 )
-"""Output multiplied by c when their input is, for c > 0."""
+"""Modules whose output is multiplied by c when the input is, for c > 0."""
 
 LINEAR_MODULES = (nn.Conv2d, nn.Linear)
-"""Output proportional to weight and input, if there is no bias."""
+"""Modules whose output is proportional to weight and input, if they have no bias."""
 
 HOMOGENEOUS_FUNCTIONS: tuple[Callable[..., object], ...] = (torch.relu, torch.flatten)
 ADDITIONS: tuple[Callable[..., object], ...] = (operator.add, operator.iadd, torch.add)
 
 Degree = Counter[str]
-"""How often each weight, by its full name, is a factor of an activation."""
+"""The number of times that each weight, by its full name, is a factor of an activation."""
 
 
 class _Constraints:
-    """Collects what must hold for a joint scaling to leave the network's output alone."""
+    """The conditions under which a joint scaling leaves the network's output unchanged."""
 
     def __init__(self) -> None:
         self.equal_degrees: list[tuple[Degree, Degree]] = []
@@ -70,7 +70,7 @@ class _Constraints:
 
 
 def scale_invariant_names(model: nn.Module) -> tuple[str, ...]:
-    """Names of the trained parameters that are scale-invariant together, in the model's order.
+    """The names of the trained parameters that together are scale-invariant, in the model's order.
 
     Multiplying all of them by the same c > 0 does not change the output in train mode (Lobacheva
     et al. 2021, Section 2). Location and scale of BatchNorm and biases are never among them.

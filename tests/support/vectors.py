@@ -1,4 +1,4 @@
-"""Flat parameters without a network: what update rules and constraints are tried on."""
+"""Flat parameters without a network, to test update rules and constraints on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from perigee.kernel.flat import FlatParameters
 from perigee.models.declaration import ScaleInvariantWeights
 
 groups = {"scale_invariant": slice(3), "other": slice(3, 5), "normalisation": slice(5, 7)}
-"""Where the numbers of `flat` belong."""
+"""The positions in `flat` of the numbers of each group."""
 
 rates = st.floats(1e-4, 2.0)
 decays = st.sampled_from([0.0, 1e-3, 0.1, 0.7])

@@ -35,26 +35,26 @@ NAMES = {rate: name for name, rate in LOWEST_FIRST.items()}
 RATES = ("runs", "rates")
 
 STEPS = 12
-"""Of an epoch: 1,437 digits are 12 mini-batches."""
+"""The steps of an epoch: 1,437 digits are 12 mini-batches."""
 
 FIGURES = ("fig2", "fig3", "fig4", "fig6")
-"""Of the periodic paper, in the shared workspace: one computed from a formula, one of runs, one of
-single steps of one of these runs, one of checkpoints."""
+"""The periodic paper's figures in the shared workspace: one computed from a formula, one of runs,
+one of single steps of one of these runs, one of checkpoints."""
 
 COMPARED = tuple(f"convnet-digits-lr0.15-wd0.01-seed{seed}" for seed in (0, 1))
 """Runs of periodic_fig6 there, each with the checkpoint of every epoch."""
 
 HOLD = "hold"
-"""While a workspace holds such a file, training waits after `HELD_AFTER` epochs.
+"""The file while which exists training waits after `HELD_AFTER` epochs.
 
-So what is to happen in mid-training does, on a machine of any speed."""
+Thus a test can act midway through training on a machine of any speed."""
 
 HELD_AFTER = 10
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder that holds what a fresh clone holds, perhaps with results."""
+    """A folder with the files of a fresh clone, perhaps with results."""
 
     root: Path
 
@@ -75,7 +75,7 @@ class Workspace:
         return Workspace(root)
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """A command in the workspace, with this Python's programs first on PATH."""
+        """Run a command in the workspace, with this Python's programs first on PATH."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         return subprocess.run(
             command,
@@ -99,7 +99,7 @@ class Workspace:
         return self.run("snakemake", *options, *targets, "--config", f"scale={scale}")
 
     def jobs(self, *targets: str, scale: str = "smoke") -> set[str]:
-        """What a dry run says it would do: "<rule> <product>", digests left out."""
+        """The jobs that a dry run names: "<rule> <product>", without digests."""
         result = self.snakemake(*(targets or ("all_figures",)), scale=scale, options=("-n",))
         assert result.returncode == 0, result.stdout
         found = re.findall(r"^Job \d+: (.+)$", result.stdout, flags=re.MULTILINE)
@@ -108,7 +108,7 @@ class Workspace:
         return {DIGEST.sub("", job) for job in found}
 
     def make(self, *targets: str, scale: str = "smoke") -> str:
-        """Really run Snakemake; its output."""
+        """Run Snakemake for real, and return its output."""
         result = self.snakemake(*(targets or ("all_figures",)), scale=scale)
         assert result.returncode == 0, result.stdout
         return result.stdout
@@ -190,7 +190,7 @@ class Workspace:
                 self.edit_yaml(name, lambda figure: value_at(figure, *RATES).update(epochs=epochs))
 
     def replace(self, name: str, old: str, new: str) -> None:
-        """Replace a text that stands in a file exactly once."""
+        """Replace a text that occurs in a file exactly once."""
         path = self.root / name
         text = path.read_text()
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {name}"
@@ -206,46 +206,46 @@ class Workspace:
         path.write_text(first + path.read_text())
 
     def store(self, pattern: str) -> Path:
-        """The only folder or file of the store that a pattern fits."""
+        """The only folder or file of the store that matches a pattern."""
         (path,) = self.root.glob(f"results/store/{pattern}")
         return path
 
     def lose_metadata(self) -> None:
-        """As after a clone: Snakemake knows nothing of earlier runs."""
+        """Make Snakemake forget earlier runs, as after a clone."""
         shutil.rmtree(self.root / ".snakemake", ignore_errors=True)
 
 
 def make_holdable(workspace: Workspace) -> None:
-    """Have training look for `HOLD`; a state is saved where it waits."""
+    """Make training check for `HOLD`; a state is saved where it waits."""
     workspace.hook("train", "hold", file=HOLD, epoch=HELD_AFTER)
 
 
 def now() -> str:
-    """As the starts of sessions are written."""
+    """The present time in the format of provenance."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def result_of(run: Path) -> dict[str, bytes]:
-    """What a finished run and its measures hold, without their provenance."""
+    """The files of a finished run and its measures, without their provenance."""
     paths = (path for path in run.rglob("*.*") if path.suffix in (".npy", ".safetensors"))
     return {str(path.relative_to(run)): path.read_bytes() for path in paths}
 
 
 def sessions(run: Path) -> list[str]:
-    """When each process that trained a finished run began."""
+    """The time at which each process that trained a finished run began."""
     provenance = json.loads((run / "provenance.json").read_text())
     return [session["started"] for session in provenance["details"]["sessions"]]
 
 
 def figure_jobs(figure: str, *tables: str) -> set[str]:
-    """What makes a figure of the periodic paper of its tables, as `Workspace.jobs` tells it."""
+    """The jobs that make a figure of the periodic paper of its tables, as in `Workspace.jobs`."""
     key = f"periodic_{figure}"
     drawn = {f"draw_figure {key}", f"publish_figure {key}"}
     return drawn | {f"make_table {key}-{table}" for table in tables}
 
 
 def training_jobs(*rates: float, epochs: int = EPOCHS) -> set[str]:
-    """What trains the ConvNet at some rates, as `Workspace.jobs` tells it."""
+    """The jobs that train the ConvNet at some rates, as in `Workspace.jobs`."""
     return {f"train_run convnet-digits-lr{rate:g}-wd0.01-seed0/e{epochs}" for rate in rates}
 
 

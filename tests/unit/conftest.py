@@ -1,4 +1,4 @@
-"""For all unit tests."""
+"""Fixtures of all unit tests."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from support import runs
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    # Sums in another order are other sums; bit-for-bit comparisons need one order.
+    # Sums depend on their order; bit-for-bit comparisons need one order.
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_waiting_for_the_disk() -> Iterator[None]:
-    """What tests write need not survive the machine's sudden end."""
+    """Skip fsync, since what tests write need not survive a crash of the machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield

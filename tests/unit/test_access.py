@@ -138,13 +138,13 @@ PAPER: dict[str, Any] = {
 
 
 class Made:
-    """Makes products of a plan in this process."""
+    """A maker of a plan's products in this process."""
 
     def __init__(self, store: Path) -> None:
         self.store = store
 
     def make(self, product: Product) -> None:
-        """One that is outstanding; what it is made of is there."""
+        """Make an outstanding product, whose inputs are there."""
         if isinstance(product, DatasetProduct):
             built = build_dataset(product.dataset, Path("data"), download=False)
             with product_writer(self.store / product.folder, product.identity) as files:

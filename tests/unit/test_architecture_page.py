@@ -1,4 +1,4 @@
-"""docs/architecture.md names every room of the library, and no other."""
+"""docs/architecture.md names every package and module of the library, and no other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_the_map_has_every_room() -> None:
 
 
 def test_every_path_that_it_names_is_there() -> None:
-    """Where a name is to be filled in, what stands before it."""
+    """The text before a placeholder for a name."""
     paths = re.findall(r"`((?:workflow|config|tests|perigee)/[\w/.]*)", PAGE)
     assert len(paths) > 10
     missing = [p for p in paths if not any((root / p).exists() for root in (ROOT, WORKFLOW))]

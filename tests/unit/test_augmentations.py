@@ -1,4 +1,4 @@
-"""perigee.data.augmentations: every image is one of its crops, each drawn anew."""
+"""perigee.data.augmentations: every image is one of its crops, each drawn again."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def augmented(
 
 
 def found_by_search(data: ArrayDataset, number: int, image: np.ndarray, padding: int) -> Found:
-    """Which crop of an image this is, mirrored or not; there must be exactly one that fits."""
+    """Identify a crop of an image, mirrored or not; exactly one must fit."""
     original = data.splits["train"].images[number].astype(np.float64)
     _, height, width = original.shape
     padded = np.pad(original, ((0, 0), (padding, padding), (padding, padding)))

@@ -1,4 +1,4 @@
-"""perigee.kernel.batch_norm: what ranks give together is what one process gives alone.
+"""perigee.kernel.batch_norm: ranks together compute what one process computes alone.
 
 Expected values are those of PyTorch's own BatchNorm in this process, with the whole mini-batch.
 """
@@ -142,7 +142,7 @@ def share_steps(
 
 
 def assert_equal(measured: np.ndarray, expected: np.ndarray) -> None:
-    """To 1e-10 of the largest number."""
+    """Assert equality to 1e-10 of the largest number."""
     assert measured.shape == expected.shape
     assert expected.size == 0 or np.abs(expected).max() > 0 or expected.dtype == np.int64
     np.testing.assert_allclose(measured, expected, rtol=0, atol=1e-10 * np.abs(expected).max())

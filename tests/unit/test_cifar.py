@@ -85,7 +85,7 @@ def write_pickle(path: Path, content: object) -> str:
 
 
 def write_files(kind: Kind, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
-    """As the originals: of each image 1024 red, then green, then blue bytes."""
+    """Write files like the originals: 1024 red, then green, then blue bytes per image."""
     generator = np.random.default_rng(0)
     files = Files(kind, folder, {})
     files.unpacked.mkdir(parents=True)
@@ -296,11 +296,11 @@ def test_a_folder_that_takes_no_files(files: Files, tmp_path: Path) -> None:
 
 @dataclass
 class Plan:
-    """What the server sends, and what it does wrong: one entry a request, in order.
+    """The server's behaviour and faults, one entry per request, in order.
 
     Attributes:
         drops: how many bytes are sent before the connection is closed; None: all.
-        statuses: of replies without content; None: a proper reply.
+        statuses: status of a reply without content; None: a proper reply.
         ranges: the Range header of each request that came.
     """
 

@@ -1,7 +1,7 @@
-"""Every configured claim can come out either way.
+"""Every configured claim may be reproduced or not.
 
-For each there is a table of the right form that shows what the claim says, and one from which just
-that is absent. Without the second, a claim might be one that no run can refute.
+For each there is a table of the right form that shows what the claim says, and one that lacks just
+that. Without the second, a claim might be one that no run can refute.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ LAPTOP = AT["laptop"]
 
 
 def gradient_identities(function_offset: float) -> pd.DataFrame:
-    """Of x^2 / (x^2 + y^2 + offset), which is scale-invariant without the offset."""
+    """The identities for x^2 / (x^2 + y^2 + offset), scale-invariant without the offset."""
 
     def gradient(x: Floats, y: Floats) -> Floats:
         squares = x * x + y * y + function_offset
@@ -112,7 +112,7 @@ RUNS: dict[float, Periodic | Stuck] = {0.03: STEADY, 0.1: SLOWER, 0.3: FASTER, 3
 def learning_rates(
     changed: Mapping[float, Periodic | Stuck], seeds: Sequence[int], gradient: float = 1.0
 ) -> pd.DataFrame:
-    """`RUNS`, some of them exchanged."""
+    """The runs of `RUNS`, some of them replaced."""
     return table_of_runs({**RUNS, **changed}, seeds, gradient=gradient)
 
 
@@ -127,7 +127,7 @@ BEFORE: dict[str, Signal] = {
 
 
 def told_apart(by: str, usual: Mapping[Any, Signal], changed: Mapping[Any, Signal]) -> Make:
-    """Statistics of runs that one setting tells apart, some of them exchanged."""
+    """The statistics of runs that differ in one setting, some of them replaced."""
     runs = [({by: value}, run) for value, run in {**usual, **changed}.items()]
     return partial(table_of_statistics, runs)
 
@@ -166,7 +166,7 @@ def of_all_rates(*rates: float) -> tuple[Make, Make]:
 
 
 def convergence(shares: Mapping[float, float]) -> pd.DataFrame:
-    """From which share of ten starts each rate converges."""
+    """The table of a given share of converging starts, out of ten, for each rate."""
     rows = [
         (rate, start, 200, 1e-7, True) if start < 10 * share else (rate, start, 5000, 0.3, False)
         for rate, share in shares.items()
@@ -177,7 +177,7 @@ def convergence(shares: Mapping[float, float]) -> pd.DataFrame:
 
 
 def stabilisation(ends_above_the_threshold: Callable[[float, float], float]) -> pd.DataFrame:
-    """Of functions that end, above their threshold, at this value of alpha and alpha * ELR."""
+    """The table of functions that end, above their threshold, at a value of alpha, alpha * ELR."""
     rows = []
     for alpha, product in itertools.product([1.0, 2.0, 4.0], [0.5, 0.9, 1.1, 2.0, 20.0]):
         predicted = max(0.0, (alpha - alpha / product) / 2)
@@ -266,7 +266,7 @@ def of_anchor(**changed: Any) -> tuple[Make, Make]:
 
 
 def of_correlated_anchor(**changed: Any) -> tuple[Make, Make]:
-    """As the paper says of CIFAR-100: late periods stay correlated."""
+    """Tables in which late periods stay correlated, as the paper reports for CIFAR-100."""
     return table_of_similarity, partial(table_of_similarity, **changed)
 
 
@@ -406,7 +406,7 @@ claims_on_runs = each(place for place, (_, table) in LAPTOP.items() if table.run
 
 
 def made(place: Place, *, shows_it: bool) -> pd.DataFrame:
-    """On several seeds, if the table is one of runs."""
+    """Make an example or counterexample, on several seeds if the table is made from runs."""
     example, counterexample = TABLES[place]
     make = example if shows_it else counterexample
     return make(seeds=SEEDS) if LAPTOP[place][1].runs else make()
@@ -473,7 +473,7 @@ WHERE = ("where", "over", "under")
 
 
 def settings_named(claim: Claim) -> set[tuple[str, Any]]:
-    """Columns and values, such as a learning rate, that the claim's quantity asks for."""
+    """The columns and values, such as a learning rate, that the claim's quantity needs."""
     given = claim.quantity.parameters
     rates = [*given.get("learning_rates", []), *(given[k] for k in RATIO if k in given)]
     where = {item for name in WHERE for item in given.get(name, {}).items()}

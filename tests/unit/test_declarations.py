@@ -1,4 +1,4 @@
-"""What models declare of their weights is true and complete, or refused before training."""
+"""The models' declarations are true and complete, or refused before training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forked runs: the epoch that a rule finds, and what goes on from the parent's checkpoint there."""
+"""Forked runs: the epoch that a rule finds, and training from the parent's checkpoint there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from support.signals import sawtooth
 from support.stores import StopsAt, Store, contents
 
 STEPS = 2
-"""Of an epoch."""
+"""The number of steps in an epoch."""
 PARENTS_EPOCHS, FORK_EPOCH = 4, 2
 
 # Rules
@@ -260,7 +260,7 @@ def test_a_new_constraint_takes_hold_at_once(store: Store) -> None:
 
 
 def test_the_start_has_the_parents_weights_and_statistics_to_the_last_bit(store: Store) -> None:
-    """In float64 too: the initialisation, which they replace, is drawn in float32."""
+    """This holds in float64 too, though the initialisation, which is replaced, is in float32."""
     parent = parent_spec(SETTINGS["standard"], "float64")
     train_parent(store, parent)
     fork = fork_of(parent, FORK_EPOCH, loss={"name": "cross_entropy", "label_smoothing": 0.3})
@@ -355,7 +355,7 @@ def test_the_parent_is_left_as_it_is(store: Store) -> None:
 
 
 def test_a_fork_in_memory_needs_no_store() -> None:
-    """As whoever drives a run from Python gives it a state of their own."""
+    """A run in memory may start from any state that its caller gives."""
     spec = parent_spec(MOMENTUM)
     states: list[dict[str, np.ndarray]] = []
 

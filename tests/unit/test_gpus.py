@@ -29,7 +29,7 @@ from perigee.errors import PerigeeError
 from perigee.gpus import own_gpu
 
 SECONDS = 30
-"""No test waits longer for a process."""
+"""The seconds after which a test stops waiting for a process."""
 
 Pretend = Callable[..., None]
 Job = tuple[BaseProcess, Connection]
@@ -37,7 +37,7 @@ Processes = Callable[..., list[Job]]
 
 
 class NoneFreeError(Exception):
-    """Ends the waiting in these tests."""
+    """The error that ends the waiting in these tests."""
 
 
 def give_up() -> None:
@@ -45,13 +45,13 @@ def give_up() -> None:
 
 
 def some_gpus(number: int) -> list[str]:
-    """UUIDs that no other test, of this process or another, has."""
+    """Make UUIDs that no other test, in this process or another, has."""
     return [f"GPU-{uuid4()}" for _ in range(number)]
 
 
 @pytest.fixture
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
-    """Have PyTorch report GPUs with these UUIDs, as cuda:0, cuda:1, ...
+    """Make PyTorch report GPUs with these UUIDs, as cuda:0, cuda:1, ...
 
     Selecting one does nothing, since there is none.
     """
@@ -69,7 +69,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
 
 @pytest.fixture
 def jobs() -> Iterator[ExitStack]:
-    """Holds what is entered into it to the end of the test."""
+    """A stack that holds what is entered into it until the end of the test."""
     with ExitStack() as stack:
         yield stack
 
@@ -114,7 +114,7 @@ def test_several_runs_share_a_gpu_and_spread(pretend: Pretend, jobs: ExitStack) 
 def test_a_job_never_gets_a_gpu_with_more_jobs_than_another(
     number: int, runs_per_gpu: int, ends: list[int | None]
 ) -> None:
-    """Against a plain count of who has what, for any order of beginnings and ends."""
+    """A plain count of holds agrees, for any order of beginnings and ends."""
     running: list[tuple[str, AbstractContextManager[str]]] = []
     with pytest.MonkeyPatch.context() as patch:
         uuids = some_gpus(number)
@@ -151,7 +151,7 @@ def test_who_wants_a_gpu_alone_does_not_join_others(pretend: Pretend, jobs: Exit
 
 
 def test_a_gpu_is_the_same_under_another_number(pretend: Pretend, jobs: ExitStack) -> None:
-    """As when CUDA_VISIBLE_DEVICES is 0,1 for one process and 1 for the other."""
+    """CUDA_VISIBLE_DEVICES may be 0,1 for one process and 1 for the other."""
     first, second = some_gpus(2)
     pretend(second)
     assert jobs.enter_context(own_gpu("auto", 1)) == "cuda:0"
@@ -173,7 +173,7 @@ def test_the_gpu_that_is_named_is_waited_for(pretend: Pretend, jobs: ExitStack) 
 def test_the_gpu_becomes_the_current_one(
     pretend: Pretend, jobs: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What names no device, such as the GPU's name in the provenance, is to mean this one."""
+    """Code that names no device, such as that for the GPU's name in provenance, uses this one."""
     current: list[str] = []
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
     pretend(*some_gpus(2))
@@ -203,7 +203,7 @@ def test_without_gpus_the_device_stays_as_it_was_asked_for(device: str, pretend:
 def test_gpus_that_cannot_be_used_are_none(
     pretend: Pretend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As under a driver that is too old: they are counted, but that is all."""
+    """Under a driver that is too old, GPUs are counted but cannot be used."""
     pretend(*some_gpus(2))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with own_gpu("auto", 1) as got:
@@ -236,7 +236,7 @@ def hold(uuids: list[str], runs_per_gpu: int, start: tuple[int, int], told: Conn
 
 @pytest.fixture
 def processes() -> Iterator[Processes]:
-    """Starts jobs that look for a GPU all at once; ends them with the test."""
+    """Start jobs that look for a GPU all at once, and end them with the test."""
     context = multiprocessing.get_context("fork")
     started: list[Job] = []
 
@@ -348,7 +348,7 @@ def test_a_holder_can_be_asked_for_any_number_of_times(pretend: Pretend, jobs: E
 def test_who_is_faster_leads_to_the_next_gpu(
     pretend: Pretend, jobs: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As if all had been taken between the look at what is free and one's own."""
+    """Another job may take a GPU between the check which are free and the attempt to hold it."""
     uuids = some_gpus(2)
     pretend(*uuids)
     names = [next(gpus._possible_names(uuid)) for uuid in uuids]

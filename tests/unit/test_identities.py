@@ -22,7 +22,7 @@ def random_points(seed: int, *shape: int) -> Floats:
 
 
 def quotient_of_powers(points: Floats) -> Floats:
-    """By automatic differentiation: of sum(x_i^3) / |x|^3, scale-invariant in any dimension."""
+    """The gradient of sum(x_i^3) / |x|^3, scale-invariant in any dimension, by autograd."""
     variables = torch.tensor(points, requires_grad=True)
     cubes = (variables**3).sum(dim=-1) / (variables**2).sum(dim=-1) ** 1.5
     cubes.sum().backward()

@@ -1,4 +1,4 @@
-"""A job that was interrupted anywhere and started again makes the files of one that never was."""
+"""A job that is interrupted anywhere and restarted makes the same files as one that never is."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def spec_of(settings: Settings) -> RunSpec:
 
 @cache
 def uninterrupted(settings: Settings, epochs: int = EPOCHS) -> tuple[Outcome, int]:
-    """What a job makes that nobody stops, and how often it looks whether it is to stop."""
+    """The outcome of a job that is not interrupted, and how often it checks for interruption."""
     stop, folder = StopsAt(), Path(mkdtemp())
     version = Store(folder).train(spec_of(settings), epochs, *MEASURES, stop=stop)
     made = contents(version), outcome(version)
@@ -78,7 +78,7 @@ def interrupt(
 
 
 def assert_finishes(store: Store, settings: Settings, epochs: int = EPOCHS) -> int:
-    """Finish the run, compare it with one that was never stopped, and tell how often it looked."""
+    """Finish the run, compare it with one never interrupted, and return how often it checked."""
     stop = StopsAt()
     version = store.train(spec_of(settings), epochs, *MEASURES, stop=stop)
     (files, course), _ = uninterrupted(settings, epochs)

@@ -39,7 +39,7 @@ def claim(
     testable: bool = True,
     **parameters: Any,
 ) -> Claim:
-    """On the column x, if nothing else is said."""
+    """A claim, by default on the column x."""
     if quantity == "column_statistic":
         parameters = STATISTIC | parameters
     return Claim(

@@ -1,4 +1,4 @@
-"""perigee.checkpoints: which numbers of a row are which weights, of which epoch."""
+"""perigee.checkpoints: the numbers of a row belong to the right weights and epoch."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_run_goes_on_from_any_of_them(tmp_path: Path) -> None:
 
 
 def test_some_of_them_can_be_looked_at(tmp_path: Path) -> None:
-    """As a table with fewer epochs, or a longer interval, than the run was kept with."""
+    """A table may use fewer epochs, or a longer interval, than the run kept."""
     all_of_them = kept(tmp_path, RUNS["momentum"])
     folder = all_of_them.path.parent
     for epochs, interval, expected in (

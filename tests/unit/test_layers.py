@@ -69,7 +69,7 @@ def exact_norm(vector: Floats) -> float:
 
 
 def exact_angle(before: Floats, after: Floats) -> float:
-    """From cosine and sine; without rounding, the squared sine has no cancellation to suffer."""
+    """The angle from cosine and sine; without rounding, the squared sine has no cancellation."""
     inner = exact_product(before, after)
     squares = exact_product(before, before) * exact_product(after, after)
     return math.atan2(math.sqrt((squares - inner**2) / squares), inner / math.sqrt(squares))
@@ -259,7 +259,7 @@ def test_without_tensors_there_is_nothing() -> None:
 
 
 class Recorded(TorchDispatchMode):
-    """Remembers the ATen operations called within."""
+    """A context that records the ATen operations called in it."""
 
     def __init__(self) -> None:
         super().__init__()

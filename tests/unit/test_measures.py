@@ -60,7 +60,7 @@ def test_layers_are_those_of_the_reference(name: str, layout: torch.memory_forma
 
 @pytest.mark.parametrize("learning_rate", [1e-5, 1e-3, 0.1])
 def test_angles_of_float32_weights_are_right_however_small(learning_rate: float) -> None:
-    """Against the weights themselves, which a run of one step an epoch keeps at every step."""
+    """They agree with the weights, which a run with one step per epoch keeps at every step."""
     run = Settings(learning_rate=learning_rate, weight_decay=0.01, batch_size=128)
     found = recorded(make_trainer(run, "float32"), 3, Layers(), Checkpoints())
     layers = found.descriptions["layers"]["layers"]

@@ -179,7 +179,7 @@ def test_every_product_of_a_figure_is_told(plan: Plan, store: Path) -> None:
 
 
 def test_a_run_is_told_as_it_lies_in_the_store(store: Path) -> None:
-    """It is read off a longer version; of measures those that the table reads are told."""
+    """The run is read from a longer version; the measures listed are those of the table."""
     spec = RunSpec.from_dict(
         {
             "dataset": {"name": "digits"},

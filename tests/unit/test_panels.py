@@ -69,7 +69,7 @@ def tables(**swept: list[Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def lines(axes: Axes) -> dict[float, Any]:
-    """By their height, where they are level."""
+    """The lines of a panel by their height, if they are level."""
     return {float(line.get_ydata()[0]): line for line in axes.lines}
 
 

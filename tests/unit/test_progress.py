@@ -44,7 +44,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 def record_of(epochs: int, planned: int, steps_per_epoch: int = 12, loss: float = 0.12345) -> Any:
-    """What a progress line looks at of a recorder."""
+    """The part of a recorder that a progress line reads."""
     return SimpleNamespace(
         position=Position(epoch=epochs, measured=True, steps=epochs * steps_per_epoch),
         latest={"metrics": {"train_loss": loss, "test_error": 0.0625, "weight_norm": 5.4321}},
@@ -207,7 +207,7 @@ def test_notes_that_cannot_be_written_stop_nothing(
 
 
 def test_after_the_work_nothing_is_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What was noted goes with the work, and lines of others that follow are not noted."""
+    """The notes are removed with the work, and later lines of others are not noted."""
     caplog.set_level(logging.INFO, logger="perigee")
     with noted_in(tmp_path, 2):
         assert read_progress(tmp_path) is not None

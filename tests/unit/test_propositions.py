@@ -74,7 +74,7 @@ class Setting:
 
 
 Adversary = Callable[[float], float]
-"""Takes rho^2 and chooses the effective gradient norm of the next step."""
+"""A function from rho^2 to the effective gradient norm of the next step."""
 
 
 def distance_of(setting: Setting, gradient: float, squared_norm: float) -> float:
@@ -390,7 +390,7 @@ Gradient = Callable[[Floats], Floats]
 
 
 def toy_function(rng: np.random.Generator, dimension: int) -> Gradient:
-    """Of |first half of x|^2 / |x|^2."""
+    """The gradient of |first half of x|^2 / |x|^2."""
 
     def gradient(x: Floats) -> Floats:
         square = x @ x
@@ -401,7 +401,7 @@ def toy_function(rng: np.random.Generator, dimension: int) -> Gradient:
 
 
 def mini_batches(rng: np.random.Generator, dimension: int) -> Gradient:
-    """Of the Rayleigh quotient of another symmetric matrix at every call."""
+    """The gradient of a Rayleigh quotient, with another symmetric matrix at every call."""
 
     def gradient(x: Floats) -> Floats:
         matrix = rng.standard_normal((dimension, dimension))
@@ -415,7 +415,7 @@ def mini_batches(rng: np.random.Generator, dimension: int) -> Gradient:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Of eq. (2): rho^2 and cosine distance of each step, and bounds that its gradients keep."""
+    """A trajectory of eq. (2): rho^2, cosine distance and bounds of the gradients."""
 
     setting: Setting
     squared_norms: Floats
@@ -426,7 +426,7 @@ LONG = 1500
 """Steps, more than ln(rho_0^2 / (tolerance kappa L)) / (2 eta lambda) of what is drawn below."""
 
 OFTEN_FILTERED = [HealthCheck.filter_too_much]
-"""Whether a proposition's premise holds is known only when the trajectory has been computed."""
+"""A proposition's premise can be checked only after the trajectory has been computed."""
 
 
 @st.composite

@@ -1,4 +1,4 @@
-"""perigee.training.recording and loop: what a run's logs hold, whatever happens to it."""
+"""perigee.training.recording and loop: a run's logs, whatever happens to it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from support.runs import make_trainer
 
 PLAIN = Settings(width=1, learning_rate=0.3, momentum=0.9)
 STEPS = 4
-"""Of an epoch."""
+"""The number of steps in an epoch."""
 
 OF_STEPS, OF_EPOCHS = ("losses", "steps", "layers"), ("weights", "metrics", "full_gradient_norm")
 
 
 class Calls(Watch):
-    """Notes every call, and after which epoch it came."""
+    """Callbacks that note every call, and after which epoch it came."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, int]] = []
@@ -149,7 +149,7 @@ def test_the_rows_are_the_same_however_many_are_kept_on_the_device(
 
 
 def assert_stopped(found: Recorded, finite_losses: bool = False) -> None:
-    """Every log ends with the step that was not finite, or with the last of the epoch."""
+    """Every log ends with the step that was not finite, or with the last step of the epoch."""
     position, rows = found.position, found.rows
     assert position.stopped_at_step is not None
     taken = position.stopped_at_step + (not finite_losses)
@@ -180,7 +180,7 @@ def test_a_diverging_run_stops_with_its_logs(
 
 
 class Poisons(Watch):
-    """Makes the weights NaN after some step of some epoch."""
+    """A callback that makes the weights NaN after some step of some epoch."""
 
     def __init__(self, epoch: int, step: int) -> None:
         self._moment = epoch, step

@@ -1,4 +1,4 @@
-"""What SLURM's refusals mean: sentences that name the line of the profile to change."""
+"""Explanations of SLURM's refusals, which name the line of the profile to change."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def test_convolutions_are_invariant_together_and_none_is_missed(
 
 
 def stages(model: nn.Module) -> list[list[str]]:
-    """Of each stage the convolutions that are added up in it: that of its input and the second."""
+    """For each stage, the convolutions that it adds up: that of its input and the second ones."""
     inputs = [*in_blocks(model, "stem"), *in_blocks(model, "shortcut")]
     second = in_blocks(model, "second")
     return [[first, *second[2 * n : 2 * n + 2]] for n, first in enumerate(inputs)]

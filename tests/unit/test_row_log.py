@@ -1,4 +1,4 @@
-"""perigee.training.row_log: a file of rows is the rows that were appended, less those cut off."""
+"""perigee.training.row_log: a file holds the rows that were appended, less those truncated."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def some_rows(count: int, row: np.dtype[Any], seed: int) -> np.ndarray:
 
 
 def crc(rows: np.ndarray) -> int:
-    """Of the rows and, before them, of their type."""
+    """The CRC-32 of the type of rows, followed by the rows."""
     return zlib.crc32(rows.tobytes(), zlib.crc32(repr(dtype_to_descr(rows.dtype)).encode()))
 
 
@@ -164,7 +164,7 @@ def test_a_log_cannot_be_truncated_to_more_rows_than_it_has(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("cut", [0, 1, 5, 8, 11, 40])
 def test_the_part_of_a_row_at_the_end_is_no_row(cut: int, tmp_path: Path) -> None:
-    """As a kill in the middle of writing leaves it."""
+    """A kill in the middle of writing leaves part of a row."""
     path = tmp_path / "rows.npy"
     log = RowLog(path, ROWS["numbers"])
     log.append(np.arange(5.0))

@@ -102,7 +102,7 @@ def test_a_trainer_gives_every_step_its_factor_and_every_epoch_its_beginning() -
 
 @pytest.mark.parametrize("full_batch", [False, True])
 def test_a_state_in_the_middle_of_an_epoch_has_its_beginning_once(full_batch: bool) -> None:
-    """Of an epoch that is a single step it is the state before the beginning."""
+    """If an epoch is a single step, the state is the one before its beginning."""
     trainers = [make_trainer(Settings(full_batch=full_batch)) for _ in range(2)]
     for trainer in trainers:
         trainer.schedule = Eventful(trainer.task.steps_per_epoch)

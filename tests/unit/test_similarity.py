@@ -44,7 +44,7 @@ from support.synthetic_runs import (
 
 
 def cosine(one: np.ndarray, other: np.ndarray) -> float:
-    """By its definition, number after number, in exactly rounded sums."""
+    """The cosine similarity by its definition, in exactly rounded sums."""
     pairs = list(zip(map(float, one), map(float, other), strict=True))
     product = math.fsum(a * b for a, b in pairs)
     first, second = math.fsum(a * a for a, _ in pairs), math.fsum(b * b for _, b in pairs)
@@ -141,7 +141,7 @@ print(peak() - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_long_checkpoints_are_never_in_memory_whole(tmp_path: Path) -> None:
-    """Of 600 MB, most of it a hole in the file, less than a tenth."""
+    """Less than a tenth of 600 MB, most of them a hole in the file, is in memory at a time."""
     path = tmp_path / "rows.npy"
     row = np.dtype([("epoch", "<i4"), ("values", "<f4", (250_000,))])
     np.lib.format.open_memmap(path, mode="w+", dtype=row, shape=(600,))["values"][::100, 0] = 1

@@ -1,4 +1,4 @@
-"""perigee.analysis.similarity where the train error tells the phases, as with smoothed labels."""
+"""perigee.analysis.similarity where the train error identifies the phases (smoothed labels)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the executor of the profile `slurm/` does when SLURM does not answer, or in other words."""
+"""The executor of the profile `slurm/` when SLURM does not answer, or answers differently."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_job_that_slurm_does_not_list_for_long_is_lost() -> None:
 
 
 class Log:
-    """Collects what is told."""
+    """A handler that collects messages."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -74,7 +74,7 @@ class Log:
 
 @dataclass
 class PretendJob:
-    """What the executor asks of a job, or of a group of one."""
+    """The part of a job, or of a group of one, that the executor uses."""
 
     output: list[str] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
@@ -125,7 +125,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, *answers: dict[str, str] | None) -> None:
-    """What SLURM says, question by question."""
+    """Let SLURM give these answers, question by question."""
     left = iter(answers)
 
     async def answer() -> tuple[dict[str, str] | None, float | None]:

@@ -23,7 +23,7 @@ def unit(vector: Floats) -> Floats:
 
 
 def quotient_gradient(point: Floats, matrix: Floats) -> Floats:
-    """Of the Rayleigh quotient x'Ax / x'x, a scale-invariant function of any dimension."""
+    """The gradient of the Rayleigh quotient x'Ax / x'x, scale-invariant in any dimension."""
     square = point @ point
     value = point @ matrix @ point / square
     return 2 * (matrix @ point - value * point) / square

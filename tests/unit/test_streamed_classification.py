@@ -82,7 +82,7 @@ class Trained:
 def trained(
     spec: RunSpec, dataset: AnyDataset, folder: Path, ranks: Ranks | None = None, workers: int = 0
 ) -> Trained:
-    """What comes out of a run of two epochs."""
+    """The results of a run of two epochs."""
     execution = prepare("cpu", spec.precision, dataset.image_shape, workers)
     trainer = Trainer(spec, dataset, execution, ranks=ranks)
     recorder = Recorder(trainer, folder, {"metrics": Metrics(trainer)}, EPOCHS)

@@ -1,4 +1,4 @@
-"""Streamed runs that are stopped, killed or lose an image: they go on to the same bits."""
+"""Streamed runs that are interrupted, killed or lose an image resume to the same bits."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def position(job: TrainingJob) -> tuple[int, int]:
 
 
 class AtLook(StopRequest):
-    """Acts when a job looks, for the time of the given number, whether it is to stop."""
+    """A stop request that acts when a job checks it for the n-th time."""
 
     def __init__(self, look: int, act: Callable[[StopRequest], None]) -> None:
         super().__init__()
@@ -100,9 +100,9 @@ class AtLook(StopRequest):
 
 
 def look_after(epoch: int, taken: int) -> int:
-    """The number of the look that follows a step.
+    """The number of the check that follows a step.
 
-    A job looks after every mini-batch that it measures (four for training, two of the test set),
+    A job checks after every mini-batch that it measures (four for training, two of the test set),
     after measuring, and after every step.
     """
     measured = STEPS + 2 + 1

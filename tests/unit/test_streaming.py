@@ -141,7 +141,7 @@ def test_the_process_keeps_its_own_random_numbers(make) -> None:
 
 
 def test_the_crop_is_the_documented_one(root: Path) -> None:
-    """Against numbers drawn here, the documented formula and torchvision's own crop."""
+    """It agrees with numbers drawn here, the documented formula and torchvision's own crop."""
     flips = 0
     for number, path in enumerate(sorted(root.glob("*/*"))):
         image = Image.open(path).convert("RGB")

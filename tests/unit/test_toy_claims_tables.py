@@ -124,7 +124,7 @@ def test_the_errors_are_those_of_a_function_that_is_not_scale_invariant(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def partial_derivatives(x: float, y: float) -> tuple[float, float]:
-        """Of -x^2 / (x^2 + y^2 + 1), which falls with the norm."""
+        """The derivatives of -x^2 / (x^2 + y^2 + 1), which falls with the norm."""
         squares = x * x + y * y + 1
         return -2 * x * (y * y + 1) / squares**2, 2 * x * x * y / squares**2
 

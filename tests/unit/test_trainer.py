@@ -35,7 +35,7 @@ NEGLIGIBLE = 1e-300
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 
 DIGITS = dict.fromkeys(GOLDEN_SETTINGS, 1e-12) | {"resnet18": 1e-8}
-"""How far a run may be from the reference, relatively.
+"""The largest relative difference of a run from the reference.
 
 The scale-invariant ResNet normalises 17 times, at last over the 10 single pixels of its last
 mini-batch, without a scale that could damp anything: what the order of a sum changes, 1e-16, it
@@ -241,7 +241,7 @@ def test_the_order_of_the_data_changes_with_the_epoch() -> None:
 
 
 def test_whoever_drives_a_run_may_give_the_order() -> None:
-    """As for a comparison with another implementation."""
+    """A comparison with another implementation needs this."""
     run = Settings(learning_rate=0.3)
 
     def order(epoch: int) -> np.ndarray:
@@ -277,7 +277,7 @@ def test_an_epoch_has_a_step_for_every_batch_or_one_for_all(
 
 @pytest.mark.parametrize("batch_size", [1, 3, 23, 69])
 def test_a_last_batch_too_small_for_batch_norm_is_refused(batch_size: int) -> None:
-    """Of 8x8 images the ResNet's last maps have one pixel, those of the ConvNet four."""
+    """For 8x8 images the ResNet's last maps have one pixel, those of the ConvNet four."""
     with pytest.raises(PerigeeError, match=f"'batch_size' is {batch_size}, .* of 70 .* has one"):
         make_trainer(Settings(width=1, model="resnet18", batch_size=batch_size))
     make_trainer(Settings(width=1, batch_size=batch_size))
@@ -312,7 +312,7 @@ def test_state_is_all_that_training_on_needs(name: str) -> None:
 def test_a_state_does_not_depend_on_the_layout_in_memory(
     run: Settings, layouts: tuple[torch.memory_format, torch.memory_format]
 ) -> None:
-    """As where a run that began on a GPU goes on on a CPU."""
+    """A run that began on a GPU may continue on a CPU."""
     first, second, whole = (make_trainer(run, memory_format=n) for n in (*layouts, layouts[0]))
     for trainer in (first, whole):
         list(trainer.epoch(0))

@@ -49,7 +49,7 @@ RUNS = {
 
 
 def assert_close(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
-    """To ten digits of the largest number of each column."""
+    """Assert equality to ten digits of the largest number of each column."""
     assert found.keys() == expected.keys()
     for log, rows in expected.items():
         if log == "weights":  # digests, which differ in the last bits' wake
@@ -64,7 +64,7 @@ def assert_close(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndar
 
 
 def train_all(ranks: Ranks, runs: Mapping[str, Settings]) -> dict[str, dict[str, np.ndarray]]:
-    """Of each run every log; of ranks that write none, the losses and the weights."""
+    """Every log of each run, or, from ranks that write none, the losses and the weights."""
     found = {}
     for name, run in runs.items():
         trainer = make_trainer(run, ranks=ranks)
@@ -85,7 +85,7 @@ MEASURES = (Metrics(), Steps(), Layers(), Checkpoints())
 
 
 def run_job(store: Store, stop: StopsAt, *measures: Measure, **options: bool) -> str:
-    """Run a job; how it ended."""
+    """Run a job, and return how it ended."""
     try:
         store.job(make_spec(RUN), EPOCHS, *measures, **options).run(stop)
     except (StoppedBySignalError, DepartureError) as error:
@@ -94,8 +94,8 @@ def run_job(store: Store, stop: StopsAt, *measures: Measure, **options: bool) ->
 
 
 def work(folder: Path, look: int) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, str]]:
-    """What one of two processes does: runs in memory, and jobs, in some of which rank 1 is told to
-    stop when it looks for the n-th time."""
+    """Do the work of one of two processes: runs in memory, and jobs, some of which are interrupted
+    when rank 1 checks for the n-th time."""
     meet_anew()
     ranks = Ranks.of_environment(torch.device("cpu"), patience=30)
     runs = train_all(ranks, RUNS)
@@ -117,8 +117,8 @@ def work(folder: Path, look: int) -> tuple[dict[str, dict[str, np.ndarray]], dic
 
 @dataclass(frozen=True)
 class Together:
-    """What came of it: of each process the runs in memory and how its jobs ended; the stores; and
-    what a process alone measures that is never stopped."""
+    """The results: each process's runs in memory and how its jobs ended; the stores; and the
+    measures of a single process that is never interrupted."""
 
     runs: list[dict[str, dict[str, np.ndarray]]]
     told: list[dict[str, str]]

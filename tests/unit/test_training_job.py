@@ -33,7 +33,7 @@ from support.runs import make_spec, make_trainer
 from support.stores import StopsAt, Store, contents, outcome, rewrite
 
 STEPS = 2
-"""Of an epoch."""
+"""The number of steps in an epoch."""
 
 PLAIN = Settings(width=1, batch_size=40, learning_rate=0.3, weight_decay=0.05)
 MOMENTUM = Settings(width=1, batch_size=40, learning_rate=0.05, momentum=0.9)
@@ -263,7 +263,7 @@ def test_a_shorter_run_without_a_measure_is_continued_and_the_measure_taken_afte
 def test_measures_of_epochs_come_from_checkpoints_and_others_from_a_replay(
     settings: Settings, store: Store, other: Store
 ) -> None:
-    """To the bits that training would have given."""
+    """They have the same bits as training would have given."""
     spec = spec_of(settings)
     at_once = other.train(spec, 3, *EVERY_MEASURE)
     version = store.train(spec, 3, Checkpoints())
@@ -442,7 +442,7 @@ def test_an_update_rule_that_was_changed_departs(
 
 @pytest.mark.usefixtures("another_machine")
 class TestASecondTrajectory:
-    """Made on request where the first one cannot be followed."""
+    """A new trajectory is made on request where the first one cannot be followed."""
 
     MEASURES: tuple[Measure, ...] = (Metrics(), Layers())
 
@@ -475,7 +475,7 @@ class TestASecondTrajectory:
         found = find_version(first.parent, 2, identities)
         assert found is not None
         assert found.folder == second
-        # Who reads the metrics alone goes on reading the first.
+        # A reader of the metrics alone still reads the first.
         alone = find_version(first.parent, 2, identities[:1])
         assert alone is not None
         assert alone.folder == first

@@ -1,4 +1,4 @@
-"""The project at smoke scale, made once and copied by whoever wants to change it."""
+"""The project at smoke scale, made once and copied by the tests that change it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="session")
 def finished_log(finished: Workspace) -> str:
-    """What Snakemake printed while it made everything."""
+    """The output of Snakemake while it made everything."""
     return (finished.root.parent / "finished.log").read_text()
 
 
 @pytest.fixture
 def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
-    """A copy to be changed."""
+    """A copy that a test may change."""
     return finished.copy(tmp_path / "workspace")
 
 

@@ -85,7 +85,7 @@ def test_a_results_folder_that_takes_no_files(workspace: Workspace, folder: str)
 
 
 def test_a_data_file_that_was_cut_off(workspace: Workspace) -> None:
-    """By its size; a changed byte is found by the jobs that read it (test_failing_jobs.py)."""
+    """Its size gives it away; jobs that read a changed byte find that (test_failing_jobs.py)."""
     data = workspace.store("dataset/digits-*/data.safetensors")
     size = data.stat().st_size
     data.write_bytes(data.read_bytes()[:-1])
@@ -102,7 +102,7 @@ def test_a_manifest_with_a_wrong_checksum(workspace: Workspace) -> None:
 
 
 def test_a_tampered_and_a_foreign_run_are_refused_by_name(workspace: Workspace) -> None:
-    """By the tables that would read them."""
+    """The tables that would read them refuse them."""
     run, other = (workspace.store(f"run/*-lr{rate}-*/e{EPOCHS}") for rate in (0.1, 0.3))
     rows, others = (next(folder.glob("metrics-*/rows.npy")) for folder in (run, other))
     kept = rows.read_bytes()

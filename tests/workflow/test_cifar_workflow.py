@@ -33,15 +33,15 @@ STEPS = EPOCHS * 2
 
 @dataclass(frozen=True)
 class Cifar:
-    """What torchvision knows of a data set's files.
+    """A data set's files as torchvision knows them.
 
     Attributes:
-        name: of torchvision's class.
-        archive: what is downloaded.
-        folder: in the archive.
-        train, test, meta: files in it.
-        labels, label_names: keys in them.
-        classes: how many.
+        name: name of torchvision's class.
+        archive: the archive to download.
+        folder: the folder in the archive.
+        train, test, meta: files in the folder.
+        labels, label_names: keys in the files.
+        classes: number of classes.
     """
 
     name: str

@@ -111,7 +111,7 @@ def test_a_figure_with_other_runs_and_one_without_claims(workspace: Workspace) -
 def test_claims_are_not_judged_on_a_table_that_is_not_there(
     finished: Workspace, tmp_path: Path
 ) -> None:
-    """By hand, in a sentence."""
+    """The program, run by hand, refuses in a sentence."""
     (told,) = finished.root.glob("results/specs/claims/periodic_fig3-*.json")
     spec = json.loads(told.read_text())
     spec["tables"]["runs"] = "results/store/table/periodic_fig3-runs-0123456789abcdef"

@@ -17,7 +17,7 @@ EVALUATE = ("python", "-m", "perigee", "evaluate", "--device", "cpu")
 
 
 def spec_of_table(workspace: Workspace) -> dict[str, Any]:
-    """What makes the table of the pairs of fig6, as its program was told."""
+    """The spec that the program for the table of fig6's pairs was given."""
     (path,) = workspace.root.glob("results/specs/table/periodic_fig6-convnet-*.json")
     told: dict[str, Any] = json.loads(path.read_text())
     return told
@@ -97,7 +97,7 @@ def thin_out(told: dict[str, Any]) -> None:
 def test_evaluations_of_others_are_refused(
     change: Any, finished: Workspace, tmp_path: Path
 ) -> None:
-    """Of another run, of another number of epochs, of more checkpoints than the table reads."""
+    """The others are of another run, of another length, or of more checkpoints than are read."""
     told = spec_of_table(finished)
     change(told)
     made = finished.by_hand(*TABLE, "--spec", json.dumps(told), "--out", str(tmp_path / "table"))

@@ -1,4 +1,4 @@
-"""What docs/extending.md shows does what it says, as written."""
+"""The examples of docs/extending.md work as written."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def printed(workspace: Workspace, program: str) -> str:
 
 
 def contents(store: Path) -> dict[Path, tuple[str, int]]:
-    """Of every product's files the digest and the time of the last change."""
+    """The digest and modification time of every product's files."""
     files = [path for path in store.glob("*/**/*") if path.is_file()]
     return {
         path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)

@@ -1,4 +1,4 @@
-"""What fails is named and holds nothing else up; what diverges is a result."""
+"""A failing job is named and delays nothing else; a diverged run is a result."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_one_broken_run_holds_nothing_else_up_and_is_named_at_the_end(fresh: Wor
 
 
 def test_a_data_file_that_was_changed_fails_the_runs_that_need_it(fresh: Workspace) -> None:
-    """By a byte, which only reading it shows."""
+    """One byte is changed, which only reading the file shows."""
     data = fresh.store("dataset/digits-*/data.safetensors")
     content = bytearray(data.read_bytes())
     content[-1] ^= 1

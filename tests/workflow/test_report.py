@@ -69,7 +69,7 @@ def opened(browser: webdriver.Chrome, report: Path) -> webdriver.Chrome:
 
 
 def clicked(browser: webdriver.Chrome, path: str) -> bool:
-    """Whether it could be clicked; not while it is moving, or drawn anew, under an animation."""
+    """Return whether a click succeeded, which it does not while an animation moves the element."""
     try:
         browser.find_element(By.XPATH, path).click()
     except NOT_YET:

@@ -56,7 +56,7 @@ def test_nothing_changed(order: int, workspace: Workspace) -> None:
 def test_a_clone_with_the_results_or_the_store_copied_in(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    """Without time stamps, as by rsync without --times."""
+    """The copies have no time stamps, as with rsync without --times."""
     clone = Workspace(tmp_path / "elsewhere" / "clone")
     ignored = shutil.ignore_patterns(".snakemake", "__pycache__")
     shutil.copytree(workspace.root, clone.root, ignore=ignored, copy_function=shutil.copyfile)
@@ -180,7 +180,7 @@ def test_a_dry_run_where_no_result_may_be_written(workspace: Workspace) -> None:
 
 
 def test_a_job_that_snakemake_takes_for_failed_loses_nothing(workspace: Workspace) -> None:
-    """As one that is killed when its product is there: Snakemake deletes the receipt."""
+    """Snakemake deletes the receipt of a job that is killed after its product is complete."""
     workspace.set_learning_rates(0.2)
     mark = workspace.root / "failed-once"
     workspace.hook("train", "fail", message="too late", once=str(mark), at_the_end=True)

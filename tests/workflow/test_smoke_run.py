@@ -27,7 +27,7 @@ from support.workspace import (
 
 KEYS = [f"periodic_{figure}" for figure in FIGURES]
 TABLES = 2 + 1 + 1 + 2
-"""Of these figures, in their order."""
+"""The numbers of tables of these figures, in their order."""
 
 TRAIN = re.compile(r"^Shell command: (.*perigee train .*-lr0\.3-.*)$", re.MULTILINE)
 

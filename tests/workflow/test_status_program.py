@@ -72,7 +72,7 @@ class Site:
         assert job.wait(60) == 0
 
     def train(self, version: str, device: str = "cpu") -> subprocess.Popen[str]:
-        """As the rule does."""
+        """Start the training program as the rule does."""
         layout = self.layout
         options = {
             "--spec": layout.spec("run", version),
@@ -85,7 +85,7 @@ class Site:
         return self.program("train", *(word for option in options.items() for word in option))
 
     def show(self, *options: str) -> str:
-        """What the program prints of the figure."""
+        """Return what the program prints for the figure."""
         job = self.program(
             "status",
             *(self.figure, "--scale", self.scale, "--results", str(self.results), *options),
@@ -142,7 +142,7 @@ def site(tmp_path: Path) -> Iterator[Callable[[str, str], Site]]:
 
 
 def entry(printed: str, version: str) -> str:
-    """What stands below a run, its lines joined."""
+    """The lines below a run, joined."""
     lines = printed.splitlines()
     (start,) = (n for n, line in enumerate(lines) if re.fullmatch(rf"\w+ +{version}", line))
     below = []

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 FUNCTIONS = {"open": "perigee.access", "train": "perigee.in_memory"}
-"""What Python users call (docs/python.md), and where it is; imported when it is first asked for, so
-that importing the package costs nothing."""
+"""The public functions (docs/python.md) by their modules, imported on first use, so that importing
+the package costs nothing."""
 
 
 def __getattr__(name: str) -> Any:

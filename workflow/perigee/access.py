@@ -1,7 +1,7 @@
 """The store, read from Python: figures with their tables, runs, measures and checkpoints.
 
-Nothing here writes, trains or needs PyTorch. All that is read is verified: a product is held to the
-digest in its path, and a file to its checksum. docs/python.md shows how it is used.
+Nothing here writes, trains or needs PyTorch. All that is read is verified: a product against the
+digest in its path, and a file against its checksum. docs/python.md shows how to use it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def open(
     results: str | Path | None = None,
     configuration: str | Path | None = None,
 ) -> Figure:
-    """A figure as the configuration has it, with what the store holds of it.
+    """Open a figure of the configuration, to read its products from the store.
 
     Args:
         name: its target, such as "periodic_fig3" or "study_label_smoothing".
@@ -54,7 +54,7 @@ def open(
         configuration: a file that is laid over config/config.yaml, as by Snakemake's --configfile.
 
     Raises:
-        PerigeeError: there is no such figure, or the configuration is wrong.
+        PerigeeError: the figure does not exist, or the configuration is wrong.
     """
     given = {"scale": scale, "results": None if results is None else str(results)}
     overrides = {key: value for key, value in given.items() if value is not None}
@@ -75,10 +75,10 @@ class Figure:
     """A figure: the tables that it draws, and the runs that these are made of.
 
     Attributes:
-        product: of the plan.
-        planned: its runs by folder, with all measures that the figure asks for.
+        product: the figure in the plan.
+        planned: its runs by folder, with all measures that the figure needs.
         store: the store's folder.
-        command: that makes the figure.
+        command: the command that makes the figure.
     """
 
     product: FigureProduct
@@ -91,27 +91,27 @@ class Figure:
 
     @property
     def key(self) -> str:
-        """Its target."""
+        """The figure's target."""
         return self.product.request.key
 
     @property
     def title(self) -> str:
-        """Its title."""
+        """The figure's title."""
         return self.product.request.title
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The names of its tables."""
+        """The names of the figure's tables."""
         return tuple(self.product.tables)
 
     def table(self, name: str | None = None) -> pd.DataFrame:
-        """A table that the figure draws.
+        """Read a table that the figure draws.
 
         Args:
             name: one of `tables`; may be left out if there is only one.
 
         Raises:
-            PerigeeError: there is no such table, or it is not made yet or was changed.
+            PerigeeError: the table does not exist, is not made yet or was changed.
         """
         table = self._table(name)
         if not table.is_complete(self.store):
@@ -136,7 +136,7 @@ class Figure:
     def runs(self) -> tuple[Run, ...]:
         """The runs that the tables are made of, in the order of tables and sweeps.
 
-        A run that tables tell apart by different swept values is there once for each.
+        A run that several tables identify by different swept values appears once for each.
         """
         found: dict[tuple[str, str], Run] = {}
         for name, table in self.product.tables.items():
@@ -153,15 +153,15 @@ class Figure:
         return tuple(found.values())
 
     def run(self, table: str | None = None, /, **swept: Any) -> Run:
-        """The run with these swept values.
+        """Return the run with these swept values.
 
         Args:
-            table: one of `tables` that it is in; needed only where the values do not tell.
-            swept: by key, of which the last part is enough: ``learning_rate`` means
+            table: one of `tables` that it is in; needed only where the values are ambiguous.
+            swept: the values by key, of which the last part is enough: ``learning_rate`` means
                 ``optimiser.learning_rate``. A key with dots is given as ``**{"a.b": 1}``.
 
         Raises:
-            PerigeeError: no run has these values, or several have; the message says what there is.
+            PerigeeError: no run has these values, or several have; the message lists the runs.
         """
         if table is not None:
             self._table(table)
@@ -200,11 +200,11 @@ class Run:
     """A run of a figure, up to the epochs that the figure needs.
 
     Attributes:
-        swept: the values that tell it from the figure's other runs, by dotted key.
-        tables: of the figure that it is in.
-        product: of the plan, with all measures that the figure asks for.
+        swept: the values that distinguish it from the figure's other runs, by dotted key.
+        tables: the figure's tables that it is in.
+        product: the run in the plan, with all measures that the figure needs.
         store: the store's folder.
-        command: that makes the figure.
+        command: the command that makes the figure.
     """
 
     swept: Mapping[str, Any]
@@ -220,22 +220,22 @@ class Run:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """All that settles its numbers, defaults included, as `perigee.train` takes it."""
+        """Everything that determines its numbers, defaults included, as for `perigee.train`."""
         return self.product.spec.full_dict()
 
     @property
     def epochs(self) -> int:
-        """How many epochs the figure looks at."""
+        """The number of epochs that the figure uses."""
         return self.product.epochs
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """The names of the measures that the figure asks for."""
+        """The names of the measures that the figure needs."""
         return tuple(self.product.measure_identities)
 
     @property
     def folder(self) -> Path:
-        """The folder of the version in the store that it is read from, which may be a longer one.
+        """The folder of the version in the store that is read, which may be a longer one.
 
         Raises:
             PerigeeError: the run is not made yet.
@@ -244,7 +244,7 @@ class Run:
 
     @property
     def provenance(self) -> Provenance:
-        """How that version came to be: code, versions, hardware, times, how training ended.
+        """The origin of that version: code, versions, hardware, times, how training ended.
 
         Raises:
             PerigeeError: the run is not made yet, or its folder holds another one.
@@ -252,34 +252,34 @@ class Run:
         return read_product(self.folder, [])
 
     def metrics(self) -> pd.DataFrame:
-        """The measure ``metrics``, a row an epoch (docs/store.md tells its columns).
+        """The measure ``metrics``, a row per epoch (docs/store.md lists its columns).
 
         Raises:
-            PerigeeError: it is not made yet or was changed, here as for all that follow.
+            PerigeeError: it is not made yet or was changed, as with the methods below.
         """
         return self._input("metrics").metrics()
 
     def steps(self) -> pd.DataFrame:
-        """The measure ``steps``, a row a step; ``step`` counts from 0, ``epoch`` from 1."""
+        """The measure ``steps``, a row per step; ``step`` counts from 0, ``epoch`` from 1."""
         return self._input("steps").steps()
 
     def measure(self, name: str) -> pd.DataFrame | NDArray[Any]:
-        """A measure of the run.
+        """Read a measure of the run.
 
         Args:
-            name: such as "full_gradient_norm". One that the figure does not ask for is found if
-                the store has it.
+            name: the measure's name, such as "full_gradient_norm". One that the figure does not
+                need is found if the store has it.
 
         Returns:
-            A table with a row an epoch or a step; of a measure with arrays in its rows, such as
-            "layers", a structured array that is read off the disk as it is used.
+            A table with a row per epoch or step; for a measure with arrays in its rows, such as
+            "layers", a memory-mapped structured array.
         """
         run = self._input(name)
         rows = run.rows(name)
         return table_of(rows, run.steps_per_epoch) if is_table(rows) else rows
 
     def description(self, measure: str) -> dict[str, Any]:
-        """What belongs to the rows of a measure, such as the names of ``layers``."""
+        """Return the description of a measure's rows, such as the tensor names of ``layers``."""
         return dict(read_product(self._folder(measure), []).details["description"])
 
     @property
@@ -288,7 +288,7 @@ class Run:
         return self._kept().epochs
 
     def checkpoint(self, epoch: int) -> dict[str, NDArray[Any]]:
-        """The state after an epoch by name: weights, BatchNorm's statistics, optimiser.
+        """Return the state after an epoch by name: weights, BatchNorm's statistics, optimiser.
 
         Raises:
             PerigeeError: no checkpoint of that epoch is kept.
@@ -323,7 +323,7 @@ class Run:
         return found
 
     def _measure(self, name: str) -> Measure:
-        """A measure as the figure asks for it, or else with its defaults."""
+        """Return a measure as the figure needs it, or else with its defaults."""
         asked = next((one for one in self.product.measures if one.name == name), None)
         if asked is not None:
             return asked
@@ -335,9 +335,9 @@ class Run:
         return measure
 
     def _version(self, measure: Measure | None = None) -> Version:
-        """The version with all that the figure asks for, or else with the measure.
+        """Find the version with all that the figure needs, or else with the measure.
 
-        So what is read of a run comes from one trajectory if one has it all.
+        Everything read from a run thus comes from one trajectory if one has it all.
         """
         run = self.product
         folder, every = self.store / run.identity.folder, list(run.measure_identities.values())
@@ -367,14 +367,14 @@ def _command(name: str, configuration: str | Path | None, overrides: Mapping[str
 
 
 def _plain(value: Any) -> Any:
-    """A value as swept ones are kept: numbers as Python's, whole blocks as text."""
+    """A value in the form in which swept values are kept: numbers as Python's, blocks as text."""
     if isinstance(value, np.generic):
         return value.item()
     return canonical_json(value) if isinstance(value, Mapping | list) else value
 
 
 def _told(runs: Collection[Run], keys: Iterable[str]) -> str:
-    """The values by which runs are told apart, and their tables where there are several."""
+    """The values that distinguish runs, and the runs' tables where there are several."""
     words = []
     for key in keys:
         values = dict.fromkeys(run.swept[key] for run in runs if key in run.swept)

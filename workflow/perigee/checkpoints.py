@@ -1,4 +1,4 @@
-"""A run's kept checkpoints: which numbers of a row are which weights."""
+"""A run's kept checkpoints, with the weights that the numbers of a row stand for."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ROWS, PROVENANCE = "rows.npy", "provenance.json"
 
 @dataclass(frozen=True)
 class KeptCheckpoints:
-    """The kept checkpoints of a run, left on the disk.
+    """The kept checkpoints of a run, memory-mapped.
 
     Attributes:
-        path: of the rows; each has the epoch, and all numbers as one vector.
-        epochs: of the checkpoints.
-        positions: the row of each.
-        parts: of a vector in order, each a mapping of name, shape and scale_invariant; the
-            scale-invariant weights come first.
+        path: the file of the rows, each of which has the epoch, and all numbers as one vector.
+        epochs: the epochs of the checkpoints.
+        positions: the row of each checkpoint.
+        parts: the parts of a vector in order, each a mapping of name, shape and scale_invariant;
+            the scale-invariant weights come first.
     """
 
     path: Path
@@ -38,12 +38,12 @@ class KeptCheckpoints:
     def of_measure(
         cls, folder: Path, epochs: int | None = None, interval: int = 1
     ) -> KeptCheckpoints:
-        """The checkpoints in a measure's folder; the files are not verified here.
+        """Find the checkpoints in a measure's folder; the files are not verified here.
 
         Args:
-            folder: of the measure `perigee.measures.checkpoints`.
-            epochs: up to which; None takes all.
-            interval: takes every so many epochs only, and the last.
+            folder: the folder of the measure `perigee.measures.checkpoints`.
+            epochs: the last epoch to include; None includes all.
+            interval: include only every so many epochs, and the last.
         """
         provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
         found = np.load(folder / ROWS, mmap_mode="r", allow_pickle=False)["epoch"].tolist()
@@ -55,11 +55,11 @@ class KeptCheckpoints:
 
     @property
     def weights(self) -> int:
-        """How many scale-invariant weights there are."""
+        """The number of scale-invariant weights."""
         return sum(math.prod(part["shape"]) for part in self.parts if part["scale_invariant"])
 
     def checkpoint(self, epoch: int) -> dict[str, NDArray[Any]]:
-        """The arrays of an epoch's state by name.
+        """Return the arrays of an epoch's state by name.
 
         Raises:
             PerigeeError: no checkpoint of that epoch was kept.
@@ -67,7 +67,7 @@ class KeptCheckpoints:
         return split_vector(self.vector(epoch), self.parts)
 
     def vector(self, epoch: int) -> NDArray[np.floating]:
-        """All numbers of an epoch's state, (numbers,).
+        """Return all numbers of an epoch's state, (numbers,).
 
         Raises:
             PerigeeError: no checkpoint of that epoch was kept.
@@ -76,7 +76,7 @@ class KeptCheckpoints:
         return vector
 
     def vectors(self, epochs: Sequence[int]) -> NDArray[np.floating]:
-        """All numbers of some epochs' states, (epochs, numbers).
+        """Return all numbers of some epochs' states, (epochs, numbers).
 
         Raises:
             PerigeeError: no checkpoint of one of them was kept.
@@ -85,7 +85,7 @@ class KeptCheckpoints:
         if absent is not None:
             kept = ", ".join(map(str, self.epochs))
             raise PerigeeError(f"{self.path} has no checkpoint of epoch {absent}, only of {kept}.")
-        # Mapped anew each time: pages that were read count as this process's memory while mapped.
+        # Mapped again each time: pages that were read count as this process's memory while mapped.
         rows = np.load(self.path, mmap_mode="r", allow_pickle=False)["values"]
         positions = [self.positions[self.epochs.index(epoch)] for epoch in epochs]
         found: NDArray[np.floating] = np.asarray(rows[positions])
@@ -93,11 +93,11 @@ class KeptCheckpoints:
 
 
 def split_vector(vector: np.ndarray, parts: Sequence[dict[str, Any]]) -> dict[str, NDArray[Any]]:
-    """The arrays that were written one after the other, by name.
+    """Split a vector into the arrays that it was made of, by name.
 
     Args:
-        vector: (numbers,).
-        parts: as of `KeptCheckpoints`.
+        vector: the vector, (numbers,).
+        parts: see `KeptCheckpoints`.
     """
     found, start = {}, 0
     for part in parts:

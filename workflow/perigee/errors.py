@@ -14,10 +14,10 @@ class PerigeeError(Exception):
 
 
 class StoppedBySignalError(PerigeeError):
-    """A program ends because it was told to by a signal, nothing lost.
+    """A program ends because a signal came; nothing is lost.
 
     Args:
-        message: one sentence: what was interrupted, and how it goes on.
+        message: one sentence: what was interrupted, and how to resume it.
         received: the signal.
     """
 

@@ -1,9 +1,9 @@
-"""Each job gets a GPU of its own, among all jobs and all users of this machine.
+"""Sharing the GPUs of a machine among all jobs and all users.
 
-A job holds its GPU by listening on a Unix socket with an abstract name: a name in the kernel, that
-one process at a time has, and that is free again the moment the process ends, however it ends. No
-file has to be made, shared between users or cleaned away. Such names belong to Linux, and to a
-network namespace: containers with networks of their own do not see each other's jobs.
+A job holds its GPU by listening on a Unix socket with an abstract name: a name in the kernel, which
+one process at a time can have, and which is free again the moment the process ends, however it
+ends. No file has to be made, shared between users or cleaned up. Such names exist only on Linux and
+belong to a network namespace: containers with networks of their own do not see each other's jobs.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ from perigee.errors import PerigeeError
 logger = logging.getLogger("perigee")
 
 NAMES = "perigee-gpu/"
-"""How the names of all holds begin."""
+"""The prefix of the socket names of all holds."""
 
 NAMES_IN_USE = Path("/proc/net/unix")
 
 PATIENCE = 1.0
-"""Seconds between looks at whether a GPU has become free (our choice)."""
+"""The seconds between checks whether a GPU has become free (our choice)."""
 
 
 @contextmanager
 def own_gpu(
     device: str, runs_per_gpu: int, waiting: Callable[[], None] = lambda: None
 ) -> Iterator[str]:
-    """Within, the GPU that is yielded is this job's.
+    """While the context is active, this job holds the GPU that it yields.
 
-    Of the free GPUs it is the one with the fewest jobs. It becomes PyTorch's current device, too.
+    It is the free GPU with the fewest jobs, and becomes PyTorch's current device.
 
     Args:
         device: "auto" or "cuda" for any GPU, "cuda:1" for that one and no other. Anything else is
-            yielded as it is, and so are these on a machine without GPUs.
-        runs_per_gpu: a GPU with so many jobs is not free, at least 1.
-        waiting: called again and again while no GPU is free; what it raises ends the waiting.
+            yielded unchanged, and so are these on a machine without GPUs.
+        runs_per_gpu: the number of jobs from which a GPU is not free, at least 1.
+        waiting: called repeatedly while no GPU is free; what it raises ends the waiting.
 
     Yields:
         The device to compute on, as PyTorch names it.
 
     Raises:
-        PerigeeError: there are GPUs, but not the one that is asked for.
+        PerigeeError: there are GPUs, but not the requested one.
     """
     gpus = _eligible(device)
     if not gpus:
@@ -70,7 +70,7 @@ def own_gpu(
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """Of cuda:0, cuda:1, ... the UUIDs: CUDA_VISIBLE_DEVICES renumbers GPUs, but keeps these."""
+    """The UUIDs of cuda:0, cuda:1, ...: CUDA_VISIBLE_DEVICES renumbers GPUs but keeps UUIDs."""
     if not torch.cuda.is_available():
         return ()
     numbers = range(torch.cuda.device_count())
@@ -78,9 +78,9 @@ def visible_gpus() -> tuple[str, ...]:
 
 
 def _eligible(device: str) -> Mapping[str, str]:
-    """The UUIDs, by PyTorch's names, of the GPUs that will do."""
+    """The UUIDs, by PyTorch's names, of the GPUs that a device allows."""
     if device not in ("auto", "cuda") and not device.startswith("cuda:"):
-        return {}  # without waking CUDA
+        return {}  # without initialising CUDA
     gpus = {f"cuda:{number}": uuid for number, uuid in enumerate(visible_gpus())}
     if not gpus or device in ("auto", "cuda"):
         return gpus
@@ -95,7 +95,7 @@ def _eligible(device: str) -> Mapping[str, str]:
 def _take_one(
     gpus: Mapping[str, str], runs_per_gpu: int, waiting: Callable[[], None]
 ) -> tuple[str, socket.socket]:
-    """The name of a GPU, and the socket that holds it until it is closed."""
+    """Wait for a GPU; return its name, and the socket that holds it until it is closed."""
     told = False
     while True:
         in_use = _names_in_use()
@@ -120,7 +120,7 @@ def _take_one(
 
 
 def _possible_names(uuid: str) -> Iterator[str]:
-    """Without end: the names by which jobs hold this GPU."""
+    """Yield, without end, the names by which jobs hold this GPU."""
     return (f"{NAMES}{uuid}/{number}" for number in count())
 
 
@@ -135,7 +135,7 @@ def _names_in_use() -> set[str]:
 
 
 def _listen(name: str) -> socket.socket | None:
-    """A socket of that name; None if another process has it."""
+    """Open a socket of that name; None if another process has it."""
     hold = socket.socket(socket.AF_UNIX)
     try:
         hold.bind(f"\0{name}")
@@ -149,7 +149,7 @@ def _listen(name: str) -> socket.socket | None:
 
 
 def _holder(name: str) -> str:
-    """Which process has that name; the kernel tells whoever connects."""
+    """The process that has that name; the kernel tells this to any process that connects."""
     with socket.socket(socket.AF_UNIX) as asking:
         asking.setblocking(False)  # after some hundred questions to one process none is answered
         try:

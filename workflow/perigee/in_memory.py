@@ -1,7 +1,7 @@
 """A run driven from Python: spec, arrays, initial state and order in, measures and state out.
 
-Nothing of it enters the store. It is what a comparison with another implementation needs, which can
-be given the same images, weights and batches (docs/python.md has an example).
+Nothing is written to the store. This serves comparisons with another implementation, which can be
+given the same images, weights and batches (docs/python.md has an example).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ State = Mapping[str, NDArray[Any]]
 """Arrays by name, "model.<tensor>", "optimiser.<tensor>" and "constraint.<tensor>"."""
 
 BUNDLED = {"dataset": {"name": "digits"}}
-"""Stands in a spec that names no data set, where one is given as arrays."""
+"""The placeholder in a spec that names no data set, because one is given as arrays."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Trained:
     """A finished run.
 
     Attributes:
-        losses: of every step, at the weights before it.
-        measures: by name: a table with a row an epoch or a step, or of a measure with arrays in its
-            rows a structured array.
-        state: after the last epoch.
-        stopped_at_step: the first step whose loss was not finite, counted from 0, with whose epoch
-            training ended; None for a run without one.
+        losses: the loss of every step, at the weights before it.
+        measures: the measures by name: tables with a row per epoch or step, or structured arrays
+            for measures with arrays in their rows.
+        state: the state after the last epoch.
+        stopped_at_step: the step, counted from 0, at which the run diverged, that is, the first
+            whose loss was not finite; training ended with its epoch. None if it did not diverge.
     """
 
     losses: NDArray[np.float64]
@@ -73,7 +73,7 @@ def train(
     order: Callable[[int], NDArray[np.integer]] | None = None,
     device: str = "cpu",
 ) -> Trained:
-    """Train a run in memory, with the numbers that the workflow gives for the same spec.
+    """Train a run in memory, with the same numbers as the workflow gives for the same spec.
 
     Args:
         spec: as a run of a paper's file, or as `perigee.access.Run.spec` gives it.
@@ -81,16 +81,17 @@ def train(
         dataset: to be trained on; the spec then need not name one. None takes the spec's, whose
             files, if it is not a bundled one, have to lie in the folder ``data``.
         measures: names, or mappings of a name and parameters.
-        start: initial state. What it leaves out of the network stays as it is initialised. With
-            tensors of optimiser or constraint in it, as in a checkpoint, the run goes on from there
-            as a fork does; with the network's alone, optimiser and schedule begin afresh.
-        first_epoch: of the data order and augmentation, at which the run begins; with ``start``.
-        order: of the training images in an epoch, a permutation of their numbers; called with the
-            epoch, from ``first_epoch`` on. None draws it from the seed.
+        start: the initial state. Tensors of the network that it lacks are initialised as usual.
+            With tensors of optimiser or constraint, as in a checkpoint, the run continues from it
+            as a fork does; with those of the network alone, optimiser and schedule start afresh.
+        first_epoch: the epoch of data order and augmentation at which the run begins; with
+            ``start``.
+        order: a function from the epoch, from ``first_epoch`` on, to the order of the training
+            images, a permutation of their numbers. None draws it from the seed.
         device: "cpu", "cuda", "cuda:1", ..., or "auto".
 
     Raises:
-        PerigeeError: spec, measures, start or order are wrong, or the device cannot be had.
+        PerigeeError: spec, measures, start or order are wrong, or the device is not available.
     """
     register_own_blocks(settings_file())
     if dataset is not None:
@@ -139,13 +140,13 @@ def _measure(given: str | Mapping[str, Any]) -> Any:
 
 
 def _start(run: RunSpec, fresh: Trainer, given: State, first_epoch: int) -> Start:
-    """The state that a run starts from, held to the run's own tensors.
+    """Check the state that a run starts from against the run's own tensors, and complete it.
 
     Args:
-        run: with its parent, if it forks.
+        run: the run's spec, with its parent if it is a fork.
         fresh: the run at its initialisation.
-        given: by the user.
-        first_epoch: of data order and augmentation.
+        given: the state that the user gives.
+        first_epoch: the epoch of data order and augmentation.
 
     Raises:
         PerigeeError: a name or a shape is wrong, or a tensor is missing.
@@ -179,11 +180,11 @@ def _start(run: RunSpec, fresh: Trainer, given: State, first_epoch: int) -> Star
 def _checked(
     order: Callable[[int], NDArray[np.integer]], images: int
 ) -> Callable[[int], NDArray[np.integer]]:
-    """An order of the images that is held to be one.
+    """Wrap an order of the images in a check that it is a permutation.
 
     Args:
-        order: the user's.
-        images: how many there are.
+        order: the order that the user gives.
+        images: how many images there are.
     """
 
     def checked(epoch: int) -> NDArray[np.integer]:
@@ -200,7 +201,7 @@ def _checked(
 
 @contextmanager
 def _torch_left_as_it_is() -> Iterator[None]:
-    """Within, PyTorch may be set up for a run; afterwards it is as the caller had it."""
+    """While the context is active, PyTorch may be set up for a run; its settings are restored."""
     determinism = torch.get_deterministic_debug_mode()
     filling = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     benchmark = torch.backends.cudnn.benchmark

@@ -1,4 +1,4 @@
-"""Being told to stop: SIGTERM and SIGINT become a request that work in progress looks at."""
+"""Interruption: SIGTERM and SIGINT become a request that work in progress checks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopRequest:
-    """Whether the process has been told to stop.
+    """A request to stop, which is true once a signal has come.
 
     Attributes:
-        received: the first signal that came; None so far.
+        received: the first signal that came; None before.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class StopRequest:
             awaited: what is waited for.
 
         Raises:
-            StoppedBySignalError: the process was told to stop.
+            StoppedBySignalError: a signal has come.
         """
         if self.received is not None:
             raise StoppedBySignalError(
@@ -47,11 +47,11 @@ class StopRequest:
 
     @property
     def received_or_term(self) -> signal.Signals:
-        """The signal that came, or SIGTERM where another process of the run was told to stop."""
+        """The signal that came, or SIGTERM where another process of the run received one."""
         return self.received or signal.SIGTERM
 
     def note(self, number: int, frame: FrameType | None = None) -> None:
-        """A signal handler. Further signals change nothing: saving is not to be cut short."""
+        """Handle a signal. Further signals change nothing: saving must not be interrupted."""
         if self.received is None:
             self.received = signal.Signals(number)
             logger.warning("%s received: saving, then stopping", self.received.name)
@@ -59,7 +59,10 @@ class StopRequest:
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Within, `SIGNALS` are noted instead of ending the process. For the main thread."""
+    """While the context is active, `SIGNALS` are noted instead of ending the process.
+
+    It may be used in the main thread only.
+    """
     request = StopRequest()
     earlier = {number: signal.signal(number, request.note) for number in SIGNALS}
     try:

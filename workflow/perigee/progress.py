@@ -1,4 +1,4 @@
-"""What a user sees of a run in progress."""
+"""The progress of a run, as the user sees it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ METRICS = "metrics"
 
 
 class RunProgress:
-    """Logs a line now and then: epoch, loss, norm, speed and the time left.
+    """A logger of progress lines: epoch, loss, norm, speed and the time left.
 
     Args:
-        name: of the run.
-        epochs: in all.
+        name: the run's name.
+        epochs: how many epochs there are in all.
         interval: seconds between lines, greater than 0.
     """
 
@@ -43,12 +43,12 @@ class RunProgress:
         self._last_line = -math.inf
 
     def begin(self, position: Position) -> None:
-        """Note where training begins: what is done already does not count for its speed."""
+        """Note where training begins: epochs done already do not count for the speed."""
         self._started = time.monotonic()
         self._steps_before, self._epochs_before = position.steps, position.epoch
 
     def after_epoch(self, recorder: Recorder) -> None:
-        """Log a line if it is time to; called after the initial measures and after every epoch."""
+        """Log a line if one is due; called after the initial measures and after every epoch."""
         now = time.monotonic()
         if self._started is None:
             self._started = now
@@ -105,15 +105,15 @@ def _train_loss(recorder: Recorder) -> float | None:
 
 @contextmanager
 def noted_in(folder: Path, epochs: int) -> Iterator[None]:
-    """Within, whoever looks from outside finds in a folder what the last progress line told.
+    """While the context is active, a file in the folder has the latest progress.
 
-    From the beginning it names this process; epoch and loss are those of the process before, if
-    one was interrupted. That it cannot be written never stops the work. It goes when the work is
-    done, and its folder with it if nothing else is there.
+    From the beginning the file names this process; epoch and loss are those of the previous process
+    if that was interrupted. A failure to write it never ends the work. It is removed when the work
+    is done, and so is its folder if that is empty.
 
     Args:
-        folder: of the run's unfinished state.
-        epochs: of the run in all.
+        folder: the folder of the run's unfinished state.
+        epochs: how many epochs the run has in all.
     """
     notes = _Notes(folder)
     before = read_progress(folder)
@@ -130,7 +130,7 @@ def noted_in(folder: Path, epochs: int) -> Iterator[None]:
 
 
 class _Notes(logging.Handler):
-    """Writes down the progress that a log record carries."""
+    """A log handler that writes the progress in a log record to the file."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""What SLURM's queue holds of this user's jobs, and which products they make.
+"""This user's jobs in SLURM's queue, and the products that they make.
 
-Snakemake's SLURM plugin notes a job's wildcards as the job's comment: the product's name and the
+Snakemake's SLURM plugin writes a job's wildcards into the job's comment: the product's name and the
 number of its receipt, joined by "_", with "/" written as "_" too. The comment of a group of jobs
-names only their rules; its batch script names them all, as Snakemake's option --target-jobs.
+names only their rules; its batch script names all the jobs, in Snakemake's option --target-jobs.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pathlib import Path
 from perigee.errors import PerigeeError
 
 ANSWER_S = 5.0
-"""Seconds to wait for an answer of the queue, and for those on the scripts of groups together (our
+"""The seconds to wait for the queue's answer, and for those about all groups' scripts together (our
 choice)."""
 
 FORMAT = "%i|%T|%R|%Z|%k"
-"""Of a line of squeue: id, state, reason or nodes, working folder, comment."""
+"""The format of a line of squeue: id, state, reason or nodes, working folder, comment."""
 
 RUNNING, ENDING = "RUNNING", "COMPLETING"
 WILDCARDS = "_wildcards_"
@@ -35,10 +35,10 @@ class Job:
     """A job in the queue.
 
     Attributes:
-        id: SLURM's.
-        state: in SLURM's word, e.g. PENDING or RUNNING.
-        place: the nodes it runs on; of one that waits the reason, in parentheses.
-        wildcards: those of each of its rules' jobs, as the plugin joins them.
+        id: SLURM's id of the job.
+        state: the state in SLURM's word, e.g. PENDING or RUNNING.
+        place: the nodes it runs on, or, in parentheses, the reason why it waits.
+        wildcards: the wildcards of each of its rules' jobs, as the plugin joins them.
         is_group: whether it was submitted as a group, of one or several jobs of Snakemake.
     """
 
@@ -49,7 +49,7 @@ class Job:
     is_group: bool
 
     def makes(self, name: str) -> bool:
-        """Whether it is for the product that a rule's wildcard names so, whatever its receipt."""
+        """Return whether the job makes the product with this name, whatever its receipt."""
         product = re.compile(rf"{re.escape(_joined([name]))}_\d+")
         return any(product.fullmatch(wildcards) for wildcards in self.wildcards)
 
@@ -58,19 +58,19 @@ class Queue:
     """This user's jobs that work on one store.
 
     Args:
-        store: the store's folder. A relative one is meant from a job's working folder.
+        store: the store's folder. A relative path is relative to a job's working folder.
     """
 
     def __init__(self, store: Path) -> None:
         self._store = store
         self._members: dict[str, frozenset[str]] = {}
-        """Of groups, by id. A job's script does not change, so it is asked for once."""
+        """The wildcards of groups, by id. A job's script does not change, so it is read once."""
 
     def jobs(self) -> list[Job]:
-        """Those that wait or run; none where there is no SLURM.
+        """The jobs that wait or run; empty on a machine without SLURM.
 
         Raises:
-            PerigeeError: there is a squeue, but it does not answer.
+            PerigeeError: squeue exists, but does not answer.
         """
         if shutil.which("squeue") is None:
             return []
@@ -93,7 +93,7 @@ class Queue:
         return (folder / self._store).resolve() == self._store.resolve()
 
     def _group(self, number: str, end: float) -> frozenset[str]:
-        """Wildcards in the script of a job; none, for now, if it is not to be had in time."""
+        """The wildcards in a job's script; none, for now, if it is not available in time."""
         left = end - time.monotonic()
         if number not in self._members and left > 0:
             try:
@@ -105,7 +105,7 @@ class Queue:
 
 
 def _wildcards(script: str) -> frozenset[str]:
-    """Of all jobs that a batch script has Snakemake make: RULE:NAME=VALUE,NAME=VALUE ..."""
+    """The wildcards of all jobs that a batch script makes: RULE:NAME=VALUE,NAME=VALUE ..."""
     commands = [line for line in script.splitlines() if not line.startswith("#")]
     try:
         words = shlex.split("\n".join(commands))

@@ -1,7 +1,7 @@
 """The specification of training runs and of claims: plain data, importable without torch.
 
-A `RunSpec` holds everything that can change a run's numbers and nothing else: how long the run
-goes on and what is measured of it are not part of it (docs/store.md).
+A `RunSpec` holds everything that can change a run's numbers and nothing else: its length and its
+measures are not part of it (docs/store.md).
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ class RunSpec(BaseModel):
         model: the network, scale-invariant or standard.
         optimiser: the update rule with learning rate and weight decay.
         task: how batches are made of the data set, and what is evaluated.
-        schedule: the learning rate's course.
-        constraint: whether the norm of the scale-invariant weights is held.
-        loss: what training minimises, and what the train loss of a metric is.
+        schedule: the learning-rate schedule.
+        constraint: whether the norm of the scale-invariant weights is fixed.
+        loss: the loss that training minimises; the metrics' train loss is the same.
         augmentation: how training images are changed at random; measures see them unchanged.
         gradient: "mini_batch", an update for each of them, in an order drawn for every epoch; or
             "full_batch", one update an epoch, by the mean loss over the training set. BatchNorm
             still uses the statistics of each mini-batch; these are taken in stored order (our
             choice), so that it is the gradient of one fixed function.
         batch_size: images in a mini-batch; the last, smaller one of an epoch is kept.
-        seed: of the initialisation and of the order of the data.
+        seed: the seed of the initialisation and of the data order.
         precision: "float32" (strict), "tf32" (float32 with TF32 matrix units) or "float64".
         parent: the run whose checkpoint this one starts from; None starts at the initialisation.
     """
@@ -100,7 +100,7 @@ class RunSpec(BaseModel):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
-        """The inverse of `to_dict`; defaults may also be written out."""
+        """Make a spec from the output of `to_dict`; defaults may also be written out."""
         blocks = {
             kind: registry.make(kind, values[kind]) for kind in BLOCK_FIELDS if kind in values
         }
@@ -115,12 +115,12 @@ class RunSpec(BaseModel):
         return {kind: getattr(self, kind) for kind in BLOCK_FIELDS}
 
     def to_dict(self) -> dict[str, Any]:
-        """The canonical form: nested JSON values, those left out that equal their defaults."""
+        """Return the canonical form: nested JSON values, without those equal to their defaults."""
         plain = without_defaults(self)
         return plain if self.parent is None else {**plain, "parent": self.parent.to_dict()}
 
     def full_dict(self) -> dict[str, Any]:
-        """All values in effect, as nested JSON values; a run without a parent has none."""
+        """Return all values in effect, as nested JSON values, without a parent if there is none."""
         values = {key: getattr(self, key) for key in type(self).model_fields}
         plain = {k: v.full_dict() if isinstance(v, Block) else v for k, v in values.items()}
         del plain["parent"]
@@ -134,7 +134,7 @@ class Parent:
     Attributes:
         run: the parent.
         epochs: how many of its epochs are trained before the fork is resolved.
-        at: the rule that finds the epoch of the checkpoint, on the parent's measured course.
+        at: the rule that finds the checkpoint's epoch from the parent's measures.
     """
 
     run: RunSpec
@@ -168,12 +168,12 @@ class Claim:
     Attributes:
         name: unique in its figure.
         table: name of the figure's table that the quantity is measured on.
-        quantity: what is measured.
+        quantity: the quantity that is measured.
         relation: "at_least", "at_most", "greater_than", "less_than" or "equal_to".
-        bound: what the measured value has to be at least, at most, ...
-        testable: whether the claim can be tested at the scale at hand.
-        says: the statement, in our words; not needed to judge it, as is the next.
-        source: the place in the paper.
+        bound: the number that the measured value is compared with.
+        testable: whether the claim can be tested at the current scale.
+        says: the statement, in our words; not needed for the verdict.
+        source: the place in the paper; not needed for the verdict.
     """
 
     name: str
@@ -191,7 +191,7 @@ class Claim:
         return cls(**{**values, "quantity": registry.make("quantity", values["quantity"])})
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the claim as JSON values."""
         return {**vars(self), "quantity": self.quantity.to_dict()}
 
     @property

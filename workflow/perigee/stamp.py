@@ -7,14 +7,14 @@ from typing import Any
 
 
 def deviations(settings: Mapping[str, Any], paper_settings: Mapping[str, Any]) -> list[str]:
-    """What differs between two scales' settings of a figure, in words, each once.
+    """List the deviations of a figure's settings from those at paper scale, in words, each once.
 
     Args:
-        settings: of the scale at hand, by dotted key.
-        paper_settings: the same figure's at paper scale.
+        settings: the figure's settings at the current scale, by dotted key.
+        paper_settings: the same figure's settings at paper scale.
 
     Returns:
-        Such as "width 8 (paper: 32)", in the order of the settings.
+        Deviations such as "width 8 (paper: 32)", in the order of the settings.
     """
     found: list[str] = []
     for key in (*settings, *(k for k in paper_settings if k not in settings)):

@@ -1,1 +1,1 @@
-"""Tables, one module each: from runs, or computed from a formula. Nothing here trains."""
+"""Tables, one module each, made from runs or computed from a formula. Nothing here trains."""

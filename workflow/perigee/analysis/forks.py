@@ -1,4 +1,4 @@
-"""At which epoch of its parent a forked run starts: rules, resolved on the parent's metrics."""
+"""Rules for the epoch of its parent at which a fork starts, resolved on the parent's metrics."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from perigee.errors import PerigeeError
 
 
 def at_epoch(metrics: pd.DataFrame, *, epoch: int) -> int:
-    """The epoch itself.
+    """Return the given epoch itself.
 
     Args:
-        metrics: of the parent, a row an epoch.
-        epoch: of the checkpoint.
+        metrics: the parent's metrics, a row per epoch.
+        epoch: the checkpoint's epoch.
 
     Raises:
-        PerigeeError: the parent does not have it.
+        PerigeeError: the parent does not have that epoch.
     """
     last = int(metrics["epoch"].iloc[-1])
     if epoch > last:
@@ -28,15 +28,15 @@ def at_epoch(metrics: pd.DataFrame, *, epoch: int) -> int:
 
 
 def before_destabilisation(metrics: pd.DataFrame, *, epochs: int, number: int) -> int:
-    """Some epochs before the weight norm starts to rise in a destabilisation.
+    """Find the epoch a number of epochs before the weight norm starts to rise in a destabilisation.
 
     Args:
-        metrics: of the parent, a row an epoch.
-        epochs: how many.
-        number: of the destabilisation, counted from 1, those of the warm-up stage included.
+        metrics: the parent's metrics, a row per epoch.
+        epochs: how many epochs before.
+        number: the destabilisation's number, from 1; those of the warm-up stage count.
 
     Raises:
-        PerigeeError: the parent has too few destabilisations, or none so late.
+        PerigeeError: the parent has too few destabilisations, or this one comes too early.
     """
     found = find_destabilisations(
         metrics["train_loss"].to_numpy(dtype=float), metrics["weight_norm"].to_numpy(dtype=float)

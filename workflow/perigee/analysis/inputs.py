@@ -14,7 +14,7 @@ from perigee.checkpoints import ROWS, KeptCheckpoints
 
 EPOCH = "epoch"
 LARGEST = 2**63 - 1
-"""Whole number that a column holds."""
+"""The largest whole number that a column holds."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class RunInput:
     """A finished run.
 
     Attributes:
-        epochs: up to which it is looked at; the files may have more.
+        epochs: the last epoch that is used; the files may have more.
         steps_per_epoch: updates of the weights in an epoch.
         measures: folder of each of its measures, by name.
-        swept: the values that tell the run from the table's others, by dotted key.
-        stopped: whether training ended early because the loss stopped being finite.
-        fork_epoch: of its parent, where the run starts; 0 for a run without a parent.
-        checkpoint_interval: epochs between the checkpoints that are looked at.
+        swept: the values that distinguish the run from the table's others, by dotted key.
+        stopped: whether the run diverged: training ended early because the loss was not finite.
+        fork_epoch: the epoch of its parent at which the run starts; 0 without a parent.
+        checkpoint_interval: epochs between the checkpoints that are used.
         evaluations: folder of each evaluation of its checkpoints, by name.
     """
 
@@ -49,21 +49,21 @@ class RunInput:
         }
 
     def metrics(self, *further: str) -> pd.DataFrame:
-        """The metrics, a row an epoch, with the columns of further measures beside them."""
+        """The metrics, a row per epoch, with the columns of further measures beside them."""
         table = read_metrics(self.measures["metrics"], self.epochs)
         for name in further:
             table = table.merge(read_metrics(self.measures[name], self.epochs), on="epoch")
         return table
 
     def steps(self) -> pd.DataFrame:
-        """The measure ``steps``: a row a step, with ``step`` from 0 and ``epoch`` from 1."""
+        """The measure ``steps``: a row per step, with ``step`` from 0 and ``epoch`` from 1."""
         return table_of(self.rows("steps"), self.steps_per_epoch)
 
     def rows(self, measure: str) -> np.ndarray:
-        """The rows of a measure up to the run's last epoch, left on the disk.
+        """The rows of a measure up to the run's last epoch, memory-mapped.
 
         Returns:
-            A structured array that cannot be written to; `perigee.measures` tells its columns.
+            A read-only structured array; `perigee.measures` describes its columns.
         """
         rows: np.ndarray = np.load(self.measures[measure] / ROWS, mmap_mode="r", allow_pickle=False)
         if EPOCH in (rows.dtype.names or ()):
@@ -78,7 +78,7 @@ class RunInput:
 
 
 def is_table(rows: np.ndarray) -> bool:
-    """Whether the rows of a measure have a number a column, and no arrays in them."""
+    """Return whether the rows of a measure hold only numbers and no arrays."""
     return all(rows.dtype[name].shape == () for name in rows.dtype.names or ())
 
 
@@ -86,8 +86,9 @@ def table_of(rows: np.ndarray, steps_per_epoch: int) -> pd.DataFrame:
     """The rows of a measure as a table.
 
     Args:
-        rows: (rows,), structured, a number a column. Without the column ``epoch`` they are of all
-            steps in order, and the table gets the columns ``step``, from 0, and ``epoch``, from 1.
+        rows: a structured array, (rows,), a number per column. Rows without the column ``epoch``
+            are those of all steps in order, and the table gets the columns ``step``, from 0, and
+            ``epoch``, from 1.
         steps_per_epoch: updates of the weights in an epoch.
     """
     table = pd.DataFrame(np.array(rows))
@@ -99,11 +100,11 @@ def table_of(rows: np.ndarray, steps_per_epoch: int) -> pd.DataFrame:
 
 
 def read_metrics(folder: Path, epochs: int) -> pd.DataFrame:
-    """A measure with a row an epoch, up to a number of epochs.
+    """Read a measure with a row per epoch, up to a number of epochs.
 
     Args:
-        folder: of the measure.
-        epochs: the last one.
+        folder: the measure's folder.
+        epochs: the last epoch to read.
     """
     table = pd.DataFrame(np.load(folder / ROWS, allow_pickle=False))
     return table[table["epoch"] <= epochs].reset_index(drop=True)

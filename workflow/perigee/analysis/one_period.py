@@ -1,4 +1,4 @@
-"""One training period under the lens: a row a step, with its phases and the bounds on the steps."""
+"""One training period in detail: a row per step, with phases and the bounds on the steps."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ from perigee.dynamics.jumps import cosine_distance_bound
 from perigee.dynamics.sphere import effective_gradient_norm, effective_learning_rate
 
 MARGIN = 0.05
-"""How much of a period's length is shown before and after it."""
+"""The share of a period's length that is shown before and after it."""
 
 
 def tabulate(runs: Sequence[RunInput], *, smoothing_epochs: int) -> pd.DataFrame:
     """The steps of one period of each run (Lobacheva et al. 2021, Figure 4).
 
-    Of each run the longest complete period is taken: of the consistent stage if that has one, or
-    else of all (our choice; the paper does not say how it chose). Phases are found on the running
-    median of the mini-batches' losses. A run without a complete period gives all its steps, with
-    the phase "none".
+    The period shown is a run's longest complete one: of the consistent stage if that has one, or
+    else of the whole run (our choice; the paper does not say how it chose). Phases are found on the
+    running median of the mini-batches' losses. A run without a complete period gives all its steps,
+    with the phase "none".
 
-    The bounds are those of Section 5.1: delta_min and delta_max from l and L, which bound the
-    effective gradient norm locally: its running minimum and maximum over ``smoothing_epochs``,
-    smoothed over as many (our choice of smooth functions; the paper's stands in its appendix).
+    The bounds are those of Section 5.1: delta_min and delta_max from l and L. These bound the
+    effective gradient norm locally: they are its running minimum and maximum over
+    ``smoothing_epochs``, smoothed over as many (our choice of smooth functions; the paper gives its
+    own in its appendix).
 
     Args:
-        runs: one or more, of SGD without momentum.
+        runs: one or more runs of SGD without momentum.
         smoothing_epochs: width of all running windows, in epochs.
 
     Returns:
@@ -56,7 +57,7 @@ def tabulate(runs: Sequence[RunInput], *, smoothing_epochs: int) -> pd.DataFrame
 
 
 def choose_period(loss: np.ndarray, weight_norm: np.ndarray) -> Period | None:
-    """The longest complete period, of the consistent stage if that has one; None without any."""
+    """Return the longest complete period, of the consistent stage if that has one, or None."""
     found = find_destabilisations(loss, weight_norm)
     warm_up = consistent_from(found, weight_norm)
     candidates = find_periods(found[warm_up:]) or find_periods(found)
@@ -67,7 +68,7 @@ def _period_of(run: RunInput, smoothing_epochs: int) -> pd.DataFrame:
     steps = run.steps()
     metrics = run.metrics().set_index("epoch")
     window = smoothing_epochs * run.steps_per_epoch
-    # The learning rate of a row of metrics is that of the epoch that follows.
+    # The learning rate in a row of metrics is that of the next epoch.
     rate = metrics.loc[steps["epoch"] - 1, "learning_rate"].to_numpy(dtype=float)
     norm = steps["weight_norm"].to_numpy(dtype=float)
     gradient_norm = steps.pop("gradient_norm").to_numpy(dtype=float)
@@ -96,9 +97,9 @@ def _with_phases(steps: pd.DataFrame, period: Period | None) -> pd.DataFrame:
 
 
 def _with_bounds(phase: pd.DataFrame, window: int) -> pd.DataFrame:
-    """Trend and bounds of the cosine distance within one phase.
+    """Add trend and bounds of the cosine distance within one phase.
 
-    Windows end with the phase, so that nothing of the destabilisation leaks into phase B.
+    Windows end with the phase, so that the destabilisation does not leak into phase B.
     """
     rate, norm = phase["learning_rate"].to_numpy(), phase["weight_norm"].to_numpy(dtype=float)
     gradient = phase["effective_gradient_norm"].rolling(window, center=True, min_periods=1)

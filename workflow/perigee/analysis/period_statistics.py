@@ -1,4 +1,4 @@
-"""What the periods of several runs amount to: a row a run."""
+"""Statistics of the periods of several runs, a row per run."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from perigee.analysis.periods import (
 
 
 def tabulate(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
-    """A row a run; see `perigee.analysis.periods` for destabilisations, stages and spikes.
+    """Make a row per run; `perigee.analysis.periods` defines destabilisations, stages and spikes.
 
     Columns: ``run`` (its place in the sweep, from 0), the swept values by their dotted keys,
-    ``stopped`` (whether its loss stopped being finite), ``epochs`` (trained), ``destabilisations``,
+    ``stopped`` (whether it diverged), ``epochs`` (trained), ``destabilisations``,
     ``first_destabilisation`` (epoch where the norm is lowest before its first large rise),
-    ``warm_up_epochs`` (likewise of the first one of the consistent stage), ``period_epochs`` (mean
-    length of the periods of the consistent stage), ``destabilisation_norm`` (mean rho there),
-    ``loss_spikes`` (NaN where the train error tells phase B), ``lowest_train_loss``,
-    ``late_train_loss`` (median of the last half), ``lowest_test_error``, ``late_test_error``
-    (median of the last tenth). NaN where there is nothing to measure.
+    ``warm_up_epochs`` (the same for the first destabilisation of the consistent stage),
+    ``period_epochs`` (mean length of the periods of the consistent stage),
+    ``destabilisation_norm`` (mean rho at the onsets of that stage), ``loss_spikes`` (NaN where the
+    train error identifies phase B), ``lowest_train_loss``, ``late_train_loss`` (median of the last
+    half), ``lowest_test_error``, ``late_test_error`` (median of the last tenth). A value is NaN
+    where there is nothing to measure.
 
     Args:
-        runs: finished ones.
-        near_zero: a key of `perigee.analysis.periods.NEAR_ZERO`, whose column tells phase B.
+        runs: finished runs.
+        near_zero: a key of `perigee.analysis.periods.NEAR_ZERO`, whose column identifies phase B.
     """
     rows = []
     for position, run in enumerate(runs):
@@ -46,9 +47,9 @@ def statistics_of(metrics: pd.DataFrame, near_zero: str = "train_loss") -> dict[
     """The statistics of one run, by their columns' names; see `tabulate`.
 
     Args:
-        metrics: columns ``epoch``, ``train_loss``, ``test_error``, ``weight_norm`` and that which
-            tells phase B, a row an epoch.
-        near_zero: as of `tabulate`.
+        metrics: columns ``epoch``, ``train_loss``, ``test_error``, ``weight_norm`` and the one that
+            identifies phase B, a row per epoch.
+        near_zero: see `tabulate`.
     """
     epochs = metrics["epoch"].to_numpy()
     loss, norm, error = (

@@ -1,10 +1,10 @@
 """Finding the periods of a run: destabilisations, phases, warm-up and consistent stage.
 
-The detector goes by the norm rho of the scale-invariant weights, which remembers a destabilisation
-much longer than the loss does, so that it also finds those that a coarse logging interval steps
-over. A *destabilisation* is a rise of rho by at least `RISE` from a minimum to the next maximum,
-after a phase in which rho fell while the train loss was near zero. Runs that never reach a low
-loss, fall steadily or diverge have none.
+The detector uses the norm rho of the scale-invariant weights, which shows a destabilisation much
+longer than the loss does, so that it also finds those that a coarse logging interval misses.
+A *destabilisation* is a rise of rho by at least `RISE` from a minimum to the next maximum, after a
+phase in which rho fell while the train loss was near zero. Runs that never reach a low loss, fall
+steadily or diverge have none.
 
 Names and order of events follow Lobacheva et al. 2021, Section 4: in phase C the loss rises, then
 rho; the loss peaks and phase A begins; rho peaks and phase B begins; the loss starts to rise and
@@ -27,27 +27,27 @@ from scipy.signal import find_peaks
 Floats = NDArray[np.float64]
 
 RISE = 1.05
-"""By how much rho has to rise to count: 5 %. Ripples of phase B stay far below."""
+"""The least factor by which rho rises in a destabilisation; ripples of phase B stay far below."""
 
 LOW_LOSS = 0.05
-"""Near zero: the largest median train loss of a falling phase that counts as B."""
+"""The largest median train loss of a falling phase that counts as B ("near zero")."""
 
 LOW_ERROR = 0.01
-"""Likewise of the median train error, where the loss cannot tell: its least value may be above 0,
-as with smoothed labels."""
+"""The largest median train error of such a phase, for losses whose least value may be above 0, as
+with smoothed labels."""
 
 NEAR_ZERO = {"train_loss": LOW_LOSS, "train_error": LOW_ERROR}
-"""Columns that can tell phase B, with the largest median there."""
+"""The columns that can identify phase B, each with the largest median there."""
 
 HIGH_LOSS = 2 * LOW_LOSS
 """The least train loss that counts as a spike after one of at most `LOW_LOSS`."""
 
 ONSET = 3.0
-"""The loss starts to rise where it is last at most this many times the lowest of phase B."""
+"""The loss starts to rise where it is last at most this multiple of phase B's lowest loss."""
 
 SETTLED = 1.25
-"""A destabilisation belongs to the consistent stage if rho before it is at most this many times
-the median of the run's last half of destabilisations."""
+"""The consistent stage's limit: rho before a destabilisation is at most this multiple of the median
+over the last half of the run's destabilisations."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,13 @@ class Destabilisation:
 
 @dataclass(frozen=True)
 class Period:
-    """What lies between two destabilisations: phases A, B and C.
+    """The time between two destabilisations: phases A, B and C.
 
     Attributes:
         start: position of the first one's loss peak; phase A begins.
-        falling: of its norm peak; phase B begins.
-        rising: of the second one's loss onset; phase C begins.
-        end: of the second one's loss peak.
+        falling: position of its norm peak; phase B begins.
+        rising: position of the second one's loss onset; phase C begins.
+        end: position of the second one's loss peak.
     """
 
     start: int
@@ -89,11 +89,11 @@ def find_destabilisations(
     weight_norm: Sequence[float] | Floats,
     near_zero: float = LOW_LOSS,
 ) -> list[Destabilisation]:
-    """All destabilisations of a run, in order.
+    """Find all destabilisations of a run, in order.
 
     Args:
-        loss: train loss, a value an epoch or a smoothed one a step, or train error; what follows a
-            value that is not finite is left out.
+        loss: train loss, a value per epoch or a smoothed one per step, or train error; what follows
+            a value that is not finite is left out.
         weight_norm: rho at the same times.
         near_zero: the largest median of a falling phase that counts as B.
     """
@@ -113,7 +113,7 @@ def find_destabilisations(
 
 
 def find_periods(destabilisations: Sequence[Destabilisation]) -> list[Period]:
-    """The complete periods: what lies between successive destabilisations."""
+    """Return the complete periods, each between two successive destabilisations."""
     pairs = itertools.pairwise(destabilisations)
     return [
         Period(first.loss_peak, first.norm_peak, second.loss_onset, second.loss_peak)
@@ -124,7 +124,7 @@ def find_periods(destabilisations: Sequence[Destabilisation]) -> list[Period]:
 def consistent_from(
     destabilisations: Sequence[Destabilisation], weight_norm: Sequence[float] | Floats
 ) -> int:
-    """The number of destabilisations in the warm-up stage, which come before the consistent one.
+    """Count the destabilisations of the warm-up stage, which precedes the consistent one.
 
     In the warm-up stage destabilisations happen at larger norms (Lobacheva et al. 2021, Section 6).
     """
@@ -136,13 +136,13 @@ def consistent_from(
 
 
 def count_loss_spikes(loss: Sequence[float] | Floats) -> int:
-    """How often the train loss, once near zero, rises to `HIGH_LOSS` or more.
+    """Count how often the train loss, once near zero, rises to `HIGH_LOSS` or more.
 
-    Unlike `find_destabilisations` it needs no norm that moves, so it also serves where the norm is
-    fixed. It has to be near zero again before it can spike again.
+    Unlike `find_destabilisations` this also works where the norm is fixed. The loss has to be near
+    zero again before it can spike again.
 
     Args:
-        loss: train loss, a value an epoch; one that is not finite counts as high.
+        loss: train loss, a value per epoch; one that is not finite counts as high.
     """
     spikes, low = 0, False
     for value in loss:
@@ -154,15 +154,15 @@ def count_loss_spikes(loss: Sequence[float] | Floats) -> int:
 
 
 def running_median(values: Sequence[float] | Floats, window: int) -> Floats:
-    """Centred median over ``window`` values, fewer at the ends.
+    """The centred median over ``window`` values, fewer at the ends.
 
-    It takes the noise of mini-batches away and leaves a jump where it is, which a mean does not.
+    Unlike a mean, it removes the noise of mini-batches but leaves a jump where it is.
     """
     return pd.Series(values).rolling(window, center=True, min_periods=1).median().to_numpy(float)
 
 
 def smoothed(values: Sequence[float] | Floats, window: int) -> Floats:
-    """Centred geometric mean over ``window`` values, fewer at the ends; for trends."""
+    """The centred geometric mean over ``window`` values, fewer at the ends; for trends."""
     logarithms = pd.Series(np.log(np.maximum(values, np.finfo(float).tiny)))
     mean = logarithms.rolling(window, center=True, min_periods=1).mean()
     averages: Floats = np.exp(mean.to_numpy(dtype=float))
@@ -176,9 +176,9 @@ def _finite_part(loss: Floats, weight_norm: Floats) -> tuple[Floats, Floats]:
 
 
 def _turning_points(log_norm: Floats) -> tuple[list[int], list[int]]:
-    """Minima and the maxima that follow them, each rise and each fall being at least `RISE`."""
+    """Find minima and the maxima that follow them; each rise and each fall is at least `RISE`."""
     threshold = np.log(RISE)
-    # Walls at both ends make peaks of a maximum there, so that every rise has its maximum.
+    # Walls at both ends turn a maximum there into a peak, so that every rise has its maximum.
     walled = np.concatenate(([-np.inf], log_norm, [-np.inf]))
     peaks = find_peaks(walled, prominence=threshold)[0] - 1
     minima, maxima = [], []

@@ -10,16 +10,16 @@ from perigee.analysis.inputs import RunInput
 
 
 def tabulate(runs: Sequence[RunInput], *, further: Sequence[str]) -> pd.DataFrame:
-    """A row an epoch of a run.
+    """Make a row per epoch of each run.
 
     Columns: ``run`` (its place in the sweep, from 0), the swept values by their dotted keys,
-    ``stopped`` (whether the run's loss stopped being finite at the end of its rows), ``fork_epoch``
-    (of its parent, where it starts; 0 without one), those of the measure
+    ``stopped`` (whether the run diverged at the end of its rows), ``fork_epoch`` (the epoch of its
+    parent at which it starts; 0 without a parent), those of the measure
     `perigee.measures.metrics`, and those of the further measures.
 
     Args:
-        runs: finished ones.
-        further: names of measures with a row an epoch.
+        runs: finished runs.
+        further: names of measures with a row per epoch.
     """
     tables = []
     for position, run in enumerate(runs):

@@ -1,4 +1,4 @@
-"""SGD with weight decay on f(x, y) = x^2 / (x^2 + y^2), a row a step, for a drawing."""
+"""SGD with weight decay on f(x, y) = x^2 / (x^2 + y^2), a row per step, for a drawing."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def tabulate(
     start: Sequence[float],
     steps: int,
 ) -> pd.DataFrame:
-    """Points of the iteration x_{t+1} = (1 - eta * lambda) x_t - eta * grad f(x_t).
+    """Compute points of the iteration x_{t+1} = (1 - eta * lambda) x_t - eta * grad f(x_t).
 
     Lobacheva et al. 2021, eq. (2) and Figure 2.
 
     Args:
-        runs: none are needed.
+        runs: not used.
         learning_rate, weight_decay: eta and lambda.
-        start: (x, y).
+        start: the first point, (x, y).
         steps: how many steps are taken.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How far training moves from a minimum: weights and ensembles against an anchor checkpoint."""
+"""The distance of training from a minimum: weights and ensembles against an anchor checkpoint."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from perigee.errors import PerigeeError
 from perigee.evaluation.files import Predictions
 
 CONSISTENT, FIRST_PERIOD, FIRST_HALF = "consistent_stage", "first_period", "first_half"
-"""By which rule an anchor was found."""
+"""The rules by which an anchor may be found."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class _Run:
     """A run with its kept checkpoints.
 
     Attributes:
-        metrics: of every epoch, by epoch.
-        kept: the rows of kept epochs.
-        checkpoints, predictions: of these epochs.
-        destabilisations: positions are epochs.
+        metrics: the metrics of every epoch, by epoch.
+        kept: the rows of the kept epochs.
+        checkpoints, predictions: the checkpoints of these epochs, and their predictions.
+        destabilisations: all destabilisations; positions are epochs.
     """
 
     metrics: pd.DataFrame
@@ -62,26 +62,26 @@ class _Run:
         return np.array(vector, dtype=np.float64)
 
     def probabilities(self, epoch: int) -> NDArray[np.float32]:
-        """Of a checkpoint, (test images, classes)."""
+        """The class probabilities of a checkpoint, (test images, classes)."""
         return np.array(self.predictions.probabilities[self.predictions.epochs.index(epoch)])
 
 
 def tabulate(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
-    """Anchor and independent checkpoint of each run against its later checkpoints.
+    """Compare each run's later checkpoints with its anchor and with an independent checkpoint.
 
     Lobacheva et al. 2021, Section 6 and Figure 6. The paper takes as anchor "the minimum achieved
-    when the training process has already converged to the consistent periodic behavior", and of an
-    independent run "its checkpoint with the same test error". Our rules: see `choose_anchor` and
-    `choose_independent`; the independent run of a run is the one of the next seed, of the last seed
-    that of the first.
+    when the training process has already converged to the consistent periodic behavior", and from
+    an independent run "its checkpoint with the same test error". `choose_anchor` and
+    `choose_independent` give our rules; the independent run is the one of the next seed, and for
+    the last seed that of the first.
 
     Args:
-        runs: with checkpoints and predictions; of each setting at least two, of different seeds.
-        near_zero: a key of `perigee.analysis.periods.NEAR_ZERO`, whose column tells phase B; the
-            anchor is the lowest of the train loss whichever it is.
+        runs: runs with checkpoints and predictions, at least two of different seeds per setting.
+        near_zero: a key of `perigee.analysis.periods.NEAR_ZERO`, whose column identifies phase B;
+            the anchor has the lowest train loss, whichever the column is.
 
     Returns:
-        A row a kept checkpoint from the anchor on. Columns ``run``, the swept values, ``epoch``,
+        A row per kept checkpoint from the anchor on. Columns ``run``, the swept values, ``epoch``,
         ``period`` (how many destabilisations there were since the anchor), ``phase`` (see
         `phase_at`), ``train_loss``, ``test_error``, ``anchor_epoch``, ``anchor_rule``,
         ``anchor_test_error``, ``cosine_similarity`` (of the scale-invariant weights),
@@ -90,7 +90,7 @@ def tabulate(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
         ``independent_cosine_similarity``, ``independent_ensemble_test_error``.
 
     Raises:
-        PerigeeError: a run has no other to be compared with.
+        PerigeeError: a run has no other to compare it with.
     """
     tables = []
     for position, run in enumerate(runs):
@@ -105,21 +105,21 @@ def tabulate(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
 def choose_anchor(
     metrics: pd.DataFrame, kept: Sequence[int], found: Sequence[Destabilisation]
 ) -> tuple[int, str]:
-    """The anchor: the kept checkpoint of lowest train loss in the first half of a phase B.
+    """Choose the anchor: the kept checkpoint of lowest train loss in the first half of a phase B.
 
-    The lowest of the whole phase would mostly stand at its end and leave nothing of its period to
-    be compared with. The phase is that of the first complete period of the consistent stage, or
-    without one of the first complete period, in either case one with a kept checkpoint there.
-    Without any, the anchor is the checkpoint of lowest train loss in the first half of the run (all
+    The lowest of the whole phase would mostly be at its end, with no later checkpoint of its period
+    to compare it with. The phase belongs to the first complete period of the consistent stage, or,
+    if there is none, to the first complete period; in either case it has a kept checkpoint there.
+    Otherwise the anchor is the checkpoint of lowest train loss in the first half of the run (all
     this is our choice).
 
     Args:
-        metrics: a row an epoch, from epoch 0.
+        metrics: a row per epoch, from epoch 0.
         kept: epochs of the checkpoints, ascending.
         found: all destabilisations of the run.
 
     Returns:
-        Epoch, and which of the rules gave it: `CONSISTENT`, `FIRST_PERIOD` or `FIRST_HALF`.
+        The epoch, and the rule that gave it: `CONSISTENT`, `FIRST_PERIOD` or `FIRST_HALF`.
     """
     loss = metrics["train_loss"].to_numpy(dtype=float)
     loss = np.where(np.isfinite(loss), loss, np.inf)
@@ -135,11 +135,11 @@ def choose_anchor(
 
 
 def choose_independent(kept: pd.DataFrame, test_error: float, epoch: int) -> int:
-    """The epoch whose test error is nearest to the anchor's; of several the nearest epoch.
+    """Choose the epoch whose test error is nearest to the anchor's; of several, the nearest epoch.
 
     Args:
-        kept: rows of the independent run's checkpoints; those of a finite loss count.
-        test_error, epoch: of the anchor.
+        kept: rows of the independent run's checkpoints; those with a finite loss count.
+        test_error, epoch: the anchor's test error and epoch.
 
     Raises:
         PerigeeError: no checkpoint has a finite loss.
@@ -156,7 +156,7 @@ def choose_independent(kept: pd.DataFrame, test_error: float, epoch: int) -> int
 
 
 def period_at(epoch: int, found: Sequence[Destabilisation]) -> int:
-    """How many destabilisations there were: a period begins with the peak of the loss."""
+    """The number of destabilisations so far: a period begins with the peak of the loss."""
     return sum(one.loss_peak <= epoch for one in found)
 
 
@@ -208,7 +208,7 @@ def _compared(run: _Run, other: _Run) -> pd.DataFrame:
 
 
 def _next_seed(runs: Sequence[RunInput], position: int) -> int:
-    """The position of the run that is independent of another: the same but for the seed."""
+    """The position of the independent run of a run, which differs from it only in the seed."""
 
     def setting(run: RunInput) -> dict[str, object]:
         return {key: value for key, value in run.swept.items() if key != "seed"}

@@ -1,4 +1,4 @@
-"""From how many random starts the toy function converges, near the border of the first regime."""
+"""Convergence of the toy function from random starts, near the border of the first regime."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def tabulate(
     converged_below: float,
     seed: int,
 ) -> pd.DataFrame:
-    """Whether F has converged to its minimum 0 (Kodryan et al. 2022, eq. (8)).
+    """Test whether F converges to its minimum 0 (Kodryan et al. 2022, eq. (8)).
 
     Args:
-        runs: none are needed.
+        runs: not used.
         coefficients: alpha_i.
         effective_learning_rates: each is tried from all starts.
-        starts: random points on the unit sphere.
-        iterations: a trajectory that has not converged after so many counts as not converging.
+        starts: number of random points on the unit sphere.
+        iterations: a trajectory that has not converged by then counts as not converging.
         converged_below: the value of F that counts as converged; the trajectory ends there.
-        seed: of the first start; the others follow.
+        seed: seed of the first start; the next ones give the others.
 
     Returns:
         Columns effective_learning_rate, start, iterations, value and converged.

@@ -15,19 +15,19 @@ from perigee.dynamics.toy import toy_gradient
 def tabulate(
     runs: Sequence[RunInput], *, points: int, factors: Sequence[float], seed: int
 ) -> pd.DataFrame:
-    """How far <grad f(x), x> = 0 and grad f(a x) = grad f(x) / a fail to hold.
+    """Measure the errors of <grad f(x), x> = 0 and grad f(a x) = grad f(x) / a.
 
     Lobacheva et al. 2021, Section 2, eqs. (1a) and (1b).
 
     Args:
-        runs: none are needed.
-        points: how many, drawn from the plane's standard normal distribution.
+        runs: not used.
+        points: how many points to draw from the plane's standard normal distribution.
         factors: a, by which each point is scaled.
-        seed: of the points.
+        seed: seed of the points.
 
     Returns:
         Columns x, y, factor, orthogonality_error = |<grad f(x), x>| / (|grad f(x)| |x|) and
-        scaling_error = |a grad f(a x) - grad f(x)| / |grad f(x)|; a row a point and factor.
+        scaling_error = |a grad f(a x) - grad f(x)| / |grad f(x)|; a row per point and factor.
     """
     drawn = np.random.default_rng(seed).standard_normal((points, 2))
     tables = [

@@ -28,17 +28,17 @@ def tabulate(
     iterations: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Relative errors of eqs. (3), (4) and (5) of Kodryan et al. 2022 in every iteration.
+    """Measure relative errors of eqs. (3), (4) and (5) of Kodryan et al. 2022 in every iteration.
 
     Left sides are measured on the trajectory: total ELR and ESS from all parameters together,
     individual ones group by group, the next individual ELRs from the next point's norms.
 
     Args:
-        runs: none are needed.
+        runs: not used.
         coefficients: alpha_i.
         effective_learning_rates: one trajectory each, all from the same random start.
-        iterations: of each trajectory.
-        seed: of the start.
+        iterations: steps of each trajectory.
+        seed: seed of the start.
 
     Returns:
         Columns effective_learning_rate, iteration, equation_3_error, equation_4_error and

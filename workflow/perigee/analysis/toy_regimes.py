@@ -24,14 +24,14 @@ def tabulate(
     iterations: int,
     seed: int,
 ) -> pd.DataFrame:
-    """F over the iterations on the unit sphere (Kodryan et al. 2022, Section 3.2, Figure 2).
+    """Compute F over iterations on the unit sphere (Kodryan et al. 2022, Section 3.2, Figure 2).
 
     Args:
-        runs: none are needed.
+        runs: not used.
         coefficients: alpha_i.
         effective_learning_rates: one trajectory each, all from the same random start.
         iterations: steps of each trajectory.
-        seed: of the start, drawn uniformly from the sphere.
+        seed: seed of the start, which is drawn uniformly from the sphere.
 
     Returns:
         Columns effective_learning_rate, iteration (from 0) and value (F).

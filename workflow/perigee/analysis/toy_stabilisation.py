@@ -1,4 +1,4 @@
-"""Where the single function alpha x^2 / (x^2 + y^2) ends with a given effective learning rate."""
+"""The value at which the single function alpha x^2 / (x^2 + y^2) stabilises, by learning rate."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def tabulate(
     iterations: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Last values of gradient descent on the unit circle, beside those of Proposition 1.
+    """Compare the last values of gradient descent on the unit circle with those of Proposition 1.
 
     Kodryan et al. 2022, Proposition 1.
 
     Args:
-        runs: none are needed.
+        runs: not used.
         coefficients: alpha; each is tried with each rate.
         rates_times_coefficient: ELR times alpha; the border is at 1.
-        iterations: of each trajectory.
-        seed: of the start, the same for all.
+        iterations: steps of each trajectory.
+        seed: seed of the start, the same for all.
 
     Returns:
         Columns coefficient, effective_learning_rate, value, predicted, and error, the difference

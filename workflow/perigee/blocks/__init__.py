@@ -1,1 +1,1 @@
-"""Configuration classes of all building blocks, importable without torch."""
+"""The configuration classes of all blocks, importable without torch."""

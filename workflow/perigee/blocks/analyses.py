@@ -24,10 +24,10 @@ class Analysis(Block, kind="analysis"):
     """A table, computed from a formula or from runs.
 
     Attributes:
-        reads: measures of every run; one without computes from a formula.
+        reads: the measures that it needs from every run; none if it computes from a formula.
         reads_checkpoints: whether it also needs checkpoints.
         compares_seeds: whether it compares each run with one of another seed.
-        evaluates: what is computed of the checkpoints for it.
+        evaluates: the evaluations of the checkpoints that it needs.
     """
 
     reads: ClassVar[tuple[type[Measure], ...]] = ()
@@ -37,15 +37,15 @@ class Analysis(Block, kind="analysis"):
 
     @property
     def reads_runs(self) -> bool:
-        """Whether it is made from runs."""
+        """True if the table is made from runs."""
         return bool(self.reads)
 
     def further_measures(self) -> tuple[str, ...]:
-        """Names of measures that it reads beside its own, as a configuration asks for them."""
+        """The names of further measures that a configuration lets it read."""
         return ()
 
     def measures(self, checkpoint_interval: int | None) -> tuple[Measure, ...]:
-        """The measures that it reads of every run.
+        """Return the measures that it reads from every run.
 
         Args:
             checkpoint_interval: epochs between checkpoints, where it reads them.
@@ -57,7 +57,7 @@ class Analysis(Block, kind="analysis"):
 
 
 class OnePeriod(Analysis, name="one_period", code="perigee.analysis.one_period:tabulate"):
-    """One training period, a row a step.
+    """One training period, a row per step.
 
     Attributes:
         smoothing_epochs: width of all running windows.
@@ -71,10 +71,10 @@ class OnePeriod(Analysis, name="one_period", code="perigee.analysis.one_period:t
 class PeriodStatistics(
     Analysis, name="period_statistics", code="perigee.analysis.period_statistics:tabulate"
 ):
-    """What the periods of runs amount to, a row a run.
+    """Statistics of the periods of runs, a row per run.
 
     Attributes:
-        near_zero: the column that tells phase B.
+        near_zero: the column that identifies phase B.
     """
 
     reads: ClassVar = (Metrics,)
@@ -83,10 +83,10 @@ class PeriodStatistics(
 
 
 class RunMetrics(Analysis, name="run_metrics", code="perigee.analysis.run_metrics:tabulate"):
-    """Measures of runs, a row an epoch.
+    """Measures of runs, a row per epoch.
 
     Attributes:
-        further: measures with a row an epoch, by name, whose columns stand beside the metrics.
+        further: names of measures with a row per epoch, whose columns are added to the metrics.
     """
 
     reads: ClassVar = (Metrics,)
@@ -117,10 +117,10 @@ class ScaleInvariantSteps(
 
 
 class Similarity(Analysis, name="similarity", code="perigee.analysis.similarity:tabulate"):
-    """How far training moves from a minimum.
+    """The distance of training from a minimum.
 
     Attributes:
-        near_zero: the column that tells phase B.
+        near_zero: the column that identifies phase B.
     """
 
     reads: ClassVar = (Metrics,)

@@ -12,7 +12,7 @@ class Augmentation(Block, kind="augmentation"):
     """A random change of training images; measures see them unchanged.
 
     Attributes:
-        fits: how the data sets lie on the disk whose images it can change.
+        fits: how data sets must be stored for it to change their images.
     """
 
     fits: ClassVar[tuple[Storage, ...]] = ("arrays",)
@@ -21,7 +21,7 @@ class Augmentation(Block, kind="augmentation"):
 class NoAugmentation(
     Augmentation, name="none", code="perigee.data.augmentations.none:NoAugmentation"
 ):
-    """Training images as they are; of files the centre, as for measures."""
+    """No augmentation; images in files are cropped at the centre, as for measures."""
 
     fits: ClassVar[tuple[Storage, ...]] = ("arrays", "files")
 

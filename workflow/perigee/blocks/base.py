@@ -13,18 +13,18 @@ from pydantic_core import PydanticCustomError
 
 
 class Block(BaseModel):
-    """A building block with its parameters, as a configuration names it.
+    """A block with its parameters, as a configuration names it.
 
     A subclass declares the parameters as fields, and names itself in the class statement::
 
         class Cosine(Schedule, name="cosine", code="perigee.kernel.schedules.cosine:Cosine"):
 
     A default is a promise: values equal to it are left out of every identity, so it never changes;
-    another behaviour is another value.
+    new behaviour needs a new value.
 
     Attributes:
-        kind: such as "optimiser".
-        name: unique among the blocks of its kind.
+        kind: the kind of block, such as "optimiser".
+        name: the block's name, unique among the blocks of its kind.
         code: where the implementation is, "module:attribute".
     """
 
@@ -59,7 +59,7 @@ class Block(BaseModel):
 
 
 def without_defaults(model: BaseModel) -> dict[str, Any]:
-    """The plain values of a model's fields, those left out that equal their defaults."""
+    """Return the plain values of a model's fields, except those that equal their defaults."""
     defaults = _defaults(type(model))
     return {
         name: plain(getattr(model, name))
@@ -70,7 +70,7 @@ def without_defaults(model: BaseModel) -> dict[str, Any]:
 
 @cache
 def _defaults(model: type[BaseModel]) -> Mapping[str, Any]:
-    """The defaults of a model's fields; pydantic would copy them whenever it is asked for them."""
+    """The defaults of a model's fields, cached because pydantic copies them on every access."""
     return {
         name: field.get_default(call_default_factory=True)
         for name, field in model.model_fields.items()
@@ -79,7 +79,7 @@ def _defaults(model: type[BaseModel]) -> Mapping[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A value made of dicts, lists, texts, numbers, booleans and None."""
+    """Convert a value to dicts, lists, texts, numbers, booleans and None."""
     if isinstance(value, Block):
         return value.to_dict()
     if isinstance(value, Mapping):
@@ -90,7 +90,7 @@ def plain(value: Any) -> Any:
 
 
 def _as_number(value: Any) -> Any:
-    """Text that spells a number as that number: 1e-3 is text to YAML 1.1."""
+    """Convert text that spells a number to that number: 1e-3 is text to YAML 1.1."""
     if isinstance(value, bool):
         raise PydanticCustomError("number_type", "must be of type number")
     if isinstance(value, str):
@@ -125,7 +125,7 @@ def _as_truth(value: Any) -> Any:
 
 
 def _as_scalar(value: Any) -> Any:
-    """A number, text or truth value; text that spells one of the others as that."""
+    """Return a number, text or truth value; text that spells a number or truth value becomes it."""
     if not isinstance(value, bool | int | float | str):
         raise PydanticCustomError("scalar_type", "must be of type number, string or boolean")
     if value in ("true", "false"):
@@ -141,7 +141,7 @@ def _as_scalar(value: Any) -> Any:
 
 
 def as_tuple(value: Any) -> Any:
-    """A list as a tuple, which can be hashed; for pydantic, before it looks at the items."""
+    """Convert a list to a tuple, which can be hashed, before pydantic validates the items."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise PydanticCustomError("list_type", "must be of type list")
     return tuple(value)
@@ -159,7 +159,7 @@ Seed = Annotated[Integer, Ge(0), Le(2**32 - 1)]
 Truth = Annotated[bool, BeforeValidator(_as_truth)]
 Scalar = Annotated[Any, AfterValidator(_as_scalar)]
 Rows = dict[str, Scalar]
-"""Rows of a table, told by the values of some of its columns."""
+"""Rows of a table, selected by the values of some of its columns."""
 
 Positives = Annotated[tuple[Positive, ...], BeforeValidator(as_tuple), MinLen(1)]
 Counts = Annotated[tuple[Count, ...], BeforeValidator(as_tuple), MinLen(1)]

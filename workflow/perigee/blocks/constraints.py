@@ -19,8 +19,7 @@ class FixedNorm(
     """Training on a sphere.
 
     Attributes:
-        norm: rho, the norm of all scale-invariant weights together; None keeps the one at the
-            start.
+        norm: rho, the norm of all scale-invariant weights together; None keeps the initial norm.
     """
 
     norm: Positive | None = None

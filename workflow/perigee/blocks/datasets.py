@@ -12,14 +12,14 @@ from pydantic_core import PydanticCustomError
 from perigee.blocks.base import Block, Count, NotNegative, Number, Positive, Seed, as_tuple
 
 Storage = Literal["arrays", "files"]
-"""How a data set lies on the disk: as arrays that fit on a device, or as image files."""
+"""The ways to store a data set: as arrays that fit on a device, or as image files."""
 
 
 class Dataset(Block, kind="dataset"):
     """A data set of images with labels.
 
     Attributes:
-        stored_as: how it lies on the disk.
+        stored_as: how it is stored.
         train_images: how many training images it has, for estimates.
         label_noise: share of the training labels that are replaced by labels drawn uniformly from
             all classes (Kodryan et al. 2022, Appendix G).
@@ -34,7 +34,7 @@ class Dataset(Block, kind="dataset"):
 
 
 class Digits(Dataset, name="digits", code="perigee.data.digits:build"):
-    """The 8x8 digits that scikit-learn carries."""
+    """The 8x8 digits that come with scikit-learn."""
 
     train_images: ClassVar[int] = 1437
 
@@ -72,21 +72,21 @@ Stds = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(as_tuple)]
 
 
 class ImageFolder(Dataset, name="image_folder", code="perigee.data.file_datasets:build"):
-    """Images of any size that stay files, in a folder with one sub-folder a class for each split.
+    """Images of any size that stay files, with a folder per split and a sub-folder per class.
 
     The defaults are ImageNet's usual ones (pytorch/examples, imagenet/main.py).
 
     Attributes:
-        folder: below the folder that key 'data' of the configuration names.
-        train_images: how many there are, which planning has to know before the folder is listed;
-            building the data set checks it.
+        folder: its folder, below the folder that key 'data' of the configuration names.
+        train_images: how many training images it has, which planning must know before the folder
+            is listed; building the data set checks it.
         resolution: height and width of the images that the network sees, in pixels.
-        resize: length of the shorter side, in pixels, to which images are resized before their
-            centre is cropped, wherever they are not augmented. None is 8/7 of the resolution,
+        resize: length of the shorter side, in pixels, to which images that are not augmented are
+            resized before their centre is cropped. None is 8/7 of the resolution,
             rounded to whole pixels: 256 for 224.
         train_split, test_split: names of the two splits' folders, below ``folder``.
-        channel_means, channel_stds: of red, green and blue in [0, 1]; images are normalised by
-            them.
+        channel_means, channel_stds: means and standard deviations of red, green and blue in
+            [0, 1]; images are normalised by them.
     """
 
     stored_as: ClassVar[Storage] = "files"

@@ -6,7 +6,7 @@ from perigee.blocks.base import Block
 
 
 class Evaluation(Block, kind="evaluation"):
-    """Computed from the kept checkpoints of a finished run."""
+    """A computation on the kept checkpoints of a finished run."""
 
 
 class Predictions(

@@ -1,4 +1,4 @@
-"""Rules for the epoch of its parent at which a run starts."""
+"""Rules for the epoch of its parent at which a fork starts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from perigee.blocks.measures import Measure, Metrics
 
 
 class Fork(Block, kind="fork"):
-    """A rule, resolved on the parent's measured course.
+    """A rule that finds an epoch from the parent's measures.
 
     Attributes:
-        reads: measures of the parent that it looks at.
+        reads: the measures of the parent that it reads.
     """
 
     reads: ClassVar[tuple[type[Measure], ...]] = ()
@@ -31,11 +31,11 @@ class AtEpoch(Fork, name="at_epoch", code="perigee.analysis.forks:at_epoch"):
 class BeforeDestabilisation(
     Fork, name="before_destabilisation", code="perigee.analysis.forks:before_destabilisation"
 ):
-    """Some epochs before the weight norm begins to rise in a destabilisation.
+    """A number of epochs before the weight norm begins to rise in a destabilisation.
 
     Attributes:
-        epochs: how many.
-        number: of the destabilisation, from 1.
+        epochs: how many epochs before.
+        number: number of the destabilisation, from 1.
     """
 
     reads: ClassVar = (Metrics,)

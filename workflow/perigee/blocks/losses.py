@@ -6,7 +6,7 @@ from perigee.blocks.base import BelowOne, Block
 
 
 class Loss(Block, kind="loss"):
-    """What training minimises."""
+    """The loss that training minimises."""
 
 
 class CrossEntropy(
@@ -15,7 +15,7 @@ class CrossEntropy(
     """Cross-entropy.
 
     Attributes:
-        label_smoothing: share of the target that all classes get alike.
+        label_smoothing: share of the target that is spread evenly over all classes.
     """
 
     label_smoothing: BelowOne = 0.0

@@ -8,13 +8,13 @@ from perigee.blocks.base import Block, Count
 
 
 class Measure(Block, kind="measure"):
-    """A quantity that is watched while a run trains; it moves no weight.
+    """A quantity that is recorded while a run trains; it changes no weight.
 
     Attributes:
-        at_epochs: whether it looks at the network after epochs only, so that kept checkpoints are
+        at_epochs: whether it depends on the network after epochs only, so that kept checkpoints are
             enough to compute it.
-        columns: of a measure with a row an epoch that stands beside the metrics, where it is asked
-            for under ``further``: its columns but ``epoch``.
+        columns: its columns except ``epoch``, for a measure with a row per epoch that may be named
+            under ``further``.
     """
 
     at_epochs: ClassVar[bool] = False
@@ -48,7 +48,7 @@ class Checkpoints(Measure, name="checkpoints", code="perigee.measures.checkpoint
     """The weights after some epochs.
 
     Attributes:
-        interval: epochs from one kept checkpoint to the next; the first and the last are kept too.
+        interval: epochs between kept checkpoints; the first and the last are kept too.
     """
 
     interval: Count = 1

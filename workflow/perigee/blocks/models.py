@@ -10,8 +10,8 @@ class Model(Block, kind="model"):
 
     Attributes:
         width: channels of its first stage.
-        scale_invariant: the fully scale-invariant version, its head frozen; otherwise all of the
-            standard network trains.
+        scale_invariant: True for the fully scale-invariant version, with a frozen head; False for
+            the standard network, in which everything trains.
         head_norm: Frobenius norm of the frozen head's weight matrix.
         head_seed: seed of the frozen head alone; None draws it from the run's seed.
     """
@@ -27,4 +27,4 @@ class ConvNet(Model, name="convnet", code="perigee.models.convnet:build"):
 
 
 class ResNet18(Model, name="resnet18", code="perigee.models.resnet18:build"):
-    """The pre-activation ResNet-18 of these papers."""
+    """The pre-activation ResNet-18 of Lobacheva et al. 2021 and Kodryan et al. 2022."""

@@ -28,7 +28,7 @@ class Adam(Optimiser, name="adam", code="perigee.kernel.optimisers.adam:Adam"):
     """Adam with weight decay in the gradient.
 
     Attributes:
-        betas: decay of the two moments.
+        betas: decay rates of the two moments.
     """
 
     betas: Annotated[tuple[BelowOne, BelowOne], BeforeValidator(as_tuple)] = (0.9, 0.999)

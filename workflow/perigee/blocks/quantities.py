@@ -58,7 +58,7 @@ class Quantity(Block, kind="quantity"):
     """A number measured on a table.
 
     Attributes:
-        reads_runs: whether its table has to be made from runs.
+        reads_runs: whether its table must be made from runs.
         finds_periods: whether it finds destabilisations itself, by the train loss.
     """
 
@@ -139,19 +139,19 @@ class DestabilisationCount(
 class DestabilisationCountRatio(
     TwoRates, name="destabilisation_count_ratio", code="perigee.claims.destabilisations:count_ratio"
 ):
-    """How much more often training destabilises at a higher rate."""
+    """The ratio of the numbers of destabilisations at a higher and a lower rate."""
 
 
 class DestabilisationNormRatio(
     TwoRates, name="destabilisation_norm_ratio", code="perigee.claims.destabilisations:norm_ratio"
 ):
-    """How much larger the weight norm is at destabilisations of a higher rate."""
+    """The ratio of the weight norms at destabilisations of a higher and a lower rate."""
 
 
 class WarmUpRatio(
     TwoRates, name="warm_up_ratio", code="perigee.claims.destabilisations:warm_up_ratio"
 ):
-    """How much longer the warm-up stage is at a lower rate."""
+    """The ratio of the warm-up stages' lengths at a lower and a higher rate."""
 
 
 class WarmUpTestErrorRatio(
@@ -197,7 +197,7 @@ class NormPredictionError(
 class JumpConditionError(
     Quantity, name="jump_condition_error", code="perigee.claims.theory:jump_condition_error"
 ):
-    """How far steps are from Proposition 1's condition for a jump."""
+    """The largest error of Proposition 1's condition for a jump."""
 
 
 class JumpDelay(Quantity, name="jump_delay", code="perigee.claims.theory:jump_delay"):
@@ -215,7 +215,7 @@ class NormOnsetAfterLossOnset(
     name="norm_onset_after_loss_onset",
     code="perigee.claims.phases:norm_onset_after_loss_onset",
 ):
-    """How many steps the loss rises before the norm does."""
+    """The number of steps by which the loss rises before the norm."""
 
 
 class GrowthLateInPhaseB(

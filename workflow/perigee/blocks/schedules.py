@@ -6,15 +6,15 @@ from perigee.blocks.base import Block, Count, Counts, Positive
 
 
 class Schedule(Block, kind="schedule"):
-    """The course of the learning rate."""
+    """A learning-rate schedule."""
 
 
 class Constant(Schedule, name="constant", code="perigee.kernel.schedules.constant:Constant"):
-    """The learning rate stays."""
+    """A constant learning rate."""
 
 
 class Cosine(Schedule, name="cosine", code="perigee.kernel.schedules.cosine:Cosine"):
-    """The learning rate falls to zero along half a cosine.
+    """Cosine decay: the learning rate falls to zero along half a cosine.
 
     Attributes:
         horizon: epochs until zero.
@@ -24,10 +24,10 @@ class Cosine(Schedule, name="cosine", code="perigee.kernel.schedules.cosine:Cosi
 
 
 class Steps(Schedule, name="steps", code="perigee.kernel.schedules.steps:Steps"):
-    """The learning rate is multiplied by a factor at each milestone.
+    """Step decay: the learning rate is multiplied by a factor at each milestone.
 
     Attributes:
-        milestones: epochs.
+        milestones: epochs at which it is multiplied.
         gamma: the factor.
     """
 

@@ -9,10 +9,10 @@ from perigee.blocks.datasets import Storage
 
 
 class Task(Block, kind="task"):
-    """What a run learns: batches of the splits, their loss, how a split is evaluated.
+    """The learning problem of a run: batches of the splits, their loss, and their evaluation.
 
     Attributes:
-        fits: how the data sets lie on the disk that it reads.
+        fits: how data sets must be stored for it to read them.
     """
 
     fits: ClassVar[tuple[Storage, ...]] = ("arrays",)

@@ -1,4 +1,4 @@
-"""Quantities that are read off a column."""
+"""Quantities that are statistics of a column."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def column_ratio(
     over: Mapping[str, Any],
     under: Mapping[str, Any],
 ) -> float:
-    """A statistic of some rows of a column over that of others; NaN where it is not defined.
+    """The ratio of a column's statistic over some rows to that over others; NaN if undefined.
 
     Args:
-        table, column, statistic: as of `column_statistic`.
-        over, under: the rows above and below the fraction's line, as its ``where``.
+        table, column, statistic: see `column_statistic`.
+        over, under: the rows of the numerator and of the denominator, in the form of its ``where``.
 
     Raises:
         KeyError: the table lacks a column.
-        NotMeasurableError: it lacks a setting.
+        NotMeasurableError: the table lacks a setting.
     """
     above, below = (
         column_statistic(table, column=column, statistic=statistic, where=where, last_fraction=1)
@@ -60,16 +60,16 @@ def column_statistic(
     """A statistic of a column, over some of the rows; NaN if one of its values is not finite.
 
     Args:
-        table: any.
-        column: holds numbers, or true and false, which count as 1 and 0.
+        table: any table.
+        column: a column of numbers, or of true and false, which count as 1 and 0.
         statistic: a key of `STATISTICS`.
-        where: only rows with these values in these columns count. A number names a setting, such
-            as a learning rate, that some row has to have; a text, such as a phase, need not occur.
+        where: only rows with these values in these columns count. A number is a setting, such as
+            a learning rate, that some row must have; a text, such as a phase, need not occur.
         last_fraction: only the last part of those rows counts, e.g. 0.5 for the second half.
 
     Raises:
         KeyError: the table lacks a column.
-        NotMeasurableError: it lacks a setting.
+        NotMeasurableError: the table lacks a setting.
     """
     settings = {name: value for name, value in where.items() if not isinstance(value, str)}
     for name, value in {**settings, **where}.items():

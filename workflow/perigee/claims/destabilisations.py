@@ -1,8 +1,8 @@
-"""Quantities of the periods of runs that differ in learning rate, from a row an epoch.
+"""Quantities of the periods of runs that differ in learning rate, from a row per epoch.
 
 Destabilisations, warm-up and consistent stage are those of `perigee.analysis.periods`. Each run
-is given by its learning rate; a rate that no run has raises a `NotMeasurableError`. A run whose
-loss or norm stopped being finite has nothing to measure: NaN.
+is given by its learning rate; a rate that no run has raises a `NotMeasurableError`. A run that
+diverged has nothing to measure: NaN.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def count(table: pd.DataFrame, *, learning_rates: Sequence[float], statistic: st
     """The smallest or largest number of destabilisations among these rates' runs.
 
     Args:
-        table: columns ``optimiser.learning_rate``, ``train_loss`` and ``weight_norm``, a row an
+        table: columns ``optimiser.learning_rate``, ``train_loss`` and ``weight_norm``, a row per
             epoch.
-        learning_rates: of the runs that count.
+        learning_rates: learning rates of the runs that count.
         statistic: "minimum" or "maximum".
     """
     counts = [_count(run_of_rate(table, rate)) for rate in learning_rates]
@@ -31,16 +31,16 @@ def count(table: pd.DataFrame, *, learning_rates: Sequence[float], statistic: st
 
 
 def count_ratio(table: pd.DataFrame, *, higher: float, lower: float) -> float:
-    """Destabilisations at the higher rate for one at the lower; NaN if that has none."""
+    """The destabilisations at the higher rate per one at the lower; NaN if that has none."""
     at_higher, at_lower = (_count(run_of_rate(table, rate)) for rate in (higher, lower))
     return at_higher / at_lower if at_lower else math.nan
 
 
 def norm_ratio(table: pd.DataFrame, *, higher: float, lower: float) -> float:
-    """Rho at which consistent periods end, at the higher rate over the lower.
+    """The rho at which consistent periods end, at the higher rate over the lower.
 
-    The mean of rho over the onsets of the consistent stage's destabilisations; NaN if one of the
-    two runs has none.
+    It is the mean of rho over the onsets of the consistent stage's destabilisations; NaN if one of
+    the two runs has none.
     """
     return _consistent_norm(run_of_rate(table, higher)) / _consistent_norm(
         run_of_rate(table, lower)
@@ -48,7 +48,7 @@ def norm_ratio(table: pd.DataFrame, *, higher: float, lower: float) -> float:
 
 
 def warm_up_ratio(table: pd.DataFrame, *, higher: float, lower: float) -> float:
-    """Epochs before the consistent stage, at the lower rate over the higher.
+    """The epochs before the consistent stage, at the lower rate over the higher.
 
     The warm-up stage ends with the first destabilisation of the consistent stage; NaN if one of
     the two runs has none.
@@ -57,10 +57,11 @@ def warm_up_ratio(table: pd.DataFrame, *, higher: float, lower: float) -> float:
 
 
 def warm_up_test_error_ratio(table: pd.DataFrame, *, learning_rates: Sequence[float]) -> float:
-    """How far the worst of the warm-up destabilisations is from lowering the test error.
+    """The largest ratio of the test errors after and before a warm-up destabilisation.
 
-    For each, the lowest test error between it and the next is divided by the lowest between the
-    one before (or the start) and it; the largest of these ratios, over all runs. NaN without any.
+    For each destabilisation, the lowest test error between it and the next is divided by the lowest
+    between the one before (or the start) and it; the largest ratio over all runs counts. NaN
+    without any.
     """
     ratios = []
     for rate in learning_rates:

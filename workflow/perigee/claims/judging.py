@@ -1,4 +1,4 @@
-"""From a claim and a table to a verdict."""
+"""Judging a claim on a table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RELATIONS = {
     "less_than": (operator.lt, "<"),
     "equal_to": (operator.eq, "="),
 }
-"""How a measured value may relate to the expected one. NaN fulfils none."""
+"""The relations that a measured value may have to the expected one. NaN fulfils none."""
 
 
 COLUMNS = (
@@ -41,8 +41,8 @@ COLUMNS = (
     "verdict",
     "source",
 )
-"""Of claims.csv. In the store a claim stands there by its name, and without source: its wording is
-added where it is published, so that a word changed judges nothing anew."""
+"""The columns of claims.csv. In the store it has a claim's name instead of its wording, and no
+source: these are added on publication, so that changing a word does not cause a new judgement."""
 
 
 def measure(claim: Claim, table: pd.DataFrame) -> dict[str, float]:
@@ -51,7 +51,7 @@ def measure(claim: Claim, table: pd.DataFrame) -> dict[str, float]:
     Raises:
         PerigeeError: the table lacks a column that the quantity is computed from, or has runs with
             and without a swept seed.
-        NotMeasurableError: it lacks runs of a setting.
+        NotMeasurableError: the table lacks runs of a setting.
     """
     quantity = registry.load(claim.quantity)
     if "seed" in table and table["seed"].isna().any():
@@ -74,16 +74,16 @@ def measure(claim: Claim, table: pd.DataFrame) -> dict[str, float]:
 
 
 def fulfilled(claim: Claim, value: float) -> bool:
-    """Whether a measured value stands in the expected relation."""
+    """Return whether a measured value has the expected relation to the bound."""
     return bool(RELATIONS[claim.relation][0](value, claim.bound))
 
 
 def verdict(claim: Claim, values: Mapping[str, float]) -> str:
-    """Reproduced if every seed's value stands in the expected relation, and there is one.
+    """Judge a claim: reproduced if there are seeds and the value of each fulfils the relation.
 
     Args:
         claim: the rule.
-        values: by seed.
+        values: the measured values, by seed.
     """
     if not claim.testable:
         return NOT_TESTABLE
@@ -94,14 +94,14 @@ def verdict(claim: Claim, values: Mapping[str, float]) -> str:
 def judgements(
     paper: str, figure: str, claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]
 ) -> pd.DataFrame:
-    """A row a claim, columns `COLUMNS`.
+    """Judge claims: a row per claim, with the columns `COLUMNS`.
 
-    A claim on runs that the configuration no longer asks for is not testable.
+    A claim about runs that the configuration no longer contains is not testable.
 
     Args:
-        paper, figure: that the claims are of.
-        claims: any number.
-        tables: the figure's, by name.
+        paper, figure: the paper and the figure that the claims are about.
+        claims: any number of claims.
+        tables: the figure's tables, by name.
 
     Raises:
         PerigeeError: a table lacks a column that a quantity is computed from.
@@ -130,7 +130,7 @@ def judgements(
 
 
 def _described(quantity: Quantity) -> str:
-    """Name and those parameters that differ from their defaults."""
+    """A quantity's name, and the parameters that differ from their defaults."""
     given = {name: value for name, value in quantity.to_dict().items() if name != "name"}
     return (
         f"{quantity.name}({', '.join(f'{name}={_shown(value)}' for name, value in given.items())})"
@@ -138,7 +138,7 @@ def _described(quantity: Quantity) -> str:
 
 
 def _summary(values: list[float]) -> str:
-    """Median and range over the seeds."""
+    """The median and range over the seeds, as text."""
     if any(math.isnan(value) for value in values):
         missing = sum(math.isnan(value) for value in values)
         return "nothing to measure" + (f" in {missing} of {len(values)}" if len(values) > 1 else "")

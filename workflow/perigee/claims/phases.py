@@ -1,4 +1,4 @@
-"""Quantities of one training period's phases, from a row a step (`perigee.analysis.one_period`)."""
+"""Quantities of a period's phases, from a row per step (`perigee.analysis.one_period`)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from perigee.claims.rows import of_one_run
 
 
 def norm_onset_after_loss_onset(table: pd.DataFrame) -> float:
-    """How many steps after the loss rho starts to rise, at the end of phase B.
+    """The number of steps from the rise of the loss to that of rho, at the end of phase B.
 
-    The loss starts to rise with the first step of phase C; rho where it is lowest in B and C. A
-    number below 0 says that rho started first. NaN without phases.
+    The loss starts to rise with the first step of phase C; rho starts where it is lowest in B and
+    C. A negative number means that rho started first. NaN without phases.
     """
     table = of_one_run(table)
     phase_c = table[table["phase"] == "C"]
@@ -26,9 +26,9 @@ def norm_onset_after_loss_onset(table: pd.DataFrame) -> float:
 
 
 def growth_late_in_phase_b(table: pd.DataFrame, *, column: str) -> float:
-    """By which factor a column grows over the second half of phase B.
+    """The factor by which a column grows over the second half of phase B.
 
-    That of a straight line fitted to the logarithm by least squares; NaN without phases.
+    It is that of a straight line fitted to the logarithm by least squares; NaN without phases.
     """
     table = of_one_run(table)
     phase_b = table.loc[table["phase"] == "B", column].to_numpy(dtype=float)

@@ -1,4 +1,4 @@
-"""What quantities say of the rows they are given."""
+"""Checks of the rows that a quantity is measured on."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ RATE = "optimiser.learning_rate"
 
 
 class NotMeasurableError(PerigeeError):
-    """The table has no runs of the setting that a quantity asks for; the message says which."""
+    """The table has no runs of the setting that a quantity needs; the message names it."""
 
 
 def of_one_run(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows, if they are those of one run.
+    """Return the rows if they belong to one run.
 
     Raises:
-        PerigeeError: they are of several, which a quantity of one run would mix up.
+        PerigeeError: they belong to several, which a quantity of one run would mix up.
     """
     if rows["run"].nunique() > 1:
         raise PerigeeError(
@@ -28,11 +28,11 @@ def of_one_run(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def run_of_rate(table: pd.DataFrame, rate: float) -> pd.DataFrame:
-    """The rows of the run with this learning rate in column `RATE`.
+    """Return the rows of the run with this learning rate in column `RATE`.
 
     Raises:
-        NotMeasurableError: no run has it.
-        PerigeeError: several have.
+        NotMeasurableError: no run has this rate.
+        PerigeeError: several runs have it.
     """
     rows = table[table[RATE] == rate]
     if rows.empty:

@@ -1,6 +1,6 @@
-"""Quantities of how far a run moves from its anchor (`perigee.analysis.similarity`).
+"""Quantities of a run's distance from its anchor (`perigee.analysis.similarity`).
 
-Checkpoints in phase B are compared, so that minima are, and not what lies between them.
+Only checkpoints in phase B are compared, so that minima are compared, not the states between them.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ def similarity_within_period(table: pd.DataFrame) -> float:
 
 
 def similarity_in_last_period(table: pd.DataFrame) -> float:
-    """Mean cosine similarity with the anchor over the last period; NaN without a later period."""
+    """The mean cosine similarity with the anchor in the last period; NaN without a later period."""
     minima = _minima(table)
     last = minima["period"].max()
     return _mean(minima[minima["period"] == last], COSINE) if last > 0 else math.nan
 
 
 def similarity_trend(table: pd.DataFrame) -> float:
-    """Rank correlation of periods and their mean cosine similarity with the anchor.
+    """The rank correlation of periods and their mean cosine similarity with the anchor.
 
     It is -1 where each period is farther from the anchor than the one before. The anchor's own
     period counts; NaN with fewer than three.
@@ -44,14 +44,14 @@ def similarity_trend(table: pd.DataFrame) -> float:
 
 
 def similarity_excess(table: pd.DataFrame, *, period: int) -> float:
-    """How much more similar a period is to the anchor than to an independent run's checkpoint.
+    """The similarity of a period to the anchor beyond that to an independent checkpoint.
 
     Args:
-        table: of one run.
-        period: counted from the anchor's, which is 0.
+        table: the rows of one run.
+        period: number of the period, counted from the anchor's, which is 0.
 
     Returns:
-        Difference of the mean cosine similarities; NaN without that period.
+        The difference of the mean cosine similarities; NaN without that period.
     """
     minima = _minima(table)
     rows = minima[minima["period"] == period]
@@ -59,17 +59,17 @@ def similarity_excess(table: pd.DataFrame, *, period: int) -> float:
 
 
 def ensemble_gain_share(table: pd.DataFrame, *, period: str) -> float:
-    """What an ensemble with the anchor gains, as a share of what an independent one gains.
+    """The gain of an ensemble with the anchor, as a share of the gain of an independent one.
 
     The gain is the mean test error of the two networks less the ensemble's, averaged over the
     period: 0 for equal networks, 1 where the anchor serves as well as an independent network.
 
     Args:
-        table: of one run.
-        period: "anchor", the anchor's own, or "last", the last later one.
+        table: the rows of one run.
+        period: "anchor" for the anchor's own, or "last" for the last later one.
 
     Returns:
-        NaN without that period, or if the independent ensemble gains nothing there.
+        The share; NaN without that period, or if the independent ensemble gains nothing there.
     """
     minima = _minima(table)
     last = minima["period"].max()
@@ -88,7 +88,7 @@ def _gain(rows: pd.DataFrame, against: str) -> float:
 
 
 def _minima(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of phase B but the anchor's own, which is compared with itself."""
+    """The rows of phase B except the anchor's own, which is compared with itself."""
     table = of_one_run(table)
     return table[(table["phase"] == "B") & (table["epoch"] > table["anchor_epoch"])]
 

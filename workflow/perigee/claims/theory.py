@@ -1,4 +1,4 @@
-"""How far a run keeps to the propositions of Lobacheva et al. 2021, for SGD without momentum."""
+"""Quantities that compare a run of SGD without momentum with theory (Lobacheva et al. 2021)."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def settled_fraction(
 ) -> float:
     """The part of the run's second half that rho^2 spends in [kappa l, kappa L], eq. (7).
 
-    The smallest of these rates' runs. l and L are the smallest and largest mean effective gradient
-    norm of that half's epochs (our choice): single mini-batches range further, so the interval
-    is narrower than the one Proposition 3 speaks of. Its condition, 2 eta lambda L <= l, is not
-    asked for: the paper says that it is generally fulfilled with small eta lambda, which runs with
-    destabilisations at laptop scale do not bear out (`perigee.dynamics.norm.settles_between`).
+    The smallest value over these rates' runs counts. l and L are the smallest and largest mean
+    effective gradient norm of that half's epochs (our choice): single mini-batches range further,
+    so the interval is narrower than that of Proposition 3. Its condition, 2 eta lambda L <= l, is
+    not required: the paper says that it generally holds for small eta lambda, but runs with
+    destabilisations at laptop scale do not fulfil it (`perigee.dynamics.norm.settles_between`).
 
     Args:
-        table: a row an epoch, columns ``weight_norm``, ``effective_gradient_norm`` and
+        table: a row per epoch, columns ``weight_norm``, ``effective_gradient_norm`` and
             ``learning_rate``.
-        learning_rates: of the runs that count.
+        learning_rates: learning rates of the runs that count.
         weight_decay: lambda of all of them.
 
     Returns:
-        From 0 to 1; NaN if a value of a run is not finite.
+        The part, from 0 to 1; NaN if a value of a run is not finite.
     """
     fractions = []
     for rate in learning_rates:
@@ -48,18 +48,18 @@ def settled_fraction(
 
 
 def norm_prediction_error(table: pd.DataFrame, *, weight_decay: float) -> float:
-    """How far rho^2 gets from what eq. (3) makes of its first value, relative to that.
+    """The largest relative error of rho^2 as eq. (3) predicts it from its first value.
 
-    From the table's first step to its last, only the effective gradient norm of each step is taken
-    from the run; the largest departure counts.
+    From the table's first step to its last, the prediction takes only the effective gradient norm
+    of each step from the run.
 
     Args:
-        table: a row a step, columns ``weight_norm``, ``effective_gradient_norm`` and
+        table: a row per step, columns ``weight_norm``, ``effective_gradient_norm`` and
             ``learning_rate``.
         weight_decay: lambda.
 
     Returns:
-        At least 0; NaN with fewer than two steps, or if a value is not finite.
+        The error, at least 0; NaN with fewer than two steps, or if a value is not finite.
     """
     norm, gradient, rate = _floats(
         of_one_run(table), "weight_norm", "effective_gradient_norm", "learning_rate"
@@ -77,19 +77,19 @@ def norm_prediction_error(table: pd.DataFrame, *, weight_decay: float) -> float:
 
 
 def jump_condition_error(table: pd.DataFrame) -> float:
-    """How far steps of phase B are from making just the jumps that Proposition 1 says.
+    """The largest relative error of Proposition 1 in the steps of phase B.
 
-    With l = L = the effective gradient norm of a step, the tightest bounds (Remark 1), eqs. (4a)
-    and (4b) together say at which rho^2 its cosine distance is what it is. The largest relative
-    departure of rho^2 from that counts. The terms that the proposition leaves out are 3/4 of the
-    cosine distance and, with the other sign, eta lambda.
+    With the tightest bounds, l = L = the effective gradient norm of a step (Remark 1), eqs. (4a)
+    and (4b) together determine rho^2 from the step's cosine distance. The largest relative
+    difference of the actual rho^2 from this value counts. The terms that the proposition leaves out
+    are 3/4 of the cosine distance and, with the other sign, eta lambda.
 
     Args:
-        table: a row a step, columns ``phase``, ``weight_norm``, ``effective_gradient_norm``,
+        table: a row per step, columns ``phase``, ``weight_norm``, ``effective_gradient_norm``,
             ``learning_rate`` and ``cosine_distance``.
 
     Returns:
-        At least 0; NaN without phases, or if a step does not move or is not finite.
+        The error, at least 0; NaN without phases, or if a step does not move or is not finite.
     """
     norm, gradient, rate, distance = _steps_of_phase_b(table)
     if not (len(norm) and (gradient > 0).all() and (distance > 0).all()):
@@ -98,19 +98,19 @@ def jump_condition_error(table: pd.DataFrame) -> float:
 
 
 def jump_delay(table: pd.DataFrame, *, weight_decay: float) -> float:
-    """By how many steps the largest jump of phase B comes later than Proposition 2 allows.
+    """The number of steps by which phase B's largest jump is later than Proposition 2 allows.
 
     Delta is the largest cosine distance of phase B, time begins with the phase, and l and L are
     the smallest and largest effective gradient norm of its steps up to the jump. Negative if the
     jump comes sooner than t_min, eq. (5).
 
     Args:
-        table: a row a step, columns ``phase``, ``weight_norm``, ``effective_gradient_norm``,
+        table: a row per step, columns ``phase``, ``weight_norm``, ``effective_gradient_norm``,
             ``learning_rate`` and ``cosine_distance``.
         weight_decay: lambda.
 
     Returns:
-        Steps; NaN without phases, if a value is not finite, and where the proposition says
+        The steps; NaN without phases, if a value is not finite, and where the proposition says
         nothing: its condition is not met, or so large a jump is possible at once.
     """
     norm, gradient, rate, distance = _steps_of_phase_b(table)
@@ -129,7 +129,7 @@ def jump_delay(table: pd.DataFrame, *, weight_decay: float) -> float:
 
 
 def _steps_of_phase_b(table: pd.DataFrame) -> list[np.ndarray]:
-    """Rho, effective gradient norm, eta and cosine distance of each step."""
+    """The rho, effective gradient norm, eta and cosine distance of each step of phase B."""
     table = of_one_run(table)
     columns = ("weight_norm", "effective_gradient_norm", "learning_rate", "cosine_distance")
     return _floats(table[table["phase"] == "B"], *columns)

@@ -1,1 +1,1 @@
-"""Data sets: built once into one array file each, then loaded whole onto the device."""
+"""Data sets: each is built once, as arrays in one file or as listings of image files."""

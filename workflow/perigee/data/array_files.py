@@ -16,7 +16,7 @@ DATA = "data.safetensors"
 
 
 def save_arrays(dataset: ArrayDataset, folder: Path) -> None:
-    """Write images and labels of all splits, and the manifest with the rest."""
+    """Write the images and labels of all splits, and a manifest with everything else."""
     arrays = {
         f"{name}.{kind}": np.ascontiguousarray(getattr(split, kind))
         for name, split in dataset.splits.items()
@@ -38,7 +38,7 @@ def load_arrays(folder: Path) -> ArrayDataset:
     """Read the files that `save_arrays` wrote.
 
     Raises:
-        PerigeeError: a file is truncated or is not such a file.
+        PerigeeError: a file is truncated or not of this format.
     """
     manifest, path = Manifest.load(folder), folder / DATA
     try:

@@ -1,4 +1,4 @@
-"""A data set of images that fit in memory, as arrays."""
+"""Data sets whose images fit in memory, as arrays."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class ArraySplit:
 
 @dataclass(frozen=True)
 class ArrayDataset:
-    """Images and labels as they are stored.
+    """A data set's images and labels as they are stored.
 
     Attributes:
-        splits: by name; "train" and "test" are among them.
+        splits: the splits by name; "train" and "test" are among them.
         classes: how many classes there are.
         channel_means, channel_stds: per channel, in the images' own grey levels; images are
             normalised by them.
@@ -47,22 +47,22 @@ class ArrayDataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
+        """The shape of an image: (channels, height, width)."""
         channels, height, width = self.splits["train"].images.shape[1:]
         return channels, height, width
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of images and labels, split by split."""
+        """The SHA-256 of images and labels, split by split."""
         arrays = (array for split in self.splits.values() for array in (split.images, split.labels))
         content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
         return hashlib.sha256(content).hexdigest()
 
     def require(self, sha256: str, name: str) -> None:
-        """Prove that this is the data set that the project means by a name.
+        """Check that this is the data set that the project knows by a name.
 
-        Its images, their split and their order come out of other packages, of which another
-        version may give others.
+        Images, splits and order come from other packages, and may differ in another version of
+        these.
 
         Raises:
             PerigeeError: the arrays have another checksum.

@@ -1,4 +1,4 @@
-"""Building a data set: the images of its source, with noise in the labels if wanted."""
+"""Building a data set: the images of its source, with optional noise in the labels."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:  # the identity of arrays does not hang on how files are liste
 
 
 def build_dataset(dataset: Dataset, sources: Path, download: bool) -> AnyDataset:
-    """The arrays or the listed files of a data set.
+    """Build a data set: its arrays, or the listings of its files.
 
     Args:
-        dataset: which, with its parameters.
+        dataset: the data set's block, with its parameters.
         sources: folder of downloaded files and of folders of images.
-        download: whether files that it lacks are fetched.
+        download: whether to download missing files.
 
     Raises:
-        PerigeeError: the source cannot be had, or is another one than expected.
+        PerigeeError: the source cannot be obtained, or is not the expected one.
     """
     own = {name: v for name, v in dataset.parameters.items() if name not in Dataset.model_fields}
     built: AnyDataset = registry.load(dataset)(sources, download, **own)
@@ -32,15 +32,15 @@ def build_dataset(dataset: Dataset, sources: Path, download: bool) -> AnyDataset
 
 
 def with_noisy_labels(dataset: AnyDataset, share: float, seed: int) -> AnyDataset:
-    """The data set with a share of its training labels replaced by random ones.
+    """Return the data set with a share of its training labels replaced by random ones.
 
     The replaced labels are drawn uniformly from all classes, so that some stay right by chance
     (Kodryan et al. 2022, Appendix G). Test labels stay.
 
     Args:
-        dataset: left as it is.
-        share: of the training images, in [0, 1]; rounded to whole images.
-        seed: of the choice of images and of their labels.
+        dataset: the data set, left unchanged.
+        share: share of the training images, in [0, 1]; rounded to whole images.
+        seed: seed of the choice of images and of their labels.
     """
     if not share:
         return dataset

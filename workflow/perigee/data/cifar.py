@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100, python versions, read and checked by torchvision.
 
-Files lie as torchvision keeps them: the archive, its unpacked folder, or both.
+Files are laid out as torchvision keeps them: the archive, its unpacked folder, or both.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 CHANNEL_MEANS = (0.4914, 0.4822, 0.4465)
 CHANNEL_STDS = (0.2023, 0.1994, 0.2010)
-"""Of pixels in [0, 1], as in the official implementation of Lobacheva et al. 2021, which
-normalises CIFAR-100 by CIFAR-10's values too: they belong to its networks."""
+"""Channel means and deviations of pixels in [0, 1], as in the official implementation of Lobacheva
+et al. 2021, which normalises CIFAR-100 by CIFAR-10's values too."""
 
 
 def build_cifar10(folder: Path, download: bool) -> ArrayDataset:
     """The 50,000 training and 10,000 test images of CIFAR-10, 3x32x32, in 10 classes.
 
     Args:
-        folder: of downloaded files; only a missing archive is ever written there.
-        download: whether a missing archive may be fetched.
+        folder: folder of downloaded files; only a missing archive is ever written there.
+        download: whether a missing archive may be downloaded.
 
     Raises:
-        PerigeeError: the files are neither there nor to be had, or have a wrong checksum.
+        PerigeeError: the files are missing and cannot be obtained, or have a wrong checksum.
     """
     from torchvision.datasets import CIFAR10
 
@@ -77,8 +77,8 @@ def _verified_splits(
 ) -> tuple[CIFAR10, CIFAR10]:
     """Training and test set, from the unpacked folder if it is complete, else from the archive.
 
-    torchvision unpickles a file only after its checksum, too; it is compared here first so that
-    the message can name the file.
+    torchvision, too, compares a file's checksum before it unpickles the file; it is compared here
+    first so that the message can name the file.
     """
     from torchvision.datasets.utils import extract_archive
 
@@ -88,7 +88,7 @@ def _verified_splits(
     if not archive.is_file():
         _fetch_archive(source, folder, download)
     _require_checksum(archive, source.tgz_md5)
-    # Unpacked aside: what is interrupted then leaves no half of a folder behind, and the folder
+    # Unpacked elsewhere: an interruption then leaves no incomplete folder, and the folder
     # of downloads may be read-only.
     with tempfile.TemporaryDirectory(prefix="perigee-") as unpacked:
         extract_archive(archive, unpacked)
@@ -96,7 +96,7 @@ def _verified_splits(
 
 
 def _is_unpacked(source: type[CIFAR10], folder: Path) -> bool:
-    """Whether all files are there; any that is there must be the right one."""
+    """Return whether all files are there; each one that is there must have the right checksum."""
     meta = (source.meta["filename"], source.meta["md5"])
     files = [*source.train_list, *source.test_list, meta]
     found = [(folder / source.base_folder / name, md5) for name, md5 in files]

@@ -11,29 +11,29 @@ from perigee.data.arrays import ArrayDataset, ArraySplit
 
 TRAIN_PAIRS_PER_CLASS = 20
 TEST_PAIRS_PER_CLASS = 5
-"""2,000 and 500 images, so that an epoch stays cheap: it takes 1.6 times as long as one of the
-single digits (ConvNet of width 8)."""
+"""The numbers of pairs per class: 2,000 and 500 images keep an epoch cheap, 1.6 times as long as
+one of the single digits (ConvNet of width 8)."""
 
 PAIRS_SEED = 0
 
 SHA256 = "11536db595267a5eec6c642171f96caf73e57a2f0a52a9dbcf8ef13ab79b610d"
-"""Of the composed images and labels."""
+"""The SHA-256 of the composed images and labels."""
 
 
 def build(folder: Path, download: bool) -> ArrayDataset:
     """Compose 2,000 training and 500 test images (1x8x16, grey levels 0 to 16) in 100 classes.
 
     Our choice: the papers do not use this data set; it stands in for CIFAR-100 at laptop scale.
-    Class 10a + b is digit a on the left, digit b on the right, both from the same part of the
+    Class 10a + b is digit a on the left and digit b on the right, both from the same split of the
     data set `digits`, so that no digit of a test image is seen in training. Every class has equally
-    many pairs; none occurs twice; they are the same in every run of every seed. Images are
+    many pairs; none occurs twice; they are the same in every run, whatever its seed. Images are
     normalised by the mean and standard deviation over all pixels of these training images.
 
     Args:
-        folder, download: of downloaded files; not used, the digits come with scikit-learn.
+        folder, download: not used, since the digits come with scikit-learn.
 
     Raises:
-        PerigeeError: the installed scikit-learn or NumPy gives other images than expected.
+        PerigeeError: the installed scikit-learn or NumPy yields images other than the expected.
     """
     single = digits.build(folder, download)
     train = _compose(single.splits["train"], TRAIN_PAIRS_PER_CLASS)
@@ -50,7 +50,7 @@ def build(folder: Path, download: bool) -> ArrayDataset:
 
 
 def _compose(split: ArraySplit, pairs_per_class: int) -> ArraySplit:
-    """Pairs of every class, drawn without replacement from all that there are, in mixed order.
+    """Draw pairs of every class without replacement from all possible ones, and shuffle them.
 
     The order matters: metrics are taken over mini-batches in the order in which images are stored.
 

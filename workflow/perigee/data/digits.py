@@ -1,4 +1,4 @@
-"""The real 8x8 digit images that scikit-learn carries: what laptop and smoke scale train on."""
+"""The real 8x8 digit images that come with scikit-learn, for laptop and smoke scale."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sklearn.model_selection import train_test_split
 from perigee.data.arrays import ArrayDataset, ArraySplit
 
 SHA256 = "28d636f2f47ec885bab6c1d883c883cd3f85cb5f6d0f1457558c6b672cc71adf"
-"""Of the split images and labels."""
+"""The SHA-256 of the images and labels after splitting."""
 
 TEST_IMAGES = 360
-"""A fifth of the 1,797 images. Our choice: the papers do not use this data set."""
+"""The number of test images, a fifth of the 1,797 (our choice: the papers do not use this set)."""
 
 SPLIT_SEED = 0
 
@@ -23,15 +23,15 @@ SPLIT_SEED = 0
 def build(folder: Path, download: bool) -> ArrayDataset:
     """Split the 1,797 images (1x8x8, grey levels 0 to 16) into 1,437 for training, 360 for testing.
 
-    The split is stratified and fixed: every run of every seed sees the same one. Images are
+    The split is stratified and fixed: every run sees the same one, whatever its seed. Images are
     normalised by the mean and standard deviation over all pixels of the training images (our
     choice; the papers normalise CIFAR's channels likewise).
 
     Args:
-        folder, download: of downloaded files; not used, the images come with scikit-learn.
+        folder, download: not used, since the images come with scikit-learn.
 
     Raises:
-        PerigeeError: the installed scikit-learn carries other images, or splits them otherwise.
+        PerigeeError: the installed scikit-learn has other images, or splits them differently.
     """
     bunch = load_digits()
     images = bunch.images.astype(np.uint8)[:, None]

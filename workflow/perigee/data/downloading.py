@@ -1,6 +1,6 @@
-"""Fetching one large file over HTTP: with progress, resumed and retried.
+"""Downloading one large file over HTTP, with progress, resumption and retries.
 
-Whether the content is the right one is the caller's to check.
+The caller checks whether the content is the right one.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from urllib3.exceptions import HTTPError
 logger = logging.getLogger("perigee")
 
 PAUSES = (1, 4, 16)
-"""Seconds before each further attempt."""
+"""The seconds to wait before each further attempt."""
 
 TIMEOUT = 30
-"""Seconds without a byte after which an attempt has failed."""
+"""The seconds without a byte after which an attempt has failed."""
 
 PROGRESS_INTERVAL = 10
-"""Seconds between progress lines."""
+"""The seconds between progress lines."""
 
 CHUNK = 2**16
-"""Bytes written at a time."""
+"""The number of bytes written at a time."""
 
 
 _mirror: ContextVar[str] = ContextVar("mirror", default="")
@@ -52,10 +52,10 @@ def mirrored(address: str) -> Iterator[None]:
 
 
 def fetch(url: str, path: Path) -> None:
-    """Fetch a file, which appears under its name only when all of it has arrived.
+    """Download a file, which appears under its name only when all of it has arrived.
 
-    What has arrived so far lies beside it as ``<name>.part``: a further attempt, of this call or
-    of a later one, goes on from there.
+    What has arrived so far is kept beside it as ``<name>.part``: a further attempt, in this call or
+    a later one, continues from there.
 
     Args:
         url: http or https; proxies are taken from the environment. A mirror takes its place if one
@@ -85,15 +85,15 @@ def fetch(url: str, path: Path) -> None:
 
 
 def _transfer(url: str, part: Path, name: str) -> None:
-    """One attempt: append what the part lacks, or write it anew where the server sends all."""
+    """Append what the part lacks, or write it from its start if the server sends everything."""
     arrived = part.stat().st_size if part.exists() else 0
-    # Not encoded, so that the bytes are counted and resumed at as they lie on the disk.
+    # Not encoded, so that the bytes are counted, and resumed from, as they are on the disk.
     headers = {"Accept-Encoding": "identity"}
     if arrived:
         headers["Range"] = f"bytes={arrived}-"
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
-            return  # Nothing lies beyond what has arrived.
+            return  # Nothing follows what has arrived.
         response.raise_for_status()
         resumed = response.status_code == requests.codes.partial_content
         arrived = arrived if resumed else 0
@@ -109,7 +109,7 @@ def _transfer(url: str, part: Path, name: str) -> None:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether the server gave an answer that asking again will not change, e.g. 404."""
+    """Return whether the server gave an answer that a retry will not change, e.g. 404."""
     status = getattr(getattr(error, "response", None), "status_code", 500)
     return status < 500 and status not in (requests.codes.timeout, requests.codes.too_many)
 

@@ -1,4 +1,4 @@
-"""Data sets whose images stay files: built from a folder, and their product on the disk."""
+"""Data sets whose images stay files: built from a folder, saved as listings."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from perigee.errors import PerigeeError
 
 ORDER_SEED = 0
 CHECKED_IMAGES = 32
-"""Images of each split that building decodes, chosen at random (our choice)."""
+"""The number of images per split, chosen at random, that building decodes (our choice)."""
 
 
 @dataclass(frozen=True)
 class FileDataset:
-    """Listings of images that stay where they are.
+    """A data set as listings of images that stay where they are.
 
     Attributes:
-        splits: by name; "train" and "test" are among them.
-        folders: of the splits, by name.
+        splits: the splits by name; "train" and "test" are among them.
+        folders: the splits' folders, by name.
         resolution: height and width of the images that a network sees, in pixels.
         resize: see `perigee.data.transforms.CentreCrop`.
         channel_means, channel_stds: per channel, in grey levels from 0 to 255; images are
             normalised by them.
         origin: where the images come from, in words.
-        contents: digests of the splits' contents, by name; None if nobody asked for them.
+        contents: digests of the splits' contents, by name; None if they were not requested.
     """
 
     splits: Mapping[str, FileSplit]
@@ -43,16 +43,16 @@ class FileDataset:
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """The number of classes."""
         return len(self.splits["train"].classes)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) that a network sees."""
+        """The shape of an image as a network sees it: (channels, height, width)."""
         return 3, self.resolution, self.resolution
 
     def with_contents(self) -> FileDataset:
-        """The data set with digests of its contents; every file is read, which takes long.
+        """Return the data set with digests of its contents; reading every file takes long.
 
         Raises:
             PerigeeError: a file cannot be read.
@@ -83,14 +83,14 @@ def build(
     would be unlike those of training.
 
     Args:
-        sources: folder that ``folder`` lies in.
+        sources: the folder that contains ``folder``.
         download: not used; the images have to be there.
         folder, train_images, resolution, resize, train_split, test_split, channel_means,
             channel_stds: see `perigee.blocks.datasets.ImageFolder`.
 
     Raises:
-        PerigeeError: a split's folder is not as it should be, the splits have different classes, or
-            there are more or fewer training images.
+        PerigeeError: a split's folder is not laid out as it must be, the splits have different
+            classes, or the number of training images is another.
     """
     root = (sources / folder).absolute()
     folders = {"train": root / train_split, "test": root / test_split}
@@ -143,7 +143,7 @@ def load_files(folder: Path) -> FileDataset:
     """Read what `save_files` wrote; the images themselves are not looked at.
 
     Raises:
-        PerigeeError: a file is truncated or is not such a file, or a split's folder is gone.
+        PerigeeError: a file is truncated or not of this format, or a split's folder is gone.
     """
     manifest = Manifest.load(folder)
     details = manifest.files
@@ -174,7 +174,7 @@ def _mixed(split: FileSplit) -> FileSplit:
 def _require_one_set_of_classes(
     splits: Mapping[str, FileSplit], folders: Mapping[str, Path]
 ) -> None:
-    """Refuse splits of which one has a class that the other lacks."""
+    """Refuse splits that do not have the same classes."""
     train, test = splits["train"].classes, splits["test"].classes
     if train == test:
         return

@@ -1,6 +1,6 @@
-"""A split whose images stay files: a folder with one sub-folder a class.
+"""A split whose images stay files: a folder with one sub-folder per class.
 
-It is listed once; the listing, not the folder, then says which image has which number.
+The folder is listed once; the listing then settles which image has which number.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from safetensors.numpy import save_file
 from perigee.errors import PerigeeError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-"""What the names of images end with, in small or capital letters."""
+"""The endings of image file names, in small or capital letters."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-"""What images are decoded as, whatever their names: ImageNet has a PNG file named JPEG. Pillow's
-other decoders are left out, since some run programs on a file's content."""
+"""The formats that images are decoded as, whatever their names: ImageNet has a PNG file named JPEG.
+Pillow's other decoders are left out, since some run programs on a file's content."""
 
 ARRAYS = ("path_bytes", "path_ends", "labels", "sizes")
 
@@ -34,13 +34,13 @@ class FileSplit:
     """The images of one split, in the order that numbers them.
 
     Attributes:
-        classes: names, in the order of their labels.
+        classes: their names, in the order of their labels.
         path_bytes: uint8, all paths one after the other, as the file system encodes them; they are
             relative to the split's folder. A million Python strings would take three times the
             memory, and worker processes could not share it.
         path_ends: int64, (images,), where each path ends in ``path_bytes``.
         labels: int64, (images,), classes counted from 0.
-        sizes: int64, (images,), of the files in bytes.
+        sizes: int64, (images,), the files' sizes in bytes.
     """
 
     classes: tuple[str, ...]
@@ -57,7 +57,7 @@ class FileSplit:
         labels: Iterable[int],
         sizes: Iterable[int],
     ) -> FileSplit:
-        """A split of the files given one by one; see the attributes."""
+        """Make a split of files given one by one; see the attributes."""
         encoded = [os.fsencode(path) for path in paths]
         return cls(
             classes=tuple(classes),
@@ -74,13 +74,13 @@ class FileSplit:
         """The path of an image, relative to the split's folder.
 
         Args:
-            number: of the image, from 0 to ``len(self) - 1``.
+            number: the image's number, from 0 to ``len(self) - 1``.
         """
         start = self.path_ends[number - 1] if number else 0
         return os.fsdecode(self.path_bytes[start : self.path_ends[number]].tobytes())
 
     def taken(self, numbers: np.ndarray) -> FileSplit:
-        """The split of some images only, in the order of their numbers given, (images,)."""
+        """Return the split restricted to the images with the given numbers, in that order."""
         paths = [self.path(number) for number in numbers]
         return FileSplit.of_files(self.classes, paths, self.labels[numbers], self.sizes[numbers])
 
@@ -94,7 +94,7 @@ class FileSplit:
         """Read what `save` wrote.
 
         Raises:
-            PerigeeError: the file is truncated or is not such a file.
+            PerigeeError: the file is truncated or not of this format.
         """
         try:
             with safe_open(path, framework="numpy") as file:
@@ -109,15 +109,15 @@ class FileSplit:
 
 
 def list_split(folder: Path) -> FileSplit:
-    """List a folder with one sub-folder a class, as torchvision's ``ImageFolder`` reads it.
+    """List a folder with one sub-folder per class, as torchvision's ``ImageFolder`` reads it.
 
-    Classes are sorted by name, so are the images of each (by code points, whatever the locale).
-    Hidden files and folders are ignored, so are files not named as images. Other than
-    torchvision, images must lie directly in their class's folder: else the folder above the splits
+    Classes are sorted by name, and so are the images of each (by code points, whatever the locale).
+    Hidden files and folders are ignored, and so are files not named as images. Unlike with
+    torchvision, images must be directly in their class's folder: else the folder above the splits
     would pass as a split whose classes are "train" and "val".
 
     Args:
-        folder: of the split.
+        folder: the split's folder.
 
     Raises:
         PerigeeError: the folder or a class in it is missing, unreadable, empty or has sub-folders.
@@ -153,14 +153,14 @@ def list_split(folder: Path) -> FileSplit:
 
 
 def _visible(folder: Path) -> list[os.DirEntry[str]]:
-    """What is not hidden in a folder, sorted by name."""
+    """The entries of a folder that are not hidden, sorted by name."""
     with os.scandir(folder) as entries:
         visible = [entry for entry in entries if not entry.name.startswith(".")]
     return sorted(visible, key=lambda entry: entry.name)
 
 
 def _images_of_class(folder: Path) -> list[tuple[str, int]]:
-    """Names and sizes in bytes; a link that leads nowhere raises OSError."""
+    """The names and sizes in bytes of a class's images; a broken link raises OSError."""
     entries = _visible(folder)
     for entry in entries:
         if entry.is_dir():
@@ -184,8 +184,8 @@ def read_image(path: Path, size: int | None = None) -> Image.Image:
     Grey levels are repeated, transparency is dropped, an orientation in EXIF data is not applied.
 
     Args:
-        path: of the file.
-        size: that the file has to have, in bytes. None accepts any.
+        path: the file.
+        size: the size that the file must have, in bytes; None accepts any.
 
     Raises:
         PerigeeError: the file is missing, truncated, not an image of a known format, or of another
@@ -198,7 +198,7 @@ def read_image(path: Path, size: int | None = None) -> Image.Image:
         reason = f"its content is none of {', '.join(FORMATS)}"
     except OSError as error:
         reason = error.strerror or str(error)
-    except Exception as error:  # Decoders raise much else at content that is not as it should be.
+    except Exception as error:  # Decoders raise many other exceptions on malformed content.
         reason = f"{type(error).__name__}: {error}"
     else:
         if size in (None, found):
@@ -220,7 +220,7 @@ def check_sample(split: FileSplit, root: Path, count: int, seed: int) -> None:
         split: the listing.
         root: the split's folder.
         count: how many images; all of them, if there are no more.
-        seed: what is chosen depends on it and the number of images only.
+        seed: the choice depends only on it and on the number of images.
 
     Raises:
         PerigeeError: an image cannot be read; the first one found is named.
@@ -231,15 +231,15 @@ def check_sample(split: FileSplit, root: Path, count: int, seed: int) -> None:
 
 
 def contents_digest(split: FileSplit, root: Path) -> str:
-    """A digest of the contents of all files, whatever their names; every byte is read.
+    """Compute a digest of the contents of all files, whatever their names, byte by byte.
 
     Args:
         split: the listing.
         root: the split's folder.
 
     Returns:
-        In hexadecimal, the SHA-256 of the files' own SHA-256 digests (32 bytes each), one after
-        the other in the listing's order.
+        The SHA-256, in hexadecimal, of the files' own SHA-256 digests (32 bytes each),
+        concatenated in the listing's order.
 
     Raises:
         PerigeeError: a file cannot be read.

@@ -1,4 +1,4 @@
-"""What a data set's product says of itself, so that nobody has to read the images to know."""
+"""The description of a data set in its product, which saves reading the images."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MANIFEST = "manifest.json"
 
 
 class FileDetails(BaseModel):
-    """What is said only of a data set whose images stay files; of each split by its name.
+    """Details that only a data set whose images stay files has.
 
     Attributes:
-        folders: absolute paths.
-        bytes: of all files together.
+        folders: absolute paths of the splits' folders, by split.
+        bytes: the size of all files together, by split.
         resize: see `perigee.blocks.datasets.ImageFolder`; not None.
-        contents_sha256: of the contents, as `perigee.data.image_folder.contents_digest` takes it;
-            None if nobody asked for it.
+        contents_sha256: digests of the contents, by split, as computed by
+            `perigee.data.image_folder.contents_digest`; None if they were not requested.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def steps_per_epoch(images: int, batch_size: int, gradient: str) -> int:
-    """Updates of the weights in an epoch.
+    """The number of updates of the weights in an epoch.
 
     Args:
         images: how many training images there are.
@@ -35,5 +35,5 @@ def epoch_order(images: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def mini_batches(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """The order cut into mini-batches; the last, smaller one is kept."""
+    """Cut an order into mini-batches; the last, smaller one is kept."""
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

@@ -14,7 +14,7 @@ AnyDataset: TypeAlias = ArrayDataset | FileDataset
 
 
 def save_dataset(dataset: AnyDataset, folder: Path) -> None:
-    """Write a data set into a folder, which has to be there."""
+    """Write a data set into a folder, which must exist."""
     if isinstance(dataset, FileDataset):
         save_files(dataset, folder)
     else:
@@ -25,6 +25,6 @@ def load_dataset(folder: Path) -> AnyDataset:
     """Read the data set that `save_dataset` wrote.
 
     Raises:
-        PerigeeError: a file is truncated or is not such a file, or a folder of images is gone.
+        PerigeeError: a file is truncated or not of this format, or a folder of images is gone.
     """
     return load_files(folder) if Manifest.load(folder).kind == "files" else load_arrays(folder)

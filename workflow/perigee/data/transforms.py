@@ -1,4 +1,4 @@
-"""How a decoded image of any size becomes the square one that a network sees."""
+"""Transforms of a decoded image of any size into the square one that a network sees."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from perigee.errors import PerigeeError
 
 
 class Transform(Protocol):
-    """How a decoded image becomes the square one that a network sees. It must be picklable."""
+    """A picklable map from a decoded image to the square one that a network sees."""
 
     @property
     def resolution(self) -> int:
-        """Height and width that come out, in pixels."""
+        """The height and width of the result, in pixels."""
 
     def __call__(self, image: Image.Image, image_number: int) -> Tensor:
         """Transform one image.
 
         Args:
             image: RGB, of any size.
-            image_number: its number in the split, the only thing besides the image and the
-                transform's own attributes that the outcome may depend on.
+            image_number: the image's number in the split. The result may depend on it, on the
+                image and on the transform's own attributes, and on nothing else.
 
         Returns:
             uint8, (3, resolution, resolution).
@@ -61,7 +61,7 @@ class CentreCrop:
     def __call__(self, image: Image.Image, image_number: int) -> Tensor:
         """Transform one image, see `Transform`."""
         shorter = min(image.size)
-        # The shorter side comes out exact: resize * shorter is divided by shorter.
+        # The shorter side is exact: resize * shorter is divided by shorter.
         width, height = (self.resize * side // shorter for side in image.size)
         left, top = (round((side - self.resolution) / 2) for side in (width, height))
         resized = image.resize((width, height), Image.Resampling.BILINEAR)

@@ -1,8 +1,8 @@
 """Several scale-invariant groups on one sphere (Kodryan et al. 2022, Section 3.1, eqs. (3)-(5)).
 
 Group i has the norm rho_i, the individual effective learning rate eta_i = eta / rho_i^2 and the
-individual effective gradient norm g_i = rho_i * |grad_i F|. Arrays hold one entry a group in their
-last axis; other axes are kept.
+individual effective gradient norm g_i = rho_i * |grad_i F|. The last axis of an array has one entry
+per group; other axes are kept.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def next_individual_effective_learning_rates(
     """The individual ELRs after a step of projected gradient descent, eq. (5).
 
     Args:
-        individual_rates, individual_gradient_norms: before the step, (..., groups).
-        squared_effective_step_size: the total one, (...).
+        individual_rates, individual_gradient_norms: values before the step, (..., groups).
+        squared_effective_step_size: the total squared ESS, (...).
 
     Returns:
         Shape (..., groups).

@@ -1,7 +1,7 @@
-"""What the gradient of every scale-invariant function obeys, as errors of a given gradient.
+"""Errors of the identities that the gradient of every scale-invariant function obeys.
 
-Lobacheva et al. 2021, Section 2. Points hold their coordinates in the last axis; other axes are
-kept. Errors are relative to the size of the vectors, and NaN where the gradient vanishes.
+Lobacheva et al. 2021, Section 2. The last axis of an array of points holds their coordinates; other
+axes are kept. Errors are relative to the size of the vectors, and NaN where the gradient vanishes.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Gradient = Callable[[Floats], Floats]
-"""Takes points (..., n) and returns as many gradients, (..., n)."""
+"""A function from points (..., n) to their gradients, (..., n)."""
 
 
 def orthogonality_error(gradient: Gradient, points: Floats) -> Floats:
-    """|<grad f(x), x>| / (|grad f(x)| |x|), which eq. (1a) says is 0.
+    """|<grad f(x), x>| / (|grad f(x)| |x|), which is 0 by eq. (1a).
 
     Args:
-        gradient: of f.
+        gradient: the gradient of f.
         points: x, (..., n), none of them the origin.
 
     Returns:
@@ -33,10 +33,10 @@ def orthogonality_error(gradient: Gradient, points: Floats) -> Floats:
 
 
 def scaling_error(gradient: Gradient, points: Floats, factor: float) -> Floats:
-    """|a grad f(a x) - grad f(x)| / |grad f(x)|, which eq. (1b) says is 0.
+    """|a grad f(a x) - grad f(x)| / |grad f(x)|, which is 0 by eq. (1b).
 
     Args:
-        gradient: of f.
+        gradient: the gradient of f.
         points: x, (..., n), none of them the origin.
         factor: a > 0.
 

@@ -1,4 +1,4 @@
-"""How far a step of SGD turns the weights: delta-jumps (Lobacheva et al. 2021, Section 5.1).
+"""Delta-jumps: how far a step of SGD turns the weights (Lobacheva et al. 2021, Section 5.1).
 
 A step makes a delta-jump if the cosine distance of the weights before and after it exceeds delta
 (Definition 1). l and L bound the effective gradient norm, 0 <= l <= L; the times are for SGD with
@@ -36,9 +36,9 @@ def jump_squared_norm(
 ) -> Number:
     """Eta l / sqrt(2 delta), the rho^2 at which a step's cosine distance is delta (Proposition 1).
 
-    With an upper bound L of the effective gradient norm a delta-jump is possible only at a smaller
-    rho^2 (eq. (4a)), with a lower bound l it is certain at a smaller one (eq. (4b)); both to first
-    order in delta and eta lambda.
+    For an upper bound L of the effective gradient norm, a delta-jump is possible only below this
+    rho^2 (eq. (4a)); for a lower bound l it is certain below it (eq. (4b)); both to first order in
+    delta and eta lambda.
 
     Args:
         learning_rate: eta.
@@ -58,11 +58,11 @@ def minimal_jump_time(
     initial_squared_norm: float,
     cosine_distance: float,
 ) -> float:
-    """t_min: no delta-jump happens in fewer steps (Proposition 2, eq. (5)).
+    """The time t_min: no delta-jump happens in fewer steps (Proposition 2, eq. (5)).
 
-    Needs rho_0^2 > kappa l, and eta L / sqrt(2 delta) > kappa l, for else its logarithms do not
-    exist. The latter is delta < eta lambda L^2 / l^2; our text of the paper has that condition
-    garbled, so it is derived here. As delta grows to that, t_min grows without bound.
+    It needs rho_0^2 > kappa l, and eta L / sqrt(2 delta) > kappa l, or its logarithms do not exist.
+    The latter is delta < eta lambda L^2 / l^2; that condition is garbled in our text of the paper,
+    so it is derived here. As delta approaches this limit, t_min grows without bound.
 
     Args:
         learning_rate, weight_decay: eta and lambda.
@@ -92,10 +92,10 @@ def maximal_jump_time(
     initial_squared_norm: float,
     cosine_distance: float,
 ) -> float:
-    """t_max: after that many steps a delta-jump has happened (Proposition 2, eq. (6)).
+    """The time t_max: a delta-jump has happened after that many steps (Proposition 2, eq. (6)).
 
-    Needs rho_0^2 > kappa L, and delta < eta lambda l^2 / L^2, which says that
-    eta l / sqrt(2 delta) > kappa L. As delta grows to that, t_max grows without bound.
+    It needs rho_0^2 > kappa L, and delta < eta lambda l^2 / L^2, that is,
+    eta l / sqrt(2 delta) > kappa L. As delta approaches this limit, t_max grows without bound.
 
     Args:
         learning_rate, weight_decay: eta and lambda.

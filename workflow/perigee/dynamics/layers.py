@@ -11,29 +11,29 @@ import torch
 from torch import Tensor
 
 LONGEST_PRODUCT = 2**17
-"""Numbers of a tensor up to which float32 sums an inner product on a CPU and loses no more than
-its last digit."""
+"""The tensor size up to which an inner product in float32 on a CPU loses at most its last
+digit."""
 
 LONGEST_ROW = 1024
-"""Numbers summed in the precision of the weights, so that float32 loses no more than its last
-digit; sums of rows are float64."""
+"""The number of values summed in the precision of the weights, so that float32 loses at most its
+last digit; sums of rows are float64."""
 
 
 class Layers:
-    """The tensors that stand one after the other in one flat vector, measured all at once.
+    """Tensors that follow one another in a flat vector, measured all at once.
 
-    Large networks, and all on GPUs: the vector is read as a matrix whose rows each lie within one
-    tensor, so that sums over rows are few operations for all tensors, and few numbers are left to
-    be added up tensor by tensor. Rows are as long as the greatest common divisor of the lengths
-    allows. Convolutions share their channels and kernels, so it is 64 for ResNet-50; without a
-    common divisor everything is correct and slower.
+    For large networks, and for all networks on GPUs, the vector is read as a matrix each of whose
+    rows belongs to one tensor. Sums over rows then take few operations for all tensors, and few
+    numbers are left to be added up tensor by tensor. Rows are as long as the greatest common
+    divisor of the lengths allows. Convolutions share their channels and kernels, so it is 64 for
+    ResNet-50; without a common divisor everything is correct but slower.
 
     Nothing waits for the device, no shape depends on values, and sums are the same in every run:
     for `torch.segment_reduce` on GPUs, CUB promises that (on the same GPU).
 
     Args:
         lengths: numbers in each tensor, in the order of the vector.
-        device: of the vectors.
+        device: the device of the vectors.
     """
 
     def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
@@ -51,25 +51,25 @@ class Layers:
     def quantities(
         self, before: Tensor, after: Tensor, gradient: Tensor, velocity: Tensor | None = None
     ) -> Tensor:
-        """Weight norm, gradient norm, angular update and <velocity, gradient> of each tensor.
+        """The weight norm, gradient norm, angular update and <velocity, gradient> of each tensor.
 
         The angular update Delta_t (Wan et al. 2021, Definition 3, eq. (13)) is computed from the
         parts of w_{t+1} - w_t along and across w_t, so that it keeps its digits where the cosine
         has lost them. Its error is at most 1e-6 of itself and 2e-7 of |w_{t+1} - w_t| / |w_{t+1}|
-        in float32, 1e-14 and 4e-16 in float64: a norm that changes by 0.1 % costs an angle of 1e-4
-        no more than its sixth digit. It is NaN where w_t is zero and 0 where w_{t+1} is.
+        in float32, 1e-14 and 4e-16 in float64: if the norm changes by 0.1 %, an angle of 1e-4 loses
+        at most its sixth digit. It is NaN where w_t is zero, and 0 where w_{t+1} is.
 
         Squares must be in the range of the numbers' type: float32 takes entries of 1e-18 to 1e18.
 
         Args:
             before: w_t, the weights before the step, (P,), contiguous.
             after: w_{t+1}, (P,).
-            gradient: g_t, at w_t, (P,).
-            velocity: v_{t-1}, the velocity that the step starts with, (P,).
+            gradient: g_t, the gradient at w_t, (P,).
+            velocity: v_{t-1}, the velocity before the step, (P,).
 
         Returns:
-            float64 (tensors, 3), with a velocity (tensors, 4): ||w_t||, ||g_t||, Delta_t in
-            radians, <v_{t-1}, g_t>.
+            ||w_t||, ||g_t||, Delta_t in radians and, if there is a velocity, <v_{t-1}, g_t>;
+            float64, (tensors, 3) or (tensors, 4).
         """
         if self._is_short and before.device.type == "cpu":
             with np.errstate(all="ignore"):  # A run that overflows is a result.
@@ -79,9 +79,9 @@ class Layers:
     def _tensor_by_tensor(
         self, before: Tensor, after: Tensor, gradient: Tensor, velocity: Tensor | None
     ) -> Tensor:
-        """The same by inner products in NumPy.
+        """Compute the quantities by inner products in NumPy.
 
-        It slows a training step of a small ConvNet by a quarter of what `all_at_once` costs there:
+        In a training step of a small ConvNet this costs a quarter of what `all_at_once` costs:
         calling PyTorch's operations takes longer than the sums.
         """
         old, new, slopes = before.numpy(), after.numpy(), gradient.numpy()
@@ -103,7 +103,7 @@ class Layers:
     def all_at_once(
         self, before: Tensor, after: Tensor, gradient: Tensor, velocity: Tensor | None = None
     ) -> Tensor:
-        """The same by operations on whole vectors; arguments as of `quantities`."""
+        """Compute the `quantities` by operations on whole vectors; the arguments are the same."""
         weights = before.view(-1, self._row)
         gradients = gradient.view(-1, self._row)
         change = (after - before).view(-1, self._row)
@@ -125,7 +125,7 @@ class Layers:
         return sums.t()
 
     def _sums_by_tensor(self, of_rows: Tensor) -> Tensor:
-        """Sums over each tensor's rows: (k, rows) to float64 (k, tensors)."""
+        """Sum over each tensor's rows: (k, rows) to float64 (k, tensors)."""
         kinds = len(of_rows)
         return torch.segment_reduce(
             of_rows.double().view(-1),
@@ -136,5 +136,5 @@ class Layers:
 
 
 def _row_sums(first: Tensor, second: Tensor) -> Tensor:
-    """Inner products of rows: (rows, n) twice to (rows,)."""
+    """The inner products of the rows of two matrices: twice (rows, n) to (rows,)."""
     return (first * second).sum(dim=1)

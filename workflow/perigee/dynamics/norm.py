@@ -1,4 +1,4 @@
-"""How the norm rho of the scale-invariant weights moves under SGD with weight decay.
+"""The norm rho of the scale-invariant weights under SGD with weight decay.
 
 Lobacheva et al. 2021, Section 5, for SGD without momentum. l and L bound the effective gradient
 norm, 0 <= l <= L. Propositions leave out terms of order (eta lambda)^2; with lambda (1 - eta lambda
@@ -27,7 +27,7 @@ def equilibrium_squared_norm(
 ) -> Number:
     """Kappa l with kappa = sqrt(eta / (2 lambda)): where rho^2 rests while the bound is attained.
 
-    With l and L the ends of the interval that rho^2 settles in (Proposition 3, eq. (7)).
+    For l and L these are the ends of the interval that rho^2 settles in (Proposition 3, eq. (7)).
 
     Args:
         learning_rate: eta.
@@ -39,11 +39,11 @@ def equilibrium_squared_norm(
 
 
 def settles_between(learning_rate: float, weight_decay: float, lower: float, upper: float) -> bool:
-    """Whether Proposition 3 holds: 2 eta lambda L <= l.
+    """Return whether the condition of Proposition 3 holds: 2 eta lambda L <= l.
 
-    It then says that rho^2 ends up in [kappa l, kappa L]. To be exact, 2 eta lambda (l + L) <= l
-    is needed; between the two conditions rho^2 may leave the interval by at most the factor
-    1 + 2 eta lambda, upwards.
+    By the proposition, rho^2 then ends up in [kappa l, kappa L]. To be exact, this needs
+    2 eta lambda (l + L) <= l; between the two conditions rho^2 may exceed the interval by at most
+    the factor 1 + 2 eta lambda.
 
     Args:
         learning_rate, weight_decay: eta and lambda.
@@ -60,10 +60,10 @@ def settling_time(
     initial_squared_norm: float,
     tolerance: float,
 ) -> float:
-    """Steps after which rho^2, coming from above, is at most (1 + tolerance) kappa L.
+    """The steps after which rho^2, coming from above, is at most (1 + tolerance) kappa L.
 
-    The linear convergence of Proposition 3: rho^2 - kappa L shrinks at least by 1 - 2 eta lambda a
-    step. Without the tolerance rho^2 might come ever nearer and not arrive.
+    This is the linear convergence of Proposition 3: rho^2 - kappa L shrinks at least by the factor
+    1 - 2 eta lambda per step. Without the tolerance rho^2 might come ever nearer and never arrive.
 
     Args:
         learning_rate, weight_decay: eta and lambda.
@@ -81,7 +81,7 @@ def settling_time(
 
 
 def steps_of_decay(start: float, end: float, rate: float) -> float:
-    """Steps in which ``start`` shrinks to ``end`` > 0 if each takes away the fraction ``rate``.
+    """The steps in which ``start`` shrinks to ``end`` > 0 if each removes the fraction ``rate``.
 
     Returns:
         Not rounded; 0 if ``start`` is not larger; NaN unless 0 < rate < 1.

@@ -1,4 +1,4 @@
-"""How alike networks are: in their weights, and as members of an ensemble.
+"""The similarity of networks: of their weights, and as members of an ensemble.
 
 Lobacheva et al. 2021, Section 6 ("Minima achieved at different training periods").
 """
@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 CHUNK_BYTES = 256 * 2**20
-"""Of checkpoints in float64 that are in memory at a time."""
+"""The bytes of checkpoints, in float64, that are in memory at a time."""
 
 
 class Vectors(Protocol):
     """Checkpoints on the disk.
 
     Attributes:
-        epochs: of each.
+        epochs: the epoch of each checkpoint.
         weights: how many numbers of each are compared, the first ones.
     """
 
     @property
     def epochs(self) -> Sequence[int]:
-        """The epochs, one of each checkpoint."""
+        """The epoch of each checkpoint."""
 
     @property
     def weights(self) -> int:
@@ -40,15 +40,15 @@ class Vectors(Protocol):
 def cosine_similarities(
     checkpoints: Vectors, references: Sequence[Floats], chunk_bytes: int = CHUNK_BYTES
 ) -> Floats:
-    """Cosines of the angles between checkpoints and reference vectors, summed in float64.
+    """The cosines of the angles between checkpoints and reference vectors, summed in float64.
 
     Args:
-        checkpoints: read in pieces.
+        checkpoints: the checkpoints, read in pieces.
         references: one or more vectors, (weights,).
         chunk_bytes: memory for checkpoints; one row and a copy of it are held at least.
 
     Returns:
-        (references, checkpoints); NaN where one of the two is zero or not finite.
+        The cosines, (references, checkpoints); NaN where one of the two is zero or not finite.
     """
     wanted = np.stack([np.asarray(reference, dtype=np.float64) for reference in references])
     epochs, weights = checkpoints.epochs, checkpoints.weights
@@ -68,14 +68,14 @@ def cosine_similarities(
 def ensemble_test_error(
     first: NDArray[np.floating], second: NDArray[np.floating], labels: NDArray[np.integer]
 ) -> float:
-    """Fraction of images that two networks classify wrongly by their averaged probabilities.
+    """The fraction of images that two networks misclassify by their averaged probabilities.
 
     Args:
         first, second: class probabilities, (images, classes).
         labels: (images,).
 
     Returns:
-        NaN if a probability is not finite.
+        The fraction; NaN if a probability is not finite.
     """
     average = (first.astype(np.float64) + second) / 2
     if not np.isfinite(average).all():

@@ -40,8 +40,8 @@ def effective_step_size(
 def cosine_distance(before: Vector, after: Vector) -> Vector:
     """1 - cos(x_t, x_{t+1}) of two vectors (Lobacheva et al. 2021, Definition 1).
 
-    Computed as half the squared distance of the two unit vectors, which is the same and, unlike
-    the definition, keeps its digits where the vectors nearly agree.
+    It is computed as half the squared distance of the two unit vectors, which is the same and,
+    unlike the definition, keeps its digits where the vectors nearly agree.
 
     Args:
         before, after: NumPy arrays or tensors, (weights,).

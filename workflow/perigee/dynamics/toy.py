@@ -36,11 +36,11 @@ def combination_gradient(points: Floats, coefficients: Floats) -> Floats:
 
 
 def projected_gradient_step(points: Floats, gradient: Floats, learning_rate: float) -> Floats:
-    """One step of gradient descent, rescaled to the norm before (Kodryan et al. 2022, eq. (2)).
+    """Take a step of gradient descent and rescale to the old norm (Kodryan et al. 2022, eq. (2)).
 
     Args:
         points: all parameters together, any shape; their total norm is kept.
-        gradient: at ``points``, of the same shape.
+        gradient: the gradient at ``points``, of the same shape.
         learning_rate: eta; on the unit sphere this is the total effective learning rate.
     """
     stepped = points - learning_rate * gradient
@@ -54,7 +54,7 @@ def random_point_on_sphere(shape: tuple[int, ...], seed: int) -> Floats:
 
 
 def stable_value(coefficient: float, effective_learning_rate: float) -> float:
-    """Where gradient descent on alpha f ends (Kodryan et al. 2022, Proposition 1).
+    """The value at which gradient descent on alpha f ends (Kodryan et al. 2022, Proposition 1).
 
     Args:
         coefficient: alpha > 0.

@@ -1,1 +1,1 @@
-"""Proving that a change of code alters no number, by golden runs of the old and the new code."""
+"""Proving that a change of code alters no number, by golden runs of old and new code."""

@@ -1,7 +1,7 @@
 """Golden products: data sets, and short, small runs that together reach every kind of update.
 
-The code of a run is settled by the names of its blocks. Each combination of names is a kind of run,
-whose golden runs go through the settings below, one at a time.
+The names of its blocks determine a run's code. Each combination of names is a kind of run, and its
+golden runs go through the settings below, one at a time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from perigee.registry import REGISTRY, is_own
 from perigee.spec import RunSpec
 
 EPOCHS = 2
-"""Of a golden run, and of the parent of one that forks."""
+"""The epochs of a golden run, and of the parent of a fork."""
 
 SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
     "task": {
@@ -81,8 +81,8 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
         "steps": ({},),
     },
 }
-"""The parameters that reach each branch of a block's code. Blocks without an entry in theirs are
-compared in no golden run, since they need files, and count as changed."""
+"""The parameters that reach each branch of a block's code. Blocks with an empty entry need files,
+so no golden run compares them, and they count as changed."""
 
 PLAIN: Mapping[str, Any] = {"dataset": {"name": "digits"}, "batch_size": 40, "seed": 0}
 """The rest of a run's spec; the batch size leaves a smaller last mini-batch."""
@@ -92,7 +92,7 @@ FURTHER: Sequence[Mapping[str, Any]] = (
     {"gradient": "full_batch"},
     {"dataset": {"name": "cifar10"}},  # large images are laid out differently in memory
 )
-"""Ways in which further golden runs of a kind differ from the first."""
+"""The ways in which further golden runs of a kind differ from the first."""
 
 BASE: Mapping[str, str] = {
     "task": "classification",
@@ -109,13 +109,13 @@ def golden_products(planned: Iterable[RunSpec] = ()) -> list[dict[str, Any]]:
     """All golden products.
 
     Args:
-        planned: runs whose combinations of blocks count too; otherwise there are those with each
-            registered block in the place of one of `BASE`.
+        planned: runs whose combinations of blocks are included, beside those that replace one block
+            of `BASE` by each registered block.
 
     Returns:
-        Mappings: ``kind`` is "dataset", "run" or "measure", ``blocks`` names those that the code is
-        for, ``run`` is a run with this data set, the run itself, or the one that is measured, and
-        ``measure`` what is measured of it.
+        Mappings: ``kind`` is "dataset", "run" or "measure", ``blocks`` names the blocks whose code
+        counts, ``run`` is a run with this data set, the run itself, or the one that is measured,
+        and ``measure`` is the measure.
 
     Raises:
         PerigeeError: `SETTINGS` lack a block.

@@ -1,8 +1,8 @@
-"""Golden products, made by the library of one tree, in a process of its own.
+"""Golden products, made by the library of one checkout in a process of its own.
 
 ``python -m perigee.equivalence.making`` reads golden products from standard input and answers for
-each with the digest of the code that makes it; told where, it makes them. Old code is asked and run
-by its own copy of this program, so that the two need nothing in common but this protocol.
+each with the digest of the code that makes it; given a folder, it makes them. Old code runs its own
+copy of this program, so that the two need nothing in common but this protocol.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from perigee.spec import Parent, RunSpec
 from perigee.training import loop, recording
 
 SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
-"""Of the random images that stand in for the data sets of golden runs."""
+"""The number of random images that stand in for the data sets of golden runs."""
 
 
 def answer(
     golden: Mapping[str, Any], folder: Path | None, downloads: Path, device: str
 ) -> tuple[str, str | None] | None:
-    """Tell which code makes a golden product, and make it.
+    """Return which code makes a golden product, and make the product.
 
     Args:
         golden: see `perigee.equivalence.golden.golden_products`.
-        folder: gets the files; None makes none.
+        folder: the folder for the files; None makes none.
         downloads: folder of downloaded data sets.
         device: where runs are trained.
 
     Returns:
-        The digest of the code that counts, and why the product cannot be made here, if so. None if
-        this library lacks a block or a parameter.
+        The digest of the code that counts, and, if the product cannot be made here, the reason.
+        None if this library lacks a block or a parameter.
     """
     try:
         spec = RunSpec.from_dict(golden["run"])
@@ -69,7 +69,7 @@ def answer(
 
 
 def train_run(spec: RunSpec, measure: Any, device: str, folder: Path) -> None:
-    """Train a run on random images; write its fingerprint and a measure of it."""
+    """Train a run on random images; write its fingerprint and one measure."""
     shape = SHAPES[spec.dataset.name]
     draw: Any = partial(np.random.default_rng(0).integers, dtype=np.uint8)
     splits = {
@@ -87,9 +87,9 @@ def train_run(spec: RunSpec, measure: Any, device: str, folder: Path) -> None:
 def start_of_fork(
     parent: Parent, data: saving.AnyDataset, place: execution.Execution, folder: Path
 ) -> trainer.Start:
-    """Train a parent, and find the start of a fork; write the epoch that the rule finds.
+    """Train a parent, find the start of a fork, and write the epoch that the rule finds.
 
-    The rule looks at a course of 300 epochs that destabilises every 100.
+    The rule is applied to a synthetic course of 300 epochs that destabilises every 100.
     """
     falling, rising = np.linspace(2, 1, 90), np.linspace(1, 2, 10)
     loss, norm = 3 * [*[1e-3] * 90, *[1.0] * 10], 3 * [*falling, *rising]
@@ -106,7 +106,7 @@ def start_of_fork(
 
 
 def record(run: trainer.Trainer, measure: Any, folder: Path) -> Mapping[str, Any]:
-    """Train; write fingerprint and measure; return what the measure says of its rows."""
+    """Train, write fingerprint and measure, and return the measure's description of its rows."""
     live = registry.load(measure)(run, **measure.parameters)
     recorder = recording.Recorder(run, folder, {measure.name: live}, EPOCHS)
     loop.train(run, recorder)

@@ -1,4 +1,4 @@
-"""The proof that a change of code alters no number: old and new code make the same, bit for bit."""
+"""The proof that a change of code alters no number: old and new products agree bit for bit."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Golden = Mapping[str, Any]
 def compare(
     trees: Sequence[Path], golden: Sequence[Golden], folder: Path, downloads: Path, device: str
 ) -> dict[tuple[str, str, str], list[tuple[Golden, str | None]]]:
-    """Have old and new code make golden products, and compare all files.
+    """Make golden products with old and new code, and compare all files.
 
-    Products for which the old code lacks a block or a parameter are left out: nothing can have been
-    made with it.
+    Products for which the old code lacks a block or a parameter are left out: it cannot have made
+    them.
 
     Args:
         trees: the checkouts of old and new code.
@@ -36,8 +36,8 @@ def compare(
         device: where runs are trained.
 
     Returns:
-        For each kind of product, old code and new code that differ, the products, and with each
-        what speaks against a proof, such as where they first differ; None if they are the same.
+        For each kind of product, old code and new code that differ: the products, each with the
+        reason against a proof, such as where its files first differ; None if they are the same.
 
     Raises:
         PerigeeError: one of the libraries does not work.
@@ -59,7 +59,7 @@ def compare(
 
 
 def first_difference(old: Path, new: Path) -> str | None:
-    """Where the files in two folders first differ, in words; None if they hold the same."""
+    """Say where the files in two folders first differ; None if they are the same."""
     names, others = (
         sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
         for folder in (old, new)
@@ -79,7 +79,7 @@ def check_out(revision: str, folder: Path) -> str:
         The commit.
 
     Raises:
-        PerigeeError: there is no such revision, or no git.
+        PerigeeError: the revision does not exist, or git is missing.
     """
     commit = _run(["git", "rev-parse", "--verify", f"{revision}^{{commit}}"], ROOT).strip()
     _run(["git", "clone", "--quiet", "--shared", "--no-checkout", str(ROOT), str(folder)], ROOT)
@@ -88,7 +88,7 @@ def check_out(revision: str, folder: Path) -> str:
 
 
 def _first_row(old: Path, new: Path) -> str:
-    """The first row of two files that has other bits; of files without rows the first byte."""
+    """The first row in which two files differ, or the first byte for files without rows."""
     one, other = (
         np.atleast_1d(np.load(path)) if path.suffix == ".npy" else np.fromfile(path, np.uint8)
         for path in (old, new)
@@ -107,7 +107,7 @@ def _answers(
     downloads: Path,
     device: str,
 ) -> list[Any]:
-    """What the library of each tree answers (`perigee.equivalence.making.answer`), side by side."""
+    """Each checkout's answers (`perigee.equivalence.making.answer`), side by side."""
     program = [sys.executable, "-m", "perigee.equivalence.making"]
     told = [json.dumps([golden, str(place), str(downloads), device]) for place in places]
     with ThreadPoolExecutor(max_workers=len(trees)) as pool:
@@ -115,10 +115,10 @@ def _answers(
 
 
 def _run(command: Sequence[str], folder: Path, told: str = "") -> str:
-    """What a command prints in a checkout.
+    """Return what a command prints in a checkout.
 
     Raises:
-        PerigeeError: it fails, with its last words.
+        PerigeeError: the command fails; the message has its last line.
     """
     try:
         done = subprocess.run(

@@ -1,1 +1,1 @@
-"""What finished networks answer. Nothing here trains."""
+"""Evaluations of finished runs at their kept checkpoints. Nothing here trains."""

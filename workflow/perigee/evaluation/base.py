@@ -11,7 +11,7 @@ from perigee.checkpoints import KeptCheckpoints
 from perigee.kernel.execution import Execution
 from perigee.spec import RunSpec
 
-if TYPE_CHECKING:  # the identity of an evaluation of arrays does not hang on files
+if TYPE_CHECKING:  # the identity of an evaluation of arrays does not depend on files
     from perigee.data.saving import AnyDataset
 
 
@@ -20,12 +20,12 @@ class EvaluationInput:
     """A finished run whose checkpoints are evaluated.
 
     Attributes:
-        spec: of the run.
-        dataset: that it was trained on.
+        spec: the run's spec.
+        dataset: the data set that it was trained on.
         execution: where and how to compute.
-        checkpoints: of the run.
-        told: to be called after every checkpoint with how many are done; what it raises ends the
-            evaluation.
+        checkpoints: the run's kept checkpoints.
+        told: a callback, called after every checkpoint with how many are done; what it raises ends
+            the evaluation.
     """
 
     spec: RunSpec
@@ -36,7 +36,7 @@ class EvaluationInput:
 
 
 class Evaluation:
-    """Computes files from the kept checkpoints of a run.
+    """The base class of evaluations, which compute files from a run's kept checkpoints.
 
     Attributes:
         files: the names of the files that `write` writes.

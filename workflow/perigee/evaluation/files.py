@@ -15,12 +15,12 @@ PREDICTIONS, LABELS, PREDICTED_EPOCHS = "predictions.npy", "labels.npy", "predic
 
 @dataclass(frozen=True)
 class Predictions:
-    """Class probabilities on the test set, left on the disk.
+    """Class probabilities on the test set, memory-mapped.
 
     Attributes:
         probabilities: float32, (checkpoints, images, classes), memory-mapped.
         labels: (images,), classes counted from 0.
-        epochs: of each checkpoint.
+        epochs: the epoch of each checkpoint.
     """
 
     probabilities: NDArray[np.float32]
@@ -29,7 +29,7 @@ class Predictions:
 
     @classmethod
     def load(cls, folder: Path) -> Predictions:
-        """The predictions in a product's folder; the files are not verified here."""
+        """Load the predictions in a product's folder; the files are not verified here."""
         described = json.loads((folder / PREDICTED_EPOCHS).read_text(encoding="utf-8"))
         return cls(
             np.load(folder / PREDICTIONS, mmap_mode="r", allow_pickle=False),

@@ -1,4 +1,4 @@
-"""Class probabilities of a run's kept checkpoints on its test set."""
+"""The evaluation ``predictions``: class probabilities of kept checkpoints on the test set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from perigee.kernel.trainer import Trainer
 
 
 class Predictions(Evaluation):
-    """Softmax of the logits in eval mode, with the BatchNorm statistics of each checkpoint.
+    """The softmax of the logits in eval mode, with the BatchNorm statistics of each checkpoint.
 
     ``predictions.npy``: float32, (checkpoints, images, classes); ``labels.npy``: (images,);
     ``predictions.json``: the epochs of the checkpoints.
@@ -47,7 +47,7 @@ class Predictions(Evaluation):
 
 @torch.no_grad()
 def checkpoint_probabilities(run: EvaluationInput) -> Iterator[NDArray[np.float32]]:
-    """The class probabilities of each checkpoint in turn, (test images, classes)."""
+    """Yield the class probabilities of each checkpoint in turn, (test images, classes)."""
     trainer = Trainer(run.spec, run.dataset, run.execution)
     for epoch in run.checkpoints.epochs:
         trainer.load_network(run.checkpoints.checkpoint(epoch))

@@ -1,1 +1,1 @@
-"""What a product is called: canonical specs, code digests, paths in the store."""
+"""The identity of products: canonical specs, code digests, paths in the store."""

@@ -1,4 +1,4 @@
-"""One text for one meaning: the canonical form that digests are taken of."""
+"""The canonical form that digests are computed from: one text for one meaning."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import math
 from typing import Any
 
 DIGEST_LENGTH = 16
-"""Hexadecimal digits of a digest in a path: 64 bits."""
+"""The number of hexadecimal digits of a digest in a path: 64 bits."""
 
 
 def canonical(value: Any) -> Any:
-    """The value with one spelling for every number: 1, 1.0 and 1e0 become the same.
+    """Return the value with one spelling for every number: 1, 1.0 and 1e0 become the same.
 
-    Whole numbers become int, others float. Keys keep their meaning, not their order (see
-    `canonical_json`). Text stays text: whether "1e-3" is a number is the schema's business.
+    Whole numbers become int, others float. The order of keys does not matter (see
+    `canonical_json`). Text stays text: whether "1e-3" is a number is for the schema to decide.
 
     Raises:
         TypeError: the value is not made of dicts, lists, strings, numbers, booleans and None.
@@ -35,7 +35,7 @@ def canonical(value: Any) -> Any:
 
 
 def canonical_json(value: Any) -> str:
-    """Compact JSON of the canonical form with sorted keys."""
+    """The compact JSON of the canonical form with sorted keys."""
     return json.dumps(
         canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )

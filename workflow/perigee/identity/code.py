@@ -36,10 +36,10 @@ HARMLESS = (
     "perigee.registry",
     "perigee.spec",
 )
-"""Modules (with all below them) that cannot move a number, and so are left out of digests.
+"""Modules (with all below them) that cannot change a number, and so are left out of digests.
 
-They declare parameters, whose values are in the spec, name files, fetch what is verified, and hear
-that work is to stop.
+They declare parameters, whose values are in the spec, name files, download files that are verified,
+and receive requests to stop.
 """
 
 LOGGERS = ("logger", "logging", "warnings")
@@ -79,13 +79,13 @@ def code_digest(roots: Iterable[str], *, words: bool = False) -> str:
 
 
 def module_digests(roots: Iterable[str], *, words: bool = False) -> Mapping[str, str]:
-    """The digest of each module that the roots reach through imports, in the alphabet's order.
+    """The digest of each module that the roots reach through imports, in alphabetical order.
 
     Packages count with each of their modules, since importing a module runs its packages too.
     `HARMLESS` modules are left out.
 
     Args:
-        roots, words: as for `code_digest`.
+        roots, words: see `code_digest`.
     """
     return _closure_digests(frozenset(roots), words)
 
@@ -94,7 +94,7 @@ def program_digest(program: Path) -> str:
     """The digest of a file outside the package, such as a notebook's, with all that it imports.
 
     Args:
-        program: a Python file. Its whole text counts, prose included.
+        program: a Python file. Its whole text counts, including prose.
     """
     text = hashlib.sha256(read_source(program).encode()).hexdigest()
     return hashlib.sha256(f"{text} {code_digest(imported_modules(program))}".encode()).hexdigest()
@@ -104,15 +104,15 @@ def source_digest(source: str, *, words: bool = False) -> str:
     """The digest of one parsed source, the same in every version of Python.
 
     Args:
-        source: Python.
-        words: as for `code_digest`.
+        source: Python source.
+        words: see `code_digest`.
     """
     tree = _Stripping(words).visit(ast.parse(source))
     return _digest(_UsedImports(tree).visit(tree))
 
 
 def read_source(path: Path) -> str:
-    """The text of a source file in UTF-8, with line ends of one kind whatever the file has.
+    """Read a source file in UTF-8, with uniform line ends whatever the file has.
 
     Raises:
         PerigeeError: the file is not UTF-8.
@@ -148,8 +148,8 @@ def _closure_digests(roots: frozenset[str], words: bool) -> Mapping[str, str]:
 def _module(name: str, words: bool) -> tuple[str, frozenset[str]]:
     """A module's digest, and the modules of this package that it imports.
 
-    What is imported for annotations alone is among them: objects of its classes are passed in, and
-    what their methods do counts. What is imported for type checkers only is not.
+    Modules imported only for annotations are included: objects of their classes are passed in, and
+    their methods count. Modules imported only for type checkers are not.
     """
     file = _module_file(name)
     if file is None:
@@ -168,11 +168,11 @@ def _parsed(path: Path) -> ast.Module:
 
 
 def _imports(tree: ast.AST, package: str) -> Iterator[str]:
-    """The modules of this package that a tree imports, wherever in the file it does."""
+    """The modules of this package that a tree imports, anywhere in the file."""
     names: set[str] = set()
     waiting = [tree]
     for node in waiting:
-        # No import stands in an expression, of which most of a tree consists.
+        # Most of a tree are expressions, and these contain no imports.
         waiting += [part for part in ast.iter_child_nodes(node) if not isinstance(part, ast.expr)]
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
@@ -205,14 +205,14 @@ def _is_harmless(module: str) -> bool:
 
 
 class _StatementTransformer(ast.NodeTransformer):
-    """Passes over expressions: most of a tree, and no statement stands in one."""
+    """A transformer that skips expressions: most of a tree, without statements in them."""
 
     def visit(self, node: ast.AST) -> Any:
         return node if isinstance(node, ast.expr) else super().visit(node)
 
 
 class _Stripping(_StatementTransformer):
-    """Removes from a tree what cannot move a number."""
+    """A transformer that removes from a tree what cannot change a number."""
 
     def __init__(self, words: bool) -> None:
         self._words = words
@@ -249,7 +249,7 @@ class _Stripping(_StatementTransformer):
         return node
 
     def visit_Pass(self, node: ast.Pass) -> None:
-        """A body is as good empty: another statement may have been removed from it."""
+        """Remove ``pass``: a body from which all statements were removed is empty, too."""
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
         self.generic_visit(node)
@@ -275,7 +275,7 @@ class _Stripping(_StatementTransformer):
 
 
 class _UsedImports(_StatementTransformer):
-    """Removes imported names that nothing uses: those of annotations and of errors' words.
+    """A transformer that removes unused imports: those for annotations and words of errors.
 
     Names that others may import from the module are kept: those in ``__all__`` and those that are
     imported under their own name, ``import x as x`` (mypy refuses to have others imported).
@@ -302,14 +302,14 @@ class _UsedImports(_StatementTransformer):
 
 
 def _last_name(node: ast.AST) -> str | None:
-    """The last name of ``a.b.c`` or of a call of that; None of another expression."""
+    """The last name of ``a.b.c`` or of a call of it; None for another expression."""
     if isinstance(node, ast.Call):
         node = node.func
     return getattr(node, "attr", getattr(node, "id", None))
 
 
 def _is_message(node: ast.expr) -> bool:
-    """Whether an expression is a call such as ``logger.info(...)`` that does nothing else."""
+    """Return whether an expression is a call like ``logger.info(...)`` that does nothing else."""
     function = node.func if isinstance(node, ast.Call) else None
     return (
         isinstance(function, ast.Attribute)
@@ -321,7 +321,7 @@ def _is_message(node: ast.expr) -> bool:
 
 
 def _without_words(raised: ast.expr | None) -> ast.expr | None:
-    """A raised error without its arguments. Other exceptions may carry numbers."""
+    """Return a raised error without its arguments. Other exceptions may carry numbers."""
     if not isinstance(raised, ast.Call) or _has_effects(raised):
         return raised
     is_error = (_last_name(raised) or "").lower().endswith("error")
@@ -329,7 +329,7 @@ def _without_words(raised: ast.expr | None) -> ast.expr | None:
 
 
 def _has_effects(node: ast.AST) -> bool:
-    """Whether an expression assigns, awaits, yields, or calls what changes a tensor in place."""
+    """Return whether an expression assigns, awaits, yields, or changes a tensor in place."""
     return any(
         isinstance(part, SIDE_EFFECTS)
         or (isinstance(part, ast.Attribute) and re.search(r"[^_]_$", part.attr) is not None)
@@ -342,10 +342,10 @@ def _digest(tree: ast.AST) -> str:
 
 
 def _dump(node: object) -> str:
-    """Like `ast.dump`, but the same in every Python version.
+    """Write a tree as text like `ast.dump`, but identically in every Python version.
 
-    Empty fields are always left out, and texts are written in ASCII, since which characters of
-    Unicode are shown as they are depends on the version.
+    Empty fields are always left out, and texts are written in ASCII, since the Unicode characters
+    that are not escaped depend on the version.
     """
     if isinstance(node, ast.JoinedStr):
         # Python 3.12.0 and 3.12.1 parse empty texts into nested format specifications.

@@ -1,4 +1,4 @@
-"""Code that was proven to give the same numbers as older code, and so counts as that.
+"""Code that was proven to give the same numbers as older code, and so counts as that code.
 
 workflow/equivalences.json holds the proofs that `perigee equivalence record` wrote. The
 identity of a product is taken with the oldest code that gives its numbers, so that a refactoring
@@ -23,7 +23,7 @@ class Proof(BaseModel):
     """A proof that some code gives the same numbers as older code.
 
     Attributes:
-        counts_as: digest of the older code; what was made by it stays valid.
+        counts_as: digest of the older code, whose products stay valid.
         how: what was compared, when and with what, for readers.
     """
 
@@ -34,15 +34,15 @@ class Proof(BaseModel):
 
 
 Proofs = dict[str, dict[CodeDigest, Proof]]
-"""By kind of product and digest of the newer code."""
+"""The proofs by kind of product and digest of the newer code."""
 
 
 def counting_code(kind: str, code: str) -> str:
-    """The digest of the oldest code that is proven to give what this code gives.
+    """The digest of the oldest code that is proven to give the same numbers as this code.
 
     Args:
-        kind: of the product.
-        code: digest of the code at hand; returned as it is if nothing is proven of it.
+        kind: kind of the product.
+        code: digest of the current code; returned unchanged if there is no proof about it.
 
     Raises:
         PerigeeError: workflow/equivalences.json is malformed, or goes in a circle.
@@ -62,7 +62,7 @@ def counting_code(kind: str, code: str) -> str:
 
 @cache
 def read_proofs(path: Path) -> Proofs:
-    """All recorded proofs; none if there is no file. It is read once.
+    """Read all recorded proofs, none without a file. The file is read once.
 
     Raises:
         PerigeeError: the file is malformed.
@@ -80,5 +80,5 @@ def read_proofs(path: Path) -> Proofs:
 
 
 def write_proofs(path: Path, proofs: Proofs) -> None:
-    """Write the whole file anew."""
+    """Write the whole file again."""
     path.write_bytes(TypeAdapter(Proofs).dump_json(proofs, indent=1) + b"\n")

@@ -1,8 +1,8 @@
 """The identity of each kind of product, and the folder that follows from it.
 
-A product's digest is taken over its spec, the code that makes its numbers, and the digests of its
-inputs. The workflow and the programs compute it with these same functions, so a program can refuse
-to write a product that its code would not make.
+A product's digest covers its spec, the code that makes its numbers, and the digests of its inputs.
+The workflow and the programs compute it with the same functions, so a program can refuse to write a
+product that its code would not make.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ FORK_ROOTS = ("perigee.measures.checkpoints", "perigee.checkpoints")
 COURSE_ROOTS = ("perigee.measures.passes", "perigee.analysis.inputs")
 CLAIMS_ROOTS = ("perigee.claims.judging",)
 FIGURE_ROOTS = ("perigee.plotting.notebook",)
-"""Modules that every product of a kind is made by, beside the blocks that its spec names.
+"""The modules that make every product of a kind, beside the blocks that its spec names.
 
-A fork is a run that starts from a kept checkpoint. Its rule may look at its parent's course: at the
-values that passes over the data give, whatever other columns the measure has.
+A fork is a run that starts from a kept checkpoint. Its rule may depend on its parent's course: on
+the values that passes over the data give, whatever other columns the measure has.
 """
 
 STORAGE_ROOTS = {"arrays": "perigee.data.array_files", "files": "perigee.data.file_datasets"}
-"""Modules that write data sets, and read them where runs are trained, by how they are stored."""
+"""The modules that write data sets and read them for training, by how they are stored."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Identity:
 
     Attributes:
         kind: "dataset", "run", "measure", "evaluation", "table", "figure" or "claims".
-        name: for readers; says nothing that spec and inputs do not.
-        spec: canonical plain data.
+        name: a name for readers, without information beyond spec and inputs.
+        spec: the spec as canonical plain data.
         code: digest of the code that makes it, or of older code that is proven to make the same.
         inputs: digests of the products it is made from, by role.
         code_at_hand: digest of the code that makes it now, if that is not `code`.
-        modules: digest of each module of the code at hand.
+        modules: digest of each module of the current code.
     """
 
     kind: str
@@ -70,12 +70,12 @@ class Identity:
 
     @cached_property
     def label(self) -> str:
-        """<name>-<digest>, the name of its folder."""
+        """The name of the product's folder, <name>-<digest>."""
         return f"{self.name}-{self.digest}"
 
     @cached_property
     def folder(self) -> str:
-        """<kind>/<name>-<digest>, below the store."""
+        """The product's folder below the store, <kind>/<name>-<digest>."""
         return f"{self.kind}/{self.label}"
 
 
@@ -90,8 +90,8 @@ def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
     """The identity of a training run, independent of its number of epochs.
 
     Args:
-        spec: of the run; a parent is trained on the same data set.
-        dataset_digest: of the data set.
+        spec: the run's spec; a parent is trained on the same data set.
+        dataset_digest: the data set's digest.
     """
     blocks = [block for kind, block in spec.blocks.items() if kind != "dataset"]
     inputs: dict[str, Any] = {"dataset": dataset_digest}
@@ -125,9 +125,9 @@ def evaluation_identity(
     """The identity of an evaluation of a run's checkpoints.
 
     Args:
-        evaluation: what is computed.
-        run: whose digest settles the data set too.
-        epochs: of the run, whose checkpoints are evaluated.
+        evaluation: the evaluation's block.
+        run: the run's identity, whose digest covers the data set too.
+        epochs: the number of epochs whose checkpoints are evaluated.
         checkpoints: the measure that keeps them.
     """
     spec = {**evaluation.to_dict(), "epochs": epochs}
@@ -141,10 +141,10 @@ def table_identity(name: str, analysis: Analysis, runs: Sequence[Mapping[str, An
     """The identity of a table.
 
     Args:
-        name: for readers.
-        analysis: what computes it.
-        runs: of each run it reads the digest, the epochs, the swept values, and the digests of
-            measures and evaluations by name, in order.
+        name: a name for readers.
+        analysis: the analysis that computes it.
+        runs: for each run that it reads, in order: the digest, the epochs, the swept values, and
+            the digests of measures and evaluations by name.
     """
     return _identity("table", name, analysis.to_dict(), _code([analysis]), {"runs": list(runs)})
 
@@ -159,9 +159,9 @@ def figure_identity(
 
     Args:
         key: <paper>_<figure>, whose notebook is workflow/notebooks/<key>.py, or study_<name>.
-        stamp: printed below it.
+        stamp: the text printed below it.
         tables: digests of the tables it draws, by name.
-        parameters: of the notebook, beside these.
+        parameters: further parameters of the notebook.
     """
     notebook = NOTEBOOKS / f"{template(key)}.py"
     code = _Code(
@@ -179,10 +179,10 @@ def claims_identity(key: str, claims: Sequence[Claim], tables: Mapping[str, str]
 
     Args:
         key: <paper>_<figure>.
-        claims: at least one; their wording does not count.
+        claims: at least one claim; their wording does not count.
         tables: digests of the tables that they are measured on, by name.
     """
-    # Why a claim cannot be measured is told in an error's words, and stands in the product.
+    # An error's words say why a claim cannot be measured, and are part of the product.
     code = _code([claim.quantity for claim in claims], *CLAIMS_ROOTS, words=True)
     spec = {"key": key, "claims": [claim.rule for claim in claims]}
     return _identity("claims", key, spec, code, {"tables": tables})

@@ -1,1 +1,1 @@
-"""The kernel of a training run: all between its spec and its weights that can move a number."""
+"""The kernel of a training run: all code between spec and weights that can change a number."""

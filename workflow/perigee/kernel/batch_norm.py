@@ -20,9 +20,9 @@ def synchronise(model: nn.Module, ranks: Ranks, device: torch.device) -> None:
     mini-batch with one value a channel. A process that is alone keeps its network as it is.
 
     Args:
-        model: changed in place. `torch.fx` can not trace it any more, so scale-invariant
-            parameters are to be found before.
-        ranks: those that share each mini-batch.
+        model: the network, changed in place. `torch.fx` cannot trace it afterwards, so find the
+            scale-invariant parameters first.
+        ranks: the processes that share each mini-batch.
         device: where the network is.
     """
     if ranks.world == 1:
@@ -37,15 +37,15 @@ def synchronise(model: nn.Module, ranks: Ranks, device: torch.device) -> None:
 
 
 class GlobalBatchNorm(_BatchNorm):
-    """BatchNorm by mean and variance of the mini-batch that all ranks share.
+    """BatchNorm by the mean and variance of the mini-batch that all ranks share.
 
-    Together the ranks get what one process gets of the whole mini-batch. In train mode each of
-    them has to take part, forward and backward, even one without images; in eval mode nothing is
-    communicated.
+    Together the ranks compute what one process computes from the whole mini-batch. In train mode
+    each of them has to take part, forward and backward, even one without images; in eval mode
+    nothing is communicated.
 
     Args:
-        original: whose parameters, buffers and settings are taken over.
-        ranks: those that share each mini-batch.
+        original: the layer whose parameters, buffers and settings are taken over.
+        ranks: the processes that share each mini-batch.
     """
 
     def __init__(self, original: _BatchNorm, ranks: Ranks) -> None:
@@ -63,10 +63,10 @@ class GlobalBatchNorm(_BatchNorm):
         self.ranks = ranks
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalised activations, in the shape and memory layout of the given ones.
+        """Return normalised activations, in the shape and memory layout of the input.
 
         Args:
-            input: (images, channels, ...), this rank's share.
+            input: this rank's share, (images, channels, ...).
 
         Raises:
             ValueError: the global mini-batch has fewer than two values a channel.
@@ -104,7 +104,7 @@ class GlobalBatchNorm(_BatchNorm):
 
 
 def global_moments(inputs: Tensor, ranks: Ranks) -> tuple[int, Tensor, Tensor]:
-    """Number of values a channel, their mean and their biased variance, over all ranks.
+    """The number of values per channel, their mean and their biased variance, over all ranks.
 
     Each rank r gives its count n_r, its mean m_r and its sum of squares about that mean, s_r.
     With n the sum of all n_r, the mean is m = Σ n_r m_r / n and the variance
@@ -113,8 +113,8 @@ def global_moments(inputs: Tensor, ranks: Ranks) -> tuple[int, Tensor, Tensor]:
     calculate it from the same numbers, so they get the same bits.
 
     Args:
-        inputs: (images, channels, ...), this rank's share, maybe without images.
-        ranks: those that share the mini-batch.
+        inputs: this rank's share, (images, channels, ...), possibly without images.
+        ranks: the processes that share the mini-batch.
 
     Returns:
         The count, and mean and variance, (channels,), in the precision of the inputs. Without any
@@ -122,7 +122,7 @@ def global_moments(inputs: Tensor, ranks: Ranks) -> tuple[int, Tensor, Tensor]:
     """
     channels = inputs.shape[1]
     count = inputs.numel() // channels
-    # One row a rank, added to zeros: all ranks then have all rows.
+    # One row per rank, added to zeros: all ranks then have all rows.
     table = torch.zeros(ranks.world, 2 * channels + 1, device=inputs.device, dtype=torch.float64)
     if count:
         others = _all_but_channels(inputs)

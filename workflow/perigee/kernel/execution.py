@@ -13,10 +13,11 @@ from perigee.errors import PerigeeError
 DTYPES = {"float32": torch.float32, "tf32": torch.float32, "float64": torch.float64}
 
 CHANNELS_LAST_PIXELS = 16 * 16
-"""Up to this many pixels an image is laid out channels-last on a CPU.
+"""The largest number of pixels for which images are laid out channels-last on a CPU.
 
-There it saves more than a third of a step, and BatchNorm's statistics stay accurate (2e-6 of the
-gradient at 8x8). At 32x32 they lose too much (1e-3), so larger images keep the strict layout.
+For these, the layout saves more than a third of a step, and BatchNorm's statistics stay accurate
+(2e-6 of the gradient at 8x8). At 32x32 they lose too much (1e-3), so larger images keep the
+contiguous layout.
 """
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -28,10 +29,10 @@ class Execution:
 
     Attributes:
         device: where the data set, the network and all metrics live.
-        dtype: of weights and images.
-        memory_format: of images and activations.
-        workers, prefetch, pin_memory: how images are read that stay files, see
-            `perigee.tasks.streaming.StreamedSplit`; each process of a run has workers of its own.
+        dtype: the type of weights and images.
+        memory_format: the layout of images and activations.
+        workers, prefetch, pin_memory: how image files are read, see
+            `perigee.tasks.streaming.StreamedSplit`; each process of a run has its own workers.
     """
 
     device: torch.device
@@ -60,10 +61,10 @@ def prepare(
         precision: a key of `DTYPES`.
         image_shape: (channels, height, width), which settles the memory layout.
         workers, prefetch, pin_memory: see `Execution`; they change no number. ``pin_memory`` None
-            has images come in page-locked memory where there is a GPU to copy them to.
+            puts images in page-locked memory where there is a GPU to copy them to.
 
     Raises:
-        PerigeeError: a GPU is asked for and there is none.
+        PerigeeError: a GPU is requested and there is none.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -71,7 +72,7 @@ def prepare(
         chosen = torch.device(device)
     except RuntimeError as error:
         raise PerigeeError(
-            f"'{device}' is no device; known are auto, cpu, cuda, cuda:1 and so on."
+            f"'{device}' is not a device; known are auto, cpu, cuda, cuda:1 and so on."
         ) from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise PerigeeError(
@@ -105,7 +106,7 @@ def prepare(
 
 
 def _keep_allocations() -> None:
-    """Have glibc keep freed memory: mapping large activations anew costs a third of a step."""
+    """Make glibc keep freed memory: mapping large activations again costs a third of a step."""
     try:
         libc = ctypes.CDLL("libc.so.6")
     except OSError:

@@ -12,12 +12,12 @@ from perigee.errors import PerigeeError
 from perigee.models.declaration import declared_weights
 
 SCALE_INVARIANT, NORMALISATION, OTHER = "scale_invariant", "normalisation", "other"
-"""Names of the groups that every trained parameter belongs to one of: scale-invariant weights,
+"""The names of the groups that trained parameters are divided into: scale-invariant weights,
 location and scale of normalisations, and the rest."""
 
 
 class FlatParameters:
-    """One vector of the trained parameters and one of their gradients.
+    """All trained parameters as one vector, and their gradients as another.
 
     The network's parameters become views of the vectors, the scale-invariant ones first, so that
     update rule, projection and norms are single operations and read as in the papers.
@@ -34,7 +34,7 @@ class FlatParameters:
         weight_names: names of the scale-invariant parameters, in order.
         names: names of all trained parameters, in order.
         lengths: how many numbers each of these has.
-        groups: of each of these, the name of its group.
+        groups: the name of the group of each of these.
 
     Raises:
         PerigeeError: nothing trains, or the declaration names what does not train.
@@ -81,10 +81,10 @@ class FlatParameters:
         )
 
     def strict(self, vector: Tensor) -> Tensor:
-        """The numbers of a vector with every parameter in row-major order, whatever the layout.
+        """Return a vector's numbers with every parameter in row-major order, whatever the layout.
 
         Args:
-            vector: as long as ``values``, such as a velocity.
+            vector: a vector as long as ``values``, such as a velocity.
 
         Returns:
             A copy, (trained parameters,).
@@ -92,7 +92,7 @@ class FlatParameters:
         return torch.cat([part.reshape(-1) for part in self._parts(vector)])
 
     def copy_strict(self, vector: Tensor, numbers: Tensor) -> None:
-        """Give a vector the numbers that `strict` returned, perhaps in another layout."""
+        """Fill a vector, which may have another layout, with the numbers that `strict` returned."""
         given = numbers.split(self.lengths)
         for part, own in zip(self._parts(vector), given, strict=True):
             part.copy_(own.view(part.shape))
@@ -105,14 +105,14 @@ class FlatParameters:
         ]
 
     def coefficients(self, value: float, left_out: Sequence[str] = ()) -> Tensor:
-        """A coefficient such as the weight decay, for every parameter.
+        """Return a coefficient, such as the weight decay, for every parameter.
 
         Args:
-            value: for the parameters of all groups but those left out, which get 0.
-            left_out: names of groups.
+            value: the coefficient of all parameters except those of groups left out, which get 0.
+            left_out: names of the groups left out.
 
         Returns:
-            No dimensions if no group is left out, else (trained parameters,).
+            A tensor without dimensions if no group is left out, else (trained parameters,).
 
         Raises:
             PerigeeError: there is no such group.
@@ -134,7 +134,7 @@ class FlatParameters:
 
 
 def _view(chunk: Tensor, shape: torch.Size, memory_format: torch.memory_format) -> Tensor:
-    """Part of a vector as a tensor of a shape, its channels last where that is the layout."""
+    """Part of a vector as a tensor of the given shape, channels-last if that is the layout."""
     if memory_format == torch.channels_last and len(shape) == 4:
         outputs, inputs, height, width = shape
         return chunk.view(outputs, height, width, inputs).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
 """Names of the tensors of a run's state."""
 
 MODEL, OPTIMISER, CONSTRAINT = "model.", "optimiser.", "constraint."
-"""Beginnings of the names: weights and statistics of the network, and the states of the others."""
+"""Prefixes of the names: weights and statistics of the network, and the states of the others."""

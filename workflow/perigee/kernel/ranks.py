@@ -26,18 +26,19 @@ Indices = TypeVar("Indices", np.ndarray, Tensor)
 Value = TypeVar("Value")
 
 PATIENCE = 45.0
-"""Seconds a rank waits in a collective for the others (our choice).
+"""The number of seconds a rank waits in a collective for the others (our choice).
 
 A rank that ends breaks its connections, and on a CPU the others notice at once. One that hangs, or
-whose node is lost, breaks none: only this limit keeps the others from waiting for ever, for 10 or
-30 minutes by PyTorch's defaults, on machines that somebody pays for. So no rank may do anything on
-its own that takes longer than this while the others wait for it, but in `Ranks.of_main`.
+whose node is lost, breaks none: only this limit ends the others' wait, which by PyTorch's defaults
+would take 10 or 30 minutes on machines that somebody pays for. So outside `Ranks.of_main` no rank
+may do anything on its own that takes longer than this while the others wait for it.
 """
 
 JOINING = 300.0
-"""Seconds a rank waits at the start until all are there (our choice).
+"""The number of seconds a rank waits at the start until all are there (our choice).
 
-It is longer, since importing PyTorch from a cluster's file system can take minutes on one node.
+This is longer than `PATIENCE`, since importing PyTorch from a cluster's file system can take
+minutes on one node.
 """
 
 PATIENCE_WITH_MAIN = 3600.0
@@ -60,7 +61,7 @@ class Ranks:
     Attributes:
         rank: this process's number, from 0.
         world: how many processes there are.
-        store: that they share; None for one that is alone.
+        store: the key-value store that they share; None if there is only one process.
     """
 
     rank: int
@@ -70,7 +71,7 @@ class Ranks:
 
     @classmethod
     def alone(cls) -> Ranks:
-        """The only process of its run, for which nothing here communicates."""
+        """The only process of its run, which never communicates."""
         return cls(rank=0, world=1)
 
     @classmethod
@@ -79,13 +80,13 @@ class Ranks:
     ) -> Ranks:
         """Join the processes that torchrun started, if there are several.
 
-        With GPUs, that of this process becomes PyTorch's current device: the one with the number
+        With GPUs, this process's own becomes PyTorch's current device: the one with the number
         LOCAL_RANK if ``device`` names none.
 
         Args:
             device: where the run computes.
-            backend: "gloo" to communicate by the CPU from GPUs too; otherwise NCCL serves tensors
-                on GPUs, and gloo those on the CPU.
+            backend: "gloo" to communicate through the CPU from GPUs too; otherwise NCCL serves
+                tensors on GPUs, and gloo those on the CPU.
             patience: seconds to wait for the others in a collective.
 
         Returns:
@@ -127,8 +128,8 @@ class Ranks:
         one, so a part is empty where there are fewer images than ranks.
 
         Args:
-            indices: of the images of the mini-batch, or the images themselves, (images, ...); the
-                same on all ranks.
+            indices: the numbers of the mini-batch's images, or the images themselves,
+                (images, ...); the same on all ranks.
         """
         images = len(indices)
         start, end = (images * rank // self.world for rank in (self.rank, self.rank + 1))
@@ -138,7 +139,7 @@ class Ranks:
         """Replace a tensor by its sum over all ranks, which get the same bits.
 
         Args:
-            tensor: contiguous, of one shape on all ranks; changed in place.
+            tensor: a contiguous tensor of the same shape on all ranks; changed in place.
 
         Returns:
             The tensor.
@@ -152,7 +153,7 @@ class Ranks:
         return tensor
 
     def any(self, flag: bool) -> bool:
-        """True on all ranks if ``flag`` is on one; a collective.
+        """Return True on all ranks if ``flag`` is True on any of them; a collective.
 
         Raises:
             PerigeeError: another rank is gone.
@@ -160,15 +161,17 @@ class Ranks:
         return bool(self.sum_(torch.tensor(int(flag))))
 
     def of_main(self, make: Callable[[], Value]) -> Value:
-        """The value that rank 0 makes, on all ranks; a collective.
+        """Return, on all ranks, the value that rank 0 makes; a collective.
 
-        The others are patient: to make it, or before, rank 0 may read and write large files.
+        The others wait longer than usual: to make it, or before, rank 0 may read and write large
+        files.
 
         Args:
-            make: called on rank 0 only; what it gives must be picklable.
+            make: called on rank 0 only; what it returns must be picklable.
 
         Raises:
-            PerigeeError: another rank is gone, or ``make`` failed. On rank 0 its own exception.
+            PerigeeError: another rank is gone, or ``make`` failed. Rank 0 raises the exception of
+                ``make`` itself.
         """
         if self.store is None:
             return make()
@@ -196,7 +199,7 @@ class Ranks:
         return made
 
     def close(self) -> None:
-        """Leave the others, when no collective will follow."""
+        """Disconnect from the others; no collective may follow."""
         if self.world > 1:
             dist.destroy_process_group()
 
@@ -226,10 +229,10 @@ def _own_gpu(device: torch.device) -> int:
 
 @contextmanager
 def _others_needed(rank: int) -> Iterator[None]:
-    """What PyTorch raises in here because another rank is gone becomes an error to be read."""
+    """Turn what PyTorch raises because another rank is gone into an error that says so."""
     try:
         yield
-    except RuntimeError as error:  # the base of all that torch.distributed raises
+    except RuntimeError as error:  # the base class of all that torch.distributed raises
         raise PerigeeError(
             f"Process {rank} of this run lost another one, which ended or did not answer; see its "
             f"log, then start the run again, which goes on from what was saved ({error})."

@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def running_statistics_left_alone(model: nn.Module) -> Iterator[None]:
-    """Let BatchNorm in train mode normalise by the batch and keep its running statistics."""
+    """While the context is active, BatchNorm in train mode leaves its running statistics alone."""
     tracking = [
         module for module in model.modules() if getattr(module, "track_running_stats", False)
     ]

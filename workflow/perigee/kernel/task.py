@@ -1,4 +1,4 @@
-"""What the trainer and the measures know of a task."""
+"""The part of a task that the trainer and the measures know."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Batch:
     Attributes:
         inputs: what the network is given, such as images (images, channels, height, width).
         targets: what it is to learn, such as labels (images,).
-        count: images of the whole mini-batch, over all processes.
-        share: what the mini-batch's mean loss contributes to that of the step.
+        count: number of images in the whole mini-batch, over all processes.
+        share: the weight of the mini-batch's mean loss in the step's loss.
     """
 
     inputs: Tensor
@@ -27,7 +27,7 @@ class Batch:
 
 
 class Task(Protocol):
-    """What a run learns.
+    """The learning problem of a run.
 
     Attributes:
         sizes: how many images each split has, by its name.
@@ -49,17 +49,17 @@ class Task(Protocol):
 
         Args:
             epoch: counted from 0.
-            taken: how many steps are left out at the beginning; nothing is loaded for them.
+            taken: how many steps to skip at the beginning; nothing is loaded for them.
         """
 
     def batches(self, split: str) -> Iterator[Batch]:
         """The mini-batches of a split in stored order, without augmentation."""
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The sum over images of what training minimises."""
+        """The training loss, summed over images."""
 
     def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """How many images are classified wrongly."""
+        """The number of images that are classified wrongly."""
 
     def test_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The sum over images of the loss that a test set is judged by."""
+        """The loss by which a test set is judged, summed over images."""

@@ -1,7 +1,7 @@
 """The kernel of a training run: what a step does, in the order it does it.
 
-Everything here can move a number, and everything that can is here or imported: saving, watching,
-measuring and stopping happen elsewhere, at the moments that `Trainer.epoch` yields.
+Everything here can change a number, and everything that can is here or imported from here: saving,
+callbacks, measuring and interruption happen elsewhere, at the moments that `Trainer.epoch` yields.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Moment(Enum):
     """A moment of an epoch at which others may look at the network, but not touch it."""
 
     BATCH = auto()
-    """A mini-batch of a step of several was added to the gradient."""
+    """A mini-batch was added to the gradient of a step that takes several."""
     GRADIENT = auto()
     """The gradient of a step is complete; the weights are those before it."""
     STEP = auto()
@@ -47,10 +47,10 @@ class Start:
 
     Attributes:
         state: tensors as `Trainer.state` names them.
-        epoch: of the data order and augmentation, at which the run goes on.
-        spec: of the other run, whose blocks tell what else goes on; None if nothing does.
-        schedule_epoch: of the other run's schedule there; it is not ``epoch`` if that run began
-            with a schedule of its own.
+        epoch: the epoch of data order and augmentation at which the run continues.
+        spec: the other run's spec, whose blocks tell what else continues; None if nothing does.
+        schedule_epoch: the epoch of the other run's schedule there; it differs from ``epoch`` if
+            that run began with a schedule of its own.
     """
 
     state: Mapping[str, np.ndarray]
@@ -62,10 +62,10 @@ class Start:
 class Trainer:
     """One run in progress: network, update rule and task on one device, or on one of several.
 
-    A run that starts from another's checkpoint goes on with the order of the data and the
-    augmentation at that epoch. Optimiser state, constraint and schedule go on where the block is
-    the parent's unchanged, and start afresh where it is another (our choice). So a run that changes
-    nothing equals its parent from there on.
+    A run that starts from another's checkpoint continues with the data order and augmentation of
+    that epoch. Optimiser state, constraint and schedule continue where the block is the parent's
+    unchanged, and start afresh where it is another (our choice). So a run that changes nothing
+    equals its parent from there on.
 
     Args:
         spec: the run.
@@ -76,9 +76,10 @@ class Trainer:
         epoch_order: the order of the training images in an epoch; None draws it from the seed.
 
     Attributes:
-        first_epoch: of the data order and augmentation, in the run's epoch 0.
-        first_schedule_epoch: of the schedule, in the same.
-        loss: of the step in progress, at the weights before it; a tensor of no dimensions.
+        first_epoch: the epoch of data order and augmentation at the run's epoch 0.
+        first_schedule_epoch: the epoch of the schedule at the run's epoch 0.
+        loss: the loss of the step in progress, at the weights before it; a tensor without
+            dimensions.
 
     Raises:
         PerigeeError: task, model and data set or mini-batches do not fit together.
@@ -123,10 +124,10 @@ class Trainer:
             self._go_on(start)
         self.loss = torch.zeros((), device=execution.device, dtype=execution.dtype)
         self._before_step: dict[str, Tensor] = {}
-        """The state before a step of several mini-batches, while it is in progress."""
+        """The state before the step in progress, if that takes several mini-batches."""
 
     def learning_rate(self, epoch: int) -> float:
-        """Eta in the first step of an epoch counted from 0."""
+        """The learning rate eta in the first step of an epoch, counted from 0."""
         return float(self._learning_rates(epoch)[0])
 
     def epoch(self, epoch: int, taken: int = 0) -> Iterator[Moment]:
@@ -137,7 +138,7 @@ class Trainer:
             taken: steps of the epoch that were taken already.
 
         Yields:
-            The moments of each step. Whoever stops asking leaves the run between two of them.
+            The moments of each step. A caller that stops iterating leaves the run between two.
         """
         if not taken:
             if self.spec.gradient == "full_batch":
@@ -175,18 +176,19 @@ class Trainer:
         """Take the step: the update rule, then the constraint.
 
         Args:
-            learning_rate: eta, a tensor of no dimensions.
+            learning_rate: eta, a tensor without dimensions.
         """
         self.optimiser.step(self.parameters, learning_rate)
         self.constraint.apply(self.parameters)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that training on needs, by name: weights, statistics, optimiser, constraint.
+        """All tensors needed to continue training, by name.
 
-        It does not depend on the layout of weights in memory, and so not on the device.
+        These are weights, statistics, and the states of optimiser and constraint. They do not
+        depend on the memory layout of the weights, and so not on the device.
 
-        In the middle of a step it is the state before that, and before the epoch if the step is
-        its first.
+        In the middle of a step they are the state before that step, and before the epoch if the
+        step is its first.
         """
         if self._before_step:
             return dict(self._before_step)
@@ -204,7 +206,7 @@ class Trainer:
         self._restore(state, OPTIMISER, CONSTRAINT)
 
     def load_network(self, state: Mapping[str, np.ndarray]) -> None:
-        """Put weights and statistics of a state in the place of the present ones."""
+        """Replace the present weights and statistics by those of a state."""
         _load(self.model, state)
 
     def _learning_rates(self, epoch: int) -> np.ndarray:
@@ -213,7 +215,7 @@ class Trainer:
         return rates
 
     def _go_on(self, start: Start) -> None:
-        """Let go on what the run has in common with the one that it starts from."""
+        """Continue what the run has in common with the one that it starts from."""
         if start.spec is None:
             return
         if self.spec.schedule == start.spec.schedule:
@@ -222,12 +224,12 @@ class Trainer:
         if self.spec.optimiser == start.spec.optimiser:
             self._restore(given, OPTIMISER)
         if self.spec.constraint == start.spec.constraint:
-            # The weights fulfil it already; to project them again would change their last bits.
+            # The weights fulfil it already; projecting them again would change their last bits.
             _load(self.model, start.state)
             self._restore(given, CONSTRAINT)
 
     def _states(self) -> Iterator[tuple[str, Tensor]]:
-        """The tensors of optimiser and constraint, which are changed in place."""
+        """The tensors of optimiser and constraint, which change in place."""
         for prefix, part in ((OPTIMISER, self.optimiser), (CONSTRAINT, self.constraint)):
             for name, value in part.state.items():
                 yield prefix + name, value
@@ -242,12 +244,12 @@ class Trainer:
                 value.copy_(state[name])
 
     def _is_vector(self, value: Tensor) -> bool:
-        """Whether a tensor has a number for every trained parameter."""
+        """Return whether a tensor has a number for every trained parameter."""
         return value.shape == self.parameters.values.shape
 
 
 def _load(model: torch.nn.Module, state: Mapping[str, np.ndarray]) -> None:
-    """Put the tensors of another run's network in the place of a network's own."""
+    """Replace a network's tensors by those of another run's network."""
     given = {name: torch.from_numpy(value) for name, value in state.items()}
     model.load_state_dict(model.state_dict() | _part(given, MODEL))
 
@@ -259,7 +261,7 @@ def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _require_enough_images(
     model: torch.nn.Module, task: Task, batch_size: int, execution: Execution
 ) -> None:
-    """Refuse a last mini-batch of one image if BatchNorm gets one value a channel of it.
+    """Refuse a last mini-batch of one image if it gives BatchNorm only one value per channel.
 
     Raises:
         PerigeeError: the network cannot normalise the last mini-batch.

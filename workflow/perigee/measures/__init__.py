@@ -1,1 +1,1 @@
-"""What is watched while a run trains, one module each; none of it moves a weight."""
+"""The measures that can be taken while a run trains, one module each; none changes a weight."""

@@ -13,20 +13,19 @@ if TYPE_CHECKING:
 
 
 class Measure:
-    """Watches a run; this base class sees nothing.
+    """A record of quantities during a run; this base class records nothing.
 
-    A measure's rows stand in a file of its own, to which they are appended as they come. It may
-    look at the network at all moments, but must leave weights, statistics and optimiser as they
-    are.
+    A measure's rows are appended to a file of its own as they come. It may look at the network at
+    all moments, but must leave weights, statistics and optimiser unchanged.
 
     Args:
         trainer: the run.
 
     Attributes:
         row: the type of a row of the file. Rows that belong to epochs have a field ``epoch``; rows
-            without that field are rows of steps.
-        state: tensors by name that a resumed run needs to go on measuring.
-        pause: to be called now and then by work that takes long; what it raises ends the work.
+            without that field belong to steps.
+        state: the tensors by name that a resumed run needs to continue measuring.
+        pause: a callback that long work calls from time to time; what it raises ends the work.
     """
 
     row: np.dtype[Any]
@@ -38,21 +37,21 @@ class Measure:
 
     @property
     def description(self) -> dict[str, Any]:
-        """JSON values that readers of the rows need beside them."""
+        """The JSON values that readers of the rows need beside them."""
         return {}
 
     def before_update(self) -> None:
         """Look at the gradient of a step, and at the weights before it."""
 
     def after_update(self) -> Tensor | None:
-        """The numbers of a step's row, on the device; None if steps have no rows."""
+        """Return the numbers of a step's row, on the device; None if steps have no rows."""
         return None
 
     def after_epoch(self, epoch: int, last: bool) -> np.ndarray | None:
-        """The rows of an epoch; None if it has none.
+        """Return the rows of an epoch; None if it has none.
 
         Args:
-            epoch: how many epochs are trained; 0 is the initialisation.
+            epoch: how many epochs have been trained; 0 is the initialisation.
             last: whether the run ends here.
         """
         return None

@@ -1,4 +1,4 @@
-"""The weights after some epochs."""
+"""The measure ``checkpoints``: the weights after some epochs."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from perigee.kernel.trainer import Trainer
 
 UNTRACKED = "num_batches_tracked"
-"""Of BatchNorm's buffers; nothing depends on it."""
+"""The BatchNorm buffer that is left out, since nothing depends on it."""
 
 
 class Checkpoints(Measure):
-    """A row for every kept epoch: ``epoch``, and all that training on needs as one vector.
+    """A row per kept epoch: ``epoch``, and everything needed to continue training as one vector.
 
-    The vector holds the scale-invariant weights first, then what else is trained, BatchNorm's
-    statistics, and the states of optimiser and constraint.
+    The vector holds the scale-invariant weights first, then the other trained parameters,
+    BatchNorm's statistics, and the states of optimiser and constraint.
 
     Args:
         trainer: the run.
-        interval: epochs from one kept checkpoint to the next; epoch 0 and the last are kept too.
+        interval: epochs between kept checkpoints; those of epoch 0 and the last are kept too.
     """
 
     def __init__(self, trainer: Trainer, *, interval: int) -> None:
@@ -38,7 +38,7 @@ class Checkpoints(Measure):
 
     @property
     def description(self) -> dict[str, Any]:
-        """The parts of the vector in order: name, shape, whether it is scale-invariant."""
+        """The parts of the vector in order: name, shape, and whether it is scale-invariant."""
         invariant = {MODEL + name for name in self.trainer.parameters.weight_names}
         return {
             "parts": [
@@ -48,7 +48,7 @@ class Checkpoints(Measure):
         }
 
     def after_epoch(self, epoch: int, last: bool) -> np.ndarray | None:
-        """The present state, if this epoch is kept."""
+        """Return the present state if this epoch's checkpoint is kept."""
         if epoch % self._interval and not last:
             return None
         row = np.empty(1, self.row)

@@ -1,4 +1,4 @@
-"""The norm of the gradient with respect to all trained weights."""
+"""The measure ``full_gradient_norm``: the norm of the gradient w.r.t. all trained weights."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from perigee.measures.passes import train_pass
 
 
 class FullGradientNorm(Measure):
-    """A row an epoch: ``epoch`` and ``full_gradient_norm``.
+    """A row per epoch: ``epoch`` and ``full_gradient_norm``.
 
-    The mean over mini-batches (`perigee.measures.passes`); the regular gradient norm of
+    The norm is the mean over mini-batches (`perigee.measures.passes`), the regular gradient norm of
     standard networks (Kodryan et al. 2022, Section 4).
     """
 
     row = np.dtype([("epoch", "<i4"), ("full_gradient_norm", "<f8")])
 
     def after_epoch(self, epoch: int, last: bool) -> np.ndarray:
-        """The row of the present weights."""
+        """Return the row of the present weights."""
         *_, norm = train_pass(self.trainer, "gradient", self.pause)
         return np.array([(epoch, norm)], self.row)

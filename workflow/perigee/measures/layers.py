@@ -1,4 +1,4 @@
-"""Norms and angular update of every scale-invariant weight tensor in every step."""
+"""The measure ``layers``: norms and angular update of scale-invariant tensors in every step."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ VELOCITY = "velocity"
 
 
 class Layers(Measure):
-    """A row a step: of each quantity a number for every scale-invariant weight tensor.
+    """A row per step: each quantity has a number for every scale-invariant weight tensor.
 
-    ``norm`` and ``gradient_norm`` are those before the step, ``angular_update`` is the angle
-    between the weights before and after it in radians (Wan et al. 2021, Section 3),
-    ``velocity_gradient`` the inner product of the velocity before the step and the gradient
-    (Theorem 2), with momentum only.
+    ``norm`` and ``gradient_norm`` are those before the step; ``angular_update`` is the angle
+    between the weights before and after it in radians (Wan et al. 2021, Section 3);
+    ``velocity_gradient``, only with momentum, is the inner product of the velocity before the step
+    and the gradient (Theorem 2).
 
     Raises:
         PerigeeError: the network has no scale-invariant weights.
@@ -48,11 +48,11 @@ class Layers(Measure):
 
     @property
     def description(self) -> dict[str, Any]:
-        """The tensors' names, in order."""
+        """The names of the tensors, in order."""
         return {"layers": list(self._names)}
 
     def before_update(self) -> None:
-        """Keep weights and velocity before the step."""
+        """Keep the weights and the velocity before the step."""
         weights = self.trainer.parameters.weights
         self._before = weights.clone()
         self._velocity = (
@@ -62,7 +62,7 @@ class Layers(Measure):
         )
 
     def after_update(self) -> Tensor:
-        """The numbers of the step's row."""
+        """Return the numbers of the step's row."""
         parameters = self.trainer.parameters
         found = self._quantities.quantities(
             self._before, parameters.weights, parameters.weights_gradient, self._velocity

@@ -1,4 +1,4 @@
-"""Losses, errors and norms at the fixed weights after every epoch."""
+"""The measure ``metrics``: losses, errors and norms at the fixed weights after every epoch."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ COLUMNS = (
 
 
 class Metrics(Measure):
-    """A row an epoch: ``epoch`` and `COLUMNS`.
+    """A row per epoch: ``epoch`` and `COLUMNS`.
 
-    ``train_loss`` (of what training minimises, label smoothing included: our choice) and
-    ``train_error`` are means over the training images, ``gradient_norm`` is the mean over
-    mini-batches of the norm of the gradient w.r.t. the scale-invariant weights (each counts once,
-    our choice for the last, smaller one). ``learning_rate`` is that of the epoch that follows. Test
-    loss and error are taken in eval mode.
+    ``train_loss`` (the loss that training minimises, label smoothing included: our choice) and
+    ``train_error`` are means over the training images; ``gradient_norm`` is the mean over
+    mini-batches of the norm of the gradient w.r.t. the scale-invariant weights (each mini-batch
+    counts once, our choice for the last, smaller one). ``learning_rate`` is that of the next epoch.
+    Test loss and error are measured in eval mode.
     """
 
     row = np.dtype([("epoch", "<i4"), *((name, "<f8") for name in COLUMNS)])
 
     def after_epoch(self, epoch: int, last: bool) -> np.ndarray:
-        """The row of the present weights."""
+        """Return the row of the present weights."""
         trainer = self.trainer
         loss, error, gradient_norm = train_pass(trainer, "weights_gradient", self.pause)
         test_loss, test_error = test_pass(trainer, self.pause)

@@ -1,6 +1,6 @@
-"""Passes over a split at fixed weights, and the norm of these: what measures of epochs are made of.
+"""Passes over a split at fixed weights, and the weights' norm, from which measures are made.
 
-Rules for forks look at them, so the code of a fork has this module and not the measures.
+Fork rules depend on them, so the code of a fork includes this module but not the measures.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 def train_pass(
     trainer: Trainer, gradient: str, pause: Callable[[], None]
 ) -> tuple[float, float, float]:
-    """Loss, error and gradient norm in one pass over the training set at fixed weights.
+    """Compute loss, error and gradient norm in one pass over the training set at fixed weights.
 
     Mini-batches are taken in stored order (our choice), so they are the same after every epoch
     and in every run, and without augmentation (our choice). BatchNorm uses batch statistics, as in
-    training, and keeps its running statistics.
+    training, and leaves its running statistics unchanged.
 
     Args:
         trainer: the run; its gradient is overwritten.
-        gradient: name of the part of `FlatParameters` whose norm is taken.
+        gradient: name of the part of `FlatParameters` whose norm is computed.
         pause: called after every mini-batch; what it raises ends the pass.
 
     Returns:
@@ -60,7 +60,7 @@ def train_pass(
 
 @torch.no_grad()
 def test_pass(trainer: Trainer, pause: Callable[[], None]) -> tuple[float, float]:
-    """Mean loss and share of errors over the test set in eval mode (running statistics)."""
+    """Compute mean loss and share of errors over the test set in eval mode (running statistics)."""
     task, model = trainer.task, trainer.model
     totals = _totals(trainer, 2)
     model.eval()
@@ -77,7 +77,7 @@ def test_pass(trainer: Trainer, pause: Callable[[], None]) -> tuple[float, float
 def weight_norm(trainer: Trainer) -> np.float64:
     """The norm of all scale-invariant weights together.
 
-    It is NumPy's float, for which a division by a norm of 0 is a result and not an error.
+    It is a NumPy float, for which division by a norm of 0 is a result and not an error.
     """
     return np.float64(torch.linalg.vector_norm(trainer.parameters.weights).item())
 

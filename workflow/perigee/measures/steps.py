@@ -1,4 +1,4 @@
-"""Loss, norms and cosine distance of every step."""
+"""The measure ``steps``: loss, norms and cosine distance of every step."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from perigee.kernel.trainer import Trainer
 
 COLUMNS = ("loss", "gradient_norm", "weight_norm", "cosine_distance")
-"""Of step t, at the weights x_t before it, but the cosine distance is that of x_t and x_{t+1}.
+"""The columns of step t, at the weights x_t before it; the cosine distance is of x_t and x_{t+1}.
 
-Loss and gradient are those of the images that the step is made with: a mini-batch, or all of them.
+Loss and gradient are those of the images that the step uses: a mini-batch, or all of them.
 """
 
 
 class Steps(Measure):
-    """A row a step: `COLUMNS`, of the scale-invariant weights together."""
+    """A row per step: `COLUMNS`, for the scale-invariant weights together."""
 
     def __init__(self, trainer: Trainer) -> None:
         super().__init__(trainer)
@@ -33,7 +33,7 @@ class Steps(Measure):
         self._before = self.trainer.parameters.weights.clone()
 
     def after_update(self) -> Tensor:
-        """The numbers of the step's row."""
+        """Return the numbers of the step's row."""
         parameters, before = self.trainer.parameters, self._before
         return torch.stack(
             (

@@ -11,7 +11,7 @@ from perigee.models.head import freeze_head, redraw_head
 
 POOLINGS = 3
 CONVOLUTION_BLOCKS = (0, 1, 3, 5)
-"""Their positions among the features, the poolings between them."""
+"""The positions of the convolution blocks among the features; poolings lie between them."""
 
 
 class ConvBlock(nn.Sequential):
@@ -35,11 +35,11 @@ class ConvNet(nn.Module):
         image_shape: (channels, height, width); height and width at least 8.
         classes: outputs of the head.
         width: c, channels of the first block; 32 in the papers.
-        scale_invariant: the fully scale-invariant version: BatchNorm without location and scale,
-            the head frozen. Otherwise the standard network: everything trains.
+        scale_invariant: True for the fully scale-invariant version, with BatchNorm without location
+            and scale and a frozen head; False for the standard network, in which everything trains.
         head_norm: Frobenius norm that the frozen head's weight matrix is rescaled to; 10 in the
-            papers. Without meaning for the standard network, as is the next.
-        head_seed: seed of the frozen head; None leaves it as the network was drawn.
+            papers. The standard network ignores this and ``head_seed``.
+        head_seed: seed of the frozen head; None keeps the head as drawn with the network.
 
     Raises:
         PerigeeError: the images are too small for three 2x2 poolings.
@@ -83,7 +83,7 @@ class ConvNet(nn.Module):
         self.scale_invariant_weights = ScaleInvariantWeights(convolutions, convolutions)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (images, classes) of images (images, channels, height, width)."""
+        """Return the logits (images, classes) of images (images, channels, height, width)."""
         logits: Tensor = self.head(self.features(images))
         return logits
 
@@ -98,7 +98,7 @@ def build(
     head_norm: float,
     head_seed: int | None,
 ) -> nn.Module:
-    """A ConvNet on the CPU at PyTorch's default initialisation, drawn from the two seeds."""
+    """Build a ConvNet on the CPU at PyTorch's default initialisation, drawn from the two seeds."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ConvNet(image_shape, classes, width, scale_invariant, head_norm, head_seed)

@@ -17,10 +17,10 @@ class ScaleInvariantWeights:
     Section 2).
 
     Attributes:
-        names: of all of them, in the network's order.
-        by_filter: those among them of which every filter (all that leads to one output channel) is
-            scale-invariant by itself (Kodryan et al. 2022, Section 3.1). The others are so only
-            together, such as convolutions whose outputs are added.
+        names: the names of all of them, in the network's order.
+        by_filter: the names of those whose every filter (all that leads to one output channel) is
+            scale-invariant by itself (Kodryan et al. 2022, Section 3.1). The others are
+            scale-invariant only together, such as convolutions whose outputs are added.
     """
 
     names: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ def declared_weights(model: nn.Module) -> ScaleInvariantWeights:
     """The scale-invariant weights that a network declares as its ``scale_invariant_weights``.
 
     Raises:
-        PerigeeError: it declares nothing.
+        PerigeeError: the network declares nothing.
     """
     declared = getattr(model, "scale_invariant_weights", None)
     if not isinstance(declared, ScaleInvariantWeights):

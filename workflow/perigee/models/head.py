@@ -13,7 +13,7 @@ def freeze_head(head: nn.Linear, norm: float) -> None:
     confident predictions and so a low train loss possible (Lobacheva et al. 2021, Section 3).
 
     Args:
-        head: changed in place.
+        head: the layer, changed in place.
         norm: the Frobenius norm that the weight matrix gets, greater than 0.
     """
     with torch.no_grad():
@@ -22,13 +22,13 @@ def freeze_head(head: nn.Linear, norm: float) -> None:
 
 
 def redraw_head(head: nn.Linear, seed: int | None) -> None:
-    """Draw a linear layer's weights and bias anew from a seed of their own.
+    """Draw a linear layer's weights and bias again, from a seed of their own.
 
-    Runs of several seeds can so share their frozen head (Kodryan et al. 2022, Section 4).
+    In this way runs of several seeds can share a frozen head (Kodryan et al. 2022, Section 4).
 
     Args:
-        head: changed in place.
-        seed: of the draw; None leaves the layer as it is.
+        head: the layer, changed in place.
+        seed: the seed of the draw; None leaves the layer as it is.
     """
     if seed is not None:
         with torch.random.fork_rng(devices=[]):

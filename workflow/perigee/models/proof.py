@@ -1,4 +1,4 @@
-"""The proof that a network's scale-invariant weights are what it declares."""
+"""The proof that a network's scale-invariant weights are those that it declares."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from perigee.errors import PerigeeError
 from perigee.models.declaration import declared_weights
 
 EPSILON = 1e-300
-"""Of normalisations during the proof: with a larger one, invariance only holds approximately."""
+"""Epsilon of normalisations in the proof: with a larger one, invariance is only approximate."""
 TOLERANCE = 1e-6
-"""Of outputs, relative to the largest of them; float64 keeps to 1e-12 in the papers' networks."""
+"""The tolerance of outputs, relative to the largest; the papers' networks keep 1e-12 in float64."""
 FACTOR = 1.7
-"""That all declared weights are multiplied by together."""
+"""The factor by which all declared weights are multiplied together."""
 IMAGES = 8
 
 
 def prove_declaration(model: nn.Module, image_shape: tuple[int, int, int]) -> None:
-    """Hold a network to its declaration by scaling weights, on random images in train mode.
+    """Check a network's declaration by scaling weights, on random images in train mode.
 
-    Biases, and location and scale of normalisations, get random values in a copy of the network: at
-    their initialisation, zero or one, a wrong declaration could pass.
+    In a copy of the network, biases and the location and scale of normalisations get random values:
+    at their initialisation, zero or one, a wrong declaration could pass.
 
     Args:
-        model: with the attribute ``scale_invariant_weights``; left as it is.
+        model: the network, with the attribute ``scale_invariant_weights``; left unchanged.
         image_shape: (channels, height, width).
 
     Raises:
@@ -74,14 +74,14 @@ def prove_declaration(model: nn.Module, image_shape: tuple[int, int, int]) -> No
 
 
 class _Proof:
-    """Compares a network's output with that of the network with other weights."""
+    """The comparison of a network's output before and after scaling its weights."""
 
     def __init__(self, model: nn.Module, images: Tensor) -> None:
         self._model, self._images = model, images
         self._expected = self._outputs()
 
     def fails(self, factors: dict[str, Tensor]) -> bool:
-        """Whether the output changes if some weights are multiplied by factors."""
+        """Return whether the output changes if some weights are multiplied by factors."""
         weights = {name: self._model.get_parameter(name) for name in factors}
         kept = {name: weight.detach().clone() for name, weight in weights.items()}
         with torch.no_grad():
@@ -101,7 +101,7 @@ class _Proof:
 
 
 def _factors(weight: Tensor, generator: torch.Generator) -> Tensor:
-    """A random one for each filter, (filters, 1, ...)."""
+    """A random factor for each filter, (filters, 1, ...)."""
     factors = weight.new_empty((len(weight),) + (1,) * (weight.ndim - 1))
     return factors.uniform_(0.5, 2, generator=generator)
 

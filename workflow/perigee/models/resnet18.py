@@ -15,15 +15,15 @@ BLOCKS_PER_STAGE = 2
 
 
 class Block(nn.Module):
-    """BN-ReLU-conv3x3 twice, and a shortcut past both.
+    """A residual block: BN-ReLU-conv3x3 twice, and a shortcut past both.
 
     Where stride or width changes, the shortcut is a BN and a 1x1 convolution of the input after the
     block's first BN and ReLU, as in the official implementation; elsewhere it is the input itself
     (He et al. 2016, Identity Mappings).
 
     Args:
-        inputs, outputs: channels.
-        stride: of the first convolution and of the shortcut.
+        inputs, outputs: numbers of channels.
+        stride: stride of the first convolution and of the shortcut.
         affine: whether BatchNorm has location and scale.
     """
 
@@ -44,7 +44,7 @@ class Block(nn.Module):
             )
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Images (images, channels, height, width) to images, their sides divided by the stride."""
+        """Map (images, channels, height, width) to activations with sides divided by the stride."""
         activated = self.preactivation(inputs)
         shortcut = inputs if self.downsampling is None else self.downsampling(activated)
         summed: Tensor = self.branch(activated) + shortcut
@@ -61,13 +61,13 @@ class ResNet18(nn.Module):
         image_shape: (channels, height, width).
         classes: outputs of the head.
         width: k, channels of the first stage; 64 is the standard ResNet-18.
-        scale_invariant: the fully scale-invariant version: BatchNorm without location and scale,
-            the head frozen. Otherwise the standard network: everything trains. In both, all
-            convolutions are scale-invariant together; those that BatchNorm follows are so filter by
-            filter, too.
+        scale_invariant: True for the fully scale-invariant version, with BatchNorm without location
+            and scale and a frozen head; False for the standard network, in which everything trains.
+            In both, all convolutions together are scale-invariant; those followed by BatchNorm are
+            scale-invariant filter by filter, too.
         head_norm: Frobenius norm that the frozen head's weight matrix is rescaled to; 10 in the
-            papers. Without meaning for the standard network, as is the next.
-        head_seed: seed of the frozen head; None leaves it as the network was drawn.
+            papers. The standard network ignores this and ``head_seed``.
+        head_seed: seed of the frozen head; None keeps the head as drawn with the network.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class ResNet18(nn.Module):
         self.scale_invariant_weights = ScaleInvariantWeights(convolutions, normalised)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (images, classes) of images (images, channels, height, width)."""
+        """Return the logits (images, classes) of images (images, channels, height, width)."""
         logits: Tensor = self.head(self.features(images))
         return logits
 
@@ -126,7 +126,7 @@ def build(
     head_norm: float,
     head_seed: int | None,
 ) -> nn.Module:
-    """A ResNet-18 on the CPU at PyTorch's default initialisation, drawn from the two seeds."""
+    """Build a ResNet-18 on the CPU at PyTorch's default initialisation, from the two seeds."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ResNet18(image_shape, classes, width, scale_invariant, head_norm, head_seed)

@@ -1,1 +1,1 @@
-"""What a configuration asks for, what of it is still to be made, and what that costs."""
+"""The plan of a configuration: its products, which of them are still to be made, and the cost."""

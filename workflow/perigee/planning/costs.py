@@ -1,4 +1,4 @@
-"""What training runs will cost, judged by those that the store holds."""
+"""The cost of training runs, estimated from those in the store."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from perigee.planning.products import RunProduct
 from perigee.store.provenance import FORMAT, PROVENANCE, Provenance, hardware, read_provenance
 
 STEP_BYTES = 8
-"""Of a run's fingerprint: a loss of 8 bytes a step."""
+"""The size of a run's fingerprint: a loss of 8 bytes per step."""
 
 CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a finished run cost.
+    """The cost of a finished run.
 
     Attributes:
-        shape: what settles its cost (see `shape_of`).
+        shape: the part of its spec that determines its cost (see `shape_of`).
         seconds_per_epoch: wall time of its job over the epochs that it trained.
-        bytes_per_epoch: size of its files and measures, but for checkpoints, over its epochs.
-        bytes_per_checkpoint: of its checkpoints; None if it keeps none.
-        hardware: what it ran on, in words.
+        bytes_per_epoch: size of its files and measures except checkpoints, over its epochs.
+        bytes_per_checkpoint: size of a checkpoint; None if it keeps none.
+        hardware: the hardware that it ran on, in words.
     """
 
     shape: str
@@ -41,12 +41,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a number of epochs will cost.
+    """The estimated cost of a number of epochs.
 
     Attributes:
-        seconds: of one device; None if no record tells.
-        bytes: on disk, at least.
-        hardware: what the records ran on; "" without any.
+        seconds: seconds of one device; None if there is no record to estimate from.
+        bytes: bytes on disk, at least.
+        hardware: the hardware of the records; "" without any.
     """
 
     seconds: float | None
@@ -55,7 +55,7 @@ class Cost:
 
 
 def shape_of(spec: dict[str, Any]) -> str:
-    """The part of a run's spec that its cost depends on: not learning rate, weight decay, seed."""
+    """The part of a spec that the cost depends on: not learning rate, weight decay or seed."""
     kept = {key: value for key, value in spec.items() if key not in ("seed", "parent")}
     rule = {
         k: v for k, v in spec["optimiser"].items() if k not in ("learning_rate", "weight_decay")
@@ -64,7 +64,7 @@ def shape_of(spec: dict[str, Any]) -> str:
 
 
 def read_records(store: Path) -> list[Record]:
-    """Records of all complete trained runs in the store; what cannot be read is passed over."""
+    """Read records of all complete trained runs in the store, skipping what cannot be read."""
     records = []
     for path in sorted(store.glob(f"run/*/e*/{PROVENANCE}")):
         try:
@@ -99,14 +99,15 @@ def read_records(store: Path) -> list[Record]:
 
 
 def estimate(run: RunProduct, epochs: int, records: Sequence[Record]) -> Cost:
-    """The cost of training some epochs of a run.
+    """Estimate the cost of training some epochs of a run.
 
-    The median of the records of its shape counts, of those from this hardware if there are any.
+    The estimate is the median of the records of its shape, if possible of those on this hardware.
 
     Args:
-        run: with its measures; the size of checkpoints is known only from a record that keeps some.
-        epochs: still to be trained.
-        records: of finished runs.
+        run: the run with its measures; the size of checkpoints is known only from a record that
+            keeps some.
+        epochs: how many epochs are still to be trained.
+        records: the records of finished runs.
     """
     shape, this_hardware = shape_of(run.spec.to_dict()), _in_words(hardware())
     alike = [record for record in records if record.shape == shape]
@@ -125,7 +126,7 @@ def estimate(run: RunProduct, epochs: int, records: Sequence[Record]) -> Cost:
 
 
 def total(costs: Iterable[Cost]) -> Cost:
-    """The sum; without seconds if one of them has none."""
+    """The sum of costs, without seconds if one of them has none."""
     every = list(costs)
     known = [cost.seconds for cost in every if cost.seconds is not None]
     return Cost(

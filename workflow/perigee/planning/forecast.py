@@ -1,4 +1,4 @@
-"""What is still to be trained or measured, what that will cost, and what was trained before."""
+"""Forecasts: what is still to be trained or measured, its cost, and what was trained before."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from perigee.store.runs import VERSION, versions
 
 @dataclass(frozen=True)
 class Training:
-    """Training that a planned run still needs.
+    """The training that a planned run still needs.
 
     Attributes:
-        epochs, steps: without those of a shorter version that it goes on from; with those that are
-            trained again for measures which the shorter version lacks.
-        cost: of these.
-        is_replay: whether the run is there, and trained again for its measures only.
+        epochs, steps: how many are to be trained, excluding those of a shorter version that
+            training continues from, but including those that are trained again for measures which
+            the shorter version lacks.
+        cost: the cost of these.
+        is_replay: whether the run is complete, and trained again only for its measures.
     """
 
     epochs: int
@@ -43,14 +44,14 @@ def trainings(
     Runs whose missing measures are computed at kept checkpoints are not among them.
 
     Args:
-        layout: of the plan; made now, since it looks into the store.
+        layout: the plan's layout, newly made, since it depends on the store's contents.
         targets: products of the plan.
-        records: of finished runs; None for those in the store.
+        records: the records of finished runs; None takes those in the store.
     """
     store = Path(layout.store)
     products = layout.outstanding(targets).items()
     waiting = [folder for folder, product in products if isinstance(product, RunProduct)]
-    # Records are read only if there is something to judge by them.
+    # Records are read only if there is something to estimate from them.
     known = (layout.records if records is None else records) if waiting else []
     found = {}
     for folder in waiting:
@@ -66,8 +67,8 @@ def trainings(
 def _epochs_to_train(run: RunProduct, store: Path) -> int:
     """The epochs that the job of a run trains, as `perigee.jobs.training` does it.
 
-    A run that is not there is trained first, on from the longest shorter version; then it is
-    trained again for those of its measures that this version lacks.
+    A missing run is trained first, from the end of the longest shorter version; then it is trained
+    again for those of its measures that this version lacks.
     """
     wanted = run.measure_identities
     kept = versions(store / run.identity.folder)
@@ -97,15 +98,15 @@ def _epochs_to_train(run: RunProduct, store: Path) -> int:
 
 
 def retraining_warning(layout: Layout, hours: float) -> str | None:
-    """A warning if much would be trained again only because code was changed.
+    """A warning if a change of code would cause much training again.
 
     Args:
-        layout: of the plan; its reported figures are wanted.
-        hours: of one device; up to so many are no matter.
+        layout: the plan's layout; its reported figures are the targets.
+        hours: the hours of one device up to which no warning is given.
 
     Returns:
-        How much, which modules were changed and what to do if no number was meant to change; None
-        without need. A cost that no finished run tells counts as large.
+        How much is trained again, which modules were changed and what to do if no number was meant
+        to change; None if there is nothing to warn of. An unknown cost counts as large.
     """
     store = Path(layout.store)
     if not (store / "run").is_dir():
@@ -149,7 +150,7 @@ def _in_hours(seconds: float | None) -> str:
 
 
 def _made_by_other_code(store: Path, runs: Mapping[str, RunProduct]) -> dict[str, Provenance]:
-    """Of those runs that the store holds by other code only, the newest provenance, by folder."""
+    """The newest provenance, by folder, of runs that the store holds only from other code."""
     kept: dict[str, list[Path]] = {}
     for entry in os.scandir(store / "run"):
         name, found_digest = entry.name[: -DIGEST_LENGTH - 1], entry.name[-DIGEST_LENGTH:]
@@ -184,7 +185,7 @@ def _provenances(run_folder: Path) -> list[Provenance]:
 
 
 def _changed(run: RunProduct, made: Provenance) -> set[str]:
-    """Modules that differ from those that a run was made by, its data set's included."""
+    """The modules that have changed since a run was made, those of its data set included."""
     both = _differing(run.identity, made)
     if made.inputs.get("dataset") != run.dataset.identity.digest:
         both |= {run.dataset.dataset.module}
@@ -199,7 +200,7 @@ def _differing(identity: Identity, made: Provenance) -> set[str]:
 
 
 def _common_commit(made: list[Provenance]) -> str | None:
-    """The one commit that all were made at with no file changed, shortened; None without one."""
+    """The commit, shortened, at which all were made with no file changed; None without one."""
     states = [provenance.git or {"commit": None, "dirty": True} for provenance in made]
     commits = {None if state["dirty"] else state["commit"] for state in states}
     commit = commits.pop() if len(commits) == 1 else None

@@ -1,8 +1,8 @@
-"""Look-ups for the rules: what a target asks for, and how each program is told what to make.
+"""Look-ups for the rules: the inputs of targets, and the specs of the programs.
 
-The products that a rule's wildcards name are looked up in the plan. Only what `outstanding` names
-is part of Snakemake's graph, so neither time stamps, nor inputs that are missing or were made anew,
-nor Snakemake's own records can have anything made again.
+The products that a rule's wildcards name are looked up in the plan. Only products that
+`outstanding` returns are part of Snakemake's graph, so neither time stamps, nor inputs that are
+missing or were made again, nor Snakemake's own records can cause anything to be made again.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from perigee.store.writing import written_atomically
 
 NAME = rf"[^/]+-[0-9a-f]{{{DIGEST_LENGTH}}}"
 VERSION = rf"{NAME}/e[0-9]+"
-"""What the rules' wildcards may be. Not the planned products, one by one: Snakemake would search
-through all their names for each of its jobs."""
+"""The patterns of the rules' wildcards. They do not list the planned products, since Snakemake
+would search through all their names for each of its jobs."""
 
 SPEC_DIGEST_LENGTH = 8
 
@@ -48,7 +48,7 @@ class Layout:
     "digits-0123456789abcdef", and for runs "<name>-<digest>/e400".
 
     Args:
-        plan: at one scale.
+        plan: a plan at one scale.
         results: the results folder.
         writes: whether the files with what programs are told are written, as a dry run does not.
     """
@@ -69,14 +69,14 @@ class Layout:
             for key, figure in plan.figures.items()
             if not figure.request.is_own or self._is_published(key)
         )
-        """What report, claims and `everything` show: of sweeps of one's own those made before."""
+        """The figures in report, claims and `everything`; own sweeps are among them once made."""
 
     @cached_property
     def runs(self) -> dict[str, RunProduct]:
-        """Every planned run by folder, with all its measures and the shorter one it goes on from.
+        """Every planned run by folder, with all its measures and the shorter one it continues.
 
-        A sweep of one's own that was not made yet may go on from what the reported figures need,
-        and not the other way round: nothing is trained for it before it is asked for.
+        A run of a user's own sweep that was not made yet may continue a run that the reported
+        figures need, but not the other way round: nothing is trained for it until requested.
         """
         lengths: dict[str, list[RunProduct]] = {}
         for run in self.reported.runs.values():
@@ -95,7 +95,7 @@ class Layout:
 
     @cached_property
     def named(self) -> dict[str, list[str]]:
-        """Targets by name -> keys of the figures that they stand for."""
+        """The keys of the figures that each named target stands for."""
         papers: dict[str, list[str]] = {}
         for key, figure in self.plan.of_papers.figures.items():
             papers.setdefault(figure.request.paper, []).append(key)
@@ -106,13 +106,13 @@ class Layout:
             **{key: [key] for key in self.plan.figures},
         }
 
-    # What the rules of products are told
+    # For the rules of products
 
     def product(self, kind: str, name: str) -> Product:
-        """A planned product.
+        """Look up a planned product.
 
         Raises:
-            PerigeeError: it is not planned.
+            PerigeeError: the product is not planned.
         """
         folder = f"{kind}/{name}"
         found = self.runs.get(folder) or self.plan.products.get(folder)
@@ -133,7 +133,7 @@ class Layout:
         return self.receipts_of(self.product(kind, name).awaited(Path(self.store)))
 
     def spec(self, kind: str, name: str) -> str:
-        """The path of a file with all that a product's program is told."""
+        """The path of a file with the spec for a product's program."""
         product = self.product(kind, name)
         return self._told(f"{kind}/{name}", product.told(Path(self.store)))
 
@@ -157,20 +157,20 @@ class Layout:
     # Runs
 
     def run(self, version: str) -> RunProduct:
-        """A planned run."""
+        """Look up a planned run."""
         run = self.product("run", version)
         assert isinstance(run, RunProduct)
         return run
 
     def run_log(self, version: str) -> str:
-        """The path of the log of the program that trains a run, or would next."""
+        """The path of the log of the program that trains a run, or will train it next."""
         return f"{self.logs}/train_run/{version}.{self.receipts.number(f'run/{version}')}.log"
 
     def group(self, version: str, steps: int) -> str | None:
-        """The group of runs that a run may share a submission with; None if it goes alone.
+        """The group of runs that may share a submission with a run; None if it goes alone.
 
-        Runs of at most so many steps that start from nothing: groups that wait for one another
-        could never be submitted.
+        A group has runs of at most so many steps that depend on no other run: groups that wait for
+        one another could never be submitted.
         """
         run = self.run(version)
         alone = run.parent is not None or run.shorter is not None
@@ -182,16 +182,16 @@ class Layout:
 
     @cached_property
     def records(self) -> list[Record]:
-        """What finished runs cost."""
+        """The costs of finished runs."""
         return read_records(Path(self.store))
 
     # Figures
 
     def published(self, keys: Iterable[str]) -> list[str]:
-        """What a target asks for: the copies of each figure under the name that outsiders use.
+        """The inputs of a target: the copies of each figure under its public name.
 
-        The figure itself is asked for too while it is to be made. Snakemake would otherwise pass
-        over a figure that cannot be made as long as older copies exist.
+        While the figure itself is to be made, it is an input too. Snakemake would otherwise ignore
+        a figure that cannot be made as long as older copies exist.
         """
         paths = []
         for key in keys:
@@ -200,15 +200,15 @@ class Layout:
         return paths
 
     def _is_published(self, key: str) -> bool:
-        """Whether a figure was made at this scale, of whichever version."""
+        """Return whether some version of a figure was made at this scale."""
         return any(p.exists() for p in published_figure(Path(self.published_folder), key).paths)
 
     def figure(self, key: str) -> FigureProduct:
-        """A planned figure."""
+        """Look up a planned figure."""
         return self.plan.figures[key]
 
     def publication_inputs(self, key: str) -> list[str]:
-        """What publish_figure needs: nothing if this version is published, unchanged."""
+        """The inputs of publish_figure: none if this version is published, unchanged."""
         figure = self.plan.figures[key]
         publication = published_figure(Path(self.published_folder), key)
         if publication.is_current(figure.identity.digest):
@@ -233,7 +233,7 @@ class Layout:
         return self._told(f"claims-{self.plan.scale}", self._told_of_claims())
 
     def claims_version(self) -> str:
-        """Digest of the verdicts of all reported figures together, and of their wording."""
+        """The digest of the verdicts of all reported figures together, and of their wording."""
         return digest(self._told_of_claims())
 
     def _told_of_claims(self) -> list[dict[str, Any]]:
@@ -248,7 +248,7 @@ class Layout:
         ]
 
     def gathering_inputs(self) -> list[str]:
-        """What gather_claims needs: nothing if these verdicts are published, unchanged."""
+        """The inputs of gather_claims: none if these verdicts are published, unchanged."""
         if self._claims_are_published():
             return []
         return [*self.claims_to_judge(), outdated_notice()]
@@ -259,13 +259,13 @@ class Layout:
         return publication.is_current(self.claims_version())
 
     def claims_to_judge(self) -> list[str]:
-        """Receipts of the verdicts that are still to be found, asked for beside claims.csv."""
+        """The receipts of the verdicts that are still to be made, requested with claims.csv."""
         return self.receipts_of(self.reported.claims.values())
 
     # Report
 
     def pages_inputs(self) -> list[str]:
-        """What write_pages needs: nothing if the pages are up to date."""
+        """The inputs of write_pages: none if the pages are up to date."""
         publication = Publication(Path(self.pages[0]).parent, "pages", PAGES)
         version = pages_version(self.reported, Path(self.store))
         if version is not None and publication.is_current(version):
@@ -275,6 +275,6 @@ class Layout:
         return [*figures, *self.claims_to_judge(), *claims, outdated_notice()]
 
     def everything(self) -> list[str]:
-        """What the default target asks for: figures, claims and the pages of the report."""
+        """The inputs of the default target: figures, claims and the pages of the report."""
         figures = self.published(self.reported.figures)
         return [*figures, self.claims_csv, *self.claims_to_judge(), *self.pages]

@@ -17,11 +17,11 @@ PAGES = ("index.html", "pages/claims.html", "pages/provenance.html")
 def pages_version(plan: Plan, store: Path) -> str | None:
     """Digest of all that the pages show: the provenance of every product, prose, and templates.
 
-    A product's path tells neither on which hardware and with which versions it was made, nor the
+    A product's path does not cover the hardware and the versions with which it was made, nor the
     titles of figures and the wording of claims.
 
     Returns:
-        None while a product is missing, or cannot be read.
+        The digest; None while a product is missing, or cannot be read.
     """
     folders = {f for figure in plan.figures.values() for f in folders_of(figure, store)}
     paths = (store / folder / PROVENANCE for folder in sorted(folders))
@@ -41,11 +41,11 @@ def pages_version(plan: Plan, store: Path) -> str | None:
 
 
 def folders_of(figure: FigureProduct, store: Path) -> list[str]:
-    """The folders below the store of all that a figure is made of, those of its runs as they lie.
+    """The folders below the store of all that a figure is made of, with the versions in use.
 
     Args:
-        figure: with its claims.
-        store: the store's folder. A product that it lacks stays under its planned name.
+        figure: the figure with its claims.
+        store: the store's folder. A product that it lacks has its planned folder.
     """
     found: dict[str, None] = {}
     for folder, product in figure.products.items():

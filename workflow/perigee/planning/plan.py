@@ -1,6 +1,6 @@
-"""Everything that a configuration has at one scale, with the path of every product.
+"""The plan: every product of a configuration at one scale, with its path.
 
-This is what the Snakemake rules look things up in; it needs neither torch nor a store on disk.
+The Snakemake rules look products up in it; it needs neither torch nor a store on disk.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Plan:
 
     @cached_property
     def products(self) -> dict[str, Product]:
-        """All products by folder below the store; runs with all measures asked of them."""
+        """All products by folder below the store; runs have all measures that are needed."""
         found: dict[str, Product] = {}
         measures: dict[str, list[Measure]] = {}
         runs: dict[str, RunProduct] = {}
@@ -61,7 +61,7 @@ class Plan:
                 found.setdefault(folder, product)
             for run in figure.runs:
                 runs.setdefault(run.folder, run)
-                # Of all lengths of a run alike, so that a longer one can go on from a shorter one.
+                # All lengths of a run have the same: a longer one can then continue a shorter one.
                 measures.setdefault(run.identity.folder, []).extend(run.measures)
         together = {
             folder: run.with_measures(measures[run.identity.folder]) for folder, run in runs.items()
@@ -85,7 +85,7 @@ class Plan:
         return {claims.folder: claims for claims in every if claims}
 
     def of_figures(self, keys: Iterable[str]) -> Plan:
-        """The part of the plan that some of its figures need.
+        """Return the part of the plan that some of its figures need.
 
         Raises:
             PerigeeError: one of them is not planned.
@@ -99,17 +99,17 @@ class Plan:
 
     @property
     def of_papers(self) -> Plan:
-        """The part that the papers' figures need."""
+        """The part of the plan that the papers' figures need."""
         return self.of_figures(k for k, f in self.figures.items() if not f.request.is_own)
 
 
 def plan_of_options(
     scale: str | None, papers: Sequence[str] | None, results: str | None
 ) -> tuple[Plan, Path]:
-    """The plan and the store for a program that is run by hand.
+    """Make the plan, and find the store, for a program that is run by hand.
 
     Args:
-        scale, papers, results: as in config/config.yaml, which is asked for those that are None.
+        scale, papers, results: see config/config.yaml, which gives those that are None.
 
     Raises:
         PerigeeError: anything in the files is wrong.
@@ -201,9 +201,9 @@ def references(plans: Iterable[Plan], store: Path) -> dict[str, set[str]]:
     """The folders of the store that some plans need.
 
     Args:
-        plans: any number.
-        store: the store's folder. A run may be read off a longer version, which is then needed; of
-            one that lacks epochs or measures all is needed that a job can make use of.
+        plans: any number of plans.
+        store: the store's folder. A run may be read from a longer version, which is then needed; if
+            a run lacks epochs or measures, everything is needed that its job can use.
 
     Returns:
         Folder below the store -> keys of the figures that are made of it, itself included.
@@ -220,13 +220,13 @@ def references(plans: Iterable[Plan], store: Path) -> dict[str, set[str]]:
 
 
 def runs_to_make(plans: Iterable[Plan], store: Path) -> set[str]:
-    """The folders below the store of all runs that some plans still have trained or measured."""
+    """The folders below the store of all runs that some plans still need to train or measure."""
     runs = (run for plan in plans for run in plan.runs.values())
     return {run.identity.folder for run in runs if not run.is_complete(store)}
 
 
 class _Planner:
-    """Makes products of requests."""
+    """A maker of products from requests."""
 
     def __init__(self) -> None:
         self._datasets: dict[Dataset, DatasetProduct] = {}
@@ -253,12 +253,12 @@ class _Planner:
     def claims(
         self, request: FigureRequest, tables: Mapping[str, TableProduct]
     ) -> ClaimsProduct | None:
-        """The verdicts on a figure's claims, if it has any."""
+        """Make the verdicts on a figure's claims, if it has any."""
         read = {claim.table: tables[claim.table] for claim in request.claims}
         return ClaimsProduct(request, read) if read else None
 
     def table(self, figure: FigureRequest, request: TableRequest) -> TableProduct:
-        """A table with its runs."""
+        """Make a table with its runs."""
         further = [_measure(name) for name in request.analysis.further_measures()]
         entries = tuple(self.entry(request, run, further) for run in request.runs)
         return TableProduct(f"{figure.key}-{request.name}", request.analysis, entries)
@@ -266,7 +266,7 @@ class _Planner:
     def entry(
         self, request: TableRequest, run: RunRequest, further: Sequence[Measure]
     ) -> TableEntry:
-        """A run as a table reads it."""
+        """Make a table's entry for a run."""
         measures = request.analysis.measures(run.checkpoint_interval)
         product = self.run(run.spec, run.epochs, (*measures, *further))
         evaluations = tuple(
@@ -275,7 +275,7 @@ class _Planner:
         return TableEntry(product, run.swept, evaluations)
 
     def run(self, spec: RunSpec, epochs: int, measures: Sequence[Measure]) -> RunProduct:
-        """A run, and what it forks from."""
+        """Make a run, and the parents that it forks from."""
         dataset = self._datasets.setdefault(spec.dataset, DatasetProduct(spec.dataset))
         parent = spec.parent
         forked = None
@@ -288,7 +288,7 @@ class _Planner:
 
 
 def _measure(name: str) -> Measure:
-    """A measure with its defaults."""
+    """Make a measure with its defaults."""
     measure = registry.make("measure", {"name": name})
     assert isinstance(measure, Measure)
     return measure

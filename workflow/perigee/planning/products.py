@@ -1,7 +1,7 @@
-"""The products of a plan: each knows its identity, files, inputs, and how its program is told.
+"""The products of a plan, each with its identity, files, inputs, and its program's spec.
 
-`outstanding` is the one answer to what is still to be made. A product that is complete is up to
-date, since its path says all about it.
+`outstanding` alone decides which products are still to be made. A complete product is up to date,
+since its path identifies it fully.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from perigee.store.tables import TABLE
 
 
 class Product:
-    """Something that the store holds, or that is to be made.
+    """A product that the store holds, or that is to be made.
 
     Attributes:
-        identity: of the product.
+        identity: the product's identity.
         inputs: the products that it is made from.
         files: names of files that a complete product has.
     """
@@ -57,21 +57,21 @@ class Product:
 
     @property
     def inputs(self) -> tuple[Product, ...]:
-        """The products that it is made from."""
+        """The products that this one is made from."""
         return ()
 
     def awaited(self, store: Path) -> tuple[Product, ...]:
-        """The products that have to be there before this one can be made."""
+        """The products that must be complete before this one can be made."""
         return self.inputs
 
     @property
     def kind(self) -> str:
-        """The kind of product."""
+        """The product's kind."""
         return self.identity.kind
 
     @property
     def name(self) -> str:
-        """The folder below that of the kind; a rule's wildcard."""
+        """The folder below the kind's folder; a rule's wildcard."""
         return self.identity.label
 
     @property
@@ -80,11 +80,11 @@ class Product:
         return f"{self.kind}/{self.name}"
 
     def is_complete(self, store: Path) -> bool:
-        """Whether the store holds the product; its files are not read."""
+        """Return whether the store holds the product; its files are not read."""
         return is_there(store / self.folder, self.files)
 
     def told(self, store: Path) -> dict[str, Any]:
-        """The spec that its program is told, as JSON values."""
+        """The spec for the product's program, as JSON values."""
         raise NotImplementedError
 
 
@@ -110,13 +110,13 @@ class RunProduct(Product):
     """A run up to a number of epochs, with the measures that are asked of it.
 
     Attributes:
-        spec: of the run.
-        dataset: that it trains on.
-        epochs: how many.
-        measures: that whoever needs the run asks for.
+        spec: the run's spec.
+        dataset: the data set that it trains on.
+        epochs: how many epochs it has.
+        measures: the measures that products need from it.
         parent: the run that it forks from.
         shorter: a shorter version of the same run that is planned too: it is trained first, and
-            training goes on from it.
+            training continues from it.
     """
 
     spec: RunSpec
@@ -133,52 +133,52 @@ class RunProduct(Product):
 
     @property
     def name(self) -> str:
-        """<name>-<digest>/e<epochs>."""
+        """The version's folder below that of the kind, <name>-<digest>/e<epochs>."""
         return f"{self.identity.label}/{version_name(self.epochs)}"
 
     @property
     def inputs(self) -> tuple[Product, ...]:
-        """The data set, and the run it forks from."""
+        """The data set, and the run that this one forks from."""
         return (self.dataset,) if self.parent is None else (self.dataset, self.parent)
 
     def awaited(self, store: Path) -> tuple[Product, ...]:
-        """The inputs, and the shorter version that training would go on from."""
+        """The inputs, and the shorter version that training would continue."""
         if self.shorter is None or self.is_trained(store):
             return self.inputs
         return (*self.inputs, self.shorter)
 
     @cached_property
     def measure_identities(self) -> dict[str, Identity]:
-        """The identities of its measures, by name."""
+        """The identities of the run's measures, by name."""
         return {one.name: measure_identity(one, self.identity) for one in self.measures}
 
     @property
     def steps_per_epoch(self) -> int:
-        """Updates of the weights in an epoch."""
+        """The number of updates of the weights in an epoch."""
         images = self.spec.dataset.train_images
         return steps_per_epoch(images, self.spec.batch_size, self.spec.gradient)
 
     @property
     def lineage(self) -> list[RunProduct]:
-        """The run, and all that it descends from."""
+        """The run, and all runs that it descends from."""
         return [self, *(self.parent.lineage if self.parent else [])]
 
     def version(self, store: Path) -> Version | None:
-        """The version that has all the epochs and measures; None if there is none."""
+        """Find a version that has all the epochs and measures; None if there is none."""
         wanted = list(self.measure_identities.values())
         return find_version(store / self.identity.folder, self.epochs, wanted)
 
     def is_complete(self, store: Path) -> bool:
-        """Whether some version in the store has all the epochs and measures."""
+        """Return whether some version in the store has all the epochs and measures."""
         return self.version(store) is not None
 
     def folders_in(self, store: Path) -> set[str]:
-        """The folders below the store that serve it: a version's, and those of its measures."""
+        """The folders below the store that the run is read from: a version and its measures."""
         version = self.version(store)
         return set() if version is None else self._folders_of(version, store)
 
     def folders_to_keep(self, store: Path) -> set[str]:
-        """Those that serve it; while it is not complete, all that a job can make use of."""
+        """The folders it is read from; while it is incomplete, all that its job can use."""
         found = self.folders_in(store)
         if not found:
             for version in versions(store / self.identity.folder):
@@ -192,13 +192,13 @@ class RunProduct(Product):
         return {str(path.relative_to(store)) for path in paths}
 
     def is_trained(self, store: Path) -> bool:
-        """Whether some version has all the epochs, whatever its measures."""
+        """Return whether some version has all the epochs, whatever its measures."""
         return find_version(store / self.identity.folder, self.epochs) is not None
 
     def with_measures(self, measures: Collection[Measure]) -> RunProduct:
-        """The same version, asked for these measures together.
+        """Return the same version with these measures together.
 
-        Of checkpoints at several intervals all are kept that some of them keep.
+        Of checkpoints at several intervals, every one is kept that some interval keeps.
         """
         found = {measure.name: measure for measure in measures}
         intervals = [one.interval for one in measures if isinstance(one, Checkpoints)]
@@ -208,7 +208,7 @@ class RunProduct(Product):
         return self if wanted == self.measures else replace(self, measures=wanted)
 
     def told(self, store: Path) -> dict[str, Any]:
-        """The run, its epochs and measures, its folder and those of what it is made from."""
+        """The run, its epochs and measures, and the folders of the run and of its inputs."""
         told: dict[str, Any] = {
             "run": self.spec.to_dict(),
             "epochs": self.epochs,
@@ -226,8 +226,8 @@ class EvaluationProduct(Product):
     """An evaluation of a run's checkpoints.
 
     Attributes:
-        evaluation: what is computed.
-        run: with the checkpoints among its measures.
+        evaluation: the evaluation's block.
+        run: the run, with the checkpoints among its measures.
     """
 
     evaluation: Evaluation
@@ -259,9 +259,9 @@ class TableEntry:
     """A run that a table reads.
 
     Attributes:
-        run: with the measures that the table reads.
-        swept: the values that tell it from the others.
-        evaluations: of its checkpoints that the table reads.
+        run: the run, with the measures that the table reads.
+        swept: the values that distinguish it from the others.
+        evaluations: the evaluations of its checkpoints that the table reads.
     """
 
     run: RunProduct
@@ -270,7 +270,7 @@ class TableEntry:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Its part of the table's identity."""
+        """The run's part of the table's identity."""
         measures = {name: one.digest for name, one in self.run.measure_identities.items()}
         found = {
             "digest": self.run.identity.digest,
@@ -354,7 +354,7 @@ class ClaimsProduct(Product):
 
 @dataclass(frozen=True)
 class FigureProduct(Product):
-    """A figure; its claims are None if it has none."""
+    """A figure; ``claims`` is None if it has none."""
 
     request: FigureRequest
     stamp: Mapping[str, Any]
@@ -371,12 +371,12 @@ class FigureProduct(Product):
 
     @property
     def inputs(self) -> tuple[Product, ...]:
-        """The tables that it draws."""
+        """The tables that the figure draws."""
         return tuple(self.tables.values())
 
     @cached_property
     def products(self) -> dict[str, Product]:
-        """All products that it is made of, itself and its claims included, by folder.
+        """All products that the figure is made of, itself and its claims included, by folder.
 
         Runs come in the order of the configuration.
         """
@@ -391,7 +391,7 @@ class FigureProduct(Product):
 
     @property
     def runs(self) -> list[RunProduct]:
-        """The runs that its tables read, and all that these descend from, as they are asked for."""
+        """The runs that its tables read, and all that these descend from, as they are needed."""
         entries = (entry for table in self.tables.values() for entry in table.entries)
         return [run for entry in entries for run in entry.run.lineage]
 
@@ -407,16 +407,16 @@ class FigureProduct(Product):
 def outstanding(
     targets: Iterable[Product], store: Path, runs: Mapping[str, RunProduct]
 ) -> dict[str, Product]:
-    """The products that are still to be made for some targets, inputs before what needs them.
+    """The products that are still to be made for some targets, each after its inputs.
 
     Args:
         targets: any products.
         store: the store's folder.
-        runs: every planned run by folder, with all measures that the plan asks of it. Whoever needs
-            one of them has all of them taken, so that no other has it trained again.
+        runs: every planned run by folder, with all measures that the plan needs from it. If one of
+            them is needed, all are taken, so that the run need not be trained again for another.
 
     Returns:
-        By folder below the store. Inputs of complete products are not looked at.
+        The products by folder below the store. Inputs of complete products are ignored.
     """
     found: dict[str, Product] = {}
 

@@ -1,9 +1,9 @@
-"""Receipts: the files by which Snakemake is told that a product was made.
+"""Receipts: the files that tell Snakemake that a product was made.
 
-Snakemake deletes the outputs of jobs that it takes for failed, and before it starts a job anew. So
-its outputs are empty files outside the store, one for each making of a product. A receipt is asked
-for only while its product is still to be made, and then has a name that was never used before: none
-is stale, and deleting all of them changes nothing.
+Snakemake deletes the outputs of jobs that it takes for failed, and again before it restarts a job.
+So its outputs are empty files outside the store, one each time a product is made. A receipt is
+requested only while its product is still to be made, and then has a name never used before: none is
+stale, and deleting all of them changes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class Receipts:
     """The receipts of one results folder.
 
     Args:
-        folder: that they lie in.
+        folder: the folder that contains them.
     """
 
     def __init__(self, folder: str) -> None:
@@ -26,12 +26,12 @@ class Receipts:
         """The path of the next receipt of a product.
 
         Args:
-            product: its folder below the store.
+            product: the product's folder below the store.
         """
         return f"{self.folder}/{product}.{self.number(product)}"
 
     def number(self, product: str) -> int:
-        """The number of the next receipt of a product, from 1; its job's log has it in its name."""
+        """The number of a product's next receipt, from 1; the name of its job's log has it too."""
         if product not in self._numbers:
             path = Path(self.folder) / product
             used = [

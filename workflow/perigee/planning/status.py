@@ -23,33 +23,33 @@ from perigee.store.runs import unfinished_folder
 
 
 class State(StrEnum):
-    """What may have become of a run, in the order in which a user wants to hear of it."""
+    """The state of a run, in the order in which a user wants to see it."""
 
     FAILED = "failed"
-    """Its program ended with an error, and nobody works on it."""
+    """The run's program ended with an error, and no job works on it."""
     TRAINING = "training"
     STOPPED = "stopped"
-    """It was begun, and nobody works on it; it goes on when it is started again."""
+    """The run was begun, and no job works on it; it resumes when started again."""
     QUEUED = "queued"
-    """A job for it waits in the cluster's queue, or for its turn in a group of jobs."""
+    """A job for the run waits in the cluster's queue, or for its turn in a group of jobs."""
     WAITING = "waiting"
-    """No job is at work on it or queued."""
+    """No job for the run is running or queued."""
     DONE = "done"
-    """The store has it with all its measures."""
+    """The store has the run with all its measures."""
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """What has become of one run.
+    """The status of one run.
 
     Attributes:
         version: "<name>-<digest>/e<epochs>".
-        state: in a word.
-        detail: in a few more; "" if there is nothing to add.
+        state: its state.
+        detail: a few words more; "" if there is nothing to add.
         log: path of its log where something has gone wrong.
-        epoch: that it had reached when it last told.
-        seconds_left: of its training, as it tells itself; None if it tells nothing.
-        seconds_per_epoch: likewise.
+        epoch: the epoch of its latest progress.
+        seconds_left: seconds of training left by its own estimate; None if it has none.
+        seconds_per_epoch: seconds per epoch by its own estimate; None if it has none.
     """
 
     version: str
@@ -62,15 +62,15 @@ class RunStatus:
 
 
 def statuses(layout: Layout, figures: Iterable[str], jobs: Sequence[Job] = ()) -> list[RunStatus]:
-    """Of all runs that figures need, those too that are only gone on from or read off.
+    """The status of all runs that figures need, including shorter versions and parents.
 
     Args:
-        layout: of the plan; made now, since it looks into the store.
+        layout: the plan's layout, newly made, since it depends on the store's contents.
         figures: keys of planned figures.
-        jobs: in the cluster's queue.
+        jobs: the jobs in the cluster's queue.
 
     Returns:
-        Each run once, in the order of `State`, of equal state in that of the plan.
+        Each run once, in the order of `State`, then in that of the plan.
     """
     found = [_Look(layout, version, jobs).status() for version in _needed(layout, figures)]
     order = list(State)
@@ -80,12 +80,12 @@ def statuses(layout: Layout, figures: Iterable[str], jobs: Sequence[Job] = ()) -
 def time_left(
     layout: Layout, found: Iterable[RunStatus], records: Sequence[Record]
 ) -> tuple[float, int]:
-    """Seconds of one device that training will still take, and of how many runs that is unknown.
+    """The seconds of one device that training still takes, and for how many runs it is unknown.
 
     Args:
-        layout: of the plan.
-        found: what has become of its runs.
-        records: of finished runs, which with those at work tell what the others cost.
+        layout: the plan's layout.
+        found: the status of its runs.
+        records: the records of finished runs; with the running ones they give the others' cost.
     """
     to_train = [status for status in found if status.state is not State.DONE]
     known = [status.seconds_left for status in to_train if status.seconds_left is not None]
@@ -111,7 +111,7 @@ def time_left(
 
 
 def _needed(layout: Layout, figures: Iterable[str]) -> list[str]:
-    """Versions of the runs of figures, and of those that are still to be made for them."""
+    """The versions of the figures' runs, and of the runs that are still to be made for them."""
     wanted = layout.plan.of_figures(figures)
     waiting = layout.outstanding(wanted.figures.values()).values()
     runs = [*wanted.runs.values(), *(one for one in waiting if isinstance(one, RunProduct))]
@@ -119,7 +119,7 @@ def _needed(layout: Layout, figures: Iterable[str]) -> list[str]:
 
 
 class _Look:
-    """At one run."""
+    """The look-up of one run's status."""
 
     def __init__(self, layout: Layout, version: str, jobs: Sequence[Job]) -> None:
         self._layout = layout
@@ -137,7 +137,7 @@ class _Look:
         failure = noted_failure(Path(self._log))
         progress = read_progress(self._unfinished)
         free = self._is_free()
-        if self._is_done():  # by now: what was read since may be that of a job that ended
+        if self._is_done():  # by now: what was read before may be from a job that has ended
             return RunStatus(self._version, State.DONE)
         if progress is not None and self._is_at_work(progress, failure, free):
             return self._training(progress)
@@ -160,7 +160,7 @@ class _Look:
         return self._run.is_complete(self._store)
 
     def _is_free(self) -> bool:
-        """Whether nobody works on the run, as far as this machine can see."""
+        """Return whether no process works on the run, as far as this machine can see."""
         try:
             with locked_if_free(self._run_folder) as free:
                 return free
@@ -168,11 +168,11 @@ class _Look:
             return True  # a store that may only be read
 
     def _is_at_work(self, progress: Progress, failure: Failure | None, free: bool) -> bool:
-        """Whether the process that wrote its progress is at work.
+        """Return whether the process that wrote the run's progress is still running.
 
-        The lock is that of all versions of the run: who wrote after it was taken is its holder.
-        One that is free tells nothing of another machine where the file system shows locks to the
-        machine that took them only; there what was written lately counts.
+        The lock is shared by all versions of the run: the process that wrote after it was taken
+        holds it. If a file system shows locks only to the machine that took them, a free lock
+        proves nothing about other machines; there a recent write counts.
         """
         since = held_since(self._run_folder)
         if not free:
@@ -259,10 +259,10 @@ class _Look:
 
 
 def figures_of(layout: Layout, targets: Sequence[str]) -> list[str]:
-    """Keys of the figures that targets stand for, those of `everything` if there are none.
+    """The keys of the figures that targets stand for; those of `everything` without targets.
 
     Raises:
-        PerigeeError: one is no target that stands for figures.
+        PerigeeError: one is not a target that stands for figures.
     """
     unknown = [name for name in targets if name not in layout.named]
     if unknown:

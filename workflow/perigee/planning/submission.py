@@ -1,4 +1,4 @@
-"""What a cluster is told of a training run: whether it is short, and how long it may take."""
+"""The submission of a training run to a cluster: whether it is short, and its time limit."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ from perigee.planning.costs import Record, estimate
 from perigee.planning.products import RunProduct
 
 SHORT_RUNS = "short_runs"
-"""Group of the runs that may share one submission."""
+"""The group of the runs that may share one submission."""
 
 HEADROOM = 2.0
 STARTING_MINUTES = 10
-"""(ours) A run is given so many times what others like it took, and this long to start and save."""
+"""The head room of a time limit (our choice): a multiple of similar runs' times, plus minutes to
+start and save."""
 
 
 def is_short(run: RunProduct, steps: int) -> bool:
-    """Whether a run may share a submission: it has no more than so many steps."""
+    """Return whether a run may share a submission, having no more than so many steps."""
     return run.epochs * run.steps_per_epoch <= steps
 
 
 def minutes(
     run: RunProduct, records: Sequence[Record], attempt: int, *, unknown: int, longest: int
 ) -> int:
-    """The time that a run's job may take.
+    """The time limit of a run's job, in minutes.
 
-    From finished runs of its kind (`perigee.planning.costs.estimate`), with head room. Each further
-    attempt may take as much again, though it goes on from what the one before saved.
+    It is estimated from finished runs of its kind (`perigee.planning.costs.estimate`), with head
+    room. Each further attempt adds as much again, though it resumes from what the previous one
+    saved.
 
     Args:
-        run: all of its epochs count.
-        records: of finished runs.
-        attempt: 1 at first.
+        run: the run, all of whose epochs count.
+        records: the records of finished runs.
+        attempt: the number of the attempt, from 1.
         unknown: the minutes if no finished run is of its kind.
-        longest: never more than so many, since a run that reaches its limit goes on.
+        longest: the largest limit; a run that reaches it is resumed.
     """
     seconds = estimate(run, run.epochs, records).seconds
     first = unknown if seconds is None else math.ceil(STARTING_MINUTES + HEADROOM * seconds / 60)

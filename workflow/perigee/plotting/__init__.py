@@ -1,1 +1,1 @@
-"""Drawing: one style for all figures. Reads tables, computes nothing that a claim rests on."""
+"""Drawing tables in one style for all figures; nothing that a claim uses is computed here."""

@@ -77,11 +77,11 @@ def execute_notebook(
     failed_copy: Path,
     further: Mapping[str, Any] | None = None,
 ) -> None:
-    """Run a template with papermill; it writes the figure, its executed copy goes beside that.
+    """Run a template with papermill, which writes the figure and an executed copy beside it.
 
     Args:
         template: a notebook as text (jupytext's percent format) with a cell tagged "parameters".
-        folder: gets `FIGURE_FILES`.
+        folder: the folder for `FIGURE_FILES`.
         tables: the tables' files by name.
         stamp: what is printed below the figure.
         failed_copy: where the half-executed notebook is kept if it fails.

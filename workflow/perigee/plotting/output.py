@@ -16,7 +16,7 @@ STAMP_CHARACTERS_PER_INCH = 17
 
 
 def stamp_text(stamp: Mapping[str, Any]) -> str:
-    """One line in words: source, scale, and, of a paper's figure, what differs from the paper."""
+    """Put a stamp in words: source, scale and, for a paper's figure, deviations from the paper."""
     line = f"{stamp['source']} · {stamp['scale']} scale"
     if "deviations" not in stamp:
         return line
@@ -31,10 +31,10 @@ def save_figure(
     """Stamp the figure and write figure.pdf, figure.png and figure.csv.
 
     Args:
-        figure: with a free margin for its ``supxlabel``, which becomes the stamp.
+        figure: a figure with a free margin for its ``supxlabel``, which becomes the stamp.
         plotted: the numbers that the figure shows.
-        folder: where the files go.
-        stamp: scale, source and, of a paper's figure, deviations.
+        folder: the folder for the files.
+        stamp: scale, source and, for a paper's figure, deviations.
     """
     width = int(figure.get_figwidth() * STAMP_CHARACTERS_PER_INCH)
     text = textwrap.fill(stamp_text(stamp), width)

@@ -1,4 +1,4 @@
-"""The standard panels of a sweep of one's own."""
+"""The standard panels for a user's own sweeps."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from perigee.plotting.trajectories import draw_over_epochs, draw_phase_diagram
 
 LINES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
-"""Of the combinations of the settings that colours do not tell."""
+"""Line styles and markers for the combinations of settings that colours do not show."""
 
 COLUMNS = 4
-"""Panels in a row, at most."""
+"""The largest number of panels in a row."""
 
 TICK_WIDTH = 14
-"""Characters in a line of a setting's label."""
+"""The number of characters in a line of a setting's label."""
 
 OVER_EPOCHS = {
     "train_loss": (1, "Train loss", "log"),
@@ -44,31 +44,31 @@ OVER_EPOCHS = {
     "effective_learning_rate": (1, "Effective learning rate η / ρ²", "log"),
     "effective_gradient_norm": (1, "Mean effective gradient norm", "log"),
 }
-"""Column of the metrics -> its factor, the panel's title, and the scale of its axis."""
+"""Column of the metrics -> its factor, the panel's title, and the axis scale."""
 
 SIMILARITY = {
     "cosine_similarity": (1, "Cosine similarity with the anchor", "linear"),
     "ensemble_test_error": (100, "Test error of the ensemble, %", "log"),
 }
-"""Likewise of `perigee.analysis.similarity`; each gets axes of its own."""
+"""The same for columns of `perigee.analysis.similarity`; each has axes of its own."""
 
 STATISTICS = {
     "destabilisations": "Destabilisations",
     "first_destabilisation": "First destabilisation, epoch",
     "period_epochs": "Length of a period, epochs",
 }
-"""Columns of `perigee.analysis.period_statistics`; each gets axes of its own."""
+"""Columns of `perigee.analysis.period_statistics`; each has axes of its own."""
 
 
 @dataclass(frozen=True)
 class Looks:
-    """How the runs of a sweep are told apart.
+    """The colours, line styles and markers that distinguish the runs of a sweep.
 
     Attributes:
-        by: the swept key that colours tell.
+        by: the swept key that colours show.
         colours: a colour for each of its values.
-        others: the swept keys that line styles and markers tell.
-        combinations: of their values, in the order of `LINES` and `MARKERS`.
+        others: the swept keys that line styles and markers show.
+        combinations: the combinations of their values, in the order of `LINES` and `MARKERS`.
     """
 
     by: str
@@ -78,19 +78,19 @@ class Looks:
 
     @classmethod
     def of(cls, periods: pd.DataFrame, settings: Sequence[str]) -> Looks:
-        """Of a table with a row a run.
+        """Choose the looks for a table with a row per run.
 
         Args:
-            periods: has the swept values in columns.
-            settings: the swept keys but the seed, the one to be told by colour first; without any,
-                colours tell the seed.
+            periods: a table with the swept values in columns.
+            settings: the swept keys except the seed, beginning with the one that colours show; if
+                there are none, colours show the seed.
         """
         by, *others = settings or ["seed"]
         combinations = list(dict.fromkeys(periods[others].itertuples(index=False, name=None)))
         return cls(by, colours_of(periods[by].tolist()), others, combinations)
 
     def parts(self, table: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
-        """The rows of each combination, with its place."""
+        """Return the rows of each combination, with its position."""
         for place, combination in enumerate(self.combinations):
             part = table
             for key, value in zip(self.others, combination, strict=True):
@@ -98,7 +98,7 @@ class Looks:
             yield place, part
 
     def legend(self) -> list[Line2D]:
-        """A line for each colour, and for each style if there are several."""
+        """Make a line for each colour, and for each style if there are several."""
         labels = labels_of(self.colours)
         lines = [
             Line2D([], [], color=colour, label=labels[value])
@@ -126,15 +126,15 @@ def draw_panels(
     settings: Sequence[str],
     similarity: pd.DataFrame | None = None,
 ) -> Figure:
-    """A figure with the panels asked for and a legend.
+    """Draw a figure with the requested panels and a legend.
 
     Args:
-        metrics: of `perigee.analysis.run_metrics`.
-        periods: of `perigee.analysis.period_statistics`, of the same runs.
+        metrics: a table of `perigee.analysis.run_metrics`.
+        periods: a table of `perigee.analysis.period_statistics`, of the same runs.
         panels: keys of `OVER_EPOCHS`, "phase_diagram", "period_statistics", "similarity", or
             further columns of the metrics.
-        settings: as of `Looks.of`.
-        similarity: of `perigee.analysis.similarity`, if that panel is asked for.
+        settings: see `Looks.of`.
+        similarity: a table of `perigee.analysis.similarity`, if that panel is requested.
     """
     looks = Looks.of(periods, settings)
     several = {"period_statistics": [*STATISTICS], "similarity": [*SIMILARITY]}
@@ -164,20 +164,20 @@ def draw_panels(
 
 
 def draw_trajectories(axes: Axes, metrics: pd.DataFrame, panel: str, looks: Looks) -> None:
-    """A quantity over epochs or the phase diagram: the first seed, and the others faintly.
+    """Draw a quantity over epochs or the phase diagram: the first seed, and the others faintly.
 
-    The phase diagram, whose lines cross, shows the first seed alone.
+    The phase diagram, whose lines cross, shows only the first seed.
 
     Args:
-        axes: gets lines and title.
-        metrics: of `perigee.analysis.run_metrics`, or with the columns that the panel shows.
+        axes: the axes that get lines and title.
+        metrics: a table of `perigee.analysis.run_metrics`, or one with the columns of the panel.
         panel: a key of `OVER_EPOCHS` or `SIMILARITY`, "phase_diagram", or another column.
-        looks: of the runs.
+        looks: the looks of the runs.
     """
     if panel == "phase_diagram":
         for place, part in looks.parts(metrics):
             draw_phase_diagram(axes, part, looks.colours, looks.by, linestyle=LINES[place])
-        # Labels of all the minor ticks would run into each other.
+        # Labels of all the minor ticks would overlap.
         axes.xaxis.set_minor_locator(LogLocator(subs=(2, 4)))
         axes.set(
             title="Phase diagram",
@@ -197,17 +197,18 @@ def draw_trajectories(axes: Axes, metrics: pd.DataFrame, panel: str, looks: Look
 
 
 def draw_statistic(axes: Axes, periods: pd.DataFrame, statistic: str, looks: Looks) -> None:
-    """A point a run, and a bar at the median over the seeds.
+    """Draw a point per run, and a bar at the median over the seeds.
 
-    A run without what is measured stands as an empty point on the upper edge. In the median a first
-    destabilisation that did not come counts as later than all others; without a length of periods
-    a run does not count.
+    A run without a value is an empty point on the upper edge. In the median, a first
+    destabilisation that did not happen counts as later than all others; a run without a period
+    length does not count.
 
     Args:
-        axes: gets points, bars and title; settings stand side by side in the order of the colours.
-        periods: of `perigee.analysis.period_statistics`.
+        axes: the axes that get points, bars and title; settings are side by side in the order of
+            the colours.
+        periods: a table of `perigee.analysis.period_statistics`.
         statistic: a key of `STATISTICS`.
-        looks: of the runs.
+        looks: the looks of the runs.
     """
     width = 0.8 / len(looks.combinations)
     for place, part in looks.parts(periods):
@@ -242,7 +243,7 @@ def _median(values: np.ndarray, statistic: str) -> float:
 
 
 def _seeds(metrics: pd.DataFrame, looks: Looks) -> Iterator[tuple[float, pd.DataFrame]]:
-    """Rows with the opacity they are drawn at: the further seeds one by one, then the first."""
+    """Yield rows and the opacity to draw them with: the other seeds one by one, then the first."""
     if "seed" not in metrics or looks.by == "seed":
         yield 1.0, metrics
         return

@@ -1,4 +1,4 @@
-"""Lines whose colour tells the phase of the period."""
+"""Lines whose colour shows the phase of the period."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ PHASE_COLOURS = {
     "after": "0.7",
     "none": "0.3",
 }
-"""Of seaborn's colour-blind palette; grey is outside the period."""
+"""The colours of the phases, from seaborn's colour-blind palette; grey is outside the period."""
 
 
 def draw_by_phase(axes: Axes, steps: pd.DataFrame, x: str, y: str, **style: Any) -> None:
-    """One line through all steps, coloured by phase, each labelled if it is A, B or C.
+    """Draw one line through all steps, coloured by phase; phases A, B and C get labels.
 
     Args:
-        axes: gets the lines.
+        axes: the axes that get the lines.
         steps: a run's rows of `perigee.analysis.one_period`.
         x, y: the columns to draw.
-        style: of the lines.
+        style: the style of the lines.
     """
     positions = np.arange(len(steps))
     for phase in steps["phase"].unique():

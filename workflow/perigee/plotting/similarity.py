@@ -8,19 +8,19 @@ from matplotlib.axes import Axes
 from perigee.plotting.style import FAINT
 
 ANCHOR_COLOUR, INDEPENDENT_COLOUR, SINGLE_COLOUR = "#0173b2", "#de8f05", "0.25"
-"""The first two of seaborn's colour-blind palette."""
+"""The first two colours are from seaborn's colour-blind palette."""
 
 
 def draw_against_anchor(axes: Axes, table: pd.DataFrame, quantity: str) -> None:
-    """A quantity of later checkpoints with the anchor, and with an independent run's checkpoint.
+    """Draw a quantity of later checkpoints against the anchor and an independent checkpoint.
 
     The first run is drawn strongly, the others faintly; the first one's destabilisations are
     vertical lines.
 
     Args:
-        axes: gets the lines.
+        axes: the axes that get the lines.
         table: columns of `perigee.analysis.similarity.tabulate`.
-        quantity: column against the anchor; that against the independent checkpoint begins with
+        quantity: the column for the anchor; that for the independent checkpoint has the prefix
             "independent_".
     """
     for number, (_, run) in enumerate(table.groupby("run", sort=False)):
@@ -47,12 +47,12 @@ def draw_against_anchor(axes: Axes, table: pd.DataFrame, quantity: str) -> None:
 
 
 def draw_single_network(axes: Axes, table: pd.DataFrame, column: str) -> None:
-    """The first run's anchor by itself, as a dotted level.
+    """Draw the value of the first run's anchor by itself, as a dotted horizontal line.
 
     Args:
-        axes: gets the line.
-        table: as for `draw_against_anchor`.
-        column: with the anchor's value in every row.
+        axes: the axes that get the line.
+        table: see `draw_against_anchor`.
+        column: a column with the anchor's value in every row.
     """
     level = table.loc[table["run"] == table["run"].min(), column].iloc[0]
     axes.axhline(level, color=SINGLE_COLOUR, linestyle=":", linewidth=1.2, label="anchor alone")

@@ -13,16 +13,16 @@ from matplotlib.colors import to_hex
 
 LINE_WIDTH = 0.9
 PALEST = 0.85
-"""How far up the colour map lines go: its end is too pale on white."""
+"""The part of the colour map that lines use: its end is too pale on white."""
 
 CATEGORIES = ("#0173b2", "#d55e00", "#029e73", "#cc78bc", "#000000", "#56b4e9")
-"""Of seaborn's colour-blind palette, and black, for values without an order; none too pale."""
+"""The colours for values without an order: black, and seaborn's colour-blind ones not too pale."""
 
 FAINT = 0.25
-"""Opacity of the seeds that are not the first."""
+"""The opacity of the seeds other than the first."""
 
 INK = "0.3"
-"""Grey of annotations and stamps."""
+"""The grey of annotations and stamps."""
 
 
 def apply_style() -> None:
@@ -56,10 +56,10 @@ def apply_style() -> None:
 
 
 def ordered_colours(values: Iterable[float]) -> dict[Hashable, str]:
-    """A colour for each value, dark to light with the value, told apart by every reader.
+    """A colour for each value, lighter with higher values and distinct for every reader.
 
-    Viridis without its palest part: it grows evenly in lightness,
-    so that it also works in grey.
+    The colours are viridis without its palest part: its lightness grows evenly, so that it also
+    works in grey.
     """
     ascending = sorted(set(values))
     shades = mpl.colormaps["viridis"](np.linspace(0, PALEST, len(ascending)))
@@ -75,7 +75,7 @@ def colours_of(values: Iterable[Any]) -> dict[Hashable, str]:
 
 
 def in_words(value: Any) -> str:
-    """A swept value for a legend: numbers shortly, blocks by name and parameters."""
+    """A swept value for a legend: a number in short form, a block by name and parameters."""
     if isinstance(value, str) and value.startswith("{"):
         block = json.loads(value)
         name = [in_words(block.pop("name"))] if "name" in block else []
@@ -86,7 +86,7 @@ def in_words(value: Any) -> str:
 
 
 def labels_of(values: Iterable[Any]) -> dict[Hashable, str]:
-    """Of each value a label that tells it from the others; of blocks, only what differs."""
+    """A label for each value that distinguishes it; for blocks, only what differs."""
     distinct = list(dict.fromkeys(values))
     if not all(isinstance(value, str) and value.startswith("{") for value in distinct):
         return {value: in_words(value) for value in distinct}

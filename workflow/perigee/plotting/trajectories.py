@@ -1,6 +1,6 @@
 """Panels that several figures share: a quantity over epochs, and the phase diagram.
 
-A line is a run, coloured by a swept key: the learning rate, if no other is named.
+A line is a run, coloured by a swept key, by default the learning rate.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ def draw_over_epochs(
     by: str = LEARNING_RATE,
     **style: Any,
 ) -> None:
-    """One line for each value of a swept key, of the first seed.
+    """Draw a line for each value of a swept key, from the run of the first seed.
 
-    A cross marks the last finite point of a run that stopped because its loss was not finite.
+    A cross marks the last finite point of a run that diverged.
 
     Args:
-        axes: gets the lines, labelled with the value and whether the run stopped.
+        axes: the axes that get the lines, labelled with the value and whether the run diverged.
         metrics: a table of `perigee.analysis.run_metrics`.
         quantity: the column on the vertical axis.
         colours: a colour for each value.
         by: the swept key.
-        style: of the lines.
+        style: the style of the lines.
     """
     for value, run in _first_seed_runs(metrics, by):
         stopped = " (× stopped)" if run["stopped"].any() else ""
@@ -52,13 +52,13 @@ def draw_phase_diagram(
     by: str = LEARNING_RATE,
     **style: Any,
 ) -> None:
-    """Effective learning rate against effective gradient norm, both logarithmic; first seed.
+    """Draw effective learning rate against effective gradient norm, on logarithmic axes.
 
-    A star marks the start (Lobacheva et al. 2021, Figure 3), a cross the last finite point of a
-    run that stopped.
+    Only the first seed is drawn. A star marks the start (Lobacheva et al. 2021, Figure 3), a cross
+    the last finite point of a run that diverged.
 
     Args:
-        axes, metrics, colours, by, style: as of `draw_over_epochs`.
+        axes, metrics, colours, by, style: see `draw_over_epochs`.
     """
     horizontal, vertical = "effective_learning_rate", "effective_gradient_norm"
     for value, run in _first_seed_runs(metrics, by):
@@ -80,13 +80,13 @@ def draw_phase_diagram(
 
 
 def _draw_cross(axes: Axes, run: pd.DataFrame, x: str, y: str, colour: str) -> None:
-    # Above the star: a run that stopped in its first epoch has both on one point.
+    # Above the star: a run that diverged in its first epoch has both on one point.
     end = run[np.isfinite(run[[x, y]]).all(axis=1)].tail(1)
     axes.plot(end[x], end[y], "x", color=colour, markeredgewidth=1.5, zorder=5)
 
 
 def _first_seed_runs(metrics: pd.DataFrame, by: str) -> Iterator[tuple[Any, pd.DataFrame]]:
-    """Values with their runs, from the highest learning rate, the busiest line, to the top."""
+    """Yield values and their runs, highest first: the busiest lines are drawn below the others."""
     if "seed" in metrics and by != "seed":
         metrics = metrics[metrics["seed"] == metrics["seed"].min()]
     for value in sorted(metrics[by].unique(), reverse=True):

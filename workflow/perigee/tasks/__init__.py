@@ -1,1 +1,1 @@
-"""What a run learns: batches of a split, their loss, and how a split is evaluated."""
+"""Tasks: batches of a split, their loss, and how a split is evaluated, one module each."""

@@ -46,7 +46,7 @@ class Classification(SingleLabel):
 
     Args:
         spec: the run.
-        dataset: the data set that it names.
+        dataset: the data set that the spec names.
         execution: where and how to compute.
         ranks: the processes that share the run.
         epoch_order: the order of the training images in an epoch; None draws it from the run's

@@ -1,4 +1,4 @@
-"""What tasks have in common that give every image one label: their losses and errors."""
+"""Losses and errors, which all tasks with one label per image share."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ class SingleLabel:
         self._loss = partial(registry.load(spec.loss), **spec.loss.parameters)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The sum over images of the run's loss."""
+        """The run's loss, summed over images."""
         loss: Tensor = self._loss(outputs, targets)
         return loss
 
     def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """How many images are classified wrongly."""
+        """The number of images that are classified wrongly."""
         return (outputs.detach().argmax(dim=1) != targets).sum()
 
     def test_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The sum over images of the cross-entropy, whatever training minimises (our choice)."""
+        """The cross-entropy, summed over images, whatever training minimises (our choice)."""
         return functional.cross_entropy(outputs, targets, reduction="sum")
 
 
 class Normalisation:
-    """Brings images to the device, and each of their channels to a mean and a deviation.
+    """The normalisation of each channel by its mean and standard deviation, on the device.
 
     Args:
         means, stds: per channel, in the images' own grey levels.
         execution: where and how to compute.
 
     Attributes:
-        black: what becomes of a pixel 0, (1, channels, 1, 1).
+        black: the normalised value of a pixel 0, (1, channels, 1, 1).
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class Normalisation:
         self.black = -self._means / self._stds
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Normalised images in the run's precision and memory layout.
+        """Return normalised images in the run's precision and memory layout.
 
         Args:
-            images: uint8, (images, channels, height, width); if they lie in page-locked memory,
-                they are copied while other work goes on.
+            images: uint8, (images, channels, height, width); if they are in page-locked memory,
+                they are copied while other work continues.
         """
         execution = self._execution
-        # Bytes are copied, and converted on the device: they are a quarter of the numbers.
+        # Bytes are copied and then converted on the device: they are a quarter of the size.
         levels = images.to(execution.device, non_blocking=True).to(execution.dtype)
         # Images of one channel count as laid out in every format, so `contiguous` would leave
         # them as they happen to be; the strides decide which kernels run, so they are set.

@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 
 class StreamedClassification(SingleLabel):
-    """Single-label classification of images in files, decoded anew for every use.
+    """Single-label classification of images in files, decoded again for every use.
 
-    Decoding and augmentation are done on the CPU, by worker processes if wanted; the bytes go to
-    the device and are normalised there. An image that cannot be read, or whose size is not the one
-    listed, ends the run with the file's name, between two steps. The state is not saved then: the
-    run goes on from the one saved last, so that it loses what it trained within one save interval.
+    Decoding and augmentation are done on the CPU, optionally by worker processes; the bytes are
+    copied to the device and normalised there. An image that cannot be read, or whose size is not
+    the one listed, ends the run between two steps, with an error that names the file. The state is
+    not saved then: the run resumes from the last saved state, and loses at most one save interval.
 
     Args:
         spec: the run.
-        dataset: the data set that it names.
+        dataset: the data set that the spec names.
         execution: where and how to compute, and how many workers decode.
-        ranks: the processes that share the run; each of them decodes its own images only.
+        ranks: the processes that share the run; each of them decodes only its own images.
         epoch_order: the order of the training images in an epoch; None draws it from the run's
             seed (`perigee.data.order.epoch_order`).
 
@@ -112,13 +112,13 @@ class StreamedClassification(SingleLabel):
         transform: Transform,
         whole: bool = False,
     ) -> Iterator[Batch]:
-        """This process's part of each mini-batch, on the device.
+        """Yield this process's part of each mini-batch, on the device.
 
         Args:
-            split: which.
-            mini_batches: the numbers of their images.
-            transform: of the images.
-            whole: whether together they make one step.
+            split: name of the split.
+            mini_batches: the image numbers of each mini-batch.
+            transform: the transform of the images.
+            whole: whether the mini-batches together make one step.
         """
         own = [self._ranks.share(images) for images in mini_batches]
         decoded = self._streams[split].batches(own, transform)

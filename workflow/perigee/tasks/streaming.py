@@ -1,6 +1,6 @@
 """Batches of images decoded from files, for data sets that do not fit on a device.
 
-Nothing here depends on how batches are made up or who decodes them: an image comes out the same
+Nothing here depends on how batches are composed or which process decodes them: an image is the same
 whatever the workers, the ranks, the size of batches and its position in an epoch.
 """
 
@@ -30,17 +30,17 @@ _open_batches: WeakSet[Batches] = WeakSet()
 
 @dataclass(frozen=True)
 class StreamedSplit:
-    """A split's images, decoded anew whenever they are asked for.
+    """A split's images, decoded again for every use.
 
     Attributes:
         split: the listing.
         root: the split's folder.
-        workers: how many background processes decode, each with one thread; 0 has this process
-            do it.
+        workers: how many background processes decode, each with one thread; with 0 this process
+            decodes.
         prefetch: how many batches each worker may be ahead, at least 1; with the batch in use,
             1 + workers * prefetch batches are in memory at most. Shared memory (/dev/shm) must
             hold them.
-        pin_memory: whether batches come in page-locked memory, from which a GPU copies faster.
+        pin_memory: whether batches are in page-locked memory, from which a GPU copies faster.
     """
 
     split: FileSplit
@@ -56,13 +56,13 @@ class StreamedSplit:
         """Decode batches in the order given.
 
         Workers ignore SIGINT and SIGTERM, which a terminal or SLURM sends to all processes of a
-        job: this process can save its state and go on with the batches meanwhile. They end when
-        the generator is closed or used up, when this process ends in an orderly way, and within
-        seconds when it is killed.
+        job, so that this process can still use the batches while it saves its state. They end when
+        the generator is closed or exhausted, when this process exits normally, and within seconds
+        when it is killed.
 
         Args:
-            indices: an array of image numbers for every batch, which may be empty; what is left
-                out of them is not decoded.
+            indices: an array of image numbers for every batch, which may be empty; other images
+                are not decoded.
             transform: applied to every image.
 
         Yields:
@@ -98,7 +98,7 @@ class StreamedSplit:
 
 @dataclass(frozen=True)
 class _Decoder(Dataset[tuple[Tensor, Tensor] | PerigeeError]):
-    """Batches by their image numbers.
+    """A map from the image numbers of a batch to its images.
 
     An error is returned, not raised: the loader would wrap a traceback into its message.
     """
@@ -126,6 +126,6 @@ def _ignore_signals(worker: int) -> None:
 
 @atexit.register
 def _close_batches() -> None:
-    """Have workers end before `multiprocessing` sends them SIGTERM and waits for ever."""
+    """End the workers before `multiprocessing` sends them SIGTERM and waits forever."""
     for batches in list(_open_batches):
         batches.close()

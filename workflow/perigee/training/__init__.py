@@ -1,1 +1,1 @@
-"""Training: the update rules, the metrics at fixed weights, and the loop around them."""
+"""Training: where a job begins, the loop, the logs, and the saved state."""

@@ -1,6 +1,6 @@
-"""Where a training job begins: at the furthest state of its run that is to be had.
+"""The start of a training job, from the furthest state of its run that is available.
 
-That is a saved state of a job that was interrupted, or the end of a shorter version of the run.
+That state is one saved by an interrupted job, or the end of a shorter version of the run.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ logger = logging.getLogger("perigee")
 
 @dataclass(frozen=True)
 class Beginning:
-    """A state that training can go on from.
+    """A state from which training can continue.
 
     Attributes:
-        state: of the run.
-        where: the folder that it lies in.
-        logs: file of each log, by name; there may be more rows in it than the state knows.
-        continues: whether it is the end of a shorter version, whose last epoch has to be measured
-            again, since it is no longer the last.
+        state: the saved state.
+        where: the folder that contains it.
+        logs: file of each log, by name; it may have more rows than the state knows.
+        continues: whether it is the end of a shorter version, whose last epoch must be measured
+            again, since it is not the last any more.
     """
 
     state: SavedState
@@ -49,11 +49,11 @@ class Beginning:
     continues: bool = False
 
     def measures(self, wanted: Mapping[str, Identity]) -> set[str]:
-        """The names of those measures whose rows are there from the run's start."""
+        """The names of the wanted measures that have their rows from the run's start."""
         return {name for name in wanted if name in self.logs}
 
     def is_on(self, version: Version) -> bool:
-        """Whether a finished version of the run has gone through this state, step by step."""
+        """Return whether a finished version's trajectory passes through this state."""
         return all(
             checksum_of(self.logs[name], self.state.logs[name]["rows"])
             == checksum_of(version.folder / f"{name}.npy", self.state.logs[name]["rows"])
@@ -68,17 +68,17 @@ def beginnings(
     measures: Mapping[str, Identity],
     interrupted_jobs: list[Path] | None = None,
 ) -> list[Beginning]:
-    """All states of a run that can be gone on from, the furthest first.
+    """All states of a run from which training can continue, the furthest first.
 
-    A saved state that is damaged or belongs to another run is passed over with a warning.
+    A saved state that is damaged or belongs to another run is skipped with a warning.
 
     Args:
-        run_folder: of all versions of the run.
-        epochs: how many are wanted in all.
-        identity: of the run.
-        measures: those that are wanted, by name.
-        interrupted_jobs: folders of those that are looked at, and no finished version; None looks
-            at all.
+        run_folder: the folder of all versions of the run.
+        epochs: how many epochs are wanted in all.
+        identity: the run's identity.
+        measures: the wanted measures, by name.
+        interrupted_jobs: the folders of interrupted jobs to consider, without finished versions;
+            None considers all states.
     """
     if interrupted_jobs is not None:
         found = list(_interrupted(interrupted_jobs, epochs, identity, measures))
@@ -92,12 +92,12 @@ def beginnings(
 
 
 def lay_out(beginning: Beginning | None, folder: Path, names: Iterable[str]) -> None:
-    """Put a beginning's logs where a recorder will open them.
+    """Copy a beginning's logs to where a recorder will open them.
 
     Args:
-        beginning: as of `beginnings`; None removes what lies there.
-        folder: of the recorder's logs.
-        names: of the logs.
+        beginning: one of `beginnings`; None removes what is there.
+        folder: the folder of the recorder's logs.
+        names: the names of the logs.
     """
     for name in names:
         target = folder / f"{name}.npy"
@@ -111,13 +111,13 @@ def lay_out(beginning: Beginning | None, folder: Path, names: Iterable[str]) -> 
 
 
 def begin(recorder: Recorder, beginning: Beginning | None) -> SavedState | None:
-    """Bring a fresh trainer, with its recorder, to a beginning.
+    """Bring a fresh trainer and its recorder to a beginning.
 
-    Where several processes share the run, the first one reads and gives the state to the others.
+    Where several processes share the run, the first one reads the state and sends it to the others.
 
     Args:
-        recorder: of the trainer, with the logs of `lay_out`.
-        beginning: as of `beginnings`; None starts the run.
+        recorder: the trainer's recorder, with the logs that `lay_out` put there.
+        beginning: one of `beginnings`; None starts the run.
 
     Returns:
         The state that the trainer now has; None for a fresh one.
@@ -167,7 +167,7 @@ def _interrupted(
 
 
 def _is_sound(path: Path, told: Mapping[str, int]) -> bool:
-    """Whether a log begins with the rows that a state knows of."""
+    """Return whether a log begins with the rows that a state knows."""
     try:
         return checksum_of(path, told["rows"]) == told["checksum"]
     except (OSError, ValueError):

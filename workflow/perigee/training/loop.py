@@ -13,22 +13,22 @@ class Watch:
         """Called after every step."""
 
     def within_step(self, recorder: Recorder) -> None:
-        """Called in the middle of a step of several mini-batches, which would be made again."""
+        """Called in the middle of a step of several mini-batches, which a resumed run repeats."""
 
     def while_measuring(self, recorder: Recorder) -> None:
-        """Called in the middle of measuring, which would be done again."""
+        """Called in the middle of measuring, which a resumed run repeats."""
 
     def after_epoch(self, recorder: Recorder) -> None:
         """Called after the initial measures, and after every epoch with its measures."""
 
 
 def train(trainer: Trainer, recorder: Recorder, watch: Watch | None = None) -> None:
-    """Train until the recorder has all epochs, or the loss stops being finite.
+    """Train until the recorder has all epochs, or the run diverges.
 
     Args:
-        trainer: at the recorder's position.
-        recorder: writes everything down.
-        watch: is told of every step and epoch.
+        trainer: the trainer, at the recorder's position.
+        recorder: the recorder, which logs everything.
+        watch: the callbacks for steps and epochs.
     """
     watch = watch or Watch()
     for measure in recorder.measures.values():

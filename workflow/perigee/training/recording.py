@@ -1,4 +1,4 @@
-"""The logs of a run in progress: its fingerprint, and the rows of the measures that watch it."""
+"""The logs of a run in progress: its fingerprint, and the rows of its measures."""
 
 from __future__ import annotations
 
@@ -27,24 +27,25 @@ FINGERPRINT: Mapping[str, np.dtype[Any]] = {
     WEIGHTS: np.dtype([("epoch", "<i4"), ("sha256", "S64")]),
 }
 """The logs that every run keeps, whatever its measures: the loss of every step, and a digest of the
-trained weights after every epoch. A replay has to follow them."""
+trained weights after every epoch. A replay must reproduce them."""
 
 BUFFERED_STEPS = 1024
-"""Steps whose rows stay on the device before they are fetched; an epoch's end fetches them too."""
+"""The number of steps whose rows stay on the device until fetched, also at an epoch's end."""
 
 
 @dataclass
 class Position:
-    """How far a run has come.
+    """The position of a run in its training.
 
     Attributes:
         epoch: epochs whose steps and measures are complete.
         measured: whether the initialisation's measures are complete.
         taken: steps of the epoch in progress.
         steps: all steps taken before that epoch.
-        stopped_at_step: the first step whose loss was not finite, counted from 0; training ends
-            with the epoch it belongs to. If the weights after an epoch are not finite, it is the
-            step that would have come next. None for a run without one.
+        stopped_at_step: the step at which the run diverged: the first step whose loss was not
+            finite, counted from 0; training ends with its epoch. If the weights after an epoch are
+            not finite, it is the step that would have come next. None for a run that did not
+            diverge.
     """
 
     epoch: int = 0
@@ -55,21 +56,21 @@ class Position:
 
 
 class Recorder:
-    """Writes down a run, each kind of row in a file of its own.
+    """The logs of a run in progress, each kind of row in a file of its own.
 
-    Where processes share the run, all of them measure, and the first one writes. Used as a context
+    Where processes share the run, all of them measure, and the first one writes. As a context
     manager, it closes its files at the end, whatever happened.
 
     Args:
         trainer: the run.
-        folder: for the files, <name>.npy. Those of an interrupted job may lie there.
-        measures: by name.
-        epochs: how many the run will have.
+        folder: the folder of the files, <name>.npy; it may have those of an interrupted job.
+        measures: the run's measures, by name.
+        epochs: how many epochs the run will have.
 
     Attributes:
         position: how far the run has come.
         latest: the latest row of each log with rows at epochs.
-        last_losses: of the steps of the epoch that was finished last.
+        last_losses: the losses of the steps of the last finished epoch.
     """
 
     def __init__(
@@ -86,15 +87,15 @@ class Recorder:
             else {}
         )
         self._unwritten: dict[str, list[np.ndarray]] = {name: [] for name in rows}
-        """Rows that found no room on the disk, or were not tried to be written yet."""
+        """The rows not written yet, perhaps because the disk was full."""
         self._buffers: dict[str, Tensor] = {}
         self._buffered = 0
         self._losses: list[np.ndarray] = []
-        """Of the epoch in progress."""
+        """The losses of the epoch in progress."""
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to be trained."""
+        """True if nothing is left to train."""
         position = self.position
         return position.measured and (
             position.epoch >= self.epochs or position.stopped_at_step is not None
@@ -103,14 +104,14 @@ class Recorder:
     def begin(
         self, logged: Mapping[str, int], position: Position, losses: np.ndarray, again: bool
     ) -> None:
-        """Go on from a position with so many rows in the logs.
+        """Continue from a position with a given number of rows in the logs.
 
         Args:
-            logged: how many rows of each log count; what was written after them is cut off.
-            position: of the run.
-            losses: of the steps of the epoch in progress.
-            again: whether the last epoch is measured again, since it was the last one of a shorter
-                run and is not of this.
+            logged: how many rows of each log count; later rows are truncated.
+            position: the run's position.
+            losses: the losses of the steps of the epoch in progress.
+            again: whether to measure the last epoch again, since it was the last of a shorter run
+                and is not the last of this one.
 
         Raises:
             PerigeeError: a log has fewer rows.
@@ -132,7 +133,7 @@ class Recorder:
             measure.before_update()
 
     def after_update(self) -> None:
-        """Let them look at the step, and keep its rows on the device."""
+        """Let the measures look at the step, and keep its rows on the device."""
         found = {name: measure.after_update() for name, measure in self.measures.items()}
         rows = {name: row for name, row in found.items() if row is not None}
         rows[LOSSES] = self.trainer.loss
@@ -148,7 +149,7 @@ class Recorder:
     def fetch(self) -> None:
         """Move the rows of steps from the device to the logs."""
         for name, buffer in self._buffers.items():
-            # Copied: on a CPU these are the buffer's own numbers, which the next steps overwrite.
+            # Copied: on a CPU these numbers are the buffer's own, which the next steps overwrite.
             numbers = buffer[: self._buffered].cpu().numpy().copy()
             if name == LOSSES:
                 rows = numbers[:, 0].astype(FINGERPRINT[LOSSES])
@@ -171,7 +172,7 @@ class Recorder:
             stopped_at_step = position.steps + taken - 1
         elif epoch and not self._weights_are_finite():
             stopped_at_step = position.steps + taken
-        # Nothing is noted before all is measured: a stop meanwhile has the epoch measured again.
+        # Nothing is noted before all is measured: after an interruption it is measured again.
         self._measure(epoch, last=epoch == self.epochs or stopped_at_step is not None)
         for name, log in self.logs.items():
             if not _is_of_epochs(log.row):
@@ -197,8 +198,8 @@ class Recorder:
         """Measure a finished run at its kept checkpoints instead of training it.
 
         Args:
-            kept: of every epoch.
-            pause: called between them; what it raises ends the measuring.
+            kept: the checkpoints of every epoch.
+            pause: called between checkpoints; what it raises ends the measuring.
         """
         for measure in self.measures.values():
             measure.pause = pause
@@ -211,10 +212,10 @@ class Recorder:
         """Force all rows to the disk.
 
         Returns:
-            Of each log the number of rows and their checksum.
+            The number of rows of each log, and their checksum.
 
         Raises:
-            OSError: there is no room for them; they are kept for the next time.
+            OSError: the disk is full; the rows are kept for the next time.
         """
         self.fetch()
         self._write()
@@ -225,10 +226,10 @@ class Recorder:
         }
 
     def close(self) -> None:
-        """Write what is unwritten, and close the logs.
+        """Write the rows not written yet, and close the logs.
 
         Raises:
-            OSError: there is no room.
+            OSError: the disk is full.
         """
         self._write()
         for log in self.logs.values():
@@ -248,7 +249,7 @@ class Recorder:
 
     @property
     def losses_of_epoch(self) -> np.ndarray:
-        """The losses of the epoch in progress, as far as they were fetched."""
+        """The losses of the epoch in progress that have been fetched so far."""
         return np.concatenate(self._losses) if self._losses else np.empty(0)
 
     def _append(self, name: str, rows: np.ndarray) -> None:
@@ -271,7 +272,7 @@ class Recorder:
                 waiting.pop(0)
 
     def _cut(self, name: str, rows: int) -> None:
-        """Take the last rows of a log back, those first that are not written yet."""
+        """Remove the last rows of a log, first those that are not written yet."""
         waiting, log = self._unwritten[name], self.logs[name]
         while rows and waiting:
             last = waiting.pop()
@@ -286,12 +287,12 @@ class Recorder:
 
 
 def _is_of_epochs(row: np.dtype[Any]) -> bool:
-    """Whether a log has rows at epochs; the others have one for every step."""
+    """Return whether a log has rows at epochs; the others have one for every step."""
     return EPOCH in (row.names or ())
 
 
 def weights_digest(trainer: Trainer) -> bytes:
-    """SHA-256 of the trained weights, tensor by tensor, in hexadecimal digits."""
+    """The SHA-256 of the trained weights, tensor by tensor, in hexadecimal digits."""
     total = hashlib.sha256()
     parameters = dict(trainer.model.named_parameters())
     for name in trainer.parameters.names:

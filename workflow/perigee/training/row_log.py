@@ -1,7 +1,7 @@
 """Logs that only grow: rows of one type in one NumPy file.
 
-The file is a valid ``.npy`` array whenever it is closed. Rows are appended at its end, so that
-writing costs the same however long the file is, and it can be cut back to a number of rows.
+The file is a valid ``.npy`` array whenever it is closed. Rows are appended at its end, so that the
+cost of writing does not depend on its length, and it can be truncated to a number of rows.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from numpy.lib import format as npy
 from perigee.errors import PerigeeError
 
 HEADER_SHAPE = (10**15,)
-"""The header is written for so many rows at first, so that any number fits into its place."""
+"""The number of rows that the header is first written for, so that any number fits its place."""
 CHUNK = 2**24
-"""Bytes read at a time."""
+"""The number of bytes read at a time."""
 
 
 class RowLog:
     """A file of rows, open for appending.
 
     Args:
-        path: of the file, ending in .npy; it is made if it is not there.
+        path: the file's path, ending in .npy; the file is created if it does not exist.
         row: the type of a row.
 
     Raises:
@@ -61,16 +61,16 @@ class RowLog:
         """Add rows at the end.
 
         Raises:
-            OSError: there is no room; the file then has the rows that it had.
+            OSError: the disk is full; the file then has the rows that it had.
         """
         data = memoryview(np.ascontiguousarray(rows, self.row).tobytes())
         self._file.seek(self._start + self.rows * self.row.itemsize)
-        while data:  # what is written before an error is written over by the next rows
+        while data:  # the next rows overwrite what was written before an error
             data = data[self._file.write(data) :]
         self.rows += len(rows)
 
     def truncate(self, rows: int) -> None:
-        """Cut the file back to its first rows.
+        """Truncate the file to its first rows.
 
         Raises:
             PerigeeError: it has fewer.
@@ -83,9 +83,9 @@ class RowLog:
         self._file.truncate(self._start + rows * self.row.itemsize)
 
     def checksum(self) -> int:
-        """The CRC-32 of their type and all rows.
+        """The CRC-32 of the rows and their type.
 
-        It costs time only for the rows that were added since it was asked for last.
+        It costs time only for the rows added since it was last computed.
         """
         start, end = (
             self._start + rows * self.row.itemsize for rows in (self._checked_rows, self.rows)
@@ -100,7 +100,7 @@ class RowLog:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Note the number of rows in the header, and close the file, unless that was done."""
+        """Write the number of rows to the header and close the file, unless it is closed."""
         if self._file.closed:
             return
         self._file.truncate(self._start + self.rows * self.row.itemsize)
@@ -121,10 +121,10 @@ class RowLog:
 
 
 def checksum_of(path: Path, rows: int) -> int | None:
-    """The CRC-32 of the first rows and their type, of a log that may be abandoned.
+    """Compute the CRC-32 of the first rows and their type of a log, which may be abandoned.
 
     Returns:
-        None if the log has fewer rows.
+        The checksum; None if the log has fewer rows.
 
     Raises:
         ValueError: the file is not a log.
@@ -149,17 +149,17 @@ def _chunks(file: IO[bytes], start: int, end: int) -> Iterator[bytes]:
     while start < end:
         file.seek(start)
         chunk = file.read(min(CHUNK, end - start))
-        if not chunk:  # another process cut the file
+        if not chunk:  # another process truncated the file
             return
         start += len(chunk)
         yield chunk
 
 
 def _header(row: np.dtype[Any], rows: int) -> bytes:
-    """An array header of a length that does not depend on the number of rows."""
+    """Make an array header whose length does not depend on the number of rows."""
     longest = npy.magic(2, 0) + _header_text(row, HEADER_SHAPE[0])
     text = _header_text(row, rows)
-    # NumPy pads headers with spaces before the line's end; a few more are as good.
+    # NumPy pads headers with spaces before the line's end; a few more do no harm.
     missing = len(longest) - len(npy.magic(2, 0)) - len(text)
     padded = text[:-1] + b" " * missing + b"\n"
     length = len(padded) - 4
@@ -175,7 +175,7 @@ def _header_text(row: np.dtype[Any], rows: int) -> bytes:
 
 
 def _read_header(path: Path) -> tuple[int, np.dtype[Any]]:
-    """Where the rows begin, and their type.
+    """Read where the rows begin, and their type.
 
     Raises:
         ValueError: the file does not begin with an array header.

@@ -1,8 +1,8 @@
-"""The saved state of a run in progress: one file from which training goes on to the same bits.
+"""The saved state of a run in progress: one file from which training resumes to the same bits.
 
 It holds weights, BatchNorm statistics, the states of optimiser, constraint and measures, the
-position, and how long the logs were. Two generations are kept; a file is written aside, forced to
-the disk and renamed, so a kill, a full disk or a power cut leaves the one before.
+position, and the lengths of the logs. Two generations are kept: a file is written under another
+name, forced to the disk and renamed, so a kill, a full disk or a power cut leaves the previous one.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ logger = logging.getLogger("perigee")
 
 GENERATIONS = ("latest.safetensors", "previous.safetensors")
 MEASURE, LOSSES = "measure.", "losses"
-"""Beginnings and names of tensors beside those of `Trainer.state`."""
+"""Prefixes and names of tensors in addition to those of `Trainer.state`."""
 DESCRIPTION, CHECKSUM = "description", "sha256"
 
 
 @dataclass(frozen=True)
 class SavedState:
-    """A run at some step.
+    """The state of a run at some step.
 
     Attributes:
-        digest: of the run, which covers its spec, code and data.
-        tensors: the trainer's state, and ``losses``, those of the epoch in progress; of measures
-            with a state ``measure.<name>.<tensor>``.
-        position: of the run.
-        logs: of each log the number of rows and their checksum.
-        seconds: of wall time that training up to here has taken.
+        digest: the run's digest, which covers its spec, code and data.
+        tensors: the trainer's state; ``losses``, the losses of the epoch in progress; and
+            ``measure.<name>.<tensor>`` for measures with a state.
+        position: the run's position.
+        logs: the number of rows of each log, and their checksum.
+        seconds: wall time that training up to here has taken.
         sessions: hardware and versions of the processes that trained it, in order.
         first_epoch: how many epochs there were when that training began.
     """
@@ -57,14 +57,14 @@ class SavedState:
 
     @property
     def steps(self) -> int:
-        """Steps taken."""
+        """The number of steps taken."""
         return self.position.steps + self.position.taken
 
     def save(self, folder: Path) -> None:
-        """Write the state; the latest one so far becomes the previous one.
+        """Write the state; the one that was the latest becomes the previous one.
 
         Raises:
-            OSError: it cannot be written; both generations are then as they were.
+            OSError: it cannot be written; both generations are then unchanged.
         """
         folder.mkdir(parents=True, exist_ok=True)
         values = {key: value for key, value in vars(self).items() if key != "tensors"}
@@ -77,14 +77,14 @@ class SavedState:
 
 
 def read_states(folder: Path, digest: str) -> Iterator[SavedState]:
-    """The generations that can be used, latest first.
+    """Read the usable generations, latest first.
 
     A file that is damaged or belongs to another run is renamed to <name>.unusable-<time>, with a
     warning.
 
     Args:
-        folder: that `SavedState.save` was given.
-        digest: that the run has.
+        folder: the folder that `SavedState.save` was given.
+        digest: the run's digest.
     """
     for name in GENERATIONS:
         path = folder / name
@@ -111,7 +111,7 @@ def _read(path: Path) -> SavedState:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
-            # Copies: what is read must not hang on a file that the next saves replace.
+            # Copies: what is read must not depend on a file that the next saves replace.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         description = about[DESCRIPTION]
         if about[CHECKSUM] != _checksum(tensors, description):

@@ -1,1 +1,1 @@
-"""How training images are changed at random, one module each; metrics see them unchanged."""
+"""Random changes of training images, one module each; metrics see the images unchanged."""

@@ -7,20 +7,20 @@ import torch
 from torch import Tensor
 
 STREAM = 1
-"""Tells these random numbers from those of `perigee.data.order`, drawn from the same two seeds."""
+"""The key that separates these random numbers from `perigee.data.order`'s of the same two seeds."""
 
 
 class CropAndFlip:
-    """A random shift and, if wanted, a random mirror image of every training image.
+    """A random shift and, optionally, a random mirror image of every training image.
 
-    An image gets a border of black pixels and is cropped to its own size anywhere in that, as in
+    An image gets a border of black pixels and is cropped to its own size anywhere in it, as in
     the official implementation of Lobacheva et al. 2021, which pads before it normalises. The
     random numbers depend on seed, epoch and image only, so they are equal on every device, for
     every batch size and order and for any number of processes, and need no state to resume.
 
     Args:
         images: how many training images there are.
-        seed: the run's.
+        seed: the run's seed.
         black: the normalised value of a pixel 0, (1, channels, 1, 1).
         padding: width of the border in pixels; offsets of the crop are uniform in [0, 2 * padding].
         flip: whether each image is mirrored left to right with probability 1/2.
@@ -41,11 +41,11 @@ class CropAndFlip:
         self._mirrored = torch.from_numpy(mirrored).to(self._black.device, torch.bool)
 
     def __call__(self, batch: Tensor, images: np.ndarray) -> Tensor:
-        """The augmented mini-batch, laid out in memory as the given one.
+        """Return the augmented mini-batch, in the memory layout of the given one.
 
         Args:
             batch: (images, channels, height, width).
-            images: their numbers in the training set, (images,).
+            images: the images' numbers in the training set, (images,).
         """
         count, channels, height, width = batch.shape
         padding, device = self._padding, batch.device

@@ -1,4 +1,4 @@
-"""Training images as they are."""
+"""No augmentation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class NoAugmentation:
-    """No change; arguments as of `perigee.data.augmentations.crop_and_flip.CropAndFlip`."""
+    """No change; see `perigee.data.augmentations.crop_and_flip.CropAndFlip` for the arguments."""
 
     def __init__(self, images: int, seed: int, black: Tensor) -> None:
         pass
@@ -16,5 +16,5 @@ class NoAugmentation:
         """Do nothing."""
 
     def __call__(self, batch: Tensor, images: np.ndarray) -> Tensor:
-        """The mini-batch itself."""
+        """Return the mini-batch itself."""
         return batch

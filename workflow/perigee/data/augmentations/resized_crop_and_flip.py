@@ -14,23 +14,23 @@ from perigee.data.transforms import pixels
 AREAS = (0.08, 1.0)
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 TRIES = 10
-"""Of random crops: what torchvision's ``RandomResizedCrop`` documents as its default."""
+"""The ranges of random crops, as torchvision's ``RandomResizedCrop`` has them by default."""
 
 STREAM = 2
-"""Tells these random numbers from those of `perigee.data.order` and its like."""
+"""The key that separates these random numbers from those of `perigee.data.order` and others."""
 
 
 @dataclass(frozen=True)
 class ResizedCropAndFlip:
     """The usual augmentation of ImageNet: a random part of the image, resized, mirrored or not.
 
-    The part is that of `random_box`; it is resized with Pillow's bilinear filter and mirrored left
+    The part is drawn by `random_box`, resized with Pillow's bilinear filter, and mirrored left
     to right with probability 1/2. The random numbers depend on (seed, epoch, image number) only, so
     they need no state to resume.
 
     Attributes:
-        resolution: height and width that come out, in pixels.
-        seed: the run's.
+        resolution: height and width of the result, in pixels.
+        seed: the run's seed.
         epoch: counted from 0.
     """
 
@@ -52,18 +52,18 @@ class ResizedCropAndFlip:
 
 
 def random_box(width: int, height: int, draws: np.random.Generator) -> tuple[int, int, int, int]:
-    """A random part of an image, as torchvision's ``RandomResizedCrop`` documents it.
+    """Draw a random part of an image, as torchvision's ``RandomResizedCrop`` documents it.
 
     Its area is uniform in `AREAS`, as a share of the image's; its aspect ratio, width / height, is
     log-uniform in `ASPECT_RATIOS`; its position is uniform. If it does not fit into the image
     `TRIES` times, it is the largest centred part with an aspect ratio in that range.
 
     Args:
-        width, height: of the image, in pixels.
-        draws: where random numbers come from.
+        width, height: size of the image, in pixels.
+        draws: the source of random numbers.
 
     Returns:
-        Left, top, right and bottom edge in pixels, as Pillow counts them.
+        The left, top, right and bottom edges in pixels, as Pillow counts them.
     """
     narrowest, widest = ASPECT_RATIOS
     for _ in range(TRIES):

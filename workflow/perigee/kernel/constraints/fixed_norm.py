@@ -12,9 +12,9 @@ class FixedNorm:
     """The projection of eq. (2) of Kodryan et al. 2022 onto the sphere of radius ``norm``.
 
     Args:
-        parameters: the network's at the start. The scale-invariant weights are rescaled at once, so
-            that training starts on the sphere.
-        norm: rho, greater than 0; None keeps the norm that they have.
+        parameters: the network's parameters at the start. The scale-invariant weights are rescaled
+            at once, so that training starts on the sphere.
+        norm: rho, greater than 0; None keeps the norm that the weights have.
     """
 
     def __init__(self, parameters: FlatParameters, *, norm: float | None) -> None:

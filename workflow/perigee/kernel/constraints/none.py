@@ -1,4 +1,4 @@
-"""The norm of the scale-invariant weights is left to gradient and weight decay."""
+"""No constraint: gradient and weight decay settle the norm of the scale-invariant weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Unconstrained:
     """Training in the whole space (Lobacheva et al. 2021).
 
     Args:
-        parameters: the network's; left alone.
+        parameters: the network's parameters; left unchanged.
     """
 
     def __init__(self, parameters: FlatParameters) -> None:
@@ -19,4 +19,4 @@ class Unconstrained:
         """The tensors that a resumed run needs: none."""
 
     def apply(self, parameters: FlatParameters) -> None:
-        """Leave the weights alone after a step."""
+        """Leave the weights unchanged after a step."""

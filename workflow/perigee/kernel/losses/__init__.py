@@ -1,1 +1,1 @@
-"""What training minimises, one module each."""
+"""The losses that training can minimise, one module each."""

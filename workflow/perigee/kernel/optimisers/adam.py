@@ -10,7 +10,7 @@ from torch import Tensor
 from perigee.kernel.flat import FlatParameters
 
 EPSILON = 1e-8
-"""Added to the root of the second moment; Kingma and Ba 2015."""
+"""The constant added to the root of the second moment (Kingma and Ba 2015)."""
 
 
 class Adam:
@@ -25,10 +25,10 @@ class Adam:
                             / (sqrt(v_{t+1} / (1 - beta_2^{t+1})) + epsilon)
 
     Args:
-        parameters: to be updated.
+        parameters: the parameters to update.
         weight_decay: lambda.
         undecayed: names of the groups of parameters without weight decay.
-        betas: beta_1 and beta_2, the decay of the two moments, in [0, 1).
+        betas: beta_1 and beta_2, the decay rates of the two moments, in [0, 1).
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class Adam:
         """Update the parameters in place.
 
         Args:
-            parameters: with their gradient.
-            learning_rate: eta, a tensor of no dimensions.
+            parameters: the parameters with their gradient.
+            learning_rate: eta, a tensor without dimensions.
         """
         values, first, second = (
             parameters.values,

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent with weight decay and, if wanted, momentum."""
+"""Stochastic gradient descent with weight decay and optional momentum."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SGD:
         v_{t+1} = alpha * v_t + grad f(x_t) + lambda * x_t,    x_{t+1} = x_t - eta * v_{t+1}
 
     Args:
-        parameters: to be updated.
+        parameters: the parameters to update.
         weight_decay: lambda.
         undecayed: names of the groups of parameters without weight decay.
         momentum: alpha, in [0, 1).
@@ -47,8 +47,8 @@ class SGD:
         """Update the parameters in place.
 
         Args:
-            parameters: with their gradient.
-            learning_rate: eta, a tensor of no dimensions.
+            parameters: the parameters with their gradient.
+            learning_rate: eta, a tensor without dimensions.
         """
         values, gradient = parameters.values, parameters.gradient
         if self.momentum:

@@ -18,7 +18,7 @@ class Optimiser(Protocol):
 
 
 class Schedule:
-    """A course of the learning rate; this base class keeps it constant.
+    """A learning-rate schedule; this base class keeps the rate constant.
 
     Args:
         steps_per_epoch: updates of the weights in an epoch.
@@ -36,7 +36,7 @@ class Schedule:
         return np.ones(self.steps_per_epoch)
 
     def begin_epoch(self, epoch: int, parameters: FlatParameters, optimiser: Optimiser) -> None:
-        """Change weights or optimiser state at a boundary; this base class leaves them alone.
+        """Change weights or optimiser state at an epoch's start; this base class does nothing.
 
-        Called once before the first step of an epoch.
+        It is called once before the first step of an epoch.
         """

@@ -25,6 +25,6 @@ class Cosine(Schedule):
         self.horizon = horizon
 
     def factors(self, epoch: int) -> NDArray[np.float64]:
-        """The cosine's value, the same in each step of the epoch."""
+        """The cosine's value, the same in each step of the epoch, (steps,)."""
         factor = 0.5 * (1.0 + math.cos(math.pi * min(epoch / self.horizon, 1.0)))
         return np.full(self.steps_per_epoch, factor)

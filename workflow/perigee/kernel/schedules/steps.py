@@ -11,11 +11,11 @@ from perigee.kernel.schedules.base import Schedule
 
 
 class Steps(Schedule):
-    """``gamma`` to the power of how many milestones the epoch has reached (Goyal et al. recipe).
+    """Decay by ``gamma`` at each milestone (the recipe of Goyal et al.).
 
     Args:
         steps_per_epoch: updates of the weights in an epoch.
-        milestones: epochs from which on the learning rate is multiplied once more.
+        milestones: epochs from which the learning rate is multiplied by ``gamma`` once more.
         gamma: the factor, greater than 0.
     """
 
@@ -24,6 +24,6 @@ class Steps(Schedule):
         self.milestones, self.gamma = milestones, gamma
 
     def factors(self, epoch: int) -> NDArray[np.float64]:
-        """The power, the same in each step of the epoch."""
+        """Gamma to the power of the milestones reached, the same in each step of the epoch."""
         reached = sum(epoch >= milestone for milestone in self.milestones)
         return np.full(self.steps_per_epoch, self.gamma**reached)
