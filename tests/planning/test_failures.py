@@ -127,7 +127,7 @@ PROGRESS = "2026-11-20 13:00:00 r: epoch 3/4, train loss 0.1\n"
 
 
 def told_of(log: Path, ended: str) -> str:
-    """What the workflow says of a job whose shell command ended so."""
+    """The workflow's words about a job whose shell command ended so."""
     command = f"Command 'set -euo pipefail; python -m perigee train --out x --log {log}' {ended}."
     block = f"Error in rule train_run:\n    log: {log} (check log file(s) for error details)\n"
     (told,) = failed_jobs(f"{command}\n{block}")

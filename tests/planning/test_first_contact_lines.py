@@ -1,4 +1,4 @@
-"""What `quickstart.py figures` says of each figure, and in which order it has figures made."""
+"""The lines of `quickstart.py figures` on each figure, and the order in which figures are made."""
 
 from __future__ import annotations
 

@@ -520,7 +520,7 @@ def put(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
                     "schedule": [{"name": "cosine", "horizon": horizon} for horizon in range(1, 8)]
                 },
             ),
-            ["'sweep.schedule' has 7 values that are no numbers", "6 apart"],
+            ["'sweep.schedule' has 7 values that are not numbers", "6 apart"],
             id="more than colours tell apart",
         ),
     ],

@@ -1,4 +1,4 @@
-"""What the Snakemake workflow catalogue and GitHub look for, as far as it can be tried here."""
+"""The files that the Snakemake workflow catalogue and GitHub look for."""
 
 from __future__ import annotations
 

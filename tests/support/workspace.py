@@ -28,7 +28,7 @@ DIGEST = re.compile(r"-[0-9a-f]{16}")
 
 LEARNING_RATES = (0.03, 0.1, 0.3, 3)
 EPOCHS = 4
-"""Of periodic_fig3 at smoke scale, as the files in config/ have them."""
+"""The epochs of periodic_fig3 at smoke scale, as in config/."""
 
 LOWEST_FIRST = dict(zip(("lowest", "low", "high", "highest"), LEARNING_RATES, strict=True))
 NAMES = {rate: name for name, rate in LOWEST_FIRST.items()}
@@ -269,7 +269,7 @@ def value_at(document: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 
 def fitting(overlay: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
-    """What an overlay changes of those runs of a document that it fits."""
+    """The part of an overlay that fits the runs of a document."""
     found = {}
     for name, changes in overlay["runs"].items():
         with suppress(PerigeeError):
@@ -279,5 +279,5 @@ def fitting(overlay: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]
 
 
 def without_notes(document: dict[str, Any]) -> dict[str, Any]:
-    """Of a file all but what it says of our choices."""
+    """A file's content without the notes on our choices."""
     return {key: value for key, value in document.items() if key not in ("ours", "seen")}

@@ -258,7 +258,7 @@ def test_the_pages_version_is_of_all_provenance(plan: Plan, store: Path) -> None
 def test_the_pages_version_covers_titles_and_templates(
     plan: Plan, store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What prose changes is the pages alone."""
+    """Prose changes the pages alone."""
     first = pages_version(plan, store)
     renamed = replace(FIGURE, request=replace(REQUEST, title="Another"))
     assert renamed.identity.digest == FIGURE.identity.digest
@@ -288,7 +288,7 @@ def folder(store: Path) -> Path:
 
 
 def text(page: str) -> str:
-    """What a page shows, markup and styles left out."""
+    """The text of a page, without markup and styles."""
     return " ".join(re.sub(r"<.*?>", " ", page.partition("<body>")[2], flags=re.DOTALL).split())
 
 

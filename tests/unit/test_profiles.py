@@ -1,4 +1,4 @@
-"""What options of the command line take away from a cluster's profile is told in a sentence."""
+"""A sentence names what options of the command line take away from a cluster's profile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def line(number: int) -> str:
 
 
 def resources_of(rule: str, arguments: list[str]) -> dict[str, object]:
-    """What a job of a rule would ask for, as Snakemake reads its command line."""
+    """The resources that a rule's job would ask for, as Snakemake reads its command line."""
     parsed = parse_args(arguments)[1]
     defaults = dict(entry.split("=", 1) for entry in parsed.default_resources.args)
     return {**defaults, **parsed.set_resources.get(rule, {})}

@@ -120,6 +120,6 @@ def test_claims_are_not_judged_on_a_table_that_is_not_there(
         *("--spec", json.dumps(spec), "--out", str(tmp_path / "claims")),
     )
     assert result.returncode == 1
-    assert "is no complete product" in result.stdout
+    assert "is not a complete product" in result.stdout
     assert len(result.stdout.strip().splitlines()) == 1
     assert not (tmp_path / "claims").exists()

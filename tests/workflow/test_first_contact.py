@@ -35,7 +35,7 @@ def small(tmp_path: Path) -> Workspace:
 
 
 def figures(workspace: Workspace, *options: str) -> subprocess.CompletedProcess[str]:
-    """What quickstart.py starts in its environment."""
+    """The program that quickstart.py starts in its environment, run."""
     return workspace.by_hand(sys.executable, "-m", "perigee.quickstart", *options)
 
 

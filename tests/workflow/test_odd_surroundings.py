@@ -88,7 +88,7 @@ def run(workspace: Workspace, *command: str, user: int | None = None, **environm
 
 
 def files(workspace: Workspace) -> dict[str, bytes]:
-    """What the figure's published files hold; its notebook has times in it."""
+    """The content of the figure's published files without the notebook, which has times in it."""
     folder = workspace.root / "results/smoke/figures"
     return {kind: (folder / f"{FIGURE}.{kind}").read_bytes() for kind in ("pdf", "png", "csv")}
 

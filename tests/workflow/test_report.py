@@ -109,7 +109,7 @@ KEYS = [f"periodic_{figure}" for figure in FIGURES]
 
 
 def cards(browser: webdriver.Chrome) -> dict[str, WebElement]:
-    """What the page of figures shows of each."""
+    """The part of the page of figures on each figure."""
     found = browser.find_elements(By.TAG_NAME, "article")
     return {card.get_attribute("id") or "": card for card in found}
 

@@ -66,8 +66,8 @@ def program(
     """The function of a subcommand, with logging and one way to end.
 
     An exception ends it with exit status 1 (or its own) and one last line: the program, what it was
-    to write, why it failed, and the log. The traceback of one that is no `PerigeeError` goes to the
-    file given as ``--log``, or to the terminal if there is none. Beside the log the end is noted
+    to write, why it failed, and the log. The traceback of any but a `PerigeeError` goes to the file
+    given as ``--log``, or to the terminal if there is none. Beside the log the end is noted
     for programs to read (see `perigee.failures.noted_failure`).
 
     Args:
@@ -123,7 +123,7 @@ sys.excepthook = _tell_that_it_did_not_start
 
 
 def is_main_rank() -> bool:
-    """Whether this is the only process of its program, or the first of those of torchrun."""
+    """True in the only process of a program, and in the first of those that torchrun starts."""
     return os.environ.get("RANK", "0") == "0"
 
 

@@ -1,4 +1,4 @@
-"""What a user is told of a job that failed: which product, why, and where more stands."""
+"""Messages about failed jobs: the product, the reason, and where to read more."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Failure:
 
     @property
     def was_stopped(self) -> bool:
-        """Whether it was told to by a signal, and so nothing is wrong."""
+        """True if a signal ended the program, so that nothing is wrong."""
         return self.exit_status > 128
 
 

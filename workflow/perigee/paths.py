@@ -31,10 +31,10 @@ OWN_PACKAGES: dict[str, Path] = {}
 """The packages with blocks of the user's own that were registered: name -> folder."""
 
 FIGURE_FILES = ("figure.pdf", "figure.png", "figure.csv", "figure.ipynb")
-"""Of every figure in the store."""
+"""The files of every figure in the store."""
 
 STUDY = "study"
-"""What the keys of figures of one's own begin with, and the notebook and caption they share."""
+"""The beginning of the keys of a user's own figures, and the name of their notebook and caption."""
 
 
 def template(key: str) -> str:

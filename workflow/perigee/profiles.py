@@ -1,4 +1,4 @@
-"""What a cluster's profile says, and what options of the command line take away from it."""
+"""A cluster's profile, line by line, and what options of the command line take away from it."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def lost_resources(arguments: Sequence[str], rule: str, resources: Mapping[str, 
 
 
 def memory_advice(rule: str | None) -> str:
-    """What to do about jobs of a rule that lack memory.
+    """Advice for jobs of a rule that lack memory.
 
     Args:
         rule: its name; None if it is not known.

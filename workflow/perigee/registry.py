@@ -1,4 +1,4 @@
-"""Every building block that a configuration may name: one line each, and those of the user's own.
+"""Every block that a configuration may name: one line each, and those of the user's own.
 
 A block's configuration class says which parameters it takes and where its code is. The code is
 imported only when it is needed, so planning needs no torch, and a run's code digest covers only the

@@ -65,6 +65,6 @@ rule claims:
     conda:
         CONDA
     message:
-        "What the papers claim, and what came out"
+        "The papers' claims, and their verdicts"
     shell:
         "python -m perigee claims --claims {input.claims:q} --copy {log:q}"

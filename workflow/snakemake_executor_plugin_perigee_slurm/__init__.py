@@ -54,7 +54,7 @@ __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 FORWARD = Path(__file__).with_name("forward.py")
 
 INVALID_ACCOUNT = "appears to be invalid"
-"""What the plugin says of an account that is not among the user's."""
+"""The plugin's words about an account that is not among the user's."""
 
 ANSWER_SECONDS = 30
 """How long SLURM may take to say whether it would take a job."""
@@ -87,7 +87,7 @@ class Executor(SlurmExecutor):
     def __post_init__(self, test_mode: bool = False) -> None:
         if shutil.which("sbatch") is None:
             raise RefusedError(
-                "There is no sbatch on this machine, so it is no login node of a SLURM "
+                "There is no sbatch on this machine, so it is not a login node of a SLURM "
                 "cluster; run here without --profile slurm, or log in to the cluster."
             )
         super().__post_init__(test_mode)
@@ -101,7 +101,7 @@ class Executor(SlurmExecutor):
         plugin.query_job_status = self._ask
 
     def additional_general_args(self) -> str:
-        """What Snakemake is told within a job: one that fails does not hold up the others."""
+        """Snakemake's options within a job: a member that fails does not hold up the others."""
         return "--executor local --keep-going"
 
     def format_job_exec(self, job: JobExecutorInterface) -> str:
@@ -158,7 +158,7 @@ class Executor(SlurmExecutor):
             self._cancelled.wait(settings.init_seconds_before_status_checks)
 
     def _answers(self) -> bool:
-        """Whether the controller does."""
+        """True if the controller answers."""
         question = ["squeue", "--noheader", "--name", self.run_uuid]
         try:
             return not subprocess.run(
@@ -303,7 +303,7 @@ class Executor(SlurmExecutor):
             self.logger.warning(told)
 
     def _is_lost(self, info: SubmittedJobInfo) -> bool:
-        """Whether a job that the plugin would go on waiting for is gone; then that is reported."""
+        """True if a job that the plugin would go on waiting for is gone; then that is reported."""
         assert self._states is not None  # it yields jobs after an answer only
         state = self._states.get(info.external_jobid)
         is_absent = state in (None, PREEMPTED)

@@ -23,7 +23,7 @@ class Absence:
     since: dict[str, float] = field(default_factory=dict)
 
     def note(self, job: str, is_absent: bool, now: float) -> bool:
-        """Whether a job is lost, after an answer of SLURM.
+        """Note one answer of SLURM; True once the job counts as lost.
 
         Args:
             job: its id.

@@ -1,4 +1,4 @@
-"""What SLURM's refusals mean, in a sentence with the line of the profile to change."""
+"""Explanations of SLURM's refusals: a sentence with the line of the profile to change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROFILE = "slurm"
 GPU_KEYS = ("gres", "gpu_model", "gpu")
 
 WRONG_ACCOUNT = "Invalid account"
-"""What sbatch says of one."""
+"""The words of sbatch about an account that it does not take."""
 
 
 NO_ANSWER = "SLURM does not answer: its controller is away. Start Snakemake again when it is back."
@@ -81,7 +81,7 @@ def refusal(error: str, job: str, resources: Mapping[str, Any]) -> str | None:
 
 
 def _has_gpus(resources: Mapping[str, Any], *options: str) -> bool:
-    """Whether a node, of those that options of sinfo choose, has the GPUs that are asked for.
+    """True if a node, of those that options of sinfo choose, has the GPUs that are asked for.
 
     Any has, if none are.
     """
@@ -99,7 +99,7 @@ def _has_gpus(resources: Mapping[str, Any], *options: str) -> bool:
 
 
 def _sinfo(shown: str) -> str:
-    """What `sinfo` tells, its different lines in a row."""
+    """The different lines of `sinfo`, in a row."""
     return "; ".join(sorted(set(_lines_of_sinfo(f"--format={shown}")))) or "see sinfo"
 
 

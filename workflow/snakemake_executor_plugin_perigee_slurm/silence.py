@@ -15,7 +15,7 @@ class TooLongError(Exception):
 
 @dataclass
 class Silence:
-    """Whether SLURM answers questions about its jobs.
+    """A record of whether SLURM answers questions about its jobs.
 
     Attributes:
         since: when it did not answer for the first time; None while it answers.
@@ -26,7 +26,7 @@ class Silence:
     told: float = 0.0
 
     def note(self, answered: bool, now: float) -> str | None:
-        """What to tell after a question, if anything.
+        """Note whether a question was answered, and return what to tell the user, if anything.
 
         Args:
             answered: whether SLURM answered it.

@@ -134,7 +134,7 @@ class Similarity(Analysis, name="similarity", code="perigee.analysis.similarity:
 class ToyConvergence(
     Analysis, name="toy_convergence", code="perigee.analysis.toy_convergence:tabulate"
 ):
-    """Whether the toy function of Kodryan et al. 2022 converges from many starts.
+    """Convergence of the toy function of Kodryan et al. 2022 from many starts.
 
     Attributes:
         coefficients: alpha_i of the summands of the toy function.

@@ -47,7 +47,7 @@ def main(
 
 
 def _print(judged: pd.DataFrame, console: Console) -> None:
-    table = Table(title="What the papers claim, and what came out", show_lines=True)
+    table = Table(title="The papers' claims, and their verdicts", show_lines=True)
     for column in ("figure", "claim", "expected", "measured", "by seed", "verdict"):
         table.add_column(column, overflow="fold")
     for row in judged.to_dict("records"):

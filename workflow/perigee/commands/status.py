@@ -64,7 +64,7 @@ def main(
 
 
 def _look(layout: Layout, targets: list[str], queue: Queue) -> tuple[list[RunStatus], list[str]]:
-    """What has become of the runs, and a line if the queue does not answer."""
+    """The state of each run, and a line if the queue does not answer."""
     figures = figures_of(layout, targets)
     try:
         return statuses(layout, figures, queue.jobs()), []
@@ -105,7 +105,7 @@ def _table(found: list[RunStatus]) -> list[str]:
 
 
 def _cut(lines: list[str], height: int) -> list[str]:
-    """As many as a terminal shows, the last saying how many there are more."""
+    """The lines that fit on a terminal; the last one says how many are left out."""
     room = max(height - 2, 1)
     more = len(lines) - room
     return lines if more <= 0 else [*lines[:room], f"... and {more} lines more"]

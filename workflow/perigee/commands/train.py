@@ -34,7 +34,7 @@ from perigee.store.writing import remove_abandoned
 
 
 class OnDeparture(StrEnum):
-    """What happens if a finished run that is trained again leaves its course."""
+    """The action when a finished run that is trained again departs from its course."""
 
     FAIL = "fail"
     TRAIN_ANEW = "train_anew"
@@ -113,7 +113,7 @@ def main(
 
 
 def is_shared() -> bool:
-    """Whether torchrun started several processes for this run."""
+    """True if torchrun started several processes for this run."""
     return int(os.environ.get("WORLD_SIZE") or 1) > 1
 
 

@@ -37,7 +37,7 @@ def claims_of(
         runs: of each table the sweeps that it reads, by name.
         citation: whose claims they are, in short.
         untestable: names of claims that the scale cannot test.
-        scale: at hand.
+        scale: the present one.
         file: where the claims stand, for messages.
 
     Raises:

@@ -33,7 +33,7 @@ LONGEST_NAME = 60
 
 
 class BlockOf:
-    """Marks a mapping that is a building block: a name, and its parameters.
+    """Marks a mapping that is a block: a name, and its parameters.
 
     The parameters are checked when the block is made; here is what editors are told.
     """

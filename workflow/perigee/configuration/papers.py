@@ -69,7 +69,7 @@ def read_paper(files: Mapping[str, Path], shared: SharedRuns, scale: Scale) -> l
     Args:
         files: the paper's, by name (`perigee.configuration.scales.papers`).
         shared: the runs of its ``paper.yaml``.
-        scale: at hand.
+        scale: the present one.
 
     Raises:
         PerigeeError: anything in the files is wrong.

@@ -30,7 +30,7 @@ class SweptRuns:
 
     Attributes:
         requests: the runs.
-        names: at the scale at hand.
+        names: at the present scale.
         known_names: the same of the paper's file, which an overlay may have dropped.
     """
 

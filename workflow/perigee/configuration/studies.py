@@ -53,7 +53,7 @@ PANELS = (
 """The panels of every study; columns of the measures under ``further`` are panels, too."""
 
 MOST_COLOURS = 6
-"""Values that are no numbers, told apart by colour."""
+"""The most values other than numbers that colours tell apart."""
 
 MOST_STYLES = 4
 """Combinations of the other swept keys, told apart by the style of the line."""
@@ -80,7 +80,7 @@ def read_study(
     Args:
         plain: what the file holds.
         path: config/studies/<name>.yaml.
-        scale: at hand.
+        scale: the present one.
         scales: names of all that are known.
         papers: the shared runs of every paper at the scale.
 
@@ -244,7 +244,7 @@ def _require_few_looks(runs: Sequence[RunRequest], settings: Sequence[str], file
     values = list(dict.fromkeys(run.swept[first] for run in runs))
     if not is_number(values[0]) and len(values) > MOST_COLOURS:
         raise PerigeeError(
-            f"{file}: key 'sweep.{first}' has {len(values)} values that are no numbers, and a "
+            f"{file}: key 'sweep.{first}' has {len(values)} values that are not numbers, and a "
             f"picture tells only {MOST_COLOURS} apart; make several studies of it."
         )
     combinations = {tuple(run.swept[key] for key in others) for run in runs}

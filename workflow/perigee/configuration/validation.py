@@ -61,7 +61,7 @@ def refusal(file: str, key: str, told: str) -> PerigeeError:
 
 
 def validated_block(kind: str, value: Mapping[str, Any], file: str, key: str) -> Block:
-    """A building block with all its parameters, checked against its configuration class.
+    """A block with all its parameters, checked against its configuration class.
 
     The runs of a sweep have most blocks in common; each is checked once.
 

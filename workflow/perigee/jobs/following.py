@@ -20,7 +20,7 @@ class Follower:
     """Compares a run in progress with a finished version of it.
 
     Args:
-        version: whose fingerprint has to come out.
+        version: the one whose fingerprint training has to follow.
 
     Raises:
         PerigeeError: the version is damaged.

@@ -102,7 +102,7 @@ class TrainingJob:
         return {m.name: measure_identity(m, self.identity) for m in self.measures}
 
     def is_done(self) -> bool:
-        """Whether the store has the run with all measures."""
+        """True if the store has the run with all measures."""
         found = self.found(self.wanted)
         if found is not None:
             logger.info("%s has all that is wanted: nothing to train", found.folder)
@@ -192,7 +192,7 @@ class _Work:
         self._train(name, job.wanted, beginning, None)
 
     def _train_first(self) -> None:
-        """Train a run that is not there, from the furthest state that is to be had.
+        """Train a run that is not there, from the furthest state that there is.
 
         Measures that were not taken from that run's start are left for later.
         """
@@ -247,7 +247,7 @@ class _Work:
             name: of the version.
             wanted: measures to be taken.
             beginning: of the training, as the first of the processes that share it knows it.
-            followed: a finished version of the same run whose fingerprint has to come out.
+            followed: a finished version of the same run, whose fingerprint training has to follow.
         """
         job = self.job
         folder = unfinished_folder(job.run_folder, name)

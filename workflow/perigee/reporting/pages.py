@@ -121,7 +121,7 @@ def claims_page(claims: pd.DataFrame, scale: str) -> str:
 
 
 def provenance_page(plan: Plan, store: Path) -> str:
-    """Of each figure its scale, what differs from the paper, and all its products.
+    """The page of provenance: each figure's scale, deviations from the paper, and all its products.
 
     Raises:
         PerigeeError: a product is not complete.
@@ -192,7 +192,7 @@ def _row(product: Provenance) -> dict[str, str]:
 
 
 def _commit(product: Provenance) -> str:
-    """Of the checkout that made it, shortly."""
+    """The commit of the checkout that made a product, abbreviated."""
     if not product.git:
         return ""
     changed = " with changes" if product.git["dirty"] else ""

@@ -1,4 +1,4 @@
-"""What is checked before any job starts."""
+"""Checks before any job starts."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CLAIMS = "claims.csv"
-"""Of one figure in the store; and, gathered from all figures, the published one of a scale."""
+"""The file of a figure's verdicts in the store, and of a scale's where they are published."""
 
 
 def with_wording(judged: pd.DataFrame, wording: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What the store holds, who needs it, what may go, and whether it is still as it was made."""
+"""Housekeeping of the store: list products and who needs them, remove, verify."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def remove(leftover: Leftover, store: Path) -> bool:
             shutil.rmtree(path)
     writers_lock(path).unlink(missing_ok=True)
     for folder in path.parents[: len(path.relative_to(store).parts) - 2]:
-        # What is left of a run but locks are versions, or files that are no product's.
+        # What is left of a run but locks are versions, or files that belong to no product.
         if folder.is_dir() and all(left.name.startswith(".") for left in folder.iterdir()):
             shutil.rmtree(folder)
     return True
@@ -216,7 +216,7 @@ def _reason_to_go(
 
 
 def is_earlier(product: Path) -> bool:
-    """Whether a product was made by a version of Perigee whose products are not read any more."""
+    """True if a version of Perigee made the product whose products are not read any more."""
     try:
         return read_provenance(product).format < FORMAT
     except PerigeeError:
@@ -224,7 +224,7 @@ def is_earlier(product: Path) -> bool:
 
 
 def _is_in_use(path: Path, store: Path) -> bool:
-    """Whether a job is at work in a folder or on its run."""
+    """True while a job is at work in a folder or on its run."""
     with _locked(path, store) as free:
         return not free or _is_being_written(path)
 
@@ -236,7 +236,7 @@ def _locked(path: Path, store: Path) -> AbstractContextManager[bool]:
 
 
 def _is_being_written(folder: Path) -> bool:
-    """Whether a job is writing into a folder, or was within the last day."""
+    """True if a job is writing into a folder, or was within the last day."""
     ages = (_leftover(path, "").days for path in folder.glob(f"{WRITING}*"))
     return any(days * 86400 <= ABANDONED_AFTER_S for days in ages)
 
@@ -252,7 +252,7 @@ def _bytes(files: Iterable[os.stat_result]) -> int:
 
 
 def _stats(folder: Path) -> list[os.stat_result]:
-    """Of all files in a folder and below; what a job removes meanwhile is passed over.
+    """The stat results of all files in a folder and below; files removed meanwhile are passed over.
 
     The measures below a version of a run are counted by themselves.
     """

@@ -57,7 +57,7 @@ def acquired(path: Path, timeout: float = -1) -> FileLock:
 
 @contextmanager
 def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[bool]:
-    """Within, no other process is within for the same folder.
+    """While the context is held, no other process holds this folder's lock.
 
     The lock is the operating system's (flock) and ends with the process that holds it, however
     that dies. Between machines it is as good as the shared file system's.
@@ -91,7 +91,7 @@ def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator
 
 @contextmanager
 def locked_if_free(folder: Path) -> Iterator[bool]:
-    """Within, the folder is locked; yields False, at once, if another process holds the lock.
+    """Lock a folder while the context is held; yield False at once if another process has the lock.
 
     A folder that was never locked stays without a lock. Who may not write in the folder goes by the
     note of the holder.

@@ -18,7 +18,7 @@ FIRST_WITHIN_S = 600.0
 
 @dataclass(frozen=True)
 class Progress:
-    """What a training job tells of itself now and then.
+    """A training job's note on its progress.
 
     Attributes:
         epochs: of the run in all.
@@ -46,7 +46,7 @@ class Progress:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether the next note should be there: after twice its time and half a minute."""
+        """True once the next note is late: after twice its time and half a minute."""
         return time.time() - self.written > 2 * self.next_within + 30  # our choice
 
 
@@ -61,7 +61,7 @@ def write_progress(folder: Path, progress: Progress) -> None:
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """What was noted last in a folder; None without a readable note."""
+    """The last note in a folder; None without a readable one."""
     path = folder / PROGRESS
     try:
         progress = Progress(**json.loads(path.read_text(encoding="utf-8")))

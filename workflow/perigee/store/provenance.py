@@ -1,4 +1,4 @@
-"""What stands beside every product, and the check that whoever reads the product makes."""
+"""The provenance beside every product, and the check that every reader of a product makes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from perigee.surroundings import environment_of_git
 
 PROVENANCE = "provenance.json"
 FORMAT = 2
-"""Of the store: products of a lower one were made by an earlier version of Perigee."""
+"""The store's format; products of a lower one were made by an earlier version of Perigee."""
 GIT_PATIENCE_S = 10
 """A product is not kept waiting for longer by a file system on which git is slow."""
 RECORDED_PACKAGES = (
@@ -57,7 +57,7 @@ class Provenance:
             recorded.
         format: of the store.
         git: commit of the checkout that ran, and whether its files differed from it ("dirty"); None
-            if it is no git repository.
+            if it is not a git repository.
     """
 
     kind: str
@@ -130,7 +130,7 @@ def read_provenance(folder: Path) -> Provenance:
         raise _unreadable(path, error) from error
     except (OSError, TypeError, ValueError) as error:
         raise PerigeeError(
-            f"{path} is missing or damaged, so {folder} is no complete product; delete the "
+            f"{path} is missing or damaged, so {folder} is not a complete product; delete the "
             "folder and run again."
         ) from error
 
@@ -148,7 +148,7 @@ def _unreadable(path: Path, error: OSError) -> PerigeeError:
 
 
 def is_intact(folder: Path, digest: str, files: Iterable[str] = ()) -> bool:
-    """Whether a folder holds a product with all its files as they were made: they are read.
+    """True if a folder holds a product whose files are all as they were made; the files are read.
 
     Args:
         folder: of the product, or another that its files stand in.
@@ -163,7 +163,7 @@ def is_intact(folder: Path, digest: str, files: Iterable[str] = ()) -> bool:
 
 
 def is_there(folder: Path, files: Iterable[str]) -> bool:
-    """Whether a folder has some files; nothing of them is read."""
+    """True if a folder has the files; their content is not read."""
     return all((folder / name).is_file() for name in files)
 
 
@@ -187,7 +187,7 @@ def checksum(path: Path) -> dict[str, Any]:
 
 @cache
 def versions() -> Mapping[str, str]:
-    """Of Python and of those recorded packages that are installed."""
+    """The versions of Python and of the recorded packages that are installed."""
     found = {"python": platform.python_version()}
     for package in RECORDED_PACKAGES:
         try:
@@ -198,7 +198,7 @@ def versions() -> Mapping[str, str]:
 
 
 def hardware() -> dict[str, str]:
-    """Of this machine; the GPU only if this process has used one."""
+    """This machine's processor and cores, and its GPU if this process has used one."""
     found = {"processor": _processor(), "cores": str(os.cpu_count())}
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -211,7 +211,7 @@ def git_state() -> dict[str, Any] | None:
     """Commit of this checkout, and whether its tracked files differ from it.
 
     Returns:
-        {"commit": ..., "dirty": ...}; None if this is no git repository or there is no git.
+        {"commit": ..., "dirty": ...}; None if this is not a git repository or there is no git.
     """
     if not (ROOT / ".git").exists():
         return None  # git would look for a repository above

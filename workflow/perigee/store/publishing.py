@@ -27,7 +27,7 @@ class Publication:
         self._note = folder / ".version" / f"{name}.json"
 
     def is_current(self, digest: str) -> bool:
-        """Whether the files are those of the version with this digest, unchanged."""
+        """True if the files are those of the version with this digest, unchanged."""
         try:
             note = json.loads(self._note.read_text(encoding="utf-8"))
             return bool(note == {"digest": digest, "files": self._checksums()})

@@ -59,7 +59,7 @@ class Version:
     def measure(self, identity: Identity, epochs: int) -> Path | None:
         """The folder of a complete measure up to a number of epochs; None if there is none.
 
-        Checkpoints may be read off others that were kept more often.
+        Checkpoints may be read from others that were kept more often.
 
         Args:
             identity: of the measure.
@@ -83,7 +83,7 @@ class Version:
         return None
 
     def _holds(self, kept: Mapping[str, Any], epochs: int, wanted: Mapping[str, Any]) -> bool:
-        """Whether a measure has all rows that another with other parameters would have."""
+        """True if a measure has all rows that another with other parameters would have."""
         if kept["name"] != Checkpoints.name or (kept == wanted and epochs == self.epochs):
             return True
         interval, wanted_interval = (spec.get("interval", 1) for spec in (kept, wanted))

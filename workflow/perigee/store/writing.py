@@ -48,7 +48,7 @@ class ProductWriter:
 
 @contextmanager
 def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator[ProductWriter]:
-    """Within, files are made aside; at the end they are renamed into ``folder``.
+    """Make files aside while the context is held, and rename them into ``folder`` at its end.
 
     The provenance with the files' checksums is renamed last, so that a product with provenance
     is complete. If the block raises, nothing appears in ``folder``. All files get the mode of any
@@ -140,7 +140,7 @@ def _files_of(folder: Path) -> set[str]:
 
 @contextmanager
 def written_atomically(target: Path, keep_as: Path | None = None) -> Iterator[Path]:
-    """Within, write to the path given; at the end that file appears as ``target``, complete.
+    """Yield a path to write to; at the context's end that file appears as ``target``, complete.
 
     Args:
         target: replaced if it exists.
