@@ -34,6 +34,21 @@ def test_a_wrong_study_file(options: tuple[str, ...], workspace: Workspace) -> N
     assert f"{PAPER}: key 'runs.si_convnet.batch_size' is 'many'" in sentence
 
 
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("periodic_fg3", "did you mean 'periodic_fig3'?"),
+        ("study_mine", "needs a file config/studies/mine.yaml"),
+    ],
+)
+def test_a_target_that_there_is_not(target: str, told: str, finished: Workspace) -> None:
+    result = finished.run("snakemake", "-n", target)
+    assert result.returncode != 0
+    last = result.stdout.rstrip().splitlines()[-1]
+    assert last.startswith(f"Error: '{target}' ")
+    assert told in last
+
+
 def test_a_wrong_setting(finished: Workspace) -> None:
     sentence = refusal(finished, "-n", "--config", "scale=huge")
     assert "--config: key 'scale' is 'huge'" in sentence

@@ -29,6 +29,7 @@ from perigee.paths import CARRIED, IS_INSTALLED, configuration_file
 from perigee.planning.forecast import retraining_warning
 from perigee.planning.layout import NAME, VERSION, Layout
 from perigee.planning.plan import make_plan
+from perigee.planning.targets import not_a_target
 from perigee.profiles import lost_configuration
 from perigee.store.checks import (
     check_datasets,
