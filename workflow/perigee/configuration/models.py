@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, LiteralString
 
 from pydantic import (
     AfterValidator,
@@ -11,11 +12,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
+    WithJsonSchema,
     model_validator,
 )
-from pydantic_core import PydanticCustomError, PydanticKnownError, core_schema
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from perigee.blocks.analyses import NearZero
 from perigee.blocks.base import (
@@ -29,28 +29,6 @@ from perigee.blocks.base import (
     as_tuple,
 )
 
-LONGEST_NAME = 60
-
-
-class BlockOf:
-    """Marks a mapping that is a block: a name, and its parameters.
-
-    The parameters are checked when the block is made; here is what editors are told.
-    """
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        return core_schema.no_info_before_validator_function(_block, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"block": self.kind}
-
 
 def _block(value: Any) -> Any:
     if not isinstance(value, Mapping):
@@ -60,29 +38,15 @@ def _block(value: Any) -> Any:
     return value
 
 
-def _name(value: str) -> str:
-    plain = value.replace("_", "")
-    if not (plain.isalnum() and plain.isascii() and plain.islower() and value[0].isalpha()):
-        raise PydanticCustomError(
-            "name", "must be made of small letters, digits and underscores, and begin with a letter"
-        )
-    return _short(value)
+def _spelt(pattern: str, told: LiteralString) -> AfterValidator:
+    """A check that the whole of a text, if there is one, is of a pattern."""
 
+    def check(value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(pattern, value):
+            raise PydanticCustomError("spelling", told)
+        return value
 
-def _short(value: str) -> str:
-    if len(value) > LONGEST_NAME:
-        raise PydanticCustomError(
-            "name", f"must have at most {LONGEST_NAME} letters, since files are named after it"
-        )
-    return value
-
-
-def _paper(value: str) -> str:
-    if not (value.isalnum() and value.isascii() and value.islower() and value[0].isalpha()):
-        raise PydanticCustomError(
-            "name", "must be made of small letters and digits, and begin with a letter"
-        )
-    return _short(value)
+    return AfterValidator(check)
 
 
 def _sweep(value: Any) -> Any:
@@ -95,8 +59,7 @@ def _sweep(value: Any) -> Any:
         raise PydanticKnownError(
             "too_short", {"field_type": "List", "min_length": 1, "actual_length": 0}
         )
-    reserved = sorted({"all"} & set(value)) if isinstance(value, Mapping) else []
-    if reserved:
+    if isinstance(value, Mapping) and "all" in value:
         raise PydanticCustomError("sweep", "must not name a value 'all', which means all of them")
     return value
 
@@ -108,41 +71,25 @@ def _unique(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-def _path(value: str) -> str:
-    if not value or set(value) & set("{}"):
-        raise PydanticCustomError("path", "must be a path without {{ and }}")
-    return value
+Block = Annotated[dict[str, Any], BeforeValidator(_block)]
+"""A name and parameters; these are checked when the block is made."""
 
+_is_short = _spelt(".{,60}", "must have at most 60 letters, since files are named after it")
+_is_name = _spelt(
+    "[a-z][a-z0-9_]*",
+    "must be made of small letters, digits and underscores, and begin with a letter",
+)
+_is_paper = _spelt(
+    "[a-z][a-z0-9]*", "must be made of small letters and digits, and begin with a letter"
+)
+_is_path = _spelt("[^{}]+", "must be a path without {{ and }}")
+_is_address = _spelt("(https?://.*)?", "must be an address that begins with https://")
+_is_version = _spelt(r"\d+\.\d+\.\d+", "must be a version such as 0.1.0")
+_is_package = _spelt("[A-Za-z_][A-Za-z0-9_]*", "must be the name of a package, such as blocks")
+_is_device = _spelt(r"auto|cpu|cuda(:\d+)?", "must be auto, cpu, cuda, or cuda:0, cuda:1 and so on")
 
-def _address(value: str | None) -> str | None:
-    if value and not value.startswith(("https://", "http://")):
-        raise PydanticCustomError("address", "must be an address that begins with https://")
-    return value
-
-
-def _version(value: str | None) -> str | None:
-    parts = (value or "0.0.0").split(".")
-    if len(parts) != 3 or not all(part.isdecimal() for part in parts):
-        raise PydanticCustomError("version", "must be a version such as 0.1.0")
-    return value
-
-
-def _package(value: str | None) -> str | None:
-    if value is not None and not (value.isascii() and value.isidentifier()):
-        raise PydanticCustomError("package", "must be the name of a package, such as blocks")
-    return value
-
-
-def _device(value: str) -> str:
-    kind, colon, number = value.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (colon and not (kind == "cuda" and number.isdigit())):
-        raise PydanticCustomError("device", "must be auto, cpu, cuda, or cuda:0, cuda:1 and so on")
-    return value
-
-
-Block = dict[str, Any]
-Name = Annotated[str, AfterValidator(_name)]
-PaperName = Annotated[str, AfterValidator(_paper)]
+Name = Annotated[str, _is_name, _is_short]
+PaperName = Annotated[str, _is_paper, _is_short]
 Text = Annotated[str, Field(min_length=1)]
 Values = Annotated[
     Any,
@@ -192,7 +139,7 @@ class Parent(Model):
 
     run: Text = Field(description="Another entry of runs, whose values the fork has, too.")
     epochs: Count = Field(description="Epochs of the parent that are trained.")
-    at: Annotated[Block, BlockOf("fork")] = Field(
+    at: Annotated[Block, WithJsonSchema({"block": "fork"})] = Field(
         description="The rule that finds the epoch of the checkpoint where the fork starts."
     )
 
@@ -206,22 +153,28 @@ class ToldParent(Parent):
 class Run(Model):
     """A run; a forked one has from its parent what it does not give itself."""
 
-    dataset: Annotated[Block, BlockOf("dataset")] = Field({}, description="Images and labels.")
-    model: Annotated[Block, BlockOf("model")] = Field({}, description="The network.")
-    optimiser: Annotated[Block, BlockOf("optimiser")] = Field({}, description="The update rule.")
-    task: Annotated[Block, BlockOf("task")] = Field(
+    dataset: Annotated[Block, WithJsonSchema({"block": "dataset"})] = Field(
+        {}, description="Images and labels."
+    )
+    model: Annotated[Block, WithJsonSchema({"block": "model"})] = Field(
+        {}, description="The network."
+    )
+    optimiser: Annotated[Block, WithJsonSchema({"block": "optimiser"})] = Field(
+        {}, description="The update rule."
+    )
+    task: Annotated[Block, WithJsonSchema({"block": "task"})] = Field(
         {}, description="How batches are made of the data set, and what is evaluated."
     )
-    schedule: Annotated[Block, BlockOf("schedule")] = Field(
+    schedule: Annotated[Block, WithJsonSchema({"block": "schedule"})] = Field(
         {}, description="The course of the learning rate; constant if not given."
     )
-    constraint: Annotated[Block, BlockOf("constraint")] = Field(
+    constraint: Annotated[Block, WithJsonSchema({"block": "constraint"})] = Field(
         {}, description="A condition on the scale-invariant weights; none if not given."
     )
-    loss: Annotated[Block, BlockOf("loss")] = Field(
+    loss: Annotated[Block, WithJsonSchema({"block": "loss"})] = Field(
         {}, description="The loss that training minimises; cross-entropy if not given."
     )
-    augmentation: Annotated[Block, BlockOf("augmentation")] = Field(
+    augmentation: Annotated[Block, WithJsonSchema({"block": "augmentation"})] = Field(
         {}, description="A random change of training images; none if not given."
     )
     gradient: Literal["mini_batch", "full_batch"] = Field(
@@ -267,7 +220,7 @@ class Runs(Model):
 class Table(Model):
     """A table that a figure or a claim reads."""
 
-    analysis: Annotated[Block, BlockOf("analysis")] = Field(
+    analysis: Annotated[Block, WithJsonSchema({"block": "analysis"})] = Field(
         description="The analysis that computes the table."
     )
     runs: SomeNames = Field((), description="The entries of runs that it reads.")
@@ -315,7 +268,7 @@ class Claim(Noted):
     says: Text = Field(description="The statement, in our words.")
     place: Text = Field(description="The place in the paper.")
     table: Text = Field(description="The figure's table that it is measured on.")
-    quantity: Annotated[Block, BlockOf("quantity")] = Field(
+    quantity: Annotated[Block, WithJsonSchema({"block": "quantity"})] = Field(
         description="The measured quantity. Settings are given by the names that sweeps have."
     )
     expected: Expected = Field(description="How the measured value has to stand to its bound.")
@@ -404,12 +357,12 @@ class Settings(Model):
         Field(min_length=1),
         AfterValidator(_unique),
     ] = Field(description="The papers whose figures are made: folders of config/papers.")
-    results: Annotated[str, AfterValidator(_path)] = Field(
+    results: Annotated[str, _is_path] = Field(
         description="The folder that everything is written to."
     )
     data: Text = Field(description="The folder with downloaded data sets.")
     download: Truth = Field(description="True to download data sets that the folder lacks.")
-    device: Annotated[str, AfterValidator(_device)] = Field(
+    device: Annotated[str, _is_device] = Field(
         description="auto (a GPU if there is one), cpu, cuda, or cuda:0, cuda:1 and so on."
     )
     runs_per_gpu: Count = Field(1, description="Training runs, or predictions, at a time on a GPU.")
@@ -443,12 +396,12 @@ class Settings(Model):
     on_departure: Literal["fail", "train_anew"] = Field(
         "fail", description="If a finished run is trained again to be measured and departs."
     )
-    mirror: Annotated[str | None, AfterValidator(_address)] = Field(
+    mirror: Annotated[str | None, _is_address] = Field(
         "", description="Address of a folder with CIFAR's archives, if not that of their authors."
     )
-    perigee: Annotated[str | None, AfterValidator(_version)] = Field(
+    perigee: Annotated[str | None, _is_version] = Field(
         None, description="The version of Perigee that made the project."
     )
-    blocks: Annotated[str | None, AfterValidator(_package)] = Field(
+    blocks: Annotated[str | None, _is_package] = Field(
         None, description="The package of the project with blocks of the user's own."
     )

@@ -8,15 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import ValidationError
-
 from perigee.blocks.base import Block
 from perigee.blocks.forks import AtEpoch, Fork
 from perigee.configuration import models
 from perigee.configuration.overlays import flattened
 from perigee.configuration.requests import RunRequest
-from perigee.configuration.validation import checked, refusal, sentence, validated_block
-from perigee.errors import PerigeeError
+from perigee.configuration.validation import checked, refusal, validated_block
 from perigee.identity.canonical import canonical_json
 from perigee.spec import BLOCK_FIELDS, Parent, RunSpec
 
@@ -194,13 +191,7 @@ def resolved_run(run: Mapping[str, Any], where: str, file: str) -> RunSpec:
             raise refusal(file, key, f"key 'name' in '{key}' is missing; add it.")
         blocks[kind] = validated_block(kind, run[kind], file, key)
     resolved = None if parent is None else _resolved_parent(parent, run, where, file)
-    try:
-        return RunSpec.model_validate({**run, **blocks, "parent": resolved})
-    except ValidationError as error:
-        key = ".".join((where, *map(str, error.errors()[0]["loc"]))).removeprefix(".")
-        raise refusal(file, key, sentence(error, RunSpec, where)) from error
-    except PerigeeError as error:  # on two blocks that do not fit
-        raise refusal(file, where, f"{f'{where}: ' if where else ''}{error}") from error
+    return checked(RunSpec, {**run, **blocks, "parent": resolved}, file, where)
 
 
 def _resolved_parent(parent: Any, run: Mapping[str, Any], where: str, file: str) -> Parent:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from perigee import registry
 from perigee.blocks.base import Block
 from perigee.errors import PerigeeError
 from perigee.registry import REGISTRY
@@ -51,7 +51,9 @@ def checked(model: type[Model], document: Mapping[str, Any], file: str, key: str
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise refusal(file, _path(error, key), sentence(error, model, key)) from error
+        raise refusal(file, _path(error, key), _sentence(error, model, key)) from error
+    except PerigeeError as error:  # on two blocks of a run that do not fit
+        raise refusal(file, key, f"{f'{key}: ' if key else ''}{error}") from error
 
 
 def refusal(file: str, key: str, told: str) -> PerigeeError:
@@ -88,10 +90,8 @@ def _checked_block(kind: str, value: Mapping[str, Any], file: str, key: str) -> 
             f"key '{key}.name' is '{name}', which is not {_with_article(kind)}; "
             f"{suggestion(str(name), known)}.",
         )
-    try:
-        return registry.make(kind, value)
-    except ValidationError as error:
-        raise refusal(file, _path(error, key), sentence(error, known[name], key)) from error
+    parameters = {parameter: item for parameter, item in value.items() if parameter != "name"}
+    return checked(known[name], parameters, file, key)
 
 
 def _with_article(kind: str) -> str:
@@ -101,8 +101,7 @@ def _with_article(kind: str) -> str:
 
 def _path(error: ValidationError, key: str) -> str:
     """The key of the first mistake."""
-    place = error.errors()[0]["loc"]
-    return _joined(key, [part for part in place if part != "[key]"])
+    return _joined(key, [part for part in error.errors()[0]["loc"] if part != "[key]"])
 
 
 def _joined(key: str, place: Iterable[int | str]) -> str:
@@ -110,7 +109,7 @@ def _joined(key: str, place: Iterable[int | str]) -> str:
     return path.removeprefix(".")
 
 
-def sentence(error: ValidationError, model: type[BaseModel], key: str) -> str:
+def _sentence(error: ValidationError, model: type[BaseModel], key: str) -> str:
     """The first mistake that a pydantic model found, in one sentence.
 
     Args:
@@ -119,24 +118,20 @@ def sentence(error: ValidationError, model: type[BaseModel], key: str) -> str:
         key: where the validated mapping stands.
     """
     found = error.errors()[0]
-    place, value, kind = list(found["loc"]), found["input"], found["type"]
-    limits = found.get("ctx", {})
-    path, above = _path(error, key), _joined(key, place[:-1])
+    place, value, kind, message = list(found["loc"]), found["input"], found["type"], found["msg"]
+    context = found.get("ctx", {})
+    limits = {k: f"{v:g}" if isinstance(v, float) else v for k, v in context.items()}
+    shown = repr(list(value) if isinstance(value, tuple) else value)
+    is_key = bool(place) and place[-1] == "[key]"
+    path, above = _path(error, key), _joined(key, place[: -2 if is_key else -1])
     inside = f" in '{above}'" if above else ""
-    shown: Any = repr(value) if isinstance(value, str) else value
-    if isinstance(value, tuple):
-        shown = list(value)
-    if place and place[-1] == "[key]":
-        above = _joined(key, place[:-2])
-        inside = f" in '{above}'" if above else ""
-        return f"'{value}'{inside} is not a possible name; it {found['msg']}."
+    if is_key:
+        return f"'{value}'{inside} is not a possible name; it {message}."
     if kind == "missing" and isinstance(place[-1], int):
         # A list that is too short has one error for each entry that it lacks.
-        path = path.rpartition("[")[0]
-        place, kind = place[:-1], "too_short"
-        limits = {"min_length": sum(one["loc"][:-1] == tuple(place) for one in error.errors())}
-        limits["min_length"] += len(value)
-        shown = list(value)
+        path, kind = above, "too_short"
+        missing = [one for one in error.errors() if list(one["loc"][:-1]) == place[:-1]]
+        limits["min_length"] = len(value) + len(missing)
     if kind == "extra_forbidden":
         unknown = str(place[-1])
         return f"unknown key '{unknown}'{inside}; {suggestion(unknown, _keys(model, place[:-1]))}."
@@ -144,28 +139,20 @@ def sentence(error: ValidationError, model: type[BaseModel], key: str) -> str:
         return f"key '{place[-1]}'{inside} is missing; add it."
     if kind == "no_name":
         return f"key 'name' in '{path}' is missing; add it."
-    if kind == "literal_error":
-        known = [
-            name.strip("'") for name in str(limits["expected"]).replace(" or ", ", ").split(", ")
-        ]
-        return f"key '{path}' is {shown}; {suggestion(str(value), known)}."
-    if kind in PYDANTIC_LIMITS:
-        words, limit = PYDANTIC_LIMITS[kind]
-        return f"key '{path}' is {shown}; it must be {words} {_as_written(limits[limit])}."
     if kind in ("too_short", "too_long", "string_too_short"):
         wanted = limits.get("min_length", limits.get("max_length"))
         if not value and wanted == 1:
             return f"key '{path}' is empty; give at least one entry."
         entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
         return f"key '{path}' is {shown}, which has {entries}; it must have {wanted}."
-    if kind == "finite_number":
-        return f"key '{path}' is {shown}; give a finite number."
-    wanted = PYDANTIC_TYPES.get(kind)
-    if wanted:
-        return f"key '{path}' is {shown}; it must be of type {wanted}."
-    if found["msg"].startswith("must "):
-        return f"key '{path}' is {shown}; it {found['msg']}."
-    return f"key '{path}' is {shown}: {found['msg']}; change it."
+    if kind == "literal_error":
+        known = re.findall("'([^']*)'", limits["expected"])
+        return f"key '{path}' is {shown}; {suggestion(str(value), known)}."
+    if kind in REMEDIES:
+        return f"key '{path}' is {shown}; {REMEDIES[kind].format(**limits)}."
+    if message.startswith("must "):
+        return f"key '{path}' is {shown}; it {message}."
+    return f"key '{path}' is {shown}: {message}; change it."
 
 
 def _keys(model: Any, place: Iterable[int | str]) -> Iterable[str]:
@@ -179,32 +166,24 @@ def _keys(model: Any, place: Iterable[int | str]) -> Iterable[str]:
     return getattr(model, "model_fields", ())
 
 
-def _as_written(limit: float) -> str:
-    return str(limit) if isinstance(limit, int) else f"{limit:g}"
-
-
-PYDANTIC_LIMITS = {
-    "greater_than": ("greater than", "gt"),
-    "greater_than_equal": ("at least", "ge"),
-    "less_than": ("less than", "lt"),
-    "less_than_equal": ("at most", "le"),
+REMEDIES = {
+    "greater_than": "it must be greater than {gt}",
+    "greater_than_equal": "it must be at least {ge}",
+    "less_than": "it must be less than {lt}",
+    "less_than_equal": "it must be at most {le}",
+    "finite_number": "give a finite number",
+    "float_type": "it must be of type number",
+    "float_parsing": "it must be of type number",
+    "int_type": "it must be of type integer",
+    "int_parsing": "it must be of type integer",
+    "int_from_float": "it must be of type integer",
+    "string_type": "it must be of type string",
+    "list_type": "it must be of type list",
+    "tuple_type": "it must be of type list",
+    "dict_type": "it must be of type mapping",
+    "model_type": "it must be of type mapping",
 }
-PYDANTIC_TYPES = {
-    "number_type": "number",
-    "float_type": "number",
-    "float_parsing": "number",
-    "integer_type": "integer",
-    "int_type": "integer",
-    "int_parsing": "integer",
-    "int_from_float": "integer",
-    "boolean_type": "boolean",
-    "string_type": "string",
-    "list_type": "list",
-    "tuple_type": "list",
-    "dict_type": "mapping",
-    "model_type": "mapping",
-    "scalar_type": "number, string or boolean",
-}
+"""Pydantic's types of mistakes -> what is said of them; those of our own tell it themselves."""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
