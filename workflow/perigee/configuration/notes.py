@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 from perigee.configuration import models
 from perigee.configuration.overlays import flattened, matches
@@ -14,7 +13,7 @@ from perigee.errors import PerigeeError
 
 
 def notes_of(read: Document, runs: set[str] | None = None, under: str = "") -> Iterator[Note]:
-    """The notes of a file and its overlay on values of ours, and on values set in view of results.
+    """The notes of a file, its overlay and its claims on values of ours and on such set in view.
 
     Args:
         read: the file at a scale.
@@ -22,43 +21,25 @@ def notes_of(read: Document, runs: set[str] | None = None, under: str = "") -> I
         under: a key that the document stands under, for messages.
 
     Raises:
-        PerigeeError: a note is about a key that is not there.
+        PerigeeError: a note is wrong, or about a key that is not there.
     """
     for source, file in read.notes:
-        for kind in NOTES:
-            for path, note in source.get(kind, {}).items():
+        given = {kind: source[kind] for kind in NOTES if kind in source}
+        noted = checked(models.Noted, given, file, under)
+        ours = [("ours", path, reason, ()) for path, reason in noted.ours.items()]
+        seen = [("seen", path, one.saw, one.seeds) for path, one in noted.seen.items()]
+        for kind, path, told, seeds in (*ours, *seen):
+            found = list(matches(read.values, path))
+            if not found:
                 where = f"{under}.{kind}".removeprefix(".")
-                found = list(matches(read.values, path))
-                if not found:
-                    known = {k: v for k, v in read.values.items() if k not in NOTES}
-                    raise PerigeeError(
-                        f"{file}: key '{where}' has a note on '{path}', but there is no such key; "
-                        f"{suggestion(path, flattened(known))}."
-                    )
-                seen = (
-                    checked(models.Seen, note, file, f"{where}.{path}") if kind == "seen" else None
+                known = {key: value for key, value in read.values.items() if key not in NOTES}
+                raise PerigeeError(
+                    f"{file}: key '{where}' has a note on '{path}', but there is no such key; "
+                    f"{suggestion(path, flattened(known))}."
                 )
-                parts = path.split(".")
-                if runs is not None and not {*runs, "*"}.issuperset(parts[1:2]):
-                    continue
-                yield Note(
-                    f"{under}.{path}".removeprefix("."),
-                    found[0][1] if len(found) == 1 else None,
-                    seen.saw if seen else str(note),
-                    seen is not None,
-                    seen.seeds if seen else (),
-                    file,
-                )
-
-
-def notes_of_claims(read: Document, names: Iterable[str], path: Path) -> Iterator[Note]:
-    """The notes of claims on their own values.
-
-    Args:
-        read: the document that has them under ``claims``.
-        names: of the claims.
-        path: its file.
-    """
-    for name in names:
-        claim = document(read.values["claims"][name], path, None, None)
-        yield from notes_of(claim, under=f"claims.{name}")
+            if runs is None or {*runs, "*"}.issuperset(path.split(".")[1:2]):
+                key = f"{under}.{path}".removeprefix(".")
+                value = found[0] if len(found) == 1 else None
+                yield Note(key, value, told, kind == "seen", seeds, file)
+    for name, claim in read.values.get("claims", {}).items():
+        yield from notes_of(document(claim, read.file), under=f"claims.{name}")

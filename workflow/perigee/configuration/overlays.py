@@ -42,14 +42,12 @@ def merged(
             result[name] = value if is_other_block else merged(old, value, file, *path, name)
         elif value is None and path[-2:-1] == (SWEEP,):
             del result[name]
-        elif not is_free and isinstance(old, Mapping | list):
-            if isinstance(old, Mapping) or not isinstance(value, list):
-                wanted = "a mapping of names" if isinstance(old, Mapping) else "a list"
-                raise PerigeeError(
-                    f"{file}: key '{key}' is {value!r}, but the file that is overlaid has {wanted} "
-                    "there; give one too."
-                )
-            result[name] = value
+        elif not is_free and isinstance(old, Mapping | list) and not isinstance(value, type(old)):
+            wanted = "a mapping of names" if isinstance(old, Mapping) else "a list"
+            raise PerigeeError(
+                f"{file}: key '{key}' is {value!r}, but the file that is overlaid has {wanted} "
+                "there; give one too."
+            )
         else:
             result[name] = value
     return result
@@ -62,22 +60,21 @@ def holds(overlay: Mapping[str, Any], key: str) -> bool:
     run, _, inner = rest.partition(".")
     beside = [f"{first}.{run}.{part}.{inner}" for part in (SET, SWEEP)]
     beside += [f"{part}.{key}" for part in (SET, SWEEP)]
-    return any(True for one in (key, *beside) for _ in matches(overlay, one))
+    return any(list(matches(overlay, one)) for one in (key, *beside))
 
 
-def matches(document: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """The keys of a document that a dotted path leads to, with their values.
+def matches(document: Any, path: str) -> Iterator[Any]:
+    """The values of a document that a dotted path leads to.
 
     Keys may have dots themselves; in the path * stands for any one key.
     """
     if not path:
-        yield "", document
+        yield document
     elif isinstance(document, Mapping):
         for name, item in document.items():
             head = "*" if path.split(".")[0] == "*" else name
             if path == head or path.startswith(f"{head}."):
-                for rest, value in matches(item, path[len(head) + 1 :]):
-                    yield f"{name}.{rest}".removesuffix("."), value
+                yield from matches(item, path[len(head) + 1 :])
 
 
 def flattened(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from perigee.blocks.base import Block
 from perigee.blocks.measures import Measure
 from perigee.configuration import models
 from perigee.configuration.claims import claims_of, require_claims
-from perigee.configuration.notes import notes_of, notes_of_claims
+from perigee.configuration.notes import notes_of
 from perigee.configuration.overlays import SET, SWEEP, flattened
 from perigee.configuration.reading import read_shared, yaml_files
 from perigee.configuration.requests import FigureRequest, RunRequest, TableRequest
@@ -53,14 +53,10 @@ class SharedRuns:
         for name, run in self.runs.items():
             resolved_run(run, f"runs.{name}", file)
 
-    def ancestry(self, name: str) -> Iterator[str]:
+    def ancestry(self, name: str) -> set[str]:
         """A run's name, and those of the runs that it descends from."""
-        while True:
-            yield name
-            parent = self.document.values["runs"][name].get("parent")
-            if parent is None:
-                return
-            name = parent["run"]
+        parent = self.document.values["runs"][name].get("parent")
+        return {name} if parent is None else {name, *self.ancestry(parent["run"])}
 
 
 def read_paper(files: Mapping[str, Path], shared: SharedRuns, scale: Scale) -> list[FigureRequest]:
@@ -106,16 +102,14 @@ def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale
     notes = [*notes_of(read), *notes_of(shared.document, _used(shared, figure))]
     claims: tuple[Claim, ...] = ()
     if of_claims is not None:
-        told = document(read_shared(of_claims), of_claims, None, None)
+        told = document(read_shared(of_claims), shown(of_claims))
         given = checked(models.Claims, told.values, told.file).claims
         require_claims(figure.untestable, given, file)
         source, untestable = shared.citation, figure.untestable
         claims = tuple(claims_of(given, tables, runs_of, source, untestable, scale, told.file))
-        notes += [*notes_of(told), *notes_of_claims(told, given, of_claims)]
-    here, there = (
-        _in_effect(read.values, shared.runs),
-        _in_effect(read.plain, shared.plain_runs),
-    )
+        notes += notes_of(told)
+    here = _in_effect(read.values, shared.runs)
+    there = _in_effect(read.plain, shared.plain_runs)
     return FigureRequest(
         paper=path.parent.name,
         name=path.stem,

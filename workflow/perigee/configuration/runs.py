@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,7 +43,9 @@ def swept_runs(
     where: str,
     file: str,
 ) -> SweptRuns:
-    """The runs of a sweep; see `expanded_runs`.
+    """A run for every combination of the swept values; equal runs are given once.
+
+    The first key in the alphabet varies slowest, in whichever order the file has them.
 
     Args:
         base: the run that all else is taken from.
@@ -57,41 +59,26 @@ def swept_runs(
     run = copy.deepcopy(dict(base))
     for dotted, value in group.set.items():
         set_value(run, dotted, copy.deepcopy(value), f"{where}.set".removeprefix("."), file)
-    values = group.sweep
-    lists = {k: list(v.values()) if isinstance(v, Mapping) else list(v) for k, v in values.items()}
-    label = getattr(group, "label", None)
-    found = expanded_runs(run, lists, where, file)
+    sweep = dict(sorted(group.sweep.items()))
+    lists = [list(v.values()) if isinstance(v, Mapping) else v for v in sweep.values()]
+    label = getattr(group, "label", "")
     interval = group.checkpoint_interval or None
-    requests = tuple(
-        RunRequest(spec, group.epochs, {"label": label} | swept if label else swept, interval)
-        for spec, swept in found
-    )
-    named = [
-        {key: value for key, value in sweep.items() if isinstance(value, Mapping)}
-        for sweep in (values, plain_sweep)
-    ]
-    return SweptRuns(requests, *named)
-
-
-def expanded_runs(
-    base: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]], where: str, file: str
-) -> Iterator[tuple[RunSpec, dict[str, Any]]]:
-    """Every combination of the swept values, and the run that has them; equal runs are given once.
-
-    The first key in the alphabet varies slowest, in whichever order the file has them.
-    """
-    swept = dict(sorted(sweep.items()))
-    seen: set[str] = set()
-    for values in itertools.product(*swept.values()):
-        run = copy.deepcopy(dict(base))
-        for dotted, value in zip(swept, values, strict=True):
-            set_value(run, dotted, value, f"{where}.sweep".removeprefix("."), file)
-        spec = resolved_run(run, where, file)
+    requests: dict[str, RunRequest] = {}
+    for values in itertools.product(*lists):
+        one = copy.deepcopy(run)
+        for dotted, value in zip(sweep, values, strict=True):
+            set_value(one, dotted, value, f"{where}.sweep".removeprefix("."), file)
+        spec = resolved_run(one, where, file)
         plain = {"parent": None, **spec.full_dict()}
-        meaning = canonical_json(spec.to_dict())
-        if meaning not in seen:
-            seen.add(meaning)
-            yield spec, {key: _get(plain, key) for key in swept}
+        swept = {"label": label} if label else {}
+        swept |= {key: _get(plain, key) for key in sweep}
+        request = RunRequest(spec, group.epochs, swept, interval)
+        requests.setdefault(canonical_json(spec.to_dict()), request)
+    names, known_names = (
+        {key: value for key, value in given.items() if isinstance(value, Mapping)}
+        for given in (group.sweep, plain_sweep)
+    )
+    return SweptRuns(tuple(requests.values()), names, known_names)
 
 
 def told_apart(requests: Iterable[RunRequest]) -> tuple[RunRequest, ...]:
@@ -201,8 +188,6 @@ def _resolved_parent(parent: Any, run: Mapping[str, Any], where: str, file: str)
     so a sweep over those sweeps the parent too.
     """
     key = f"{where}.parent".removeprefix(".")
-    if not isinstance(parent, Mapping):
-        raise refusal(file, key, f"key '{key}' is {parent!r}; it must be of type mapping.")
     given = checked(models.ToldParent, parent, file, key)
     shared = {name: run[name] for name in ("dataset", "model", "seed") if name in run}
     at = validated_block("fork", given.at, file, f"{key}.at")

@@ -51,8 +51,9 @@ class Scale:
             PerigeeError: one of them cannot be read, or they do not fit.
         """
         overlay = self.overlay(path.parent.name, path.name)
-        changes = None if overlay is None else read_shared(overlay)
-        return document(read_shared(path), path, changes, overlay)
+        if overlay is None:
+            return document(read_shared(path), shown(path))
+        return document(read_shared(path), shown(path), read_shared(overlay), shown(overlay))
 
     def require_used(self, papers: Mapping[str, Iterable[str]]) -> None:
         """Refuse overlays over files that no paper has.
@@ -98,25 +99,21 @@ NOTES = ("ours", "seen")
 
 
 def document(
-    plain: Mapping[str, Any], path: Path, overlay: Mapping[str, Any] | None, over: Path | str | None
+    plain: Mapping[str, Any], file: str, overlay: Mapping[str, Any] | None = None, over: str = ""
 ) -> Document:
-    """A document under an overlay.
+    """A document, perhaps under an overlay.
 
     Args:
-        plain, path: the document and its file.
-        overlay, over: the overlay and its file; None for neither.
+        plain, file: the document and its file's name.
+        overlay, over: the same of the overlay.
     """
-    file = shown(path)
-    if overlay is None:
-        return Document(plain, dict(plain), file, ((plain, file),))
-    name = shown(over) if isinstance(over, Path) else str(over)
-    changes = {key: value for key, value in overlay.items() if key not in NOTES}
-    untestable = changes.pop("untestable", {})
-    values = merged(plain, changes, name)
-    if untestable:
-        values["untestable"] = untestable
-    sources = Sources(file, lambda key: name if holds(overlay, key) else None)
-    return Document(plain, values, sources, ((plain, file), (overlay, name)))
+    overlay = overlay or {}
+    changes = {key: value for key, value in overlay.items() if key not in (*NOTES, "untestable")}
+    values = merged(plain, changes, over)
+    if overlay.get("untestable"):
+        values["untestable"] = overlay["untestable"]
+    sources = Sources(file, lambda key: over if holds(overlay, key) else None)
+    return Document(plain, values, sources, ((plain, file), (overlay, over)))
 
 
 def known_scales() -> dict[str, Scale]:

@@ -13,7 +13,7 @@ from typing import Any
 from perigee.blocks.analyses import Analysis
 from perigee.configuration import models
 from perigee.configuration.claims import claims_of, require_claims
-from perigee.configuration.notes import notes_of, notes_of_claims
+from perigee.configuration.notes import notes_of
 from perigee.configuration.overlays import SWEEP
 from perigee.configuration.papers import SharedRuns, require_columns
 from perigee.configuration.requests import FigureRequest, RunRequest, TableRequest
@@ -127,7 +127,7 @@ def read_study(
         deviations=(),
         claims=claims,
         parameters={"panels": list(study.panels), "settings": settings},
-        notes=(*notes_of(read), *notes_of_claims(read, study.claims, path)),
+        notes=tuple(notes_of(read)),
         file=str(file),
     )
 
@@ -144,7 +144,7 @@ def _at_scale(
         raise PerigeeError(
             f"{file}: key 'scales.{unknown}' is not a scale; {suggestion(unknown, scales)}."
         )
-    return document(rest, path, overlays.get(scale.name), f"{file}, scale {scale.name}")
+    return document(rest, file, overlays.get(scale.name), f"{file}, scale {scale.name}")
 
 
 def _base(study: models.Study, file: str, papers: Mapping[str, SharedRuns]) -> dict[str, Any]:
