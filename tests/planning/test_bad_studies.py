@@ -321,6 +321,12 @@ def test_a_wrong_file_of_a_paper(clone: Path, file: str, change: Edit, told: lis
         ),
         pytest.param(
             SMOKE_FIG3,
+            set_in("ours", value=["why"]),
+            [f"{SMOKE_FIG3}: key 'ours' is ['why']; it must be of type mapping"],
+            id="notes of an overlay that are no mapping",
+        ),
+        pytest.param(
+            SMOKE_FIG3,
             set_in("untestable", value={"periods_at_middle_rate": "too short"}),
             ["'untestable' names 'periods_at_middle_rate'", "did you mean 'periods_at_middle_r"],
             id="a claim that is not there",

@@ -72,7 +72,7 @@ def claims_of(
         yield Claim(
             name=name,
             says=claim.says,
-            source=f"{citation}, {claim.place}",
+            source=f"{citation}, {claim.place or file}",
             table=claim.table,
             quantity=quantity,
             relation=relation,
@@ -139,7 +139,8 @@ class _NamedSettings:
     def _row(self, value: Any, column: str, key: str) -> Any:
         """The value that rows have in a column."""
         swept = {run.swept[column] for run in self.table.runs if column in run.swept}
-        if not _is_name(value) or value in swept or not (swept or self._reads(column)):
+        is_column = swept or (column == "label" and self.table.runs)
+        if not _is_name(value) or value in swept or not is_column:
             return value
         try:
             found = self._numbers(value, column, key)
@@ -151,10 +152,6 @@ class _NamedSettings:
             told = f"key '{key}' is '{value}', which is {len(found)} values; name one of them."
             raise refusal(self.file, key, told)
         return found[0]
-
-    def _reads(self, column: str) -> bool:
-        """True for a column that tells runs of the table, though none has a value there."""
-        return bool(self.table.runs) and column == "label"
 
     def _numbers(self, text: str, column: str, key: str) -> list[Any]:
         """The values that a name stands for, perhaps of one of the sweeps: "<sweep>.<name>"."""

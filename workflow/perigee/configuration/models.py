@@ -117,19 +117,15 @@ class Seen(Model):
     saw: Text = Field(description="The results that were seen, and what became of the value.")
 
 
-Ours = dict[str, Text]
-WasSeen = dict[str, Seen]
-
-
 class Noted(Model):
     """A document whose values may be marked as our choice, or as set in view of results."""
 
-    ours: Ours = Field(
+    ours: dict[str, Text] = Field(
         {},
         description="Values that are our choice and not the paper's: dotted key -> reason. In a "
         "key * stands for any one key.",
     )
-    seen: WasSeen = Field(
+    seen: dict[str, Seen] = Field(
         {}, description="Values that were set in view of results: dotted key -> what was seen."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale
     }
     tables = [_table(name, figure, runs, file) for name, runs in runs_of.items()]
     _require_use(figure, tables, file)
-    notes = [*notes_of(read), *notes_of(shared.document, _used(shared, figure))]
+    used = {name for group in figure.runs.values() for name in shared.ancestry(group.run)}
+    notes = [*notes_of(read), *notes_of(shared.document, used)]
     claims: tuple[Claim, ...] = ()
     if of_claims is not None:
         told = document(read_shared(of_claims), shown(of_claims))
@@ -156,11 +158,6 @@ def _known(known: Mapping[str, Any], name: str, key: str, file: str) -> Any:
     return known[name]
 
 
-def _used(shared: SharedRuns, figure: models.Figure) -> set[str]:
-    """The paper's runs that a figure uses, those that they descend from included."""
-    return {name for group in figure.runs.values() for name in shared.ancestry(group.run)}
-
-
 def _in_effect(values: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, Any]:
     """A figure's settings by dotted key, swept ones as lists."""
     found: dict[str, Any] = {}
@@ -184,12 +181,9 @@ def _in_effect(values: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, 
 
 
 def _require_figure_name(path: Path) -> None:
-    name = path.stem
-    kind = name.rstrip("0123456789")
-    letters = kind.removeprefix("fig").removeprefix("app")
-    if letters == kind or (letters and not (letters.isalpha() and letters.isupper())):
+    if not re.fullmatch("(fig|app)[A-Z]*[0-9]*", path.stem):
         raise PerigeeError(
-            f"{shown(path)}: '{name}' is not a possible name of a figure; it must be named as "
+            f"{shown(path)}: '{path.stem}' is not a possible name of a figure; it must be named as "
             "fig3 or appA2 are."
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +125,7 @@ def known_scales() -> dict[str, Scale]:
     folders: dict[str, list[Path]] = {}
     for root in paths.config_folders():
         for folder in sorted((root / "scales").glob("[!.]*/")):
-            if folder.is_dir():
-                folders.setdefault(folder.name, []).append(folder)
+            folders.setdefault(folder.name, []).append(folder)
     return {name: _scale(name, found) for name, found in folders.items()} | {PAPER: Scale(PAPER)}
 
 
@@ -158,14 +157,14 @@ def scale_of(name: str, known: Mapping[str, Scale], file: str) -> Scale:
 
 
 def _scale(name: str, folders: list[Path]) -> Scale:
-    found = [folder / SCALE_FILE for folder in folders if (folder / SCALE_FILE).is_file()]
-    path = found[0] if found else folders[0] / SCALE_FILE
     if name == PAPER:
         raise PerigeeError(
-            f"{shown(path.parent)} is named as the scale without overlays; rename the folder."
+            f"{shown(folders[0])} is named as the scale without overlays; rename the folder."
         )
+    scale = Scale(name, folders=tuple(folders))
+    path = scale.overlay(SCALE_FILE) or folders[0] / SCALE_FILE
     read = checked(models.Scale, read_shared(path), shown(path))
-    return Scale(name, read.tests_claims, tuple(folders))
+    return replace(scale, tests_claims=read.tests_claims)
 
 
 def papers() -> dict[str, dict[str, Path]]:
@@ -178,7 +177,6 @@ def papers() -> dict[str, dict[str, Path]]:
         folder.name
         for root in paths.config_folders()
         for folder in (root / "papers").glob("[!.]*/")
-        if folder.is_dir()
     }
     found = {paper: yaml_files("papers", paper) for paper in sorted(folders)}
     lacking = next((paper for paper, files in found.items() if PAPER not in files), None)

@@ -6,7 +6,6 @@ docs/extending.md tells how such a file is written.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,17 +97,13 @@ def read_study(
     base = with_defaults(_base(study, file, papers))
     runs = swept_runs(base, study, read.plain.get(SWEEP, {}), "", file)
     settings = [key for key in study.sweep if key != "seed"]
-    plain_runs = tuple(replace(run, checkpoint_interval=None) for run in runs.requests)
-    _require_few_looks(plain_runs, settings, file)
+    _require_few_looks(runs.requests, settings, file)
     _require_panels(study.panels, require_columns(study.further, file, "further"), file)
-    tables = _tables(study, told_apart(plain_runs), file)
+    tables = _tables(study, told_apart(runs.requests), file)
     require_claims(study.untestable, study.claims, file)
     claims = tuple(
         claims_of(
-            {
-                name: claim if claim.place else claim.model_copy(update={"place": file})
-                for name, claim in study.claims.items()
-            },
+            study.claims,
             tables,
             {table.name: {"": runs} for table in tables},
             CITATION,
@@ -191,8 +186,7 @@ def _tables(
                 f"{file}: key 'panels' asks for 'similarity', which compares each run with one of "
                 "another seed; sweep 'seed' over at least two."
             )
-        keeping = tuple(replace(run, checkpoint_interval=study.checkpoint_interval) for run in runs)
-        tables.append(table("similarity", keeping, name="similarity", near_zero=near_zero))
+        tables.append(table("similarity", runs, name="similarity", near_zero=near_zero))
     return tuple(tables)
 
 

@@ -14,9 +14,14 @@ from perigee.errors import PerigeeError
 from perigee.registry import REGISTRY
 
 KINDS = {
-    "dataset": "data set",
-    "fork": "rule for a fork",
+    "analysis": "an analysis",
+    "augmentation": "an augmentation",
+    "dataset": "a data set",
+    "evaluation": "an evaluation",
+    "fork": "a rule for a fork",
+    "optimiser": "an optimiser",
 }
+"""Kinds of blocks -> what a sentence calls one of them, where that is not "a" and the kind."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -87,16 +92,11 @@ def _checked_block(kind: str, value: Mapping[str, Any], file: str, key: str) -> 
         raise refusal(
             file,
             f"{key}.name",
-            f"key '{key}.name' is '{name}', which is not {_with_article(kind)}; "
+            f"key '{key}.name' is '{name}', which is not {KINDS.get(kind, f'a {kind}')}; "
             f"{suggestion(str(name), known)}.",
         )
     parameters = {parameter: item for parameter, item in value.items() if parameter != "name"}
     return checked(known[name], parameters, file, key)
-
-
-def _with_article(kind: str) -> str:
-    noun = KINDS.get(kind, kind)
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _path(error: ValidationError, key: str) -> str:
@@ -146,7 +146,7 @@ def _sentence(error: ValidationError, model: type[BaseModel], key: str) -> str:
         entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
         return f"key '{path}' is {shown}, which has {entries}; it must have {wanted}."
     if kind == "literal_error":
-        known = re.findall("'([^']*)'", limits["expected"])
+        known = [name.strip("'") for name in re.split(", | or ", limits["expected"])]
         return f"key '{path}' is {shown}; {suggestion(str(value), known)}."
     if kind in REMEDIES:
         return f"key '{path}' is {shown}; {REMEDIES[kind].format(**limits)}."
