@@ -73,7 +73,7 @@ def test_a_key_that_stands_twice_in_a_file_laid_over_it(finished: Workspace) -> 
     ("text", "told"),
     [
         (b"scale: smoke\n\tpapers: [periodic]\n", "line 2: not valid YAML"),
-        ("scale: smoke\n# \u00e4\n".encode("latin-1"), "line 2: no UTF-8 text"),
+        ("scale: smoke\n# \u00e4\n".encode("latin-1"), "line 2: not UTF-8 text"),
     ],
     ids=["a tab", "latin-1"],
 )

@@ -27,7 +27,7 @@ def test_nothing_trains_it_unasked(finished: Workspace) -> None:
     assert finished.jobs("everything") == set()
     program = ("python", "-m", "perigee", "plan", "--scale", "smoke")
     assert KEY not in finished.by_hand(*program).stdout
-    printed = finished.by_hand(*program, f"--figure={KEY}").stdout
+    printed = finished.by_hand(*program, KEY).stdout
     (row,) = [line for line in printed.splitlines() if f" {KEY} " in line]
     # The run without smoothing is one of periodic_fig3.
     assert [cell.strip() for cell in row.strip("│").split("│")][1:3] == ["2", "8"]

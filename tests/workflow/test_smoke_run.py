@@ -207,9 +207,8 @@ def test_the_plan_tells_what_would_be_trained_and_what_it_costs(workspace: Works
         analysis["further"] = ["full_gradient_norm"]
 
     def plan(*figures: str) -> str:
-        chosen = (f"--figure={key}" for key in figures)
         program = ("python", "-m", "perigee", "plan", "--scale", "smoke")
-        shown = workspace.by_hand(*program, *chosen)
+        shown = workspace.by_hand(*program, *figures)
         assert shown.returncode == 0, shown.stdout
         return shown.stdout
 

@@ -7,6 +7,7 @@ blocks that its own spec names. To add a block, write its module and its class, 
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
 from collections.abc import Iterator, Mapping
@@ -157,12 +158,36 @@ def _register(block: type[Block], init: Path) -> None:
             f"{init}: the block '{block.name}' has no kind or no code; derive it from a class such "
             f'as perigee.blocks.optimisers.Optimiser, with code="{init.parent.name}.module:Class".'
         )
+    module, _, attribute = block.code.partition(":")
+    if module.partition(".")[0] == init.parent.name and attribute not in _defined(init, module):
+        raise PerigeeError(
+            f"{init}: the block '{block.name}' has code=\"{block.code}\", but there is no "
+            f"'{attribute}' in {module}; write it or mend the declaration."
+        )
     other = REGISTRY.setdefault(block.kind, {}).setdefault(block.name, block)
     if other is not block:
         raise PerigeeError(
             f"{init}: there is already a block of kind '{block.kind}' named '{block.name}', "
             f"{other.__module__}.{other.__name__}; give {block.__name__} another name."
         )
+
+
+def _defined(init: Path, module: str) -> set[str]:
+    """The names that a module of the user's package defines; it is parsed and not imported."""
+    path = init.parents[1].joinpath(*module.split("."))
+    files = (path.with_suffix(".py"), path / "__init__.py")
+    file = next((one for one in files if one.is_file()), None)
+    if file is None:
+        return set()
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.alias):
+            names.add(node.asname or node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
 
 
 def _subclasses(base: type[Block]) -> Iterator[type[Block]]:

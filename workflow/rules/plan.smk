@@ -17,11 +17,11 @@ rule plan:
         CONDA
     params:
         options=PLAN_OPTIONS,
-        figures=lambda w: [f"--figure={key}" for key in figures_to_plan()],
+        figures=lambda w: figures_to_plan(),
     message:
         "What would be trained, and what it would cost"
     shell:
-        "python -m perigee plan {params.options} {params.figures} 2>&1 | tee {log:q}"
+        "python -m perigee plan {params.figures} {params.options} 2>&1 | tee {log:q}"
 
 
 rule unknown_target:

@@ -12,10 +12,8 @@ from rich.table import Table
 
 from perigee.claims.judging import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
 from perigee.cli import Results, Scale
-from perigee.configuration.reading import read_yaml
-from perigee.configuration.settings import checked_configuration
 from perigee.errors import PerigeeError
-from perigee.paths import configuration_file
+from perigee.planning.plan import plan_of_options
 from perigee.store.claims import CLAIMS
 from perigee.store.writing import written_atomically
 
@@ -33,10 +31,11 @@ def main(
 ) -> None:
     """Print the verdicts on the papers' claims, in colour where the terminal shows it."""
     if claims is None:
-        settings = checked_configuration(read_yaml(configuration_file()))
-        claims = Path(results or settings["results"]) / (scale or settings["scale"]) / CLAIMS
+        plan, store = plan_of_options(scale, None, results)
+        claims = store.parent / plan.scale / CLAIMS
     if not claims.is_file():
-        raise PerigeeError(f"{claims} does not exist; make it with 'snakemake claims'.")
+        options = f" --config scale={scale}" if scale else ""
+        raise PerigeeError(f"{claims} does not exist; make it with 'snakemake claims{options}'.")
     judged = pd.read_csv(claims, dtype=str, keep_default_na=False)
     console = Console()
     _print(judged, console if console.is_terminal else Console(width=WIDTH_OF_A_FILE))

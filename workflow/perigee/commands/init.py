@@ -11,7 +11,14 @@ import perigee
 from perigee.errors import PerigeeError
 from perigee.paths import CARRIED, CONFIGURATION, PROJECT_TEMPLATE
 
-COPIED = ("config/cluster.yaml", "config/paper.yaml", "profiles", "slurm")
+COPIED = (
+    "config/README.md",
+    "config/cluster.yaml",
+    "config/paper.yaml",
+    "config/schemas",
+    "profiles",
+    "slurm",
+)
 """The files and folders that a project gets as Perigee has them."""
 
 

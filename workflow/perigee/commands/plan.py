@@ -1,22 +1,28 @@
 """Show what would be trained, and what that would cost; nothing is made."""
 
 from collections.abc import Iterable
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
-from perigee.cli import Figures, Papers, Results, Scale
+from perigee.cli import Papers, Results, Scale
 from perigee.planning.costs import total
 from perigee.planning.forecast import Training, trainings
 from perigee.planning.layout import Layout
 from perigee.planning.plan import plan_of_options
+from perigee.planning.status import figures_of
 
 
 def main(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(help="Figures or papers. Without any, the papers' figures."),
+    ] = None,
     scale: Scale = None,
     papers: Papers = None,
     results: Results = None,
-    figures: Figures = None,
 ) -> None:
     """Show what would be trained, and what that would cost; nothing is made.
 
@@ -24,10 +30,10 @@ def main(
     from the provenance of finished runs of the same network, data and batch size in the store.
     """
     plan, store = plan_of_options(scale, papers, results)
-    plan = plan.of_figures(figures) if figures else plan.of_papers
+    whole = Layout(plan, str(store.parent))
+    plan = plan.of_figures(figures_of(whole, targets or ["all_figures"]))
     layout = Layout(plan, str(store.parent))
-    targets = plan.figures.values()
-    costs = trainings(layout, targets)
+    costs = trainings(layout, plan.figures.values())
     table = Table(title=f"To be trained at {plan.scale} scale")
     for column in ("figure", "runs", "epochs", "steps", "device hours", "disk, MB"):
         table.add_column(column, justify="left" if column == "figure" else "right")
@@ -43,7 +49,7 @@ def main(
     replays = sum(training.is_replay for training in costs.values())
     if replays:
         console.print(f"{replays} of them are finished, and trained again for missing measures.")
-    waiting = layout.outstanding(targets).values()
+    waiting = layout.outstanding(plan.figures.values()).values()
     measured = sum(product.kind == "run" for product in waiting) - len(costs)
     if measured:
         console.print(

@@ -133,12 +133,18 @@ class _NamedSettings:
         several = isinstance(value, list | tuple)
         numbers: list[Any] = []
         for text in value if several else [value]:
-            numbers += self._numbers(text, marked.column, key) if _is_name(text) else [text]
+            if _is_name(text):
+                numbers += self._numbers(text, marked.column, key)
+            else:
+                self._require_no_names(text, marked.column, key)
+                numbers.append(text)
         return numbers if several or len(numbers) != 1 or marked.several else numbers[0]
 
     def _row(self, value: Any, column: str, key: str) -> Any:
         """The value that rows have in a column."""
         swept = {run.swept[column] for run in self.table.runs if column in run.swept}
+        if is_number(value):
+            self._require_no_names(value, column, key)
         is_column = swept or (column == "label" and self.table.runs)
         if not _is_name(value) or value in swept or not is_column:
             return value
@@ -178,6 +184,13 @@ class _NamedSettings:
             f"key '{key}' is '{text}', which no run of table '{self.table.name}' has; "
             f"{suggestion(name, {*every, *known, *words})}.",
         )
+
+    def _require_no_names(self, value: Any, column: str, key: str) -> None:
+        """Refuse a number where the sweep has names: it is another one at another scale."""
+        names = {name for swept in self.runs.values() for name in swept.known_names.get(column, {})}
+        if names:
+            told = f"key '{key}' is {value}, but the values of '{column}' have names; "
+            raise refusal(self.file, key, f"{told}name one of {', '.join(sorted(names))}.")
 
     def _of_runs(self, dotted: str, key: str) -> Any:
         """The value that all runs of the table have."""

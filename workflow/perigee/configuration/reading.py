@@ -97,7 +97,7 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise PerigeeError(
-            f"{shown(path)}, line {line}: no UTF-8 text ({error.reason}); save the file as UTF-8."
+            f"{shown(path)}, line {line}: not UTF-8 text ({error.reason}); save the file as UTF-8."
         ) from error
 
 

@@ -65,6 +65,12 @@ class Scale:
             PerigeeError: there is one.
         """
         for folder in self.folders:
+            below = next((path for path in folder.glob("[!.]*/[!.]*/")), None)
+            if below is not None:
+                raise PerigeeError(
+                    f"{shown(below)} is a folder, and overlays lie in the one above, named as the "
+                    "files that they change; claims are the same at every scale."
+                )
             for path in yaml_paths(folder, "*/"):
                 known = {*papers.get(path.parent.name, ()), PAPER}
                 if path.parent.name not in papers:
@@ -126,7 +132,8 @@ def known_scales() -> dict[str, Scale]:
     for root in paths.config_folders():
         for folder in sorted((root / "scales").glob("[!.]*/")):
             folders.setdefault(folder.name, []).append(folder)
-    return {name: _scale(name, found) for name, found in folders.items()} | {PAPER: Scale(PAPER)}
+    # The paper's comes first, so that a mistake in a file is not taken for one of an overlay's.
+    return {PAPER: Scale(PAPER)} | {name: _scale(name, found) for name, found in folders.items()}
 
 
 def scale_of(name: str, known: Mapping[str, Scale], file: str) -> Scale:

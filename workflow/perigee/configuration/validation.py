@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from perigee.blocks.base import Block
 from perigee.errors import PerigeeError
@@ -99,9 +100,18 @@ def _checked_block(kind: str, value: Mapping[str, Any], file: str, key: str) -> 
     return checked(known[name], parameters, file, key)
 
 
+def _first(error: ValidationError) -> ErrorDetails:
+    """The first mistake; of a missing key and an unknown one beside it, the unknown one."""
+    first, *others = error.errors()
+    if first["type"] != "missing":
+        return first
+    beside = (one for one in others if one["loc"][:-1] == first["loc"][:-1])
+    return next((one for one in beside if one["type"] == "extra_forbidden"), first)
+
+
 def _path(error: ValidationError, key: str) -> str:
     """The key of the first mistake."""
-    return _joined(key, [part for part in error.errors()[0]["loc"] if part != "[key]"])
+    return _joined(key, [part for part in _first(error)["loc"] if part != "[key]"])
 
 
 def _joined(key: str, place: Iterable[int | str]) -> str:
@@ -117,7 +127,7 @@ def _sentence(error: ValidationError, model: type[BaseModel], key: str) -> str:
         model: whose fields are known.
         key: where the validated mapping stands.
     """
-    found = error.errors()[0]
+    found = _first(error)
     place, value, kind, message = list(found["loc"]), found["input"], found["type"], found["msg"]
     context = found.get("ctx", {})
     limits = {k: f"{v:g}" if isinstance(v, float) else v for k, v in context.items()}
