@@ -157,7 +157,7 @@ def test_what_was_deleted_is_made_again(
     for path in jobs.out.glob(what):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     printed = jobs.finish()
-    assert ("the run is trained again" in printed) == (what != "losses.npy")
+    assert ("is trained again to measure" in printed) == (what != "losses.npy")
     files = jobs.files()
     for name, provenance in files.items():
         if name.endswith("/provenance.json") and provenance["details"]["by"] == "replay":
@@ -177,7 +177,7 @@ def test_a_replay_that_is_killed_goes_on(
     wait_for_saves(jobs.state, job, 3)
     job.kill()
     printed, _ = job.communicate()
-    assert "measuring layers: the run is trained again" in printed
+    assert "is trained again to measure layers" in printed
     assert not layers.exists(), "killed too late"
     assert 0 < resumed_after(jobs.finish()) < STEPS
     rows = f"{layers.name}/rows.npy"
