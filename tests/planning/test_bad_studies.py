@@ -412,7 +412,7 @@ def test_two_tables_with_one_key(clone: Path) -> None:
     ("content", "told"),
     [
         pytest.param(
-            "a: 1\nb: Lob\u00e4cheva\n".encode("latin-1"), "line 2: no UTF-8", id="no UTF-8"
+            "a: 1\nb: Lob\u00e4cheva\n".encode("latin-1"), "line 2: not UTF-8", id="not UTF-8"
         ),
         pytest.param(b"tables: [fig3\n", "not valid YAML", id="no YAML"),
         pytest.param(b"a: 1\n\tb: 2\n", "line 2: not valid YAML", id="a tab"),
@@ -557,3 +557,37 @@ def test_a_folder_with_the_name_of_a_scale(clone: Path) -> None:
     put(clone / "mine/smoke/scale.yaml", {"description": "d", "tests_claims": True})
     assert "there is a scale 'smoke' already" in refusal(scale="mine/smoke")
     assert planned(scale="config/scales/smoke").scale == "smoke"
+
+
+# Mistakes told where they stand
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("papers/periodic/fig3.yaml", "epochs: 1000", "epoch: 1000", "unknown key 'epoch'"),
+        ("papers/periodic/fig3.yaml", "title: ", "titel: ", "unknown key 'titel'"),
+        ("papers/periodic/paper.yaml", "width: 32", "widht: 32", "unknown key 'widht'"),
+        (
+            "papers/periodic/fig3.yaml",
+            "optimiser.learning_rate:",
+            "optimiser.learnig_rate:",
+            "unknown key 'learnig_rate'",
+        ),
+    ],
+)
+def test_a_mistake_in_a_papers_file_is_not_blamed_on_an_overlay(
+    clone: Path, file: str, old: str, new: str, told: str
+) -> None:
+    path = clone / "config" / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    sentence = refusal()
+    assert sentence.startswith(f"config/{file}: ")
+    assert told in sentence
+
+
+def test_overlays_in_a_folder_below_are_refused(clone: Path) -> None:
+    put(clone / "config/scales/laptop/periodic/claims/fig3.yaml", {"claims": {}})
+    assert "config/scales/laptop/periodic/claims is a folder, and overlays lie in" in refusal()

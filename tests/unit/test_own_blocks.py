@@ -27,6 +27,9 @@ from own_blocks import helpers
 from . import helpers as again
 from perigee.kernel.flat import FlatParameters
 FACTOR = 1
+
+class SignDescent:
+    pass
 """
 RUN = {
     "dataset": {"name": "digits"},
@@ -116,6 +119,15 @@ def test_a_name_of_ours_is_refused(project: Project) -> None:
     assert "already a block of kind 'optimiser' named 'sgd'" in told
     assert "perigee.blocks.optimisers.SGD" in told
     assert "give SignDescent another name" in told
+
+
+@pytest.mark.parametrize("code", ["own_blocks.nope:SignDescent", "own_blocks.steps:Nope"])
+def test_a_declaration_of_what_is_not_there_is_refused(project: Project, code: str) -> None:
+    project.write("__init__", DECLARATION.replace("own_blocks.steps:SignDescent", code))
+    told = refusal(project)
+    module, _, name = code.partition(":")
+    assert f"own_blocks/__init__.py: the block 'sign_descent' has code=\"{code}\"" in told
+    assert f"there is no '{name}' in {module}" in told
 
 
 def test_a_package_that_cannot_be_imported_is_told_with_its_error(project: Project) -> None:

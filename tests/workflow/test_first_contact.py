@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from support.workspace import HOLD, Workspace, make_holdable, sessions, sweep_of
+from support.workspace import HOLD, Workspace, make_holdable, sessions, show_rates
 
 SCALE = ("--config", "scale=smoke")
 RATE = 0.3
@@ -24,13 +24,13 @@ def three_figures(study: dict[str, Any]) -> None:
     """A computed figure, one of a run, and one of steps of another run, without claims."""
     figures = study["figures"]
     study["figures"] = {name: figures[name] | {"claims": {}} for name in ("fig2", "fig3", "fig4")}
-    sweep_of(study)["sweep"]["optimiser.learning_rate"]["smoke"] = [RATE]
+    show_rates(study, RATE)
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Workspace:
     workspace = Workspace.clone(tmp_path / "workspace")
-    workspace.edit_study(three_figures)
+    workspace.edit_paper(three_figures)
     return workspace
 
 
@@ -119,8 +119,8 @@ def test_an_interruption_is_passed_on_and_the_same_command_goes_on(
 ) -> None:
     make_holdable(small)
     small.set_epochs(20)
-    small.edit_study(lambda study: study["figures"].pop("fig4"))
-    small.edit_study(lambda study: study["figures"].pop("fig2"))
+    small.edit_paper(lambda study: study["figures"].pop("fig4"))
+    small.edit_paper(lambda study: study["figures"].pop("fig2"))
     (small.root / HOLD).touch()
     options = ["--paper", "periodic", *SCALE, "save_interval=0.2"]
     started = subprocess.Popen(

@@ -78,8 +78,8 @@ def test_in_a_terminal_what_is_listed_is_removed_when_agreed(
 
 def test_runs_that_nothing_refers_to_go_with_their_measures(workspace: Workspace) -> None:
     (workspace.root / "config/studies/label_smoothing.yaml").unlink()  # shares a run with fig3
-    workspace.set_learning_rates(0.1)
     workspace.edit_paper(lambda study: study["figures"].pop("fig6"))
+    workspace.set_learning_rates(0.1)
     runs = workspace.root / "results/store/run"
     assert len(list(runs.iterdir())) == len(LEARNING_RATES) + len(COMPARED)
     removed = workspace.by_hand(*CLEAN, "--remove", "--yes")

@@ -34,6 +34,13 @@ def test_every_figure_is_there(main_text: Path) -> None:
             assert (main_text / f"{key}.{suffix}").stat().st_size > 0
 
 
+def test_the_stamp_names_scale_and_deviations(main_text: Path) -> None:
+    notebook = (main_text / "periodic_fig3.ipynb").read_text()
+    for part in ("smoke", "dataset digits (paper: cifar10)", "width 4 (paper: 32)"):
+        assert part in notebook
+    assert "paper: " not in (main_text / "periodic_fig2.ipynb").read_text()
+
+
 def test_pairs_of_fig6_are_of_two_networks(main_text: Path) -> None:
     table = plotted(main_text, "periodic_fig6")
     means = table.groupby("pair")["anchor_test_error"].mean()

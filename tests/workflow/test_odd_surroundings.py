@@ -34,7 +34,7 @@ def drawn() -> Iterator[Workspace]:
     root = Path(tempfile.mkdtemp(prefix="perigee-test-"))
     root.chmod(0o755)
     workspace = Workspace.clone(root / "clone")
-    workspace.edit_study(lambda study: study.update(figures={"fig2": study["figures"]["fig2"]}))
+    workspace.edit_paper(lambda study: study.update(figures={"fig2": study["figures"]["fig2"]}))
     workspace.edit_yaml("config/config.yaml", lambda c: c.update(papers=["periodic"]))
     path = workspace.root / "config/studies/label_smoothing.yaml"
     study = yaml.safe_load(path.read_text(encoding="utf-8")) | {"question": QUESTION}

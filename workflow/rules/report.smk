@@ -61,7 +61,9 @@ rule report:
             [sys.executable, "-m", "snakemake", "--snakefile", workflow.main_snakefile]
         ),
         settings=lambda w: [
-            f"{key}={json.dumps(value)}" for key, value in settings.items()
+            f"{key}={json.dumps(value)}"
+            for key, value in settings.items()
+            if value is not None
         ],
         report=layout.report,
     message:

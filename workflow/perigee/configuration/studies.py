@@ -139,6 +139,8 @@ def _at_scale(
         raise PerigeeError(
             f"{file}: key 'scales.{unknown}' is not a scale; {suggestion(unknown, scales)}."
         )
+    if scale.name in overlays:
+        checked(models.Study, rest, file)  # a mistake of its own is not one of the overlay's
     return document(rest, file, overlays.get(scale.name), f"{file}, scale {scale.name}")
 
 
