@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support.workspace import COMPARED, EPOCHS, LEARNING_RATES, Workspace
+from support.workspace import COMPARED, EPOCHS, LEARNING_RATES, Workspace, show_rates
 
 CLEAN = ("python", "-m", "perigee", "store", "clean")
 UNUSED = 4
@@ -78,8 +79,12 @@ def test_in_a_terminal_what_is_listed_is_removed_when_agreed(
 
 def test_runs_that_nothing_refers_to_go_with_their_measures(workspace: Workspace) -> None:
     (workspace.root / "config/studies/label_smoothing.yaml").unlink()  # shares a run with fig3
-    workspace.edit_paper(lambda study: study["figures"].pop("fig6"))
-    workspace.set_learning_rates(0.1)
+
+    def edit(study: dict[str, Any]) -> None:
+        study["figures"].pop("fig6")
+        show_rates(study, 0.1)
+
+    workspace.edit_paper(edit)
     runs = workspace.root / "results/store/run"
     assert len(list(runs.iterdir())) == len(LEARNING_RATES) + len(COMPARED)
     removed = workspace.by_hand(*CLEAN, "--remove", "--yes")

@@ -158,17 +158,17 @@ def _register(block: type[Block], init: Path) -> None:
             f"{init}: the block '{block.name}' has no kind or no code; derive it from a class such "
             f'as perigee.blocks.optimisers.Optimiser, with code="{init.parent.name}.module:Class".'
         )
-    module, _, attribute = block.code.partition(":")
-    if module.partition(".")[0] == init.parent.name and attribute not in _defined(init, module):
-        raise PerigeeError(
-            f"{init}: the block '{block.name}' has code=\"{block.code}\", but there is no "
-            f"'{attribute}' in {module}; write it or mend the declaration."
-        )
     other = REGISTRY.setdefault(block.kind, {}).setdefault(block.name, block)
     if other is not block:
         raise PerigeeError(
             f"{init}: there is already a block of kind '{block.kind}' named '{block.name}', "
             f"{other.__module__}.{other.__name__}; give {block.__name__} another name."
+        )
+    module, _, attribute = block.code.partition(":")
+    if module.partition(".")[0] == init.parent.name and attribute not in _defined(init, module):
+        raise PerigeeError(
+            f"{init}: the block '{block.name}' has code=\"{block.code}\", but there is no "
+            f"'{attribute}' in {module}; write it or mend the declaration."
         )
 
 
