@@ -109,7 +109,7 @@ def test_without_finished_runs_nothing_is_known(layout: Layout, tmp_path: Path) 
 
 
 def test_the_profile_asks_for_rules_that_there_are() -> None:
-    """Snakemake passes over a rule's resources in silence where there is no such rule."""
+    """Snakemake ignores resources of a rule that does not exist, without a word."""
     rules = {
         name
         for file in (ROOT / "workflow/rules").glob("*.smk")

@@ -14,7 +14,7 @@ STUDIES = ROOT / "config" / "studies"
 SCHEMAS = ROOT / "config" / "schemas"
 
 FIGURE_FILES = ("figure.pdf", "figure.png", "figure.csv", "figure.ipynb")
-"""Of every figure in the store."""
+"""The files of every figure in the store."""
 
 STUDY = "study"
 """What the keys of figures of one's own begin with, and the notebook and caption they share."""
