@@ -74,6 +74,7 @@ def test_provenance_stands_beside_every_product(finished: Workspace) -> None:
         assert product.name == f"{provenance['name']}-{provenance['digest']}"
         files = {file.name for file in path.parent.iterdir() if file.is_file()}
         assert set(provenance["files"]) == files - {path.name}
+        # Measures are taken while their run trains; theirs is the time of writing.
         assert provenance["wall_time_s"] > 0 or provenance["kind"] == "measure"
         assert provenance["versions"]["python"]
         assert provenance["hardware"]["cores"]
