@@ -89,11 +89,15 @@ class StreamedSplit:
             # Otherwise the loader draws a number from the process's own random numbers.
             generator=torch.Generator(),
         )
-        for batch in loader:
-            if isinstance(batch, PerigeeError):
-                raise batch
-            images, labels = batch
-            yield images, labels
+        decoded = iter(loader)
+        try:
+            for batch in decoded:
+                if isinstance(batch, PerigeeError):
+                    raise batch
+                images, labels = batch
+                yield images, labels
+        finally:
+            del decoded  # Ends the workers: Python 3.12 keeps what a closed generator holds.
 
 
 @dataclass(frozen=True)
