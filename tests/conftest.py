@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 
@@ -11,6 +12,9 @@ from hypothesis import settings
 
 LANES = ("workflow", "faults", "slurm", "project")
 """The folders whose tests plain `pytest` leaves out (pyproject.toml); each is a marker."""
+
+# A GPU gives other bits than the CPU on which golden curves were made, and forbids forks after use.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 # The time of an example depends on the machine, not on the code.
 settings.register_profile("perigee", deadline=None)

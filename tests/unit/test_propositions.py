@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -554,11 +554,13 @@ def test_times_are_inversely_proportional_to_the_product(
 
 @settings(max_examples=20)
 @given(factor=st.floats(2, 8), ratio=st.floats(1.2, 3), seed=seeds)
+@example(factor=2.0, ratio=2.9140625, seed=96)
 def test_the_dynamics_jump_as_much_sooner(factor: float, ratio: float, seed: int) -> None:
     # The same course of effective gradients in rescaled time, eta lambda being small.
     levels = np.random.default_rng(seed).uniform(1, ratio, 7)
 
-    def first_jump(product: float) -> int:
+    def first_jumps(product: float, *parts: float) -> list[int]:
+        """The first step that is larger than each of these parts of eta lambda."""
         setting = Setting(product, 1.0, 1.0, ratio)
         clock = 0
 
@@ -567,13 +569,15 @@ def test_the_dynamics_jump_as_much_sooner(factor: float, ratio: float, seed: int
             clock += 1
             return float(levels[int(clock * product * 10) % len(levels)])
 
-        delta = 0.5 * product / ratio**2
         steps = math.ceil(3 / product)
         _, distances = course(setting, choose, 20 * ratio, steps, seed)
-        return int(np.flatnonzero(distances > delta)[0])
+        return [int(np.flatnonzero(distances > part * product)[0]) for part in parts]
 
-    slow, fast = first_jump(0.001), first_jump(0.001 * factor)
-    assert fast * factor == pytest.approx(slow, rel=0.05)
+    # A level may end just as its steps reach the limit; then a limit 5 % off tells much earlier.
+    part = 0.5 / ratio**2
+    early, late = first_jumps(0.001, 0.95 * part, 1.05 * part)
+    (fast,) = first_jumps(0.001 * factor, part)
+    assert 0.95 * early <= fast * factor <= 1.05 * late
 
 
 # Proposition 3

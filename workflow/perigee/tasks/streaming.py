@@ -97,7 +97,7 @@ class StreamedSplit:
                 images, labels = batch
                 yield images, labels
         finally:
-            del decoded  # Ends the workers: Python 3.12 keeps what a closed generator holds.
+            del decoded  # Ends the workers: Python 3.12.3 keeps what a closed generator held.
 
 
 @dataclass(frozen=True)
