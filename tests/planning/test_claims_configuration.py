@@ -309,6 +309,20 @@ def in_figure(*path: Any, value: Any) -> Edit:
             id="rows of several settings",
         ),
         pytest.param(
+            in_claim(
+                "quantity",
+                value={
+                    "name": "column_statistic",
+                    "column": "x",
+                    "statistic": "first",
+                    "where": {"optimiser.learnin_rate": "low"},
+                },
+            ),
+            "claims.many.quantity.where.optimiser.learnin_rate",
+            ["table 'runs' does not tell its runs apart", "did you mean 'optimiser.learning_rate'"],
+            id="rows of a misspelt setting",
+        ),
+        pytest.param(
             in_figure("claims", "falls", "quantity", "where", value={"factor": [2]}),
             "claims.falls.quantity.where.factor",
             ["of type number, string or boolean"],

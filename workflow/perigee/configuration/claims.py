@@ -143,6 +143,11 @@ class _NamedSettings:
     def _row(self, value: Any, column: str, key: str) -> Any:
         """The value that rows have in a column."""
         swept = {run.swept[column] for run in self.table.runs if column in run.swept}
+        columns = {name for run in self.table.runs for name in run.swept}
+        if "." in column and columns and not swept and self.is_tested:
+            told = f"key '{key}' names a value by which table '{self.table.name}' does not tell "
+            told += f"its runs apart; {suggestion(column, columns)}."
+            raise refusal(self.file, key, told)
         if is_number(value):
             self._require_no_names(value, column, key)
         is_column = swept or (column == "label" and self.table.runs)
