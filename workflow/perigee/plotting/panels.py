@@ -86,8 +86,9 @@ class Looks:
                 there are none, colours show the seed.
         """
         by, *others = settings or ["seed"]
-        combinations = list(dict.fromkeys(periods[others].itertuples(index=False, name=None)))
-        return cls(by, colours_of(periods[by].tolist()), others, combinations)
+        # Without columns pandas before 3.1 gives no tuples, where later versions give empty ones.
+        rows = periods[others].itertuples(index=False, name=None) if others else [()]
+        return cls(by, colours_of(periods[by].tolist()), others, list(dict.fromkeys(rows)))
 
     def parts(self, table: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
         """Return the rows of each combination, with its position."""
