@@ -33,7 +33,7 @@ def test_a_fork_waits_for_its_parent_and_starts_from_its_checkpoint(workspace: W
     drawn = figure_jobs("fig3", "runs")
     assert workspace.jobs() == {f"train_run {PARENT}", f"train_run {CHILD}"} | drawn
     printed = workspace.make()
-    assert "measuring checkpoints: the run is trained again" in printed
+    assert "is trained again to measure checkpoints" in printed
     assert f"starting from epoch {FORK_AT} of results/store/run/" in printed
     assert workspace.jobs() == set()
 

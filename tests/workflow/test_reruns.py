@@ -217,7 +217,7 @@ def test_a_measure_added_to_a_figure_replays_its_runs_only(workspace: Workspace)
         for path in workspace.root.glob(f"results/store/run/*/e{EPOCHS}/provenance.json")
     }
     printed = workspace.make()
-    assert printed.count("measuring full_gradient_norm: the run is trained again") == 2
+    assert printed.count("is trained again to measure full_gradient_norm") == 2
     assert {path: path.read_bytes() for path in runs} == runs
     for rate in (0.1, 0.3):
         measure = workspace.store(f"run/*-lr{rate:g}-*/e{EPOCHS}/full_gradient_norm-*")
