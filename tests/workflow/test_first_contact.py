@@ -143,6 +143,8 @@ def test_an_interruption_is_passed_on_and_the_same_command_goes_on(
         "Stopped. What was computed is kept: the same command goes on from there."
     )
     assert "Traceback" not in printed
+    if number is signal.SIGTERM:
+        return  # Jobs get the same signal from Snakemake, and go on in the same way.
     (small.root / HOLD).unlink()
     again = figures(small, *options)
     assert again.returncode == 0, again.stdout
