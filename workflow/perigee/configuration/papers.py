@@ -11,7 +11,8 @@ from perigee.blocks.analyses import Analysis
 from perigee.blocks.base import Block
 from perigee.blocks.measures import Measure
 from perigee.configuration import models
-from perigee.configuration.claims import claims_of, require_claims
+from perigee.configuration.claims import FigureOfClaims, claims_of, require_claims
+from perigee.configuration.locks import locks_of
 from perigee.configuration.notes import notes_of
 from perigee.configuration.overlays import SET, SWEEP, flattened
 from perigee.configuration.reading import read_shared, yaml_files
@@ -24,6 +25,7 @@ from perigee.configuration.runs import (
     with_parents,
 )
 from perigee.configuration.scales import PAPER, Document, Scale, document
+from perigee.configuration.seeds import require_unexplored
 from perigee.configuration.validation import checked, refusal, suggestion, validated_block
 from perigee.errors import PerigeeError
 from perigee.paths import shown
@@ -37,6 +39,7 @@ class SharedRuns:
 
     Attributes:
         citation: the paper in short.
+        explored: its explored seeds.
         document: paper.yaml.
         runs: by name, parents written out.
         plain_runs: the same with the paper's values.
@@ -48,7 +51,8 @@ class SharedRuns:
     def __init__(self, path: Path, scale: Scale) -> None:
         self.document = scale.read(path)
         file, values = self.document.file, self.document.values
-        self.citation = checked(models.Paper, values, file).citation
+        paper = checked(models.Paper, values, file)
+        self.citation, self.explored = paper.citation, paper.explored_seeds
         self.runs = with_parents(values.get("runs", {}), file)
         self.plain_runs = with_parents(self.document.plain.get("runs", {}), file)
         for name, run in self.runs.items():
@@ -94,6 +98,9 @@ def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale
     groups = {
         name: _runs_of(name, group, read, shared, file) for name, group in figure.runs.items()
     }
+    explored = {shared.document.file: shared.explored, file: figure.explored_seeds}
+    for name, swept in groups.items():
+        require_unexplored(swept.requests, explored, f"runs.{name}.sweep.seed", file)
     runs_of = {
         name: {run: _known(groups, run, f"tables.{name}.runs", file) for run in table.runs}
         for name, table in sorted(figure.tables.items())
@@ -107,9 +114,18 @@ def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale
         told = document(read_shared(of_claims), shown(of_claims))
         given = checked(models.Claims, told.values, told.file).claims
         require_claims(figure.untestable, given, file)
-        source, untestable = shared.citation, figure.untestable
-        claims = tuple(claims_of(given, tables, runs_of, source, untestable, scale, told.file))
-        notes += notes_of(told)
+        notes_on_claims = tuple(notes_of(told))
+        about = FigureOfClaims(
+            tables=tables,
+            runs=runs_of,
+            citation=shared.citation,
+            untestable=figure.untestable,
+            scale=scale,
+            notes=notes_on_claims,
+            locks=locks_of(path.parent.name).of_figure(path.stem),
+        )
+        claims = tuple(claims_of(given, about, told.file))
+        notes += notes_on_claims
     here = _in_effect(read.values, shared.runs)
     there = _in_effect(read.plain, shared.plain_runs)
     return FigureRequest(
