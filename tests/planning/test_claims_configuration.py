@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from perigee.blocks.quantities import ColumnStatistic, DestabilisationCount
+from perigee.blocks.quantities import Column, DestabilisationCount
 from perigee.errors import PerigeeError
 from perigee.spec import Claim
 from support.configuration import SCALES, figure_of
@@ -29,12 +29,17 @@ claims:
   falls:
     says: It falls.
     place: Figure 1
+    kind: identity
+    unit: point
     table: formula
-    quantity: {name: column_statistic, column: x, statistic: maximum, where: {factor: "2e0"}}
+    quantity: {column: x, where: {factor: "2e0"}}
+    within_seed: maximum
     expected: {at_most: 1e-3}
   many:
     says: There are many.
     place: Section 2
+    kind: rate
+    unit: destabilisation
     table: runs
     quantity: {name: destabilisation_count, learning_rates: [low], statistic: minimum}
     expected: {at_least: 2}
@@ -73,9 +78,11 @@ def test_claims_are_read_with_defaults_and_values_of_the_scale(scale: str, tmp_p
         says="It falls.",
         source="Someone 2020, Figure 1",
         table="formula",
-        quantity=ColumnStatistic(
-            column="x", statistic="maximum", where={"factor": 2}, last_fraction=1.0
-        ),
+        kind="identity",
+        unit="point",
+        quantity=Column(column="x", where={"factor": 2}),
+        within_seed="maximum",
+        locked="not locked",
         relation="at_most",
         bound=0.001,
         testable=True,
@@ -157,11 +164,9 @@ def test_settings_of_the_runs(
 def test_rows_are_told_by_names(tmp_path: Path) -> None:
     document = copy.deepcopy(PAPER)
     rows = {"optimiser.learning_rate": "high", "seed": "highest", "phase": "lowest"}
-    document["figures"]["fig1"]["claims"]["many"]["quantity"] = {
-        "name": "column_statistic",
-        "column": "x",
-        "statistic": "first",
-        "where": rows,
+    document["figures"]["fig1"]["claims"]["many"] |= {
+        "quantity": {"column": "x", "where": rows},
+        "within_seed": "first",
     }
     (_, many) = claims_of(tmp_path, document, "laptop")
     assert many.quantity.parameters["where"] == {
@@ -207,7 +212,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_claim("quantity", value={"learning_rates": [0.1]}),
             "claims.many.quantity",
-            ["'name'", "is missing"],
+            ["must have a column, or the name of a quantity"],
             id="no quantity",
         ),
         pytest.param(
@@ -258,7 +263,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_claim("scales", value=["laptop"]),
             "claims.many",
-            ["unknown key 'scales'", "known are expected, ours, place"],
+            ["unknown key 'scales'", "known are draws, expected, given, kind"],
             id="scales of its own",
         ),
         pytest.param(
@@ -297,12 +302,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_claim(
                 "quantity",
-                value={
-                    "name": "column_statistic",
-                    "column": "x",
-                    "statistic": "first",
-                    "where": {"optimiser.learning_rate": "all"},
-                },
+                value={"column": "x", "where": {"optimiser.learning_rate": "all"}},
             ),
             "claims.many.quantity.where.optimiser.learning_rate",
             ["is 'all', which is 3 values; name one of them"],
@@ -311,12 +311,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_claim(
                 "quantity",
-                value={
-                    "name": "column_statistic",
-                    "column": "x",
-                    "statistic": "first",
-                    "where": {"optimiser.learnin_rate": "low"},
-                },
+                value={"column": "x", "where": {"optimiser.learnin_rate": "low"}},
             ),
             "claims.many.quantity.where.optimiser.learnin_rate",
             ["table 'runs' does not tell its runs apart", "did you mean 'optimiser.learning_rate'"],
@@ -337,7 +332,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_claim("bound", value=3),
             "claims.many",
-            ["unknown key 'bound'", "known are expected, ours, place, quantity, says, seen, table"],
+            ["unknown key 'bound'", "pooled, quantity, says, seen, table, unit, within_seed"],
             id="unknown key of a claim",
         ),
         pytest.param(
@@ -383,8 +378,11 @@ claims:
   more:
     says: There are more.
     place: Figure 1
+    kind: rate
+    unit: run
     table: runs
-    quantity: {name: column_ratio, column: x, statistic: first, over: {}, under: {}}
+    quantity: {column: x, over: {}, under: {}}
+    within_seed: first
     expected: {at_least: 2}
 """)
 
@@ -442,9 +440,7 @@ def test_rows_of_a_claim_that_is_not_tested_need_not_be_there(tmp_path: Path) ->
 def test_a_text_in_a_statistics_rows_is_looked_at_too(tmp_path: Path) -> None:
     paper = with_rows("runs")
     paper["figures"]["fig1"]["claims"]["more"]["quantity"] = {
-        "name": "column_statistic",
         "column": "x",
-        "statistic": "first",
         "where": {"label": "momentumm"},
     }
     with pytest.raises(PerigeeError, match=r"quantity\.where\.label' is 'momentumm'"):

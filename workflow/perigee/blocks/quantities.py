@@ -117,11 +117,13 @@ class Quantity(Block, kind="quantity"):
         reads_runs: whether its table must be made from runs.
         finds_periods: whether it finds destabilisations itself, by the train loss.
         is_ratio: whether it is a ratio or a factor, of which the logarithm is averaged over seeds.
+        is_named: whether a configuration gives its name.
     """
 
     reads_runs: ClassVar[bool] = True
     finds_periods: ClassVar[bool] = False
     is_ratio: ClassVar[bool] = False
+    is_named: ClassVar[bool] = True
 
     @property
     def averages_logarithm(self) -> bool:
@@ -145,6 +147,7 @@ class Column(Quantity, name="column", code="perigee.claims.columns:measure"):
     """
 
     reads_runs: ClassVar[bool] = False
+    is_named: ClassVar[bool] = False
 
     column: str
     where: SomeRows = Field(default_factory=dict)

@@ -8,13 +8,15 @@ rule that ever was locked, so that a rule that was changed afterwards is told fr
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from perigee import paths
 from perigee.configuration import models
+from perigee.configuration.reading import read_shared, yaml_files
+from perigee.configuration.validation import checked
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import DIGEST_LENGTH, digest
 from perigee.paths import shown
@@ -113,6 +115,49 @@ def read_locks(path: Path) -> list[Lock]:
             )
         locks.append(Lock(*match.groups()))
     return locks
+
+
+def lock_rules(paper: str, date: str, version: str) -> dict[Path, list[Lock]]:
+    """Lock the rules of a paper's claims that are not locked yet.
+
+    The lines are added to claims.lock beside the folder in which the claims stand.
+
+    Args:
+        paper: the paper's folder below ``config/papers``.
+        date, version: the day and the version that the new lines have.
+
+    Returns:
+        The new locks by the file that they were added to.
+
+    Raises:
+        PerigeeError: a file of claims is wrong, or claims.lock cannot be written.
+    """
+    locked = {lock.rule for lock in locks_of(paper).locks}
+    added: dict[Path, list[Lock]] = {}
+    for figure, path in yaml_files("papers", paper, "claims").items():
+        claims = checked(models.Claims, read_shared(path), shown(path)).claims
+        rules = {name: rule_digest(figure, claim) for name, claim in claims.items()}
+        added.setdefault(path.parents[1] / LOCK, []).extend(
+            Lock(rule, date, version, figure, name)
+            for name, rule in rules.items()
+            if rule not in locked
+        )
+    for path, locks in added.items():
+        if locks:
+            _add(path, locks)
+    return added
+
+
+def _add(path: Path, locks: Iterable[Lock]) -> None:
+    """Add lines to a file, which is begun if it is not there."""
+    try:
+        header = "" if path.is_file() else HEADER
+        with path.open("a", encoding="utf-8") as file:
+            file.write(header + "".join(f"{lock.line}\n" for lock in locks))
+    except OSError as error:
+        raise PerigeeError(
+            f"{shown(path)} cannot be written ({error.strerror}); make its folder writable."
+        ) from error
 
 
 def rule_digest(figure: str, claim: models.Claim) -> str:

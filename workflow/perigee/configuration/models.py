@@ -42,9 +42,11 @@ def _block(value: Any) -> Any:
 
 def _quantity(value: Any) -> Any:
     """A block of a quantity, whose name may be left out where it is measured on a column."""
-    if isinstance(value, Mapping) and "name" not in value and "column" in value:
-        return value
-    return _block(value)
+    if not isinstance(value, Mapping):
+        raise PydanticKnownError("dict_type")
+    if "name" not in value and "column" not in value:
+        raise PydanticCustomError("quantity", "must have a column, or the name of a quantity")
+    return value
 
 
 def _spelt(pattern: str, told: LiteralString) -> AfterValidator:

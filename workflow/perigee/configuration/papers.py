@@ -25,7 +25,7 @@ from perigee.configuration.runs import (
     with_parents,
 )
 from perigee.configuration.scales import PAPER, Document, Scale, document
-from perigee.configuration.seeds import require_unexplored
+from perigee.configuration.seeds import SEED, require_unexplored
 from perigee.configuration.validation import checked, refusal, suggestion, validated_block
 from perigee.errors import PerigeeError
 from perigee.paths import shown
@@ -175,7 +175,7 @@ def _known(known: Mapping[str, Any], name: str, key: str, file: str) -> Any:
 
 
 def _in_effect(values: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, Any]:
-    """A figure's settings by dotted key, swept ones as lists."""
+    """A figure's settings by dotted key, swept ones as lists; how many seeds is not one."""
     found: dict[str, Any] = {}
     for name, group in values.get("runs", {}).items():
         swept = {
@@ -188,7 +188,7 @@ def _in_effect(values: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, 
             **flattened(group.get(SET, {})),
             **swept,
         }
-        found |= {f"{name}.{key}": value for key, value in settings.items()}
+        found |= {f"{name}.{key}": value for key, value in settings.items() if key != SEED}
     tables = {name: table["analysis"] for name, table in values["tables"].items()}
     return found | flattened(tables)
 

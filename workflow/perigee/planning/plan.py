@@ -262,7 +262,8 @@ class _Planner:
         self, request: FigureRequest, tables: Mapping[str, TableProduct]
     ) -> ClaimsProduct | None:
         """Make the verdicts on a figure's claims, if it has any."""
-        read = {claim.table: tables[claim.table] for claim in request.claims}
+        every = [one for claim in request.claims for one in (claim, claim.given) if one]
+        read = {one.table: tables[one.table] for one in every}
         return ClaimsProduct(request, read) if read else None
 
     def table(self, figure: FigureRequest, request: TableRequest) -> TableProduct:
