@@ -86,7 +86,7 @@ def test_one_value_has_no_deviation_and_a_mean_of_0_no_relative_one() -> None:
 def test_a_share_is_one_of_true_and_false() -> None:
     table = pd.DataFrame({"is_late": [True, False, True, True], "x": [1.0, 2.0, 0.0, 1.0]})
     assert statistic_of(table, column="is_late", within_seed="share") == 0.75
-    with pytest.raises(PerigeeError, match="'share' is asked of column 'x'.*; take 'mean'"):
+    with pytest.raises(PerigeeError, match=r"'share' is asked of column 'x'.*; take 'mean'"):
         statistic_of(table, column="x", within_seed="share")
 
 
@@ -146,10 +146,12 @@ def test_rows_may_be_told_by_relations() -> None:
 
 
 def test_what_a_run_does_need_not_occur() -> None:
-    table = pd.DataFrame({"is_done": [False], "phase": ["A"], "optimiser.name": ["sgd"], "x": [1.0]})
+    table = pd.DataFrame(
+        {"is_done": [False], "phase": ["A"], "optimiser.name": ["sgd"], "x": [1.0]}
+    )
     for where in ({"is_done": True}, {"phase": "B"}):
         assert math.isnan(statistic_of(table, column="x", where=where))
-    with pytest.raises(NotMeasurableError, match="no rows with optimiser.name adam"):
+    with pytest.raises(NotMeasurableError, match=r"no rows with optimiser\.name adam"):
         statistic_of(table, column="x", where={"optimiser.name": "adam"})
 
 
@@ -159,7 +161,7 @@ def test_a_setting_counts_as_there_whichever_comes_first() -> None:
         assert math.isnan(statistic_of(table, column="x", where=where))
 
 
-@pytest.mark.parametrize("where", [{"rate": 0.3}, {"done": False, "rate": 0.1}])
+@pytest.mark.parametrize("where", [{"rate": 0.3}, {"done": False, "rate": 0.3}])
 def test_a_setting_that_no_row_has_is_an_error(where: dict[str, Any]) -> None:
     table = pd.DataFrame({"rate": [0.1, 0.2], "done": [True, False], "x": [1.0, 2.0]})
     with pytest.raises(NotMeasurableError, match=r"no rows with rate 0\.\d"):

@@ -85,7 +85,8 @@ def _as_condition(value: Any) -> Any:
     known = get_args(Relation)
     if not value or any(relation not in known for relation in value):
         raise PydanticCustomError(
-            "relation", f"must be one or more of the relations {', '.join(known)}, each with a bound"
+            "relation",
+            f"must be one or more of the relations {', '.join(known)}, each with a bound",
         )
     return {relation: as_number(bound) for relation, bound in value.items()}
 

@@ -8,7 +8,8 @@ so that each end is a one-sided test at 5 %.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -137,20 +138,23 @@ def two_way_interval(numbers: ArrayLike) -> Estimate:
 
 
 def _bootstrapped(
-    value: float, data: tuple[NDArray, ...], statistic: object, seeds: int, *, paired: bool
+    value: float, data: tuple[NDArray[Any], ...], statistic: object, seeds: int, *, paired: bool
 ) -> Estimate:
     """An estimate with its percentile interval; the same draws every time."""
-    found = stats.bootstrap(
-        data,
-        statistic,
-        paired=paired,
-        vectorized=True,
-        batch=999,
-        n_resamples=RESAMPLES,
-        confidence_level=_level(seeds),
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
+    with warnings.catch_warnings():
+        # Of resamples without a denominator; the interval is then not defined, which is told.
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        found = stats.bootstrap(
+            data,
+            statistic,
+            paired=paired,
+            vectorized=True,
+            batch=999,
+            n_resamples=RESAMPLES,
+            confidence_level=_level(seeds),
+            method="percentile",
+            rng=np.random.default_rng(0),
+        ).confidence_interval
     return Estimate(value, float(found.low), float(found.high))
 
 

@@ -15,7 +15,7 @@ from perigee.claims.inference import FEWEST_SEEDS
 from perigee.claims.outcomes import COLUMNS, IDENTITY, NOT_TESTABLE
 from perigee.claims.relations import RELATIONS, SIGNS, number, shown
 from perigee.claims.rows import NotMeasurableError
-from perigee.claims.verdicts import Finding, fulfils, is_measured, is_rate, judge, value_of
+from perigee.claims.verdicts import Finding, is_measured, is_rate, judge, value_of
 from perigee.errors import PerigeeError
 from perigee.spec import Claim, Expectation
 
@@ -54,7 +54,9 @@ def measure(
     given = {} if expectation.within_seed is None else {"within_seed": expectation.within_seed}
     function = registry.load(quantity)
     try:
-        return {draw: function(rows, **quantity.parameters, **given) for draw, rows in parts.items()}
+        return {
+            draw: function(rows, **quantity.parameters, **given) for draw, rows in parts.items()
+        }
     except KeyError as error:
         raise PerigeeError(
             f"Claim '{claim}': quantity '{_described(expectation)}' needs the column {error}, "
@@ -84,7 +86,8 @@ def judgements(
         PerigeeError: a table lacks a column that a quantity is computed from.
     """
     rows = [
-        {"paper": paper, "figure": figure, **_judged(claim, tables, seeds or {})} for claim in claims
+        {"paper": paper, "figure": figure, **_judged(claim, tables, seeds or {})}
+        for claim in claims
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -93,11 +96,13 @@ def _judged(
     claim: Claim, tables: Mapping[str, pd.DataFrame], seeds: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
     """The row of a claim without paper and figure."""
-    planned = {str(seed): math.nan for seed in seeds.get(claim.table, ())}
-    missing, numbers, premises = "", {}, {}
+    planned: Numbers = {str(seed): math.nan for seed in seeds.get(claim.table, ())}
+    missing = ""
+    numbers: dict[str, float | Ratio] = {}
+    premises: Numbers = {}
     try:
         found = measure(claim.name, claim, tables[claim.table], claim.draws)
-        numbers = (planned if claim.draws == "seed" and "" not in found else {}) | found
+        numbers = {**(planned if claim.draws == "seed" and "" not in found else {}), **found}
         if claim.given is not None:
             table = tables[claim.given.table]
             premises = measure(claim.name, claim.given, table, claim.draws)
@@ -168,9 +173,7 @@ def _interval(claim: Claim, finding: Finding) -> str:
     return f"{'p ' * is_rate(claim)}{number(finding.low)} to {number(finding.high)}"
 
 
-def _seeds(
-    claim: Claim, numbers: Numbers, meets: Mapping[str, bool], finding: Finding
-) -> str:
+def _seeds(claim: Claim, numbers: Numbers, meets: Mapping[str, bool], finding: Finding) -> str:
     """How many seeds were measured, of how many, and the number of each."""
     if not set(numbers) - {""}:
         told = "no seeds" if numbers and claim.kind != IDENTITY else ""

@@ -42,9 +42,9 @@ COLUMNS = (
     "locked",
     "source",
 )
-"""The columns of claims.csv. In the store it has a claim's name instead of its wording, and neither
-`seen`, `locked` nor `source`: these are added on publication, so that changing a word does not cause
-a new judgement."""
+"""The columns of claims.csv. In the store it has a claim's name instead of its wording, and none of
+`seen`, `locked` and `source`: these are added on publication, so that changing a word does not
+cause a new judgement."""
 
 Row = Mapping[Any, Any]
 

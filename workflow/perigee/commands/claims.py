@@ -99,7 +99,9 @@ def _print(rows: list[dict[Any, Any]], console: Console) -> None:
     if empirical or not identities:
         console.print(_table("The papers' claims, and their verdicts", empirical))
     if identities:
-        console.print(_table("Identities and theorems, which check this implementation", identities))
+        console.print(
+            _table("Identities and theorems, which check this implementation", identities)
+        )
     console.print(headline(rows))
     unlocked = sum(row["locked"].startswith(NOT_LOCKED) for row in rows)
     if unlocked:

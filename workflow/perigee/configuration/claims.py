@@ -12,6 +12,7 @@ from perigee.blocks.quantities import (
     ColumnOf,
     Quantity,
     RowsOf,
+    Setting,
     settings_of,
 )
 from perigee.configuration import models
@@ -69,7 +70,11 @@ def claims_of(
         key = f"claims.{name}"
         is_tested = name not in figure.untestable
         found = _resolved(claim, figure, is_tested, file, key)
-        premise = claim.given and _resolved(claim.given, figure, is_tested, file, f"{key}.given")
+        premise = (
+            None
+            if claim.given is None
+            else _resolved(claim.given, figure, is_tested, file, f"{key}.given")
+        )
         rule = Claim(
             **found.values,
             name=name,
@@ -78,7 +83,7 @@ def claims_of(
             margin=claim.margin,
             pooled=claim.pooled,
             draws=claim.draws,
-            given=premise and Expectation(**premise.values),
+            given=None if premise is None else Expectation(**premise.values),
             testable=found.testable and (premise is None or premise.testable),
             says=claim.says,
             source=f"{figure.citation}, {claim.place or file}",

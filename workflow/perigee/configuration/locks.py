@@ -24,11 +24,13 @@ from perigee.paths import shown
 LOCK = "claims.lock"
 
 HEADER = """\
-# The rules of the paper's claims, and when each was locked: before any run of a judged seed was looked
-# at for it. Written by `perigee claims lock`, which adds lines and changes none.
+# The rules of the paper's claims, and when each was locked: before any run of a judged seed was
+# looked at for it. Written by `perigee claims lock`, which adds lines and changes none.
 """
 
-LINE = re.compile(rf"([0-9a-f]{{{DIGEST_LENGTH}}}) (\d{{4}}-\d\d-\d\d) (\d+\.\d+\.\d+) (\w+)\.(\w+)")
+LINE = re.compile(
+    rf"([0-9a-f]{{{DIGEST_LENGTH}}}) (\d{{4}}-\d\d-\d\d) (\d+\.\d+\.\d+) (\w+)\.(\w+)"
+)
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,8 @@ def read_locks(path: Path) -> list[Lock]:
         match = LINE.fullmatch(line.strip())
         if match is None:
             raise PerigeeError(
-                f"{shown(path)}, line {number}: '{line}' is not a locked rule; restore the line, or "
-                "remove it and lock the rule anew with 'perigee claims lock'."
+                f"{shown(path)}, line {number}: '{line}' is not a locked rule; restore the line, "
+                "or remove it and lock the rule anew with 'perigee claims lock'."
             )
         locks.append(Lock(*match.groups()))
     return locks

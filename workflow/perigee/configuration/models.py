@@ -315,9 +315,7 @@ class Expectation(Model):
     table: Text = Field(description="The figure's table that it is measured on.")
     quantity: Annotated[
         dict[str, Any], BeforeValidator(_quantity), WithJsonSchema({"block": "quantity"})
-    ] = Field(
-        description="What is measured. Settings are given by the names that sweeps have."
-    )
+    ] = Field(description="What is measured. Settings are given by the names that sweeps have.")
     within_seed: Statistic | None = Field(
         None,
         description="The statistic by which a column's values become one number in each seed; not "

@@ -33,7 +33,7 @@ def with_seeds(document: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, A
         document: what the file holds, which is not changed.
         seeds: what the word "judged" stands for.
     """
-    found = _with_seeds(document, seeds)
+    found: dict[str, Any] = _with_seeds(document, seeds)
     runs = found.get("runs")
     if isinstance(runs, Mapping):
         found["runs"] = {name: _with_seeds(group, seeds) for name, group in runs.items()}
