@@ -73,7 +73,9 @@ def headline(rows: Iterable[Row]) -> str:
         told.append(f"Of {len(empirical)} empirical claim{'s' * (len(empirical) > 1)}: {listed}.")
     if identities:
         found = counts(identities, OF_IDENTITIES).items()
-        listed = ", ".join(f"{n} {one}" for one, n in found if n)
+        listed = ", ".join(
+            f"{n} {'hold' if n > 1 and one == HOLDS else one}" for one, n in found if n
+        )
         name = "identity" if len(identities) == 1 else "identities"
         told.append(f"Of {len(identities)} {name}: {listed}.")
     return " ".join(told) or "No claims."
