@@ -44,7 +44,7 @@ def test_the_chance_is_an_integral_of_the_posterior(fulfilled: int, measured: in
 
 
 def test_fewest_seeds_that_reproduce_a_rate() -> None:
-    """Of m seeds, so many at least, as the design of the verdicts lists them."""
+    """The fewest of m seeds that suffice, as the design of the verdicts lists them."""
     fewest = {
         m: next((k for k in range(m + 1) if chance_above_half(k, m) >= PROOF), None)
         for m in (1, 2, 3, 4, 5, 6, 7, 8, 10)

@@ -40,7 +40,7 @@ def shown(value: Any) -> str:
 
 
 def _condition(value: Any) -> str:
-    """What a column must be, such as "B" or "≥ 2 and < 5"."""
+    """A condition on a column in words, such as "B" or "≥ 2 and < 5"."""
     if isinstance(value, Mapping):
         return " and ".join(f"{SIGNS[name]} {shown(bound)}" for name, bound in value.items())
     return shown(value)

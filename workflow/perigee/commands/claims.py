@@ -33,7 +33,7 @@ from perigee.store.claims import CLAIMS
 from perigee.store.writing import written_atomically
 
 COLOURS = {REPRODUCED: "green", HOLDS: "green", CONTRADICTED: "red", VIOLATED: "red"}
-"""Of the verdicts; others are yellow."""
+"""The colours of verdicts; that of others is yellow."""
 
 WIDTH_OF_A_FILE = 200
 

@@ -98,15 +98,16 @@ def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale
     groups = {
         name: _runs_of(name, group, read, shared, file) for name, group in figure.runs.items()
     }
-    explored = {shared.document.file: shared.explored, file: figure.explored_seeds}
-    for name, swept in groups.items():
-        require_unexplored(swept.requests, explored, f"runs.{name}.sweep.seed", file)
     runs_of = {
         name: {run: _known(groups, run, f"tables.{name}.runs", file) for run in table.runs}
         for name, table in sorted(figure.tables.items())
     }
     tables = [_table(name, figure, runs, file) for name, runs in runs_of.items()]
     _require_use(figure, tables, file)
+    explored = {shared.document.file: shared.explored, file: figure.explored_seeds}
+    for name, swept in groups.items():
+        place = f".{SWEEP}.{SEED}" * (SEED in figure.runs[name].sweep)
+        require_unexplored(swept.requests, explored, f"runs.{name}{place}", file)
     used = {name for group in figure.runs.values() for name in shared.ancestry(group.run)}
     notes = [*notes_of(read), *notes_of(shared.document, used)]
     claims: tuple[Claim, ...] = ()
