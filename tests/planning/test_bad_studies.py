@@ -26,7 +26,7 @@ from support.workspace import ROOT
 PAPER = "config/papers/periodic/paper.yaml"
 FIG2, FIG3 = (f"config/papers/periodic/fig{number}.yaml" for number in (2, 3))
 SMOKE_PAPER = "config/scales/smoke/periodic/paper.yaml"
-SMOKE_FIG3, SMOKE_FIG5 = (f"config/scales/smoke/periodic/fig{number}.yaml" for number in (3, 5))
+SMOKE_FIG3 = "config/scales/smoke/periodic/fig3.yaml"
 LAPTOP_FIG3 = "config/scales/laptop/periodic/fig3.yaml"
 CLAIMS3 = "config/papers/periodic/claims/fig3.yaml"
 SWEEP = "config/studies/label_smoothing.yaml"
@@ -296,10 +296,10 @@ def test_a_wrong_file_of_a_paper(clone: Path, file: str, change: Edit, told: lis
             id="a grid in the place of names",
         ),
         pytest.param(
-            SMOKE_FIG5,
-            set_in("runs", "initialisation", "sweep", "constraint.norm", value={"first": 1}),
+            SMOKE_PAPER,
+            set_in("explored_seeds", value={"first": 1}),
             ["is {'first': 1}", "has a list there"],
-            id="names in the place of a grid",
+            id="names in the place of a list",
         ),
         pytest.param(
             SMOKE_FIG3,
