@@ -146,7 +146,7 @@ def _of_interval(claim: Claim, estimate: Estimate, measured: int) -> str:
 
 
 def _region(claim: Claim) -> tuple[float, float]:
-    """The region that counts as equal: the bound give or take the margin, which for a ratio is a factor."""
+    """The region that counts as equal: the bound ± the margin, which for a ratio is a factor."""
     assert claim.margin is not None
     if claim.quantity.averages_logarithm:
         return claim.bound / claim.margin, claim.bound * claim.margin
