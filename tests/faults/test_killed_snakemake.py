@@ -26,7 +26,7 @@ from support.workspace import (
 )
 
 EPOCHS = 20
-RUN = "convnet-digits-lr0.5-wd0.01-seed0"
+RUN = "convnet-digits-lr0.5-wd0.01-seed10"
 SECONDS = 180
 TRAINING = ("--until", "train_run")
 

@@ -122,7 +122,7 @@ def test_the_files_are_right_as_they_are(clone: Path) -> None:
         pytest.param(
             FIG3,
             set_in("epochs", value=3),
-            ["unknown key 'epochs'", "known are ours, runs, seen, tables, title"],
+            ["unknown key 'epochs'", "known are explored_seeds, ours, runs, seen, tables, title"],
             id="unknown key of a figure",
         ),
         pytest.param(
@@ -296,10 +296,10 @@ def test_a_wrong_file_of_a_paper(clone: Path, file: str, change: Edit, told: lis
             id="a grid in the place of names",
         ),
         pytest.param(
-            SMOKE_FIG3,
-            set_in("runs", "rates", "sweep", "seed", value={"first": 0}),
-            ["is {'first': 0}", "has a list there"],
-            id="names in the place of a grid",
+            SMOKE_PAPER,
+            set_in("explored_seeds", value={"first": 1}),
+            ["is {'first': 1}", "has a list there"],
+            id="names in the place of a list",
         ),
         pytest.param(
             SMOKE_FIG3,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from perigee.blocks.quantities import ColumnStatistic, DestabilisationCount
+from perigee.blocks.quantities import Column, DestabilisationCount
 from perigee.errors import PerigeeError
 from perigee.spec import Claim
 from support.configuration import SCALES, figure_of
@@ -29,12 +29,17 @@ claims:
   falls:
     says: It falls.
     place: Figure 1
+    kind: identity
+    unit: point
     table: formula
-    quantity: {name: column_statistic, column: x, statistic: maximum, where: {factor: "2e0"}}
+    quantity: {column: x, where: {factor: "2e0"}}
+    within_seed: maximum
     expected: {at_most: 1e-3}
   many:
     says: There are many.
     place: Section 2
+    kind: rate
+    unit: destabilisation
     table: runs
     quantity: {name: destabilisation_count, learning_rates: [low], statistic: minimum}
     expected: {at_least: 2}
@@ -73,9 +78,11 @@ def test_claims_are_read_with_defaults_and_values_of_the_scale(scale: str, tmp_p
         says="It falls.",
         source="Someone 2020, Figure 1",
         table="formula",
-        quantity=ColumnStatistic(
-            column="x", statistic="maximum", where={"factor": 2}, last_fraction=1.0
-        ),
+        kind="identity",
+        unit="point",
+        quantity=Column(column="x", where={"factor": 2}),
+        within_seed="maximum",
+        locked="not locked",
         relation="at_most",
         bound=0.001,
         testable=True,
@@ -157,11 +164,9 @@ def test_settings_of_the_runs(
 def test_rows_are_told_by_names(tmp_path: Path) -> None:
     document = copy.deepcopy(PAPER)
     rows = {"optimiser.learning_rate": "high", "seed": "highest", "phase": "lowest"}
-    document["figures"]["fig1"]["claims"]["many"]["quantity"] = {
-        "name": "column_statistic",
-        "column": "x",
-        "statistic": "first",
-        "where": rows,
+    document["figures"]["fig1"]["claims"]["many"] |= {
+        "quantity": {"column": "x", "where": rows},
+        "within_seed": "first",
     }
     (_, many) = claims_of(tmp_path, document, "laptop")
     assert many.quantity.parameters["where"] == {
@@ -183,6 +188,26 @@ def test_several_values_of_the_runs_are_not_one(tmp_path: Path) -> None:
 
 def in_claim(*path: str, value: Any) -> Edit:
     return in_figure("claims", "many", *path, value=value)
+
+
+PREMISE = {
+    "table": "runs",
+    "quantity": {"column": "x"},
+    "within_seed": "first",
+    "expected": {"at_least": 1},
+}
+
+
+def changing(**values: Any) -> Edit:
+    """Several keys of a claim, changed together."""
+    return lambda figure: figure["claims"]["many"].update(values)
+
+
+def without(key: str) -> Edit:
+    def edit(figure: dict[str, Any]) -> None:
+        del figure["claims"]["many"][key]
+
+    return edit
 
 
 def in_figure(*path: Any, value: Any) -> Edit:
@@ -207,7 +232,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_claim("quantity", value={"learning_rates": [0.1]}),
             "claims.many.quantity",
-            ["'name'", "is missing"],
+            ["must have a column, or the name of a quantity"],
             id="no quantity",
         ),
         pytest.param(
@@ -258,7 +283,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_claim("scales", value=["laptop"]),
             "claims.many",
-            ["unknown key 'scales'", "known are expected, ours, place"],
+            ["unknown key 'scales'", "known are draws, expected, given, kind"],
             id="scales of its own",
         ),
         pytest.param(
@@ -297,12 +322,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_claim(
                 "quantity",
-                value={
-                    "name": "column_statistic",
-                    "column": "x",
-                    "statistic": "first",
-                    "where": {"optimiser.learning_rate": "all"},
-                },
+                value={"column": "x", "where": {"optimiser.learning_rate": "all"}},
             ),
             "claims.many.quantity.where.optimiser.learning_rate",
             ["is 'all', which is 3 values; name one of them"],
@@ -311,12 +331,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_claim(
                 "quantity",
-                value={
-                    "name": "column_statistic",
-                    "column": "x",
-                    "statistic": "first",
-                    "where": {"optimiser.learnin_rate": "low"},
-                },
+                value={"column": "x", "where": {"optimiser.learnin_rate": "low"}},
             ),
             "claims.many.quantity.where.optimiser.learnin_rate",
             ["table 'runs' does not tell its runs apart", "did you mean 'optimiser.learning_rate'"],
@@ -335,9 +350,156 @@ def in_figure(*path: Any, value: Any) -> Edit:
             id="the last nothing",
         ),
         pytest.param(
+            in_claim("kind", value="rates"),
+            "claims.many.kind",
+            ["is 'rates'; did you mean 'rate'? (known are equivalent, identity, mean,"],
+            id="unknown kind",
+        ),
+        pytest.param(
+            in_claim("unit", value="runs"),
+            "claims.many.unit",
+            ["is 'runs'; did you mean 'run'?"],
+            id="unknown unit",
+        ),
+        pytest.param(
+            without("kind"), "claims.many", ["key 'kind'", "is missing; add it"], id="no kind"
+        ),
+        pytest.param(
+            in_claim("within_seed", value="median"),
+            "claims.many.within_seed",
+            ["the quantity 'destabilisation_count' gives one number a seed itself; remove it"],
+            id="a statistic of one number",
+        ),
+        pytest.param(
+            changing(quantity={"column": "x"}),
+            "claims.many.within_seed",
+            ["is missing; name the statistic that makes one number a seed of column 'x'"],
+            id="no statistic of a column",
+        ),
+        pytest.param(
+            changing(quantity={"column": "x"}, within_seed="kendall"),
+            "claims.many.within_seed",
+            ["needs the column that the trend is taken against", "quantity.against'"],
+            id="a trend against nothing",
+        ),
+        pytest.param(
+            changing(quantity={"column": "x", "against": "epoch"}, within_seed="median"),
+            "claims.many.within_seed",
+            ["is not that of a trend; take one of kendall, log_slope, spearman"],
+            id="a statistic against a column",
+        ),
+        pytest.param(
+            changing(
+                quantity={"column": "x", "against": "optimiser.learnin_rate"},
+                within_seed="kendall",
+            ),
+            "claims.many.quantity.against",
+            ["table 'runs' does not tell its runs apart", "did you mean 'optimiser.learning_rate'"],
+            id="a trend against a misspelt setting",
+        ),
+        pytest.param(
+            changing(quantity={"column": "x"}, within_seed="first", kind="trend"),
+            "claims.many.kind",
+            ["is 'trend', but the quantity is not one"],
+            id="a trend of one column",
+        ),
+        pytest.param(
+            in_claim("kind", value="equivalent"),
+            "claims.many.margin",
+            ["is missing, but the kind is 'equivalent'"],
+            id="equivalence without a margin",
+        ),
+        pytest.param(
+            changing(kind="equivalent", margin=1),
+            "claims.many.expected",
+            ["is 'at_least', but the kind is 'equivalent'; take equal_to"],
+            id="equivalence to at least something",
+        ),
+        pytest.param(
+            in_claim("margin", value=0.1),
+            "claims.many.margin",
+            ["is given, but the kind is 'rate'; remove it"],
+            id="the margin of a rate",
+        ),
+        pytest.param(
+            in_claim("margin", value=-1), "claims.many.margin", ["greater than 0"], id="no margin"
+        ),
+        pytest.param(
+            changing(kind="mean", expected={"equal_to": 0}),
+            "claims.many.expected",
+            ["is 'equal_to', which no mean over seeds is exactly; make the kind equivalent"],
+            id="a mean that is equal",
+        ),
+        pytest.param(
+            changing(
+                kind="equivalent",
+                margin=0.5,
+                expected={"equal_to": 1},
+                quantity={"column": "x", "over": {"phase": "A"}, "under": {"phase": "B"}},
+                within_seed="mean",
+            ),
+            "claims.many.margin",
+            ["is 0.5, but of a ratio the margin is a factor; it must be greater than 1"],
+            id="a factor below 1",
+        ),
+        pytest.param(
+            in_claim("pooled", value=True),
+            "claims.many.pooled",
+            ["only the mean of a ratio can be pooled"],
+            id="a pooled rate",
+        ),
+        pytest.param(
+            changing(quantity={"column": "x", "over": {"phase": "A"}}, within_seed="mean"),
+            "claims.many.quantity",
+            ["must have 'under' beside 'over'"],
+            id="half a ratio",
+        ),
+        pytest.param(
+            changing(
+                quantity={"column": "x", "plus": {}, "minus": {}, "against": "epoch"},
+                within_seed="mean",
+            ),
+            "claims.many.quantity",
+            ["must not have 'plus' and 'against' both"],
+            id="a difference that is a trend",
+        ),
+        pytest.param(
+            changing(quantity={"column": "x", "where": {"n": {"atleast": 2}}}, within_seed="mean"),
+            "claims.many.quantity.where.n",
+            ["one or more of the relations at_least, at_most, greater_than, less_than, equal_to"],
+            id="unknown relation of rows",
+        ),
+        pytest.param(
+            changing(quantity={"column": "x", "where": {"n": {"at_least": "B"}}}, within_seed="sd"),
+            "claims.many.quantity.where.n",
+            ["of type number"],
+            id="rows at least a word",
+        ),
+        pytest.param(
+            in_claim("given", value={**PREMISE, "table": "periods"}),
+            "claims.many.given.table",
+            ["'periods', which is not a table of the figure; known are formula, runs"],
+            id="a premise on the table of another figure",
+        ),
+        pytest.param(
+            in_claim("given", value={**PREMISE, "kind": "rate"}),
+            "claims.many.given",
+            ["unknown key 'kind'", "known are expected, quantity, table, within_seed"],
+            id="a premise with a kind",
+        ),
+        pytest.param(
+            in_claim(
+                "given",
+                value={**PREMISE, "quantity": {"column": "x", "where": {"seed": "zero"}}},
+            ),
+            "claims.many.given.quantity.where.seed",
+            ["'zero', which no run of table 'runs' has"],
+            id="a premise on unknown runs",
+        ),
+        pytest.param(
             in_claim("bound", value=3),
             "claims.many",
-            ["unknown key 'bound'", "known are expected, ours, place, quantity, says, seen, table"],
+            ["unknown key 'bound'", "pooled, quantity, says, seen, table, unit, within_seed"],
             id="unknown key of a claim",
         ),
         pytest.param(
@@ -363,6 +525,63 @@ def test_one_sentence_for_what_is_wrong(
     assert sentence.endswith(".")
 
 
+def test_a_premise_and_all_parts_of_a_claim_are_read(tmp_path: Path) -> None:
+    paper = copy.deepcopy(PAPER)
+    changing(
+        kind="mean",
+        pooled=True,
+        quantity={
+            "column": "x",
+            "over": {"optimiser.learning_rate": {"at_least": "high"}},
+            "under": {"optimiser.learning_rate": "low", "n": {"greater_than": 0, "at_most": 5}},
+        },
+        within_seed="sum",
+        given=PREMISE | {"quantity": {"column": "n", "where": {"optimiser.learning_rate": "low"}}},
+    )(paper["figures"]["fig1"])
+    (_, many) = claims_of(tmp_path, paper, "laptop")
+    assert (many.kind, many.unit, many.pooled, many.within_seed) == (
+        "mean",
+        "destabilisation",
+        True,
+        "sum",
+    )
+    assert many.quantity.parameters["over"] == {"optimiser.learning_rate": {"at_least": 0.2}}
+    assert many.quantity.parameters["under"] == {
+        "optimiser.learning_rate": 0.1,
+        "n": {"greater_than": 0, "at_most": 5},
+    }
+    assert many.given is not None
+    assert (many.given.relation, many.given.bound, many.given.within_seed) == (
+        "at_least",
+        1,
+        "first",
+    )
+    assert many.given.quantity.parameters["where"] == {"optimiser.learning_rate": 0.1}
+    assert many.testable
+
+
+def test_a_premise_on_a_setting_that_the_scale_drops_leaves_the_claim_untested(
+    tmp_path: Path,
+) -> None:
+    paper = copy.deepcopy(PAPER)
+    spare = {"column": "n", "where": {"optimiser.learning_rate": "spare"}}
+    changing(given=PREMISE | {"quantity": spare})(paper["figures"]["fig1"])
+    assert [claims_of(tmp_path, paper, s)[1].testable for s in ("laptop", "paper")] == [False, True]
+
+
+def test_seeds_that_were_in_view_are_told(tmp_path: Path) -> None:
+    paper = copy.deepcopy(PAPER)
+    changing(
+        seen={
+            "expected": {"saw": "All.", "seeds": [2, 0]},
+            "quantity": {"saw": "Some.", "seeds": [0]},
+        }
+    )(paper["figures"]["fig1"])
+    assert [claim.seen for claim in claims_of(tmp_path, paper, "laptop")] == ["", "seeds 0, 2"]
+    changing(seen={"expected": {"saw": "All."}})(paper["figures"]["fig1"])
+    assert [claim.seen for claim in claims_of(tmp_path, paper, "laptop")] == ["", "yes"]
+
+
 # Rows that a claim tells by a text
 
 LABELLED = yaml.safe_load("""
@@ -383,8 +602,11 @@ claims:
   more:
     says: There are more.
     place: Figure 1
+    kind: rate
+    unit: run
     table: runs
-    quantity: {name: column_ratio, column: x, statistic: first, over: {}, under: {}}
+    quantity: {column: x, over: {}, under: {}}
+    within_seed: first
     expected: {at_least: 2}
 """)
 
@@ -442,9 +664,7 @@ def test_rows_of_a_claim_that_is_not_tested_need_not_be_there(tmp_path: Path) ->
 def test_a_text_in_a_statistics_rows_is_looked_at_too(tmp_path: Path) -> None:
     paper = with_rows("runs")
     paper["figures"]["fig1"]["claims"]["more"]["quantity"] = {
-        "name": "column_statistic",
         "column": "x",
-        "statistic": "first",
         "where": {"label": "momentumm"},
     }
     with pytest.raises(PerigeeError, match=r"quantity\.where\.label' is 'momentumm'"):

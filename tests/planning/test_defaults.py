@@ -45,7 +45,17 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "adam": OPTIMISER | {"betas": [0.9, 0.999]},
         "sgd": OPTIMISER | {"momentum": 0},
     },
-    "quantity": {"column_statistic": {"where": {}, "last_fraction": 1}},
+    "quantity": {
+        "column": {
+            "against": None,
+            "last_fraction": 1,
+            "minus": None,
+            "over": None,
+            "plus": None,
+            "under": None,
+            "where": {},
+        }
+    },
 }
 """The defaults of every registered block that has any. Add a new parameter here with its default;
 never change or remove an existing line."""
@@ -69,7 +79,7 @@ REQUIRED: dict[tuple[str, str], dict[str, Any]] = {
     ("model", "resnet18"): {"width": 2, "scale_invariant": True},
     ("optimiser", "adam"): {"learning_rate": 0.1},
     ("optimiser", "sgd"): {"learning_rate": 0.1},
-    ("quantity", "column_statistic"): {"column": "a", "statistic": "mean"},
+    ("quantity", "column"): {"column": "a"},
 }
 """Values of the parameters without a default."""
 
@@ -94,9 +104,17 @@ OTHERS: dict[str, Any] = {
     "betas": [0.9, 0.99],
     "momentum": 0.9,
     "where": {"epoch": 1},
+    "against": "epoch",
+    "over": {"epoch": 1},
+    "under": {"epoch": 1},
+    "plus": {"epoch": 1},
+    "minus": {"epoch": 1},
     "last_fraction": 0.5,
 }
 """For every parameter with a default a value that is another."""
+
+BESIDE = {"over": "under", "under": "over", "plus": "minus", "minus": "plus"}
+"""Parameters that are given together."""
 
 PARAMETERS = [
     (kind, name, parameter)
@@ -157,7 +175,8 @@ def test_a_default_that_is_written_out_is_left_out(kind: str, name: str, paramet
 @pytest.mark.parametrize(("kind", "name", "parameter"), PARAMETERS)
 def test_any_other_value_is_kept(kind: str, name: str, parameter: str) -> None:
     required = {"name": name, **REQUIRED.get((kind, name), {})}
-    expected = {**required, parameter: OTHERS[parameter]}
+    names = [parameter, *([BESIDE[parameter]] if parameter in BESIDE else [])]
+    expected = {**required, **{name: OTHERS[name] for name in names}}
     assert canonical_json(registry.make(kind, expected).to_dict()) == canonical_json(expected)
 
 

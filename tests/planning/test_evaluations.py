@@ -87,7 +87,7 @@ def test_it_is_there_once_it_is_written(tmp_path: Path) -> None:
 
 
 def test_only_who_compares_seeds_needs_two(tmp_path: Path) -> None:
-    one_seed = {"sweep": {"optimiser.learning_rate": [0.1]}}
+    one_seed = {"sweep": {"optimiser.learning_rate": [0.1], "seed": [10]}}
     assert len(plan_with(tmp_path, "sharpness", **one_seed).runs) == 1
     with pytest.raises(PerigeeError, match="has one seed only"):
         plan_with(tmp_path, "similarity", **one_seed)

@@ -307,7 +307,7 @@ REASONS: dict[Function, str] = {
     ("blocks.base", ""): SPEC,
     ("blocks.base", "Block.parameters"): GIVEN,
     ("blocks.base", "_as_integer"): SPEC,
-    ("blocks.base", "_as_number"): SPEC,
+    ("blocks.base", "as_number"): SPEC,
     ("blocks.base", "_as_truth"): SPEC,
     ("blocks.base", "as_tuple"): SPEC,
     ("blocks.base", "plain"): GIVEN,

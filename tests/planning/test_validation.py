@@ -272,7 +272,7 @@ def test_a_fork_at_the_end_of_its_parent_is_no_mistake() -> None:
     [("1e-3", 0.001), ("2e0", 2), ("true", True), ("wide", "wide"), ("nan", "nan"), ("", "")],
 )
 def test_rows_of_a_claim_are_told_by_what_their_text_spells(text: str, expected: Any) -> None:
-    rows = {"name": "column_statistic", "column": "x", "statistic": "maximum"}
+    rows = {"name": "column", "column": "x"}
     found = validated_block("quantity", {**rows, "where": {"a": text}}, "f", "q")
     value = found.parameters["where"]["a"]
     assert value == expected

@@ -21,6 +21,7 @@ Documents = dict[str, Any]
 
 SCALES = ("smoke", "laptop", "paper")
 TESTS_CLAIMS = {"smoke": False, "laptop": True}
+SEEDS = {"smoke": {"seeds": 1}}
 
 
 def shipped_paper(paper: str, figures: Collection[str] | None = None) -> dict[str, Any]:
@@ -52,7 +53,8 @@ def write(
     for path in sorted(config.rglob("*.yaml")):
         path.unlink()
     for scale, tested in tests_claims.items():
-        put(config / f"scales/{scale}/scale.yaml", {"description": "d", "tests_claims": tested})
+        about = {"description": "d", "tests_claims": tested, **SEEDS.get(scale, {})}
+        put(config / f"scales/{scale}/scale.yaml", about)
     for name, document in documents.items():
         if "figures" not in document:
             put(config / f"studies/{name}.yaml", document)

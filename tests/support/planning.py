@@ -49,8 +49,11 @@ figures:
       falls:
         says: It falls.
         place: Section 1
+        kind: rate
+        unit: epoch
         table: runs
-        quantity: {name: column_statistic, column: train_loss, statistic: minimum}
+        quantity: {column: train_loss}
+        within_seed: minimum
         expected: {at_most: 0.5}
   fig4:
     title: Steps

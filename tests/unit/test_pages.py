@@ -18,7 +18,7 @@ from PIL import Image
 
 from perigee import registry
 from perigee.blocks.measures import Metrics, Steps
-from perigee.claims.judging import COLUMNS
+from perigee.claims.outcomes import COLUMNS
 from perigee.configuration.requests import FigureRequest, Note
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity, measure_identity
@@ -43,7 +43,11 @@ from perigee.store.writing import product_writer
 
 # Claims
 
-VERDICTS = ["reproduced"] * 3 + ["not reproduced"] * 2 + ["not testable at this scale"]
+VERDICTS = ["reproduced"] * 3 + ["contradicted"] * 2 + ["not testable at this scale"]
+SUMMARY = (
+    "Of 6 empirical claims: 3 reproduced, 2 contradicted, 0 inconclusive, 0 nothing to measure, "
+    "1 not testable at this scale."
+)
 
 
 def claims_table(verdicts: list[str], **given: str) -> pd.DataFrame:
@@ -65,18 +69,24 @@ def cells(page: str) -> list[list[str]]:
 
 
 def test_the_page_shows_every_claim() -> None:
-    shown = cells(claims_page(claims_table(VERDICTS), "laptop"))
+    shown = [
+        [re.sub(r"\|+", lambda found: found[0][:2], cell) for cell in row]
+        for row in cells(claims_page(claims_table(VERDICTS), "laptop"))
+    ]
     assert len(shown) == len(VERDICTS)
     for number, (row, verdict) in enumerate(zip(shown, VERDICTS, strict=True)):
         each = {column: f"{column} of claim {number}" for column in COLUMNS}
         assert row == [
             f"{each['paper']}_{each['figure']}",
             f"{each['claim']}||{each['source']}|",
-            f"|{each['quantity']}|",
+            f"|{each['quantity']}||{each['kind']}, by {each['unit']}|",
             each["expected"],
-            each["measured"],
-            each["seeds"],
-            verdict,
+            each["estimate"],
+            each["interval"],
+            each["fulfilled"],
+            each["measured_seeds"],
+            each["premise"],
+            f"|{verdict}||seen: {each['seen']}; locked {each['locked']}|",
         ]
 
 
@@ -84,18 +94,37 @@ def test_the_page_counts_the_verdicts_and_names_the_scale() -> None:
     page = claims_page(claims_table(VERDICTS), "laptop")
     summary = " ".join(re.sub(r"<.*?>", "", page.partition("<table>")[0]).split())
     assert "Judged at laptop scale" in summary
-    assert summary.endswith("3 reproduced, 2 not reproduced, 1 not testable at this scale.")
-    for verdict, look in (("reproduced", "good"), ("not reproduced", "bad")):
-        assert page.count(f'<td class="verdict {look}">{verdict}</td>') == VERDICTS.count(verdict)
-    one_kind = claims_page(claims_table(["reproduced"]), "paper")
-    assert "1 reproduced" in one_kind
-    assert "not reproduced" not in one_kind
+    assert summary.endswith(SUMMARY)
+    for verdict, look in (("reproduced", "good"), ("contradicted", "bad")):
+        shown = page.count(f'<span class="verdict {look}">{verdict}</span>')
+        assert shown == VERDICTS.count(verdict)
+    assert "Of 1 empirical claim: 1 reproduced" in claims_page(
+        claims_table(["reproduced"]), "paper"
+    )
     assert cells(claims_page(claims_table([]), "smoke")) == []
+
+
+def test_identities_stand_in_a_table_of_their_own() -> None:
+    empirical = claims_table(VERDICTS)
+    identities = claims_table(["holds", "violated"], kind="identity", paper="p", figure="fig1")
+    page = claims_page(pd.concat([empirical, identities]), "laptop")
+    assert page.count("<table>") == 2
+    assert f"{SUMMARY} Of 2 identities: 1 holds, 1 violated." in " ".join(page.split())
+    _, _, last = page.rpartition("<table>")
+    assert [row[0] for row in cells(last)] == ["p_fig1"] * 2
+    assert 'id="identities_p_fig1"' in last
+    alone = claims_page(identities, "laptop")
+    assert alone.count("<table>") == 1
+
+
+def test_a_rule_that_is_not_locked_is_shown_as_such() -> None:
+    page = claims_page(claims_table(["reproduced"], seen="", locked="not locked"), "laptop")
+    assert '<span class="note">not locked</span>' in page
 
 
 def test_texts_are_not_taken_for_markup() -> None:
     text = "<script>alert('a & b')</script>"
-    page = claims_page(claims_table(["reproduced"], claim=text, measured=text), "laptop")
+    page = claims_page(claims_table(["reproduced"], claim=text, estimate=text), "laptop")
     assert "<script>" not in page
     assert page.count("&lt;script&gt;alert(&#39;a &amp; b&#39;)&lt;/script&gt;") == 2
 
@@ -329,6 +358,8 @@ def test_verdicts_are_counted_and_stand_beside_the_claims(store: Path, folder: P
                 "name": f"claim{number}",
                 "says": f"Says {number} < {number + 1}.",
                 "source": "Figure 2",
+                "kind": "rate",
+                "unit": "step",
                 "table": "numbers",
                 "quantity": {"name": "jump_condition_error"},
                 "relation": "at_least",
@@ -345,13 +376,13 @@ def test_verdicts_are_counted_and_stand_beside_the_claims(store: Path, folder: P
     page = text(index_page(plan, store, folder))
     assert "6 claims, not judged yet" in page
     assert "No claim has been judged yet" in page
-    rows = claims_table(VERDICTS).assign(claim=[claim.name for claim in claims])
+    rows = claims_table(VERDICTS, kind="rate").assign(claim=[claim.name for claim in claims])
     with product_writer(store / judged.folder, judged.identity) as product:
         rows.to_csv(product.aside / "claims.csv", index=False)
     page = index_page(plan, store, folder)
     shown = text(page)
-    counts = "3 reproduced , 2 not reproduced , 1 not testable at this scale"
-    assert f"6 claims of the papers: {counts} ." in shown
+    counts = "3 reproduced , 2 contradicted , 1 not testable at this scale"
+    assert SUMMARY in shown
     assert shown.count(f"6 claims: {counts}") == 2
     for number, look in enumerate(["good"] * 3 + ["bad"] * 2 + ["open"]):
         title = VERDICTS[number]

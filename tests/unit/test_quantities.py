@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from perigee.analysis.periods import find_destabilisations
 from perigee.claims import destabilisations
-from perigee.claims.columns import column_ratio, column_statistic
+from perigee.claims.columns import STATISTICS, Ratio, measure
 from perigee.claims.phases import growth_late_in_phase_b, norm_onset_after_loss_onset
 from perigee.claims.rows import NotMeasurableError
 from perigee.claims.similarity import (
@@ -34,10 +34,17 @@ from support.synthetic_tables import (
 
 
 def statistic_of(table: pd.DataFrame, **given: Any) -> float:
-    """`column_statistic` with the defaults of the registry."""
-    return column_statistic(
-        table, **{"statistic": "mean", "where": {}, "last_fraction": 1.0} | given
-    )
+    """A column's number with the defaults of its block."""
+    found = measure(table, **{"within_seed": "mean", "where": {}, "last_fraction": 1.0} | given)
+    assert isinstance(found, float)
+    return found
+
+
+def ratio_of(table: pd.DataFrame, **given: Any) -> float:
+    """The same of two groups of rows."""
+    found = measure(table, **{"within_seed": "mean", "where": {}, "last_fraction": 1.0} | given)
+    assert isinstance(found, Ratio)
+    return found.value
 
 
 # Columns
@@ -45,13 +52,42 @@ def statistic_of(table: pd.DataFrame, **given: Any) -> float:
 NUMBERS = [4.0, -1.0, 7.0, 2.0, 3.0]
 
 
-@pytest.mark.parametrize(
-    ("statistic", "expected"),
-    [("first", 4), ("last", 3), ("minimum", -1), ("maximum", 7), ("mean", 3), ("median", 3)],
-)
+OF_NUMBERS = {
+    "first": 4,
+    "last": 3,
+    "minimum": -1,
+    "maximum": 7,
+    "mean": 3,
+    "median": 3,
+    "sum": 15,
+    "sd": math.sqrt((1 + 16 + 16 + 1) / 4),
+    "cv": math.sqrt((1 + 16 + 16 + 1) / 4) / 3,
+}
+
+
+@pytest.mark.parametrize(("statistic", "expected"), OF_NUMBERS.items())
 def test_a_statistic_of_a_column(statistic: str, expected: float) -> None:
     table = pd.DataFrame({"x": NUMBERS})
-    assert statistic_of(table, column="x", statistic=statistic) == expected
+    assert statistic_of(table, column="x", within_seed=statistic) == pytest.approx(expected)
+
+
+def test_the_spread_is_that_of_positive_values() -> None:
+    table = pd.DataFrame({"x": [2.0, 8.0, 4.0], "y": [0.0, 1.0, 2.0]})
+    assert statistic_of(table, column="x", within_seed="spread") == 4
+    assert math.isnan(statistic_of(table, column="y", within_seed="spread"))
+
+
+def test_one_value_has_no_deviation_and_a_mean_of_0_no_relative_one() -> None:
+    for values, statistic in (([3.0], "sd"), ([3.0], "cv"), ([-1.0, 1.0], "cv")):
+        table = pd.DataFrame({"x": values})
+        assert math.isnan(statistic_of(table, column="x", within_seed=statistic))
+
+
+def test_a_share_is_one_of_true_and_false() -> None:
+    table = pd.DataFrame({"is_late": [True, False, True, True], "x": [1.0, 2.0, 0.0, 1.0]})
+    assert statistic_of(table, column="is_late", within_seed="share") == 0.75
+    with pytest.raises(PerigeeError, match=r"'share' is asked of column 'x'.*; take 'mean'"):
+        statistic_of(table, column="x", within_seed="share")
 
 
 def test_only_rows_with_all_the_values_count() -> None:
@@ -85,15 +121,38 @@ def test_only_the_last_of_the_rows_count(fraction: float, expected: float) -> No
 def test_true_and_false_count_as_1_and_0() -> None:
     table = pd.DataFrame({"x": [True, False, True, True]})
     for statistic, expected in (("mean", 0.75), ("maximum", 1), ("minimum", 0), ("last", 1)):
-        found = statistic_of(table, column="x", statistic=statistic)
+        found = statistic_of(table, column="x", within_seed=statistic)
         assert (found, type(found)) == (expected, float)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-@pytest.mark.parametrize("statistic", ["first", "last", "minimum", "maximum", "mean", "median"])
+@pytest.mark.parametrize("statistic", STATISTICS)
 def test_one_value_that_is_not_finite_leaves_nothing(statistic: str, bad: float) -> None:
     table = pd.DataFrame({"x": [1e-13, bad, 1e-13]})
-    assert math.isnan(statistic_of(table, column="x", statistic=statistic))
+    assert math.isnan(statistic_of(table, column="x", within_seed=statistic))
+
+
+def test_rows_may_be_told_by_relations() -> None:
+    table = pd.DataFrame({"n": [1, 2, 3, 4], "phase": ["A", "B", "B", "B"], "x": [1.0, 2, 4, 8]})
+    for where, expected in (
+        ({"n": {"at_least": 3}}, 6),
+        ({"n": {"greater_than": 1, "less_than": 4}}, 3),
+        ({"n": {"at_most": 2}, "phase": "B"}, 2),
+        ({"n": {"equal_to": 4}}, 8),
+    ):
+        assert statistic_of(table, column="x", where=where) == expected
+    # A relation that no row has is nothing to measure, and not a setting that is missing.
+    assert math.isnan(statistic_of(table, column="x", where={"n": {"at_least": 9}}))
+
+
+def test_what_a_run_does_need_not_occur() -> None:
+    table = pd.DataFrame(
+        {"is_done": [False], "phase": ["A"], "optimiser.name": ["sgd"], "x": [1.0]}
+    )
+    for where in ({"is_done": True}, {"phase": "B"}):
+        assert math.isnan(statistic_of(table, column="x", where=where))
+    with pytest.raises(NotMeasurableError, match=r"no rows with optimiser\.name adam"):
+        statistic_of(table, column="x", where={"optimiser.name": "adam"})
 
 
 def test_a_setting_counts_as_there_whichever_comes_first() -> None:
@@ -102,7 +161,7 @@ def test_a_setting_counts_as_there_whichever_comes_first() -> None:
         assert math.isnan(statistic_of(table, column="x", where=where))
 
 
-@pytest.mark.parametrize("where", [{"rate": 0.3}, {"done": False, "rate": 0.1}])
+@pytest.mark.parametrize("where", [{"rate": 0.3}, {"done": False, "rate": 0.3}])
 def test_a_setting_that_no_row_has_is_an_error(where: dict[str, Any]) -> None:
     table = pd.DataFrame({"rate": [0.1, 0.2], "done": [True, False], "x": [1.0, 2.0]})
     with pytest.raises(NotMeasurableError, match=r"no rows with rate 0\.\d"):
@@ -121,8 +180,73 @@ def test_a_column_that_is_not_there_is_named(given: dict[str, Any]) -> None:
 def test_a_ratio_of_two_settings(statistic: str, expected: float) -> None:
     table = pd.DataFrame({"label": ["a", "b", "b", "a", "c"], "x": [3.0, 4, 8, 12, 100]})
     over, under = {"label": "a"}, {"label": "b"}
-    found = column_ratio(table, column="x", statistic=statistic, over=over, under=under)
+    found = ratio_of(table, column="x", within_seed=statistic, over=over, under=under)
     assert found == pytest.approx(expected)
+
+
+def test_conditions_on_all_rows_hold_for_both_groups() -> None:
+    table = pd.DataFrame({"label": ["a", "a", "b", "b"], "n": [0, 1, 0, 1], "x": [9.0, 3, 9, 4]})
+    over, under = {"label": "a"}, {"label": "b"}
+    assert ratio_of(table, column="x", where={"n": 1}, over=over, under=under) == 0.75
+    assert ratio_of(table, column="x", last_fraction=0.5, over=over, under=under) == 0.75
+
+
+def test_a_difference_of_two_settings() -> None:
+    table = pd.DataFrame({"label": ["a", "b", "b", "a"], "x": [3.0, 4, 8, 12]})
+    plus, minus = {"label": "a"}, {"label": "b"}
+    assert statistic_of(table, column="x", plus=plus, minus=minus) == 7.5 - 6
+    assert statistic_of(table, column="x", plus=minus, minus=plus, within_seed="maximum") == -4
+    nothing = {"label": "c"}
+    assert math.isnan(statistic_of(table, column="x", plus=plus, minus=nothing))
+
+
+RISING = pd.DataFrame({"rate": [4.0, 1.0, 2.0], "x": [16.0, 1.0, 4.0], "y": [1.0, 5.0, 2.0]})
+
+
+@pytest.mark.parametrize(
+    ("column", "statistic", "expected"),
+    [
+        ("x", "kendall", 1),
+        ("y", "kendall", -1),
+        ("x", "spearman", 1),
+        ("x", "log_slope", 2),
+    ],
+)
+def test_a_trend_against_another_column(column: str, statistic: str, expected: float) -> None:
+    found = statistic_of(RISING, column=column, against="rate", within_seed=statistic)
+    assert found == pytest.approx(expected)
+
+
+def test_kendalls_tau_counts_pairs() -> None:
+    table = pd.DataFrame({"rate": [1.0, 2, 3, 4], "x": [1.0, 3, 2, 4]})
+    found = statistic_of(table, column="x", against="rate", within_seed="kendall")
+    assert found == pytest.approx((5 - 1) / 6)
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=2, max_size=8, unique=True), st.floats(-3, 3))
+def test_the_slope_of_a_power_law_is_its_exponent(x: list[float], power: float) -> None:
+    table = pd.DataFrame({"x": x, "y": [3 * one**power for one in x]})
+    found = statistic_of(table, column="y", against="x", within_seed="log_slope")
+    assert found == pytest.approx(power, abs=1e-6)
+
+
+@pytest.mark.parametrize("statistic", ["kendall", "spearman", "log_slope"])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param({"rate": [1.0], "x": [1.0]}, id="one row"),
+        pytest.param({"rate": [2.0, 2.0], "x": [1.0, 3.0]}, id="one rate"),
+        pytest.param({"rate": [1.0, 2.0], "x": [1.0, math.nan]}, id="not finite"),
+    ],
+)
+def test_a_trend_of_too_little_is_nothing(statistic: str, rows: dict[str, Any]) -> None:
+    table = pd.DataFrame(rows)
+    assert math.isnan(statistic_of(table, column="x", against="rate", within_seed=statistic))
+
+
+def test_a_slope_of_logarithms_needs_positive_values() -> None:
+    table = pd.DataFrame({"rate": [1.0, 2.0], "x": [0.0, 1.0]})
+    assert math.isnan(statistic_of(table, column="x", against="rate", within_seed="log_slope"))
 
 
 @pytest.mark.parametrize("bad", [0.0, math.nan, None])
@@ -130,13 +254,13 @@ def test_a_ratio_to_nothing_is_nothing(bad: float | None) -> None:
     rows = [("a", 1.0)] if bad is None else [("a", 1.0), ("b", bad)]
     table = pd.DataFrame(rows, columns=["label", "x"])
     over, under = {"label": "a"}, {"label": "b"}
-    assert math.isnan(column_ratio(table, column="x", statistic="mean", over=over, under=under))
+    assert math.isnan(ratio_of(table, column="x", over=over, under=under))
 
 
 def test_nothing_is_measured_on_no_rows() -> None:
-    for statistic in ("first", "last", "minimum", "maximum", "mean", "median"):
+    for statistic in STATISTICS:
         empty = pd.DataFrame({"x": pd.Series([], dtype=float)})
-        assert math.isnan(statistic_of(empty, column="x", statistic=statistic))
+        assert math.isnan(statistic_of(empty, column="x", within_seed=statistic))
 
 
 # Destabilisations

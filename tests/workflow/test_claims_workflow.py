@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from perigee.claims import outcomes
 from support.workspace import Workspace, figure_jobs
 
-COLUMNS = "paper,figure,claim,quantity,expected,measured,seeds,verdict,source"
+COLUMNS = ",".join(outcomes.COLUMNS)
 GATHERED = {"gather_claims", "write_pages"}
 JUDGE_FIG3 = "judge_claims periodic_fig3"
 SHOW = ("python", "-m", "perigee", "claims", "--claims", "results/smoke/claims.csv")
@@ -32,7 +33,7 @@ def test_every_claim_of_every_figure_has_a_row(finished: Workspace) -> None:
     claims = claims_of(finished)
     # At smoke scale only what is computed without training can be tested.
     for figure, rows in claims.groupby("figure"):
-        expected = {"reproduced"} if figure == "fig2" else {"not testable at this scale"}
+        expected = {"holds"} if figure == "fig2" else {"not testable at this scale"}
         assert set(rows["verdict"]) == expected
     assert set(claims["figure"]) == {"fig2", "fig3", "fig4", "fig6"}
     assert claims["source"].str.contains("NeurIPS 202").all()
@@ -41,7 +42,7 @@ def test_every_claim_of_every_figure_has_a_row(finished: Workspace) -> None:
     stuck = claims[claims["claim"].str.contains("stuck") & (claims["figure"] == "fig3")]
     plotted = pd.read_csv(finished.root / "results/smoke/figures/periodic_fig3.csv")
     losses = plotted.loc[plotted["optimiser.learning_rate"] == 3, "train_loss"].to_numpy()
-    assert stuck["measured"].tolist() == [f"{sorted(losses[-3:])[1]:.4g}"]
+    assert stuck["estimate"].tolist() == [f"{sorted(losses[-3:])[1]:.4g}"]
 
 
 def test_the_table_is_printed_with_verdicts_in_colour_in_a_terminal(finished: Workspace) -> None:
@@ -51,9 +52,11 @@ def test_the_table_is_printed_with_verdicts_in_colour_in_a_terminal(finished: Wo
     for row in claims_of(finished).itertuples():
         assert " ".join(row.claim.split()[:5]) in printed
     # Judged at smoke scale is what formulas say.
-    assert f"2 reproduced, {len(claims_of(finished)) - 2} not testable at this scale" in printed
+    others = len(claims_of(finished)) - 5
+    assert f"Of {others} empirical claims: 0 reproduced" in printed
+    assert "Of 5 identities: 2 hold, 3 not testable at this scale." in printed
     coloured = finished.by_hand(*SHOW, FORCE_COLOR="1", TERM="xterm-256color").stdout
-    assert re.search(r"\x1b\[32mreproduced", coloured), coloured
+    assert re.search(r"\x1b\[32mholds", coloured), coloured
     assert re.search(r"\x1b\[33mnot testable", coloured)
 
 
@@ -72,7 +75,7 @@ def test_a_claim_changed_and_restored(workspace: Workspace) -> None:
     # An edited table is put right, too.
     csv.write_bytes(first.replace(b"not testable at this scale", b"reproduced"))
     printed = workspace.make("claims")
-    assert "2 reproduced, " in printed
+    assert "2 hold, " in printed
     assert csv.read_bytes() == first
 
 
@@ -103,7 +106,7 @@ def test_a_figure_with_other_runs_and_one_without_claims(workspace: Workspace) -
     claims = claims_of(workspace)
     assert "fig4" not in set(claims["figure"])
     fig3 = claims.query("figure == 'fig3'")
-    missing = fig3["measured"] == "no run with learning rate 0.1"
+    missing = fig3["estimate"] == "no run with learning rate 0.1"
     assert missing.sum() == 6, "what the claims say of learning rate 0.1 has no run any more"
     assert set(fig3.loc[missing, "verdict"]) == {"not testable at this scale"}
 

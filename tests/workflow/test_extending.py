@@ -135,7 +135,7 @@ def test_a_metric_of_a_new_figure_touches_nothing_of_the_others(extended: Worksp
     before = contents(store)
     trained = {job for job in extended.jobs("study_confidence") if job.startswith("train_run")}
     assert trained == {
-        f"train_run convnet-digits-lr{rate}-wd0.01-seed0/e4" for rate in ("0.1", "0.3")
+        f"train_run convnet-digits-lr{rate}-wd0.01-seed10/e4" for rate in ("0.1", "0.3")
     }
     extended.make("study_confidence")
     after = contents(store)

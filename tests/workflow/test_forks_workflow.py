@@ -12,8 +12,8 @@ import pytest
 from support.workspace import EPOCHS, STEPS, Workspace, figure_jobs, sweep_of
 
 FORK_AT = 2
-PARENT = f"convnet-digits-lr0.3-wd0.01-seed0/e{EPOCHS}"
-CHILD = f"convnet-digits-lr0.3-wd0.01-seed0-fork-at_epoch/e{EPOCHS}"
+PARENT = f"convnet-digits-lr0.3-wd0.01-seed10/e{EPOCHS}"
+CHILD = f"convnet-digits-lr0.3-wd0.01-seed10-fork-at_epoch/e{EPOCHS}"
 
 
 def show_fork(study: dict[str, Any], at: dict[str, Any], **changes: Any) -> None:
@@ -23,7 +23,7 @@ def show_fork(study: dict[str, Any], at: dict[str, Any], **changes: Any) -> None
     study["figures"] = {"fig3": study["figures"]["fig3"] | {"claims": {}}}
     sweep = sweep_of(study)
     sweep["run"] = "fork"
-    sweep["sweep"] = {"optimiser.learning_rate": [0.3], "seed": [0]}
+    sweep["sweep"] = {"optimiser.learning_rate": [0.3], "seed": [10]}
 
 
 def test_a_fork_waits_for_its_parent_and_starts_from_its_checkpoint(workspace: Workspace) -> None:
@@ -38,7 +38,7 @@ def test_a_fork_waits_for_its_parent_and_starts_from_its_checkpoint(workspace: W
     assert workspace.jobs() == set()
 
     child = workspace.store(f"run/*-fork-at_epoch-*/e{EPOCHS}")
-    parent = workspace.store(f"run/convnet-digits-lr0.3-wd0.01-seed0-[0-9a-f][0-9a-f]*/e{EPOCHS}")
+    parent = workspace.store(f"run/convnet-digits-lr0.3-wd0.01-seed10-[0-9a-f][0-9a-f]*/e{EPOCHS}")
     provenance = json.loads((child / "provenance.json").read_text())
     assert provenance["details"]["fork_epoch"] == FORK_AT
     assert parent.parent.name.endswith(provenance["inputs"]["parent"])
@@ -61,7 +61,7 @@ def test_a_fork_that_changes_nothing_is_its_parent(workspace: Workspace) -> None
     workspace.edit_paper(lambda study: sweep_of(study).update(epochs=EPOCHS - FORK_AT))
     workspace.make()
     child = workspace.store(f"run/*-fork-at_epoch-*/e{EPOCHS - FORK_AT}")
-    parent = workspace.store(f"run/convnet-digits-lr0.3-wd0.01-seed0-[0-9a-f][0-9a-f]*/e{EPOCHS}")
+    parent = workspace.store(f"run/convnet-digits-lr0.3-wd0.01-seed10-[0-9a-f][0-9a-f]*/e{EPOCHS}")
     own, parents = (np.load(folder / "losses.npy") for folder in (child, parent))
     assert np.array_equal(own, parents[STEPS * FORK_AT :])
     own, parents = (np.load(folder / "weights.npy")["sha256"] for folder in (child, parent))

@@ -117,7 +117,7 @@ def test_a_figure_of_the_users_own_study_and_block_is_made_once(project: Install
 
 
 def test_targets_of_a_clone_are_targets_of_a_project(project: Installed) -> None:
-    runs = {f"train_run convnet-digits-lr{rate}-wd0.01-seed0/e4" for rate in (0.1, 0.3)}
+    runs = {f"train_run convnet-digits-lr{rate}-wd0.01-seed10/e4" for rate in (0.1, 0.3)}
     assert runs < project.jobs("periodic_fig3")
     asked = {"draw_figure study_weight_decay", "judge_claims periodic_fig3", "write_pages"}
     assert asked < project.jobs("study_weight_decay", "claims", "report")

@@ -259,7 +259,7 @@ def test_a_replay_that_departs_fails_or_becomes_another_trajectory(workspace: Wo
 def test_a_second_table_uses_the_evaluations_that_are_there(workspace: Workspace) -> None:
     def add_table(study: dict[str, Any]) -> None:
         figure = study["figures"]["fig6"]
-        figure["runs"]["again"] = {**figure["runs"]["convnet"], "sweep": {"seed": [1, 0]}}
+        figure["runs"]["again"] = {**figure["runs"]["convnet"], "sweep": {"seed": [11, 10]}}
         figure["tables"]["again"] = {"analysis": {"name": "similarity"}, "runs": ["again"]}
 
     workspace.edit_paper(add_table)
@@ -268,7 +268,7 @@ def test_a_second_table_uses_the_evaluations_that_are_there(workspace: Workspace
 
 def test_products_of_an_earlier_version_are_listed_and_not_read(workspace: Workspace) -> None:
     run = workspace.store(f"run/convnet-digits-lr0.1-*/e{EPOCHS}")
-    earlier = run.parents[1] / "convnet-digits-lr0.1-wd0.01-seed0-0123456789abcdef/e4"
+    earlier = run.parents[1] / "convnet-digits-lr0.1-wd0.01-seed10-0123456789abcdef/e4"
     earlier.mkdir(parents=True)
     provenance = json.loads((run / "provenance.json").read_text())
     del provenance["format"]

@@ -65,7 +65,7 @@ def open(
     settings = layered([*layers, ("perigee.open", overrides)])
     folder = Path() if results is not None else file.parents[1]
     store = folder / settings["results"] / "store"
-    plan = make_plan(settings["papers"], settings["scale"]).of_figures([name])
+    plan = make_plan(settings["papers"], settings["scale"], settings["seeds"]).of_figures([name])
     command = _command(name, configuration, overrides)
     return Figure(plan.figures[name], plan.runs, store, command)
 

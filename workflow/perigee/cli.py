@@ -41,6 +41,9 @@ RunsPerGpu = Annotated[
     int, typer.Option(min=1, help="How many such jobs may share one GPU; more wait.")
 ]
 Scale = Annotated[str | None, typer.Option(help="Such as smoke, laptop or paper.")]
+Seeds = Annotated[
+    int | None, typer.Option(min=1, help="How many seeds are judged: 10, 11 and so on.")
+]
 Papers = Annotated[
     list[str] | None, typer.Option("--paper", help="A paper to include; may be repeated.")
 ]

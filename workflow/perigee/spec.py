@@ -161,42 +161,89 @@ class Parent:
 RunSpec.model_rebuild()
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A statement of a paper about a figure, as a rule.
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """A number of a table, and the relation that it is expected to have to a bound.
 
     Attributes:
-        name: unique in its figure.
         table: name of the figure's table that the quantity is measured on.
         quantity: the quantity that is measured.
+        within_seed: the statistic by which the rows of one seed become one number; None for a
+            quantity that gives one itself.
         relation: "at_least", "at_most", "greater_than", "less_than" or "equal_to".
         bound: the number that the measured value is compared with.
-        testable: whether the claim can be tested at the current scale.
-        says: the statement, in our words; not needed for the verdict.
-        source: the place in the paper; not needed for the verdict.
     """
 
-    name: str
     table: str
     quantity: Quantity
     relation: str
     bound: float
-    testable: bool
-    says: str = ""
-    source: str = ""
+    within_seed: str | None = None
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Claim:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`."""
         return cls(**{**values, "quantity": registry.make("quantity", values["quantity"])})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the claim as JSON values."""
+        """Return it as JSON values."""
         return {**vars(self), "quantity": self.quantity.to_dict()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim(Expectation):
+    """A statement of a paper about a figure, as a rule.
+
+    Attributes:
+        name: unique in its figure.
+        kind: "rate", "mean", "equivalent", "trend" or "identity", by which it is judged.
+        unit: what is counted within a seed, such as "destabilisation".
+        testable: whether the claim can be tested at the current scale.
+        margin: of the kind "equivalent", the distance from the bound, or the factor of a ratio,
+            that still counts as equal.
+        pooled: whether a ratio is one of sums over seeds.
+        draws: the column that tells independent draws apart.
+        given: the premise, without which a seed does not count.
+        says: the statement, in our words; not needed for the verdict.
+        source: the place in the paper; not needed for the verdict.
+        seen: seeds that were in view when the rule was set; not needed for the verdict.
+        locked: when the rule was locked; not needed for the verdict.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    testable: bool
+    margin: float | None = None
+    pooled: bool = False
+    draws: str = "seed"
+    given: Expectation | None = None
+    says: str = ""
+    source: str = ""
+    seen: str = ""
+    locked: str = ""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        given = values.get("given")
+        premise = None if given is None else Expectation.from_dict(given)
+        return super().from_dict({**values, "given": premise})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the claim as JSON values."""
+        return {**super().to_dict(), "given": self.given and self.given.to_dict()}
 
     @property
     def rule(self) -> dict[str, Any]:
-        """The part that decides the verdict: everything but the wording."""
-        return {
-            key: value for key, value in self.to_dict().items() if key not in ("says", "source")
-        }
+        """The part that decides the verdict: everything but the prose."""
+        return {key: value for key, value in self.to_dict().items() if key not in PROSE}
+
+    @property
+    def prose(self) -> dict[str, str]:
+        """The part that does not decide the verdict, and is shown with it."""
+        return {key: getattr(self, key) for key in PROSE}
+
+
+PROSE = ("says", "source", "seen", "locked")
+"""The fields of a claim that decide nothing."""

@@ -57,7 +57,7 @@ try:
         workflow.config_settings.configfiles, workflow.config_settings.config
     )
     register_own_blocks(configuration_file(), settings)
-    plan = make_plan(settings["papers"], settings["scale"])
+    plan = make_plan(settings["papers"], settings["scale"], settings["seeds"])
     if workflow.is_main_process:
         check_results(Path(settings["results"]))
     if workflow.is_main_process and not workflow.output_settings.dryrun:
@@ -84,6 +84,7 @@ CONDA = None if IS_INSTALLED else "../../envs/perigee.yaml"
 PLAN_OPTIONS = " ".join(
     [
         f"--scale {shlex.quote(settings['scale'])} --results {shlex.quote(RESULTS)}",
+        f"--seeds {settings['seeds']}",
         *(f"--paper {paper}" for paper in settings["papers"]),
     ]
 )

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 
@@ -89,7 +89,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _as_number(value: Any) -> Any:
+def as_number(value: Any) -> Any:
     """Convert text that spells a number to that number: 1e-3 is text to YAML 1.1."""
     if isinstance(value, bool):
         raise PydanticCustomError("number_type", "must be of type number")
@@ -124,7 +124,7 @@ def _as_truth(value: Any) -> Any:
     return value
 
 
-def _as_scalar(value: Any) -> Any:
+def as_scalar(value: Any) -> Any:
     """Return a number, text or truth value; text that spells a number or truth value becomes it."""
     if not isinstance(value, bool | int | float | str):
         raise PydanticCustomError("scalar_type", "must be of type number, string or boolean")
@@ -147,7 +147,7 @@ def as_tuple(value: Any) -> Any:
     return tuple(value)
 
 
-Number = Annotated[float, BeforeValidator(_as_number)]
+Number = Annotated[float, BeforeValidator(as_number)]
 Positive = Annotated[Number, Gt(0)]
 NotNegative = Annotated[Number, Ge(0)]
 BelowOne = Annotated[Number, Ge(0), Lt(1)]
@@ -157,10 +157,6 @@ Count = Annotated[Integer, Ge(1)]
 NotNegativeInteger = Annotated[Integer, Ge(0)]
 Seed = Annotated[Integer, Ge(0), Le(2**32 - 1)]
 Truth = Annotated[bool, BeforeValidator(_as_truth)]
-Scalar = Annotated[Any, AfterValidator(_as_scalar)]
-Rows = dict[str, Scalar]
-"""Rows of a table, selected by the values of some of its columns."""
-
 Positives = Annotated[tuple[Positive, ...], BeforeValidator(as_tuple), MinLen(1)]
 Counts = Annotated[tuple[Count, ...], BeforeValidator(as_tuple), MinLen(1)]
 Pair = Annotated[tuple[Number, Number], BeforeValidator(as_tuple)]

@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, Field, GetJsonSchemaHandler
-from pydantic_core import CoreSchema
+from pydantic import AfterValidator, BaseModel, Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema, PydanticCustomError
 
-from perigee.blocks.base import Block, NotNegativeInteger, Positive, Positives, Rows, Share
+from perigee.blocks.base import (
+    Block,
+    NotNegativeInteger,
+    Positive,
+    Positives,
+    Share,
+    as_number,
+    as_scalar,
+)
 
-Statistic = Literal["first", "last", "minimum", "maximum", "mean", "median"]
+Relation = Literal["at_least", "at_most", "greater_than", "less_than", "equal_to"]
+"""The relations that a number may have to a bound."""
+
+TrendStatistic = Literal["kendall", "log_slope", "spearman"]
+"""Statistics of a column against another one."""
+
+Statistic = Literal[
+    "cv",
+    "first",
+    "last",
+    "maximum",
+    "mean",
+    "median",
+    "minimum",
+    "sd",
+    "share",
+    "spread",
+    "sum",
+    TrendStatistic,
+]
+"""Statistics by which the rows of one seed become one number (`perigee.claims.columns`)."""
+
+TRENDS = get_args(TrendStatistic)
 
 
 @dataclass(frozen=True)
@@ -38,32 +69,111 @@ class RowsOf:
     """Marks a parameter that tells rows by settings, by dotted key."""
 
 
+class ColumnOf:
+    """Marks a parameter that is a column, which may be that of a setting."""
+
+
+def _as_condition(value: Any) -> Any:
+    """Return the value that a column must have, or the relations in which it must stand."""
+    if not isinstance(value, Mapping):
+        if isinstance(value, list | tuple) or value is None:
+            raise PydanticCustomError(
+                "condition_type",
+                "must be of type number, string or boolean, or a relation such as {{at_least: 2}}",
+            )
+        return as_scalar(value)
+    known = get_args(Relation)
+    if not value or any(relation not in known for relation in value):
+        raise PydanticCustomError(
+            "relation",
+            f"must be one or more of the relations {', '.join(known)}, each with a bound",
+        )
+    return {relation: as_number(bound) for relation, bound in value.items()}
+
+
+Condition = Annotated[Any, AfterValidator(_as_condition)]
+Conditions = dict[str, Condition]
+"""Rows of a table, selected by a condition on each of some of its columns."""
+
 Rate = Annotated[Positive, Setting("optimiser.learning_rate")]
 Rates = Annotated[Positives, Setting("optimiser.learning_rate", several=True)]
 WeightDecay = Annotated[Positive, Setting("optimiser.weight_decay", of_runs=True)]
-SomeRows = Annotated[Rows, RowsOf()]
+SomeRows = Annotated[Conditions, RowsOf()]
+SomeRowsOrNone = Annotated[Conditions | None, RowsOf()]
+
+Mark = Setting | RowsOf | ColumnOf
 
 
-def settings_of(model: type[BaseModel] | None) -> dict[str, Setting | RowsOf]:
+def settings_of(model: type[BaseModel] | None) -> dict[str, Mark]:
     """The marked parameters of a quantity; none of a model that is not known."""
     fields = model.model_fields if model else {}
-    marks = {
-        name: [m for m in f.metadata if isinstance(m, Setting | RowsOf)]
-        for name, f in fields.items()
-    }
+    marks = {name: [m for m in f.metadata if isinstance(m, Mark)] for name, f in fields.items()}
     return {name: found[0] for name, found in marks.items() if found}
 
 
 class Quantity(Block, kind="quantity"):
-    """A number measured on a table.
+    """One number a seed, measured on a table.
 
     Attributes:
         reads_runs: whether its table must be made from runs.
         finds_periods: whether it finds destabilisations itself, by the train loss.
+        is_ratio: whether it is a ratio or a factor, of which the logarithm is averaged over seeds.
+        is_named: whether a configuration gives its name.
     """
 
     reads_runs: ClassVar[bool] = True
     finds_periods: ClassVar[bool] = False
+    is_ratio: ClassVar[bool] = False
+    is_named: ClassVar[bool] = True
+
+    @property
+    def averages_logarithm(self) -> bool:
+        """True if over seeds the logarithm of the number is averaged: it is a ratio."""
+        return self.is_ratio
+
+
+class Column(Quantity, name="column", code="perigee.claims.columns:measure"):
+    """A column's number within each seed; a configuration leaves the name out.
+
+    The claim's ``within_seed`` is the statistic that makes one number of the values in the rows.
+
+    Attributes:
+        column: the column that is measured.
+        where: the rows that count: column -> value, or relations such as {at_least: 2}; all rows
+            if not given.
+        last_fraction: the last part of those rows that counts.
+        over, under: of these rows above and below the line of a ratio of two such numbers.
+        plus, minus: the rows of a difference of two such numbers.
+        against: the column against which a trend is taken.
+    """
+
+    reads_runs: ClassVar[bool] = False
+    is_named: ClassVar[bool] = False
+
+    column: str
+    where: SomeRows = Field(default_factory=dict)
+    last_fraction: Share = 1.0
+    over: SomeRowsOrNone = None
+    under: SomeRowsOrNone = None
+    plus: SomeRowsOrNone = None
+    minus: SomeRowsOrNone = None
+    against: Annotated[str | None, ColumnOf()] = None
+
+    @model_validator(mode="after")
+    def _is_one_number(self) -> Self:
+        pairs = (("over", "under"), ("plus", "minus"))
+        for one, other in (*pairs, *(pair[::-1] for pair in pairs)):
+            if getattr(self, one) is not None and getattr(self, other) is None:
+                raise PydanticCustomError("pair", f"must have '{other}' beside '{one}'")
+        given = [name for name in ("over", "plus", "against") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise PydanticCustomError("pair", f"must not have '{given[0]}' and '{given[1]}' both")
+        return self
+
+    @property
+    def averages_logarithm(self) -> bool:
+        """True of a ratio of two groups of rows."""
+        return self.over is not None
 
 
 class OfPeriods(Quantity):
@@ -80,46 +190,10 @@ class TwoRates(OfPeriods):
         lower: the lower one.
     """
 
+    is_ratio: ClassVar[bool] = True
+
     higher: Rate
     lower: Rate
-
-
-class ColumnRatio(Quantity, name="column_ratio", code="perigee.claims.columns:column_ratio"):
-    """The ratio of a statistic of a column over some rows to that over others.
-
-    Attributes:
-        column: the column's name.
-        statistic: what is taken of its values.
-        over: the rows above the fraction's line: column -> value.
-        under: the rows below it.
-    """
-
-    reads_runs: ClassVar[bool] = False
-
-    column: str
-    statistic: Statistic
-    over: SomeRows
-    under: SomeRows
-
-
-class ColumnStatistic(
-    Quantity, name="column_statistic", code="perigee.claims.columns:column_statistic"
-):
-    """A statistic of a column.
-
-    Attributes:
-        column: the column's name.
-        statistic: what is taken of its values.
-        where: the rows that count: column -> value; all of them if not given.
-        last_fraction: the last part of those rows that counts.
-    """
-
-    reads_runs: ClassVar[bool] = False
-
-    column: str
-    statistic: Statistic
-    where: SomeRows = Field(default_factory=dict)
-    last_fraction: Share = 1.0
 
 
 class DestabilisationCount(
@@ -164,6 +238,8 @@ class WarmUpTestErrorRatio(
     Attributes:
         learning_rates: of the runs that count, by their names in the sweep.
     """
+
+    is_ratio: ClassVar[bool] = True
 
     learning_rates: Rates
 
@@ -226,6 +302,8 @@ class GrowthLateInPhaseB(
     Attributes:
         column: the column's name.
     """
+
+    is_ratio: ClassVar[bool] = True
 
     column: str
 

@@ -1,82 +1,176 @@
-"""Quantities that are statistics of a column."""
+"""The number that a column has within a seed: a statistic, a ratio, a difference, or a trend."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
+from perigee.claims.relations import RELATIONS
 from perigee.claims.rows import NotMeasurableError
+from perigee.errors import PerigeeError
 
 Floats = NDArray[np.float64]
+Conditions = Mapping[str, Any]
+
+
+class Ratio(NamedTuple):
+    """A ratio that can be pooled over seeds, as the sum of numerators over that of denominators."""
+
+    numerator: float
+    denominator: float
+
+    @property
+    def value(self) -> float:
+        """The ratio itself; NaN if one of the two is NaN, or if the denominator is 0."""
+        return self.numerator / self.denominator if self.denominator else math.nan
+
+
+def _sd(values: Floats) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+
+def _spread(values: Floats) -> float:
+    return float(values.max() / values.min()) if values.min() > 0 else math.nan
+
+
+def _cv(values: Floats) -> float:
+    mean = float(np.mean(values))
+    return _sd(values) / mean if mean else math.nan
+
 
 STATISTICS: dict[str, Callable[[Floats], Any]] = {
+    "cv": _cv,
     "first": lambda values: values[0],
     "last": lambda values: values[-1],
-    "minimum": np.min,
     "maximum": np.max,
     "mean": np.mean,
     "median": np.median,
+    "minimum": np.min,
+    "sd": _sd,
+    "share": np.mean,
+    "spread": _spread,
+    "sum": np.sum,
 }
+"""Statistics of values: "sd" divides by their number less one, "cv" is sd / mean, "spread" is
+maximum / minimum, and "share" is that of the true among true and false."""
 
 
-def column_ratio(
-    table: pd.DataFrame,
+def _log_slope(x: Floats, y: Floats) -> float:
+    if not ((x > 0).all() and (y > 0).all()):
+        return math.nan
+    return float(stats.linregress(np.log(x), np.log(y)).slope)
+
+
+TRENDS: dict[str, Callable[[Floats, Floats], float]] = {
+    "kendall": lambda x, y: float(stats.kendalltau(x, y).statistic),
+    "log_slope": _log_slope,
+    "spearman": lambda x, y: float(stats.spearmanr(x, y).statistic),
+}
+"""Statistics of values against others: Kendall's tau-b, the slope of the straight line through the
+logarithms by least squares, and Spearman's rank correlation."""
+
+
+def measure(
+    rows: pd.DataFrame,
     *,
     column: str,
-    statistic: str,
-    over: Mapping[str, Any],
-    under: Mapping[str, Any],
-) -> float:
-    """The ratio of a column's statistic over some rows to that over others; NaN if undefined.
-
-    Args:
-        table, column, statistic: see `column_statistic`.
-        over, under: the rows of the numerator and of the denominator, in the form of its ``where``.
-
-    Raises:
-        KeyError: the table lacks a column.
-        NotMeasurableError: the table lacks a setting.
-    """
-    above, below = (
-        column_statistic(table, column=column, statistic=statistic, where=where, last_fraction=1)
-        for where in (over, under)
-    )
-    return above / below if below else math.nan
-
-
-def column_statistic(
-    table: pd.DataFrame,
-    *,
-    column: str,
-    statistic: str,
-    where: Mapping[str, Any],
+    within_seed: str,
+    where: Conditions,
     last_fraction: float,
-) -> float:
-    """A statistic of a column, over some of the rows; NaN if one of its values is not finite.
+    over: Conditions | None = None,
+    under: Conditions | None = None,
+    plus: Conditions | None = None,
+    minus: Conditions | None = None,
+    against: str | None = None,
+) -> float | Ratio:
+    """The number that a column has within a seed.
 
     Args:
-        table: any table.
+        rows: the rows of one seed, of any table.
         column: a column of numbers, or of true and false, which count as 1 and 0.
-        statistic: a key of `STATISTICS`.
-        where: only rows with these values in these columns count. A number is a setting, such as
-            a learning rate, that some row must have; a text, such as a phase, need not occur.
-        last_fraction: only the last part of those rows counts, e.g. 0.5 for the second half.
+        within_seed: a key of `STATISTICS`; with ``against`` one of `TRENDS`.
+        where: the rows that count: column -> the value that it must have, or relations such as
+            {"at_least": 2}.
+        last_fraction: only the last part of the rows counts, e.g. 0.5 for the second half.
+        over, under: of these rows above and below the line of a ratio.
+        plus, minus: the rows of a difference.
+        against: the column against which a trend is taken.
+
+    Returns:
+        The number; NaN without rows, if one of the values is not finite, and where the statistic is
+        not defined: the trend against a constant, the spread of values that are not positive.
 
     Raises:
         KeyError: the table lacks a column.
-        NotMeasurableError: the table lacks a setting.
+        NotMeasurableError: the table lacks a setting: no row has a number, or a value of a column
+            with a dot in its name, that a condition asks for.
+        PerigeeError: "share" is asked of a column that is not true or false.
     """
-    settings = {name: value for name, value in where.items() if not isinstance(value, str)}
+
+    def of(group: Conditions) -> pd.DataFrame:
+        return last(selected(rows, {**where, **group}), last_fraction)
+
+    if against is not None:
+        return _trend(of({}), column, against, within_seed)
+    if over is not None and under is not None:
+        return Ratio(*(_statistic(of(group), column, within_seed) for group in (over, under)))
+    if plus is not None and minus is not None:
+        first, second = (_statistic(of(group), column, within_seed) for group in (plus, minus))
+        return first - second
+    return _statistic(of({}), column, within_seed)
+
+
+def selected(rows: pd.DataFrame, where: Conditions) -> pd.DataFrame:
+    """The rows that meet all conditions.
+
+    A number, and any value of a column such as ``optimiser.momentum``, is a setting, which some row
+    must have. What a run does, such as a phase or a relation, need not occur.
+
+    Raises:
+        KeyError, NotMeasurableError: see `measure`.
+    """
+    settings = {name: value for name, value in where.items() if _is_setting(name, value)}
     for name, value in {**settings, **where}.items():
-        table = table[table[name] == value]
-        if table.empty and name in settings:
-            raise NotMeasurableError(f"no rows with {name} {value:g}")
-    values = table[column].to_numpy(dtype=float)
-    values = values[len(values) - math.ceil(last_fraction * len(values)) :]
-    measurable = len(values) > 0 and np.isfinite(values).all()
-    return float(STATISTICS[statistic](values)) if measurable else math.nan
+        if isinstance(value, Mapping):
+            for relation, bound in value.items():
+                rows = rows[RELATIONS[relation](rows[name], bound)]
+        else:
+            rows = rows[rows[name] == value]
+        if rows.empty and name in settings:
+            told = f"{value:g}" if isinstance(value, float) else value
+            raise NotMeasurableError(f"no rows with {name} {told}")
+    return rows
+
+
+def _is_setting(name: str, value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return False
+    return "." in name or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def last(rows: pd.DataFrame, fraction: float) -> pd.DataFrame:
+    """The last part of some rows; a part of a row counts as a row."""
+    return rows.iloc[len(rows) - math.ceil(fraction * len(rows)) :]
+
+
+def _statistic(rows: pd.DataFrame, column: str, statistic: str) -> float:
+    values = rows[column].to_numpy(dtype=float)
+    if not (len(values) and np.isfinite(values).all()):
+        return math.nan
+    if statistic == "share" and not np.isin(values, (0, 1)).all():
+        raise PerigeeError(
+            f"'share' is asked of column '{column}', which is not of true and false; take 'mean'."
+        )
+    return float(STATISTICS[statistic](values))
+
+
+def _trend(rows: pd.DataFrame, column: str, against: str, statistic: str) -> float:
+    x, y = (rows[name].to_numpy(dtype=float) for name in (against, column))
+    is_defined = len(x) > 1 and np.isfinite(x).all() and np.isfinite(y).all() and np.ptp(x) > 0
+    return TRENDS[statistic](x, y) if is_defined else math.nan

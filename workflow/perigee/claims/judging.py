@@ -1,98 +1,75 @@
-"""Judging a claim on a table."""
+"""Judging a figure's claims on its tables."""
 
 from __future__ import annotations
 
 import math
-import operator
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from perigee import registry
-from perigee.blocks.quantities import Quantity
+from perigee.blocks.quantities import Column
+from perigee.claims.columns import Ratio
+from perigee.claims.inference import FEWEST_SEEDS
+from perigee.claims.outcomes import COLUMNS, IDENTITY, NOT_TESTABLE
+from perigee.claims.relations import RELATIONS, SIGNS, number, shown
 from perigee.claims.rows import NotMeasurableError
+from perigee.claims.verdicts import Finding, is_measured, is_rate, judge, value_of
 from perigee.errors import PerigeeError
-from perigee.spec import Claim
+from perigee.spec import Claim, Expectation
 
-REPRODUCED = "reproduced"
-NOT_REPRODUCED = "not reproduced"
-NOT_TESTABLE = "not testable at this scale"
+Numbers = Mapping[str, float | Ratio]
+"""One number a seed, by seed; by "" where the table has no seeds."""
 
-RELATIONS = {
-    "at_least": (operator.ge, "≥"),
-    "at_most": (operator.le, "≤"),
-    "greater_than": (operator.gt, ">"),
-    "less_than": (operator.lt, "<"),
-    "equal_to": (operator.eq, "="),
-}
-"""The relations that a measured value may have to the expected one. NaN fulfils none."""
+MOST_LISTED = 12
+"""The most seeds whose numbers are listed one by one."""
 
 
-COLUMNS = (
-    "paper",
-    "figure",
-    "claim",
-    "quantity",
-    "expected",
-    "measured",
-    "seeds",
-    "verdict",
-    "source",
-)
-"""The columns of claims.csv. In the store it has a claim's name instead of its wording, and no
-source: these are added on publication, so that changing a word does not cause a new judgement."""
+def measure(
+    claim: str, expectation: Expectation, table: pd.DataFrame, draws: str = "seed"
+) -> dict[str, float | Ratio]:
+    """The quantity of a claim, or of its premise, by seed.
 
-
-def measure(claim: Claim, table: pd.DataFrame) -> dict[str, float]:
-    """The claim's quantity by seed, or by "" where the table has no seeds.
+    Args:
+        claim: the claim's name, for messages.
+        expectation: whose quantity is measured.
+        table: the table that it names.
+        draws: the column that tells seeds, or other independent draws, apart.
 
     Raises:
         PerigeeError: the table lacks a column that the quantity is computed from, or has runs with
             and without a swept seed.
         NotMeasurableError: the table lacks runs of a setting.
     """
-    quantity = registry.load(claim.quantity)
-    if "seed" in table and table["seed"].isna().any():
+    quantity = expectation.quantity
+    if draws in table and table[draws].isna().any():
         raise PerigeeError(
-            f"Claim '{claim.name}': table '{claim.table}' has runs with and without a swept seed; "
-            "sweep the seed in all of its runs or in none."
+            f"Claim '{claim}': table '{expectation.table}' has runs with and without a swept "
+            f"{draws}; sweep the {draws} in all of its runs or in none."
         )
     parts = (
-        {str(seed): rows for seed, rows in table.groupby("seed")}
-        if "seed" in table
-        else {"": table}
+        {str(draw): rows for draw, rows in table.groupby(draws)} if draws in table else {"": table}
     )
+    given = {} if expectation.within_seed is None else {"within_seed": expectation.within_seed}
+    function = registry.load(quantity)
     try:
-        return {seed: quantity(rows, **claim.quantity.parameters) for seed, rows in parts.items()}
+        return {
+            draw: function(rows, **quantity.parameters, **given) for draw, rows in parts.items()
+        }
     except KeyError as error:
         raise PerigeeError(
-            f"Claim '{claim.name}': quantity '{claim.quantity.name}' needs the column {error}, "
-            f"which table '{claim.table}' lacks; name another table or column."
+            f"Claim '{claim}': quantity '{_described(expectation)}' needs the column {error}, "
+            f"which table '{expectation.table}' lacks; name another table or column."
         ) from error
 
 
-def fulfilled(claim: Claim, value: float) -> bool:
-    """Return whether a measured value has the expected relation to the bound."""
-    return bool(RELATIONS[claim.relation][0](value, claim.bound))
-
-
-def verdict(claim: Claim, values: Mapping[str, float]) -> str:
-    """Judge a claim: reproduced if there are seeds and the value of each fulfils the relation.
-
-    Args:
-        claim: the rule.
-        values: the measured values, by seed.
-    """
-    if not claim.testable:
-        return NOT_TESTABLE
-    every = bool(values) and all(fulfilled(claim, value) for value in values.values())
-    return REPRODUCED if every else NOT_REPRODUCED
-
-
 def judgements(
-    paper: str, figure: str, claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]
+    paper: str,
+    figure: str,
+    claims: Sequence[Claim],
+    tables: Mapping[str, pd.DataFrame],
+    seeds: Mapping[str, Sequence[int]] | None = None,
 ) -> pd.DataFrame:
     """Judge claims: a row per claim, with the columns `COLUMNS`.
 
@@ -102,57 +79,121 @@ def judgements(
         paper, figure: the paper and the figure that the claims are about.
         claims: any number of claims.
         tables: the figure's tables, by name.
+        seeds: those of the tables' runs, by the tables' names. A seed without a row in its table
+            has nothing to measure.
 
     Raises:
         PerigeeError: a table lacks a column that a quantity is computed from.
     """
-    rows = []
-    for claim in claims:
-        values, missing = {}, ""
-        try:
-            values = measure(claim, tables[claim.table])
-        except NotMeasurableError as error:
-            missing = str(error)
-        rows.append(
-            (
-                paper,
-                figure,
-                claim.name,
-                _described(claim.quantity),
-                f"{RELATIONS[claim.relation][1]} {_shown(claim.bound)}",
-                missing or _summary(list(values.values())),
-                "; ".join(f"{seed}: {_shown(value)}" for seed, value in values.items() if seed),
-                NOT_TESTABLE if missing else verdict(claim, values),
-                "",
-            )
-        )
+    rows = [
+        {"paper": paper, "figure": figure, **_judged(claim, tables, seeds or {})}
+        for claim in claims
+    ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _described(quantity: Quantity) -> str:
-    """A quantity's name, and the parameters that differ from their defaults."""
-    given = {name: value for name, value in quantity.to_dict().items() if name != "name"}
-    return (
-        f"{quantity.name}({', '.join(f'{name}={_shown(value)}' for name, value in given.items())})"
-    )
+def _judged(
+    claim: Claim, tables: Mapping[str, pd.DataFrame], seeds: Mapping[str, Sequence[int]]
+) -> dict[str, Any]:
+    """The row of a claim without paper and figure."""
+    planned: Numbers = {str(seed): math.nan for seed in seeds.get(claim.table, ())}
+    missing = ""
+    numbers: dict[str, float | Ratio] = {}
+    premises: Numbers = {}
+    try:
+        found = measure(claim.name, claim, tables[claim.table], claim.draws)
+        numbers = {**(planned if claim.draws == "seed" and "" not in found else {}), **found}
+        if claim.given is not None:
+            table = tables[claim.given.table]
+            premises = measure(claim.name, claim.given, table, claim.draws)
+    except NotMeasurableError as error:
+        missing, numbers = str(error), {}
+    meets = {seed: _meets_premise(claim, premises, seed) for seed in numbers}
+    finding = judge(claim, [one for seed, one in numbers.items() if meets[seed]])
+    return {
+        "claim": claim.name,
+        "kind": claim.kind,
+        "quantity": _described(claim, pooled=claim.pooled),
+        "unit": claim.unit,
+        "expected": _expected(claim),
+        "estimate": missing or number(finding.estimate),
+        "interval": _interval(claim, finding),
+        "fulfilled": f"{finding.fulfilled}/{finding.measured}",
+        "measured_seeds": _seeds(claim, numbers, meets, finding),
+        "premise": _premise(claim, meets),
+        "verdict": finding.verdict if claim.testable and not missing else NOT_TESTABLE,
+        **dict.fromkeys(("seen", "locked", "source"), ""),
+    }
 
 
-def _summary(values: list[float]) -> str:
-    """The median and range over the seeds, as text."""
-    if any(math.isnan(value) for value in values):
-        missing = sum(math.isnan(value) for value in values)
-        return "nothing to measure" + (f" in {missing} of {len(values)}" if len(values) > 1 else "")
-    if len(values) == 1:
-        return _shown(values[0])
-    return f"{_shown(statistics.median(values))} ({_shown(min(values))} to {_shown(max(values))})"
+def _meets_premise(claim: Claim, premises: Numbers, seed: str) -> bool:
+    """Return whether a seed's rows meet the premise; a premise on no seed holds for all."""
+    if claim.given is None:
+        return True
+    value = value_of(premises.get(seed, premises.get("", math.nan)))
+    return bool(RELATIONS[claim.given.relation](value, claim.given.bound))
 
 
-def _shown(value: Any) -> str:
-    """A value of a claim as text: four digits of a number, "nothing" for NaN."""
-    if isinstance(value, Mapping):
-        return " and ".join(f"{name} {_shown(item)}" for name, item in value.items())
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_shown, value)) + "]"
-    if isinstance(value, float):
-        return "nothing" if math.isnan(value) else f"{value:.4g}"
-    return str(value)
+# In words
+
+
+def _described(expectation: Expectation, *, pooled: bool = False) -> str:
+    """A quantity in words, such as "median of train_loss where phase B"."""
+    quantity = expectation.quantity
+    if not isinstance(quantity, Column):
+        given = {name: value for name, value in quantity.to_dict().items() if name != "name"}
+        told = ", ".join(f"{name}={shown(value)}" for name, value in given.items())
+        return f"{quantity.name}({told})"
+    words = f"{'pooled ' * pooled}{expectation.within_seed} of {quantity.column}"
+    if quantity.against is not None:
+        words += f" against {quantity.against}"
+    for one, sign, other in (("over", "over", "under"), ("plus", "minus", "minus")):
+        rows = getattr(quantity, one), getattr(quantity, other)
+        if rows[0] is not None:
+            words += f", {shown(rows[0]) or 'all'} {sign} {shown(rows[1]) or 'all'}"
+    if quantity.where:
+        words += f" where {shown(quantity.where)}"
+    return words + (f", last {quantity.last_fraction:g}" if quantity.last_fraction < 1 else "")
+
+
+def _expected(claim: Claim) -> str:
+    """The relation and the bound, such as "≥ 2"; for an equivalence with its margin."""
+    told = f"{SIGNS[claim.relation]} {number(claim.bound)}"
+    if claim.margin is None:
+        return told
+    if claim.quantity.averages_logarithm:
+        return f"{told} within a factor of {number(claim.margin)}"
+    return f"{told} ± {number(claim.margin)}"
+
+
+def _interval(claim: Claim, finding: Finding) -> str:
+    """The 90 % interval; of a rate that of p, the chance that a fresh seed fulfils the rule."""
+    if not math.isfinite(finding.low + finding.high):
+        return ""
+    return f"{'p ' * is_rate(claim)}{number(finding.low)} to {number(finding.high)}"
+
+
+def _seeds(claim: Claim, numbers: Numbers, meets: Mapping[str, bool], finding: Finding) -> str:
+    """How many seeds were measured, of how many, and the number of each."""
+    if not set(numbers) - {""}:
+        told = "no seeds" if numbers and claim.kind != IDENTITY else ""
+        return f"{told}, and {FEWEST_SEEDS} are needed" if told else ""
+    told = f"{finding.measured} of {len(numbers)}"
+    if claim.kind != IDENTITY and finding.measured < FEWEST_SEEDS:
+        told += f", and {FEWEST_SEEDS} are needed"
+    if len(numbers) > MOST_LISTED:
+        return told
+    listed = []
+    for seed, one in numbers.items():
+        value = number(value_of(one)) if is_measured(claim, one) else "nothing"
+        listed.append(f"{seed}: {value}{'' if meets[seed] else ' without the premise'}")
+    return f"{told} ({'; '.join(listed)})"
+
+
+def _premise(claim: Claim, meets: Mapping[str, bool]) -> str:
+    """The premise, and how many seeds meet it."""
+    given = claim.given
+    if given is None:
+        return ""
+    rule = f"{_described(given)} {SIGNS[given.relation]} {number(given.bound)}"
+    return f"{sum(meets.values())} of {len(meets)}: {rule}"

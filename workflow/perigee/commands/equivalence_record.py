@@ -44,7 +44,7 @@ def main(
             "Only a clone of Perigee's repository has the older code to compare with; run it there."
         )
     settings = checked_configuration(read_yaml(configuration_file()))
-    plans = [make_plan(settings["papers"], scale) for scale in known_scales()]
+    plans = [make_plan(settings["papers"], scale, settings["seeds"]) for scale in known_scales()]
     planned = [run.spec for plan in plans for run in plan.runs.values()]
     sources = (downloads or Path(settings["data"])).absolute()
     with tempfile.TemporaryDirectory(prefix="perigee-equivalence-") as folder:

@@ -6,9 +6,9 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from perigee.claims.judging import COLUMNS
+from perigee.claims.outcomes import COLUMNS
 from perigee.cli import LogFile, read_spec
-from perigee.store.claims import CLAIMS, with_wording
+from perigee.store.claims import CLAIMS, with_prose
 from perigee.store.provenance import read_product
 from perigee.store.publishing import Publication
 from perigee.store.writing import written_atomically
@@ -19,7 +19,7 @@ def main(
         str,
         typer.Option(
             help="JSON, or its file: of each figure the folder of its verdicts in the store, and "
-            "what each of its claims says, with the source."
+            "the prose of each of its claims."
         ),
     ],
     out: Annotated[Path, typer.Option(help="The table, e.g. results/laptop/claims.csv.")],
@@ -32,7 +32,7 @@ def main(
         folder = Path(figure["folder"])
         read_product(folder, [CLAIMS])
         judged = pd.read_csv(folder / CLAIMS, dtype=str, keep_default_na=False)
-        parts.append(with_wording(judged, figure["claims"])[list(COLUMNS)])
+        parts.append(with_prose(judged, figure["claims"])[list(COLUMNS)])
     publication = Publication(out.parent, out.stem, [out.name])
     publication.withdraw()
     with written_atomically(out) as aside:

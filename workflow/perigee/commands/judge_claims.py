@@ -20,7 +20,8 @@ def main(
     spec: Annotated[
         str,
         typer.Option(
-            help="JSON, or its file: paper, figure, claims, and the folder of each table by name."
+            help="JSON, or its file: paper, figure, claims, and by the tables' names their folders "
+            "and the seeds of their runs."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder that gets claims.csv, provenance.json.")],
@@ -28,7 +29,7 @@ def main(
     log: LogFile = None,
 ) -> None:
     """Judge one figure's claims: measure their quantities on its tables."""
-    given = read_spec(spec, "paper", "figure", "claims", "tables")
+    given = read_spec(spec, "paper", "figure", "claims", "tables", "seeds")
     paper, figure = given["paper"], given["figure"]
     claims = [Claim.from_dict(claim) for claim in given["claims"]]
     folders = {name: Path(folder) for name, folder in given["tables"].items()}
@@ -37,5 +38,5 @@ def main(
     require_digest(identity, digest)
     tables = {name: pd.read_parquet(folder / TABLE) for name, folder in folders.items()}
     with product_writer(out, identity) as product:
-        judged = judgements(paper, figure, claims, tables)
+        judged = judgements(paper, figure, claims, tables, given["seeds"])
         judged.to_csv(product.aside / CLAIMS, index=False, lineterminator="\n")

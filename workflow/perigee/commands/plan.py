@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from perigee.cli import Papers, Results, Scale
+from perigee.cli import Papers, Results, Scale, Seeds
 from perigee.planning.costs import total
 from perigee.planning.forecast import Training, trainings
 from perigee.planning.layout import Layout
@@ -23,13 +23,14 @@ def main(
     scale: Scale = None,
     papers: Papers = None,
     results: Results = None,
+    seeds: Seeds = None,
 ) -> None:
     """Show what would be trained, and what that would cost; nothing is made.
 
     Options that are not given are taken from config/config.yaml. Times are those of one device,
     from the provenance of finished runs of the same network, data and batch size in the store.
     """
-    plan, store = plan_of_options(scale, papers, results)
+    plan, store = plan_of_options(scale, papers, results, seeds)
     whole = Layout(plan, str(store.parent))
     plan = plan.of_figures(figures_of(whole, targets or ["all_figures"]))
     layout = Layout(plan, str(store.parent))

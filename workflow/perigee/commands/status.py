@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from perigee.cli import Papers, Results, Scale
+from perigee.cli import Papers, Results, Scale, Seeds
 from perigee.errors import PerigeeError
 from perigee.planning.costs import read_records
 from perigee.planning.layout import Layout
@@ -33,6 +33,7 @@ def main(
     scale: Scale = None,
     papers: Papers = None,
     results: Results = None,
+    seeds: Seeds = None,
     every: Annotated[
         float | None,
         typer.Option(min=0.1, help="Show it again every so many seconds, until all is done."),
@@ -44,7 +45,7 @@ def main(
     taken from config/config.yaml; for a cluster that is --scale paper. What is shown comes from the
     store, the logs and, where there is SLURM, its queue.
     """
-    plan, store = plan_of_options(scale, papers, results)
+    plan, store = plan_of_options(scale, papers, results, seeds)
     queue = Queue(store)
     console = Console()
     with suppress(KeyboardInterrupt):

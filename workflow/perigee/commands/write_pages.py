@@ -6,7 +6,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from perigee.cli import Figures, LogFile, Papers, Results, Scale
+from perigee.cli import Figures, LogFile, Papers, Results, Scale, Seeds
 from perigee.planning.pages import PAGES, pages_version
 from perigee.planning.plan import plan_of_options
 from perigee.reporting.pages import claims_page, index_page, provenance_page
@@ -20,6 +20,7 @@ def main(
     scale: Scale = None,
     papers: Papers = None,
     results: Results = None,
+    seeds: Seeds = None,
     figures: Figures = None,
     log: LogFile = None,
 ) -> None:
@@ -27,7 +28,7 @@ def main(
 
     Options that are not given are taken from config/config.yaml.
     """
-    plan, store = plan_of_options(scale, papers, results)
+    plan, store = plan_of_options(scale, papers, results, seeds)
     plan = plan.of_figures(figures) if figures else plan.of_papers
     judged = pd.read_csv(claims, dtype=str, keep_default_na=False)
     texts = (

@@ -2,83 +2,228 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from perigee.blocks.quantities import Quantity, RowsOf, Setting, settings_of
+from perigee.blocks.quantities import (
+    TRENDS,
+    Column,
+    ColumnOf,
+    Quantity,
+    RowsOf,
+    Setting,
+    settings_of,
+)
 from perigee.configuration import models
-from perigee.configuration.requests import TableRequest
+from perigee.configuration.locks import Locks
+from perigee.configuration.requests import Note, TableRequest
 from perigee.configuration.runs import SweptRuns, is_number
 from perigee.configuration.scales import Scale
 from perigee.configuration.validation import refusal, suggestion, validated_block
 from perigee.errors import PerigeeError
 from perigee.registry import REGISTRY
-from perigee.spec import Claim
+from perigee.spec import Claim, Expectation
 
 ALL, LOWEST, HIGHEST = "all", "lowest", "highest"
 """Names that every sweep of numbers has."""
 
 
+@dataclass(frozen=True)
+class FigureOfClaims:
+    """The figure that claims are about.
+
+    Attributes:
+        tables: its tables.
+        runs: of each table the sweeps that it reads, by name.
+        citation: whose claims they are, in short.
+        untestable: names of claims that the scale cannot test.
+        scale: the present one.
+        notes: the notes of the claims' file.
+        locks: its locked rules; None where claims need no lock.
+    """
+
+    tables: Sequence[TableRequest]
+    runs: Mapping[str, Mapping[str, SweptRuns]]
+    citation: str
+    untestable: Container[str]
+    scale: Scale
+    notes: Sequence[Note]
+    locks: Locks | None
+
+
 def claims_of(
-    claims: Mapping[str, models.Claim],
-    tables: Sequence[TableRequest],
-    runs: Mapping[str, Mapping[str, SweptRuns]],
-    citation: str,
-    untestable: Mapping[str, str],
-    scale: Scale,
-    file: str,
+    claims: Mapping[str, models.Claim], figure: FigureOfClaims, file: str
 ) -> Iterator[Claim]:
     """A figure's claims, checked against its tables.
 
     Args:
         claims: by name.
-        tables: those of the figure.
-        runs: of each table the sweeps that it reads, by name.
-        citation: whose claims they are, in short.
-        untestable: names of claims that the scale cannot test.
-        scale: the present one.
+        figure: the figure.
         file: where the claims stand, for messages.
 
     Raises:
-        PerigeeError: a claim names a wrong table, quantity or setting.
+        PerigeeError: a claim names a wrong table, quantity or setting, or its kind does not fit
+            what is measured or expected.
     """
-    known = {table.name: table for table in tables}
     for name, claim in claims.items():
         key = f"claims.{name}"
-        if claim.table not in known:
-            raise refusal(
-                file,
-                f"{key}.table",
-                f"key '{key}.table' is '{claim.table}', which is not a table of the figure; known "
-                f"are {', '.join(sorted(known))}.",
-            )
-        table = known[claim.table]
-        kind = REGISTRY["quantity"].get(str(claim.quantity["name"]))
-        if kind is not None and issubclass(kind, Quantity) and kind.reads_runs and not table.runs:
-            raise refusal(
-                file,
-                f"{key}.quantity",
-                f"key '{key}.quantity' is '{kind.name}', which is measured on runs, but table "
-                f"'{claim.table}' is made without runs; name a table with runs.",
-            )
-        is_tested = (scale.tests_claims or not table.runs) and name not in untestable
-        named = _NamedSettings(table, runs[claim.table], is_tested, file, f"{key}.quantity")
-        quantity = validated_block(
-            "quantity", named.resolved(claim.quantity), file, f"{key}.quantity"
+        is_tested = name not in figure.untestable
+        found = _resolved(claim, figure, is_tested, file, key)
+        premise = (
+            None
+            if claim.given is None
+            else _resolved(claim.given, figure, is_tested, file, f"{key}.given")
         )
-        assert isinstance(quantity, Quantity)
-        ((relation, bound),) = claim.expected.model_dump(exclude_unset=True).items()
-        yield Claim(
+        rule = Claim(
+            **found.values,
             name=name,
+            kind=claim.kind,
+            unit=claim.unit,
+            margin=claim.margin,
+            pooled=claim.pooled,
+            draws=claim.draws,
+            given=None if premise is None else Expectation(**premise.values),
+            testable=found.testable and (premise is None or premise.testable),
             says=claim.says,
-            source=f"{citation}, {claim.place or file}",
-            table=claim.table,
-            quantity=quantity,
-            relation=relation,
-            bound=bound,
-            testable=is_tested and not named.dropped,
+            source=f"{figure.citation}, {claim.place or file}",
+            seen=_seen(name, figure.notes),
+            locked="" if figure.locks is None else figure.locks.told(name, claim),
         )
+        _require_kind(rule, file, key)
+        yield rule
+
+
+@dataclass(frozen=True)
+class _Resolved:
+    """An expectation with numbers for the settings that it names, and whether it can be tested."""
+
+    values: Mapping[str, Any]
+    testable: bool
+
+
+def _resolved(
+    given: models.Expectation, figure: FigureOfClaims, is_tested: bool, file: str, key: str
+) -> _Resolved:
+    """A claim's measured number, or its premise's.
+
+    Raises:
+        PerigeeError: see `claims_of`.
+    """
+    known = {table.name: table for table in figure.tables}
+    if given.table not in known:
+        raise refusal(
+            file,
+            f"{key}.table",
+            f"key '{key}.table' is '{given.table}', which is not a table of the figure; known "
+            f"are {', '.join(sorted(known))}.",
+        )
+    table = known[given.table]
+    written = {"name": Column.name, **given.quantity}
+    kind = REGISTRY["quantity"].get(str(written["name"]))
+    if kind is not None and issubclass(kind, Quantity) and kind.reads_runs and not table.runs:
+        raise refusal(
+            file,
+            f"{key}.quantity",
+            f"key '{key}.quantity' is '{kind.name}', which is measured on runs, but table "
+            f"'{given.table}' is made without runs; name a table with runs.",
+        )
+    is_tested = is_tested and (figure.scale.tests_claims or not table.runs)
+    named = _NamedSettings(table, figure.runs[given.table], is_tested, file, f"{key}.quantity")
+    quantity = validated_block("quantity", named.resolved(written), file, f"{key}.quantity")
+    assert isinstance(quantity, Quantity)
+    _require_statistic(quantity, given.within_seed, file, key)
+    ((relation, bound),) = given.expected.model_dump(exclude_unset=True).items()
+    values = {
+        "table": given.table,
+        "quantity": quantity,
+        "within_seed": given.within_seed,
+        "relation": relation,
+        "bound": bound,
+    }
+    return _Resolved(values, is_tested and not named.dropped)
+
+
+def _require_statistic(quantity: Quantity, statistic: str | None, file: str, key: str) -> None:
+    """Refuse a statistic where the quantity gives one number, and a column without one."""
+    place = f"{key}.within_seed"
+    if not isinstance(quantity, Column):
+        if statistic is not None:
+            told = f"key '{place}' is '{statistic}', but the quantity '{quantity.name}' gives one "
+            raise refusal(file, place, f"{told}number a seed itself; remove it.")
+        return
+    if statistic is None:
+        told = f"key '{place}' is missing; name the statistic that makes one number a seed of "
+        raise refusal(file, place, f"{told}column '{quantity.column}', such as median.")
+    if (statistic in TRENDS) != (quantity.against is not None):
+        lacking = "needs the column that the trend is taken against; add"
+        if statistic not in TRENDS:
+            lacking = f"is not that of a trend; take one of {', '.join(TRENDS)}, or remove"
+        told = f"key '{place}' is '{statistic}', which {lacking} '{key}.quantity.against'."
+        raise refusal(file, place, told)
+
+
+def _require_kind(claim: Claim, file: str, key: str) -> None:
+    """Refuse a kind that does not fit what is measured or expected."""
+    kind, quantity = claim.kind, claim.quantity
+    is_equal = claim.relation == "equal_to"
+    averages = kind == "mean" or (kind == "trend" and claim.within_seed == "log_slope")
+    has_ratio = not isinstance(quantity, Column) or quantity.over is not None
+    for is_wrong, place, told in (
+        (
+            kind == "equivalent" and claim.margin is None,
+            "margin",
+            "is missing, but the kind is 'equivalent'; say how far from the bound still counts as "
+            "equal.",
+        ),
+        (
+            kind != "equivalent" and claim.margin is not None,
+            "margin",
+            f"is given, but the kind is '{kind}'; remove it or make the kind equivalent.",
+        ),
+        (
+            kind == "equivalent" and not is_equal,
+            "expected",
+            f"is '{claim.relation}', but the kind is 'equivalent'; take equal_to.",
+        ),
+        (
+            averages and is_equal,
+            "expected",
+            "is 'equal_to', which no mean over seeds is exactly; make the kind equivalent, with a "
+            "margin.",
+        ),
+        (
+            kind == "trend" and claim.within_seed not in TRENDS,
+            "kind",
+            f"is 'trend', but the quantity is not one; take one of {', '.join(TRENDS)} within each "
+            "seed, against a column.",
+        ),
+        (
+            claim.pooled and not (kind == "mean" and has_ratio),
+            "pooled",
+            "is true, but only the mean of a ratio can be pooled; remove it, or give the quantity "
+            "'over' and 'under' and the kind mean.",
+        ),
+        (
+            claim.margin is not None and claim.margin <= 1 and quantity.averages_logarithm,
+            "margin",
+            f"is {claim.margin}, but of a ratio the margin is a factor; it must be greater than 1.",
+        ),
+    ):
+        if is_wrong:
+            raise refusal(file, f"{key}.{place}", f"key '{key}.{place}' {told}")
+
+
+def _seen(name: str, notes: Iterable[Note]) -> str:
+    """The seeds that were in view when something about a claim was set."""
+    about = [
+        note
+        for note in notes
+        if note.was_seen and note.key.split(".")[:1] == ["claims"]
+        if note.key.split(".")[1:2] in ([name], ["*"])
+    ]
+    seeds = sorted({seed for note in about for seed in note.seeds})
+    return f"seeds {', '.join(map(str, seeds))}" if seeds else "yes" * bool(about)
 
 
 def require_claims(names: Iterable[str], claims: Iterable[str], file: str) -> None:
@@ -116,11 +261,14 @@ class _NamedSettings:
         for parameter, marked in settings.items():
             key = f"{self.key}.{parameter}"
             value = found.get(parameter)
-            if isinstance(marked, RowsOf):
+            if isinstance(marked, ColumnOf):
+                if isinstance(value, str):
+                    self._require_column(value, f"key '{key}' is '{value}', a setting", key)
+            elif isinstance(marked, RowsOf):
                 if isinstance(value, Mapping):
                     found[parameter] = {
-                        column: self._row(text, column, f"{key}.{column}")
-                        for column, text in value.items()
+                        column: self._condition(condition, column, f"{key}.{column}")
+                        for column, condition in value.items()
                     }
             elif value is not None:
                 found[parameter] = self._values(value, marked, key)
@@ -140,14 +288,26 @@ class _NamedSettings:
                 numbers.append(text)
         return numbers if several or len(numbers) != 1 or marked.several else numbers[0]
 
+    def _condition(self, condition: Any, column: str, key: str) -> Any:
+        """A condition on a column: a value, or relations to bounds."""
+        if not isinstance(condition, Mapping):
+            return self._row(condition, column, key)
+        return {
+            relation: self._row(bound, column, f"{key}.{relation}")
+            for relation, bound in condition.items()
+        }
+
+    def _require_column(self, column: str, told: str, key: str) -> None:
+        """Refuse the column of a setting that all runs of the table have in common."""
+        columns = {name for run in self.table.runs for name in run.swept}
+        if "." in column and columns and column not in columns and self.is_tested:
+            told += f" by which table '{self.table.name}' does not tell its runs apart; "
+            raise refusal(self.file, key, f"{told}{suggestion(column, columns)}.")
+
     def _row(self, value: Any, column: str, key: str) -> Any:
         """The value that rows have in a column."""
         swept = {run.swept[column] for run in self.table.runs if column in run.swept}
-        columns = {name for run in self.table.runs for name in run.swept}
-        if "." in column and columns and not swept and self.is_tested:
-            told = f"key '{key}' names a value by which table '{self.table.name}' does not tell "
-            told += f"its runs apart; {suggestion(column, columns)}."
-            raise refusal(self.file, key, told)
+        self._require_column(column, f"key '{key}' names a value", key)
         if is_number(value):
             self._require_no_names(value, column, key)
         is_column = swept or (column == "label" and self.table.runs)

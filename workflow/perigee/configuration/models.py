@@ -24,10 +24,12 @@ from perigee.blocks.base import (
     NotNegative,
     NotNegativeInteger,
     Number,
+    Positive,
     Seed,
     Truth,
     as_tuple,
 )
+from perigee.blocks.quantities import Statistic
 
 
 def _block(value: Any) -> Any:
@@ -35,6 +37,15 @@ def _block(value: Any) -> Any:
         raise PydanticKnownError("dict_type")
     if "name" not in value:
         raise PydanticCustomError("no_name", "has no name")
+    return value
+
+
+def _quantity(value: Any) -> Any:
+    """A block of a quantity, whose name may be left out where it is measured on a column."""
+    if not isinstance(value, Mapping):
+        raise PydanticKnownError("dict_type")
+    if "name" not in value and "column" not in value:
+        raise PydanticCustomError("quantity", "must have a column, or the name of a quantity")
     return value
 
 
@@ -50,10 +61,12 @@ def _spelt(pattern: str, told: LiteralString) -> AfterValidator:
 
 
 def _sweep(value: Any) -> Any:
-    """Values, or values by name."""
+    """Values, or values by name. Of seeds the word for the judged ones was replaced before."""
     if not isinstance(value, list | tuple | Mapping):
         raise PydanticCustomError(
-            "sweep", "must be a list of values, or a mapping of names to values"
+            "sweep",
+            "must be a list of values, or a mapping of names to values, or for seeds the word "
+            "'judged'",
         )
     if not value:
         raise PydanticKnownError(
@@ -94,12 +107,25 @@ Text = Annotated[str, Field(min_length=1)]
 Values = Annotated[
     Any,
     AfterValidator(_sweep),
-    Field(json_schema_extra={"anyOf": [{"type": "array", "minItems": 1}, {"type": "object"}]}),
+    Field(
+        json_schema_extra={
+            "anyOf": [{"type": "array", "minItems": 1}, {"type": "object"}, {"const": "judged"}]
+        }
+    ),
 ]
 Sweep = Annotated[dict[str, Values], Field(min_length=1)]
 SomeNames = Annotated[
     tuple[Text, ...], BeforeValidator(as_tuple), Field(min_length=1), AfterValidator(_unique)
 ]
+
+
+FIRST_SEED = 10
+"""The first of the judged seeds; 0, 1 and 2 were looked at while rules were made."""
+
+MOST_SEEDS = 90
+"""The most judged seeds: from 100 up they are for exploring."""
+
+Seeds = Annotated[tuple[Seed, ...], BeforeValidator(as_tuple)]
 
 
 class Model(BaseModel):
@@ -111,7 +137,7 @@ class Model(BaseModel):
 class Seen(Model):
     """The results that were in view when a value was set."""
 
-    seeds: Annotated[tuple[Seed, ...], BeforeValidator(as_tuple)] = Field(
+    seeds: Seeds = Field(
         (), description="The seeds whose runs were in view; none if that was not recorded."
     )
     saw: Text = Field(description="The results that were seen, and what became of the value.")
@@ -195,6 +221,11 @@ class Paper(Noted):
         description="The paper in short, such as 'Someone et al., NeurIPS 2020'."
     )
     runs: dict[Name, Run] = Field({}, description="Runs by name, with the paper's values.")
+    explored_seeds: Seeds = Field(
+        (),
+        description="Seeds whose runs were looked at while settings and rules were chosen; the "
+        "judged seeds may not be among them.",
+    )
 
 
 class Runs(Model):
@@ -204,7 +235,8 @@ class Runs(Model):
     epochs: Count = Field(description="Epochs of each run.")
     sweep: Sweep = Field(
         {},
-        description="Values by the run's dotted key: a list, or names -> values, for claims.",
+        description="Values by the run's dotted key: a list, or names -> values, for claims; of "
+        "seeds also the word judged, for those of the setting seeds.",
     )
     set: dict[str, Any] = Field({}, description="Values put into the run, by dotted key.")
     label: Text = Field("", description="A word for these runs, a column of the table.")
@@ -229,6 +261,11 @@ class Figure(Noted):
     runs: dict[Name, Runs] = Field({}, description="The figure's runs, by names that tables use.")
     tables: Annotated[dict[Name, Table], Field(min_length=1)] = Field(
         description="The tables that the notebook draws and that claims are measured on."
+    )
+    explored_seeds: Seeds = Field(
+        (),
+        description="Seeds whose runs were looked at while settings and rules were chosen; the "
+        "judged seeds may not be among them.",
     )
     untestable: dict[Text, Text] = Field(
         {}, description="In an overlay: claims that this scale cannot test -> the reason."
@@ -258,16 +295,61 @@ class Expected(Model):
         return value
 
 
-class Claim(Noted):
+Unit = Literal[
+    "checkpoint",
+    "destabilisation",
+    "epoch",
+    "fork",
+    "image",
+    "period",
+    "point",
+    "run",
+    "start",
+    "step",
+]
+
+
+class Expectation(Model):
+    """A measured number, and the relation that it is expected to have to a bound."""
+
+    table: Text = Field(description="The figure's table that it is measured on.")
+    quantity: Annotated[
+        dict[str, Any], BeforeValidator(_quantity), WithJsonSchema({"block": "quantity"})
+    ] = Field(description="What is measured. Settings are given by the names that sweeps have.")
+    within_seed: Statistic | None = Field(
+        None,
+        description="The statistic by which a column's values become one number in each seed; not "
+        "for a quantity with a name, which gives one itself.",
+    )
+    expected: Expected = Field(description="How the measured value has to stand to its bound.")
+
+
+class Claim(Noted, Expectation):
     """A statement of a paper about a figure, and the rule by which it is judged."""
 
     says: Text = Field(description="The statement, in our words.")
     place: Text = Field(description="The place in the paper.")
-    table: Text = Field(description="The figure's table that it is measured on.")
-    quantity: Annotated[Block, WithJsonSchema({"block": "quantity"})] = Field(
-        description="The measured quantity. Settings are given by the names that sweeps have."
+    kind: Literal["rate", "mean", "equivalent", "trend", "identity"] = Field(
+        description="How it is judged. rate: in how many seeds the relation holds; mean: by the "
+        "interval of the mean over seeds; equivalent: by whether that interval lies within the "
+        "margin; trend: as a rate (kendall, spearman) or a mean (log_slope); identity: it holds "
+        "or is violated.",
     )
-    expected: Expected = Field(description="How the measured value has to stand to its bound.")
+    unit: Unit = Field(description="What is counted within a seed.")
+    margin: Positive | None = Field(
+        None,
+        description="For the kind equivalent: the distance from the bound that still counts as "
+        "equal; of a ratio a factor.",
+    )
+    pooled: Truth = Field(
+        False, description="For a mean of a ratio: true to take sums over seeds of both parts."
+    )
+    draws: Text = Field(
+        "seed", description="The column that tells independent draws apart, if not the seed."
+    )
+    given: Expectation | None = Field(
+        None, description="A premise, judged first: seeds that do not meet it do not count."
+    )
 
 
 class Claims(Noted):
@@ -284,12 +366,19 @@ class Scale(Model):
         description="True if claims that are measured on runs are tested; claims on tables that "
         "are computed from a formula are tested at every scale."
     )
+    seeds: Count | None = Field(
+        None, description="The most judged seeds at this scale; all of the setting if not given."
+    )
 
 
 class StudyClaim(Claim):
     """A guess about the answer, and the rule by which it is judged."""
 
     place: Text = Field("", description="Where it was written down; this file if not given.")
+    kind: Literal["rate", "mean", "equivalent", "trend", "identity"] = Field(
+        "rate", description="How it is judged (docs/claims.md): in how many seeds it holds."
+    )
+    unit: Unit = Field("run", description="What is counted within a seed.")
 
 
 def _run_or_name(value: Any) -> Any:
@@ -321,7 +410,13 @@ class Study(Noted, Overlays):
     set: dict[str, Any] = Field({}, description="Values put into the run, by dotted key.")
     epochs: Count = Field(description="Epochs of each run.")
     sweep: Sweep = Field(
-        description="Values by the run's dotted key: a list, or names -> values, which claims name."
+        description="Values by the run's dotted key: a list, or names -> values, which claims "
+        "name; of seeds also the word judged, for those of the setting seeds."
+    )
+    explored_seeds: Seeds = Field(
+        (),
+        description="Seeds whose runs were looked at while settings and rules were chosen; the "
+        "judged seeds may not be among them.",
     )
     checkpoint_interval: Count = Field(
         1, description="Epochs from one kept checkpoint to the next, where similarity is drawn."
@@ -353,6 +448,9 @@ class Settings(Model):
         Field(min_length=1),
         AfterValidator(_unique),
     ] = Field(description="The papers whose figures are made: folders of config/papers.")
+    seeds: Annotated[Count, Field(le=MOST_SEEDS)] = Field(
+        3, description="How many seeds are trained, drawn and judged: 10, 11 and so on."
+    )
     results: Annotated[str, _is_path] = Field(
         description="The folder that everything is written to."
     )

@@ -11,7 +11,8 @@ from perigee.blocks.analyses import Analysis
 from perigee.blocks.base import Block
 from perigee.blocks.measures import Measure
 from perigee.configuration import models
-from perigee.configuration.claims import claims_of, require_claims
+from perigee.configuration.claims import FigureOfClaims, claims_of, require_claims
+from perigee.configuration.locks import locks_of
 from perigee.configuration.notes import notes_of
 from perigee.configuration.overlays import SET, SWEEP, flattened
 from perigee.configuration.reading import read_shared, yaml_files
@@ -24,6 +25,7 @@ from perigee.configuration.runs import (
     with_parents,
 )
 from perigee.configuration.scales import PAPER, Document, Scale, document
+from perigee.configuration.seeds import SEED, require_unexplored
 from perigee.configuration.validation import checked, refusal, suggestion, validated_block
 from perigee.errors import PerigeeError
 from perigee.paths import shown
@@ -37,6 +39,7 @@ class SharedRuns:
 
     Attributes:
         citation: the paper in short.
+        explored: its explored seeds.
         document: paper.yaml.
         runs: by name, parents written out.
         plain_runs: the same with the paper's values.
@@ -48,7 +51,8 @@ class SharedRuns:
     def __init__(self, path: Path, scale: Scale) -> None:
         self.document = scale.read(path)
         file, values = self.document.file, self.document.values
-        self.citation = checked(models.Paper, values, file).citation
+        paper = checked(models.Paper, values, file)
+        self.citation, self.explored = paper.citation, paper.explored_seeds
         self.runs = with_parents(values.get("runs", {}), file)
         self.plain_runs = with_parents(self.document.plain.get("runs", {}), file)
         for name, run in self.runs.items():
@@ -100,6 +104,10 @@ def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale
     }
     tables = [_table(name, figure, runs, file) for name, runs in runs_of.items()]
     _require_use(figure, tables, file)
+    explored = {shared.document.file: shared.explored, file: figure.explored_seeds}
+    for name, swept in groups.items():
+        place = f".{SWEEP}.{SEED}" * (SEED in figure.runs[name].sweep)
+        require_unexplored(swept.requests, explored, f"runs.{name}{place}", file)
     used = {name for group in figure.runs.values() for name in shared.ancestry(group.run)}
     notes = [*notes_of(read), *notes_of(shared.document, used)]
     claims: tuple[Claim, ...] = ()
@@ -107,9 +115,18 @@ def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale
         told = document(read_shared(of_claims), shown(of_claims))
         given = checked(models.Claims, told.values, told.file).claims
         require_claims(figure.untestable, given, file)
-        source, untestable = shared.citation, figure.untestable
-        claims = tuple(claims_of(given, tables, runs_of, source, untestable, scale, told.file))
-        notes += notes_of(told)
+        notes_on_claims = tuple(notes_of(told))
+        about = FigureOfClaims(
+            tables=tables,
+            runs=runs_of,
+            citation=shared.citation,
+            untestable=figure.untestable,
+            scale=scale,
+            notes=notes_on_claims,
+            locks=locks_of(path.parent.name).of_figure(path.stem),
+        )
+        claims = tuple(claims_of(given, about, told.file))
+        notes += notes_on_claims
     here = _in_effect(read.values, shared.runs)
     there = _in_effect(read.plain, shared.plain_runs)
     return FigureRequest(
@@ -159,7 +176,7 @@ def _known(known: Mapping[str, Any], name: str, key: str, file: str) -> Any:
 
 
 def _in_effect(values: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, Any]:
-    """A figure's settings by dotted key, swept ones as lists."""
+    """A figure's settings by dotted key, swept ones as lists; how many seeds is not one."""
     found: dict[str, Any] = {}
     for name, group in values.get("runs", {}).items():
         swept = {
@@ -172,7 +189,7 @@ def _in_effect(values: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, 
             **flattened(group.get(SET, {})),
             **swept,
         }
-        found |= {f"{name}.{key}": value for key, value in settings.items()}
+        found |= {f"{name}.{key}": value for key, value in settings.items() if key != SEED}
     tables = {name: table["analysis"] for name, table in values["tables"].items()}
     return found | flattened(tables)
 

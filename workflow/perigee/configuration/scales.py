@@ -11,6 +11,7 @@ from perigee import paths
 from perigee.configuration import models
 from perigee.configuration.overlays import holds, merged
 from perigee.configuration.reading import read_shared, yaml_files, yaml_paths
+from perigee.configuration.seeds import SEEDS, judged_seeds, with_seeds
 from perigee.configuration.validation import Sources, checked, suggestion
 from perigee.errors import PerigeeError
 from perigee.paths import shown
@@ -29,11 +30,15 @@ class Scale:
         name: the folder of results is named after it.
         tests_claims: whether claims that are measured on runs are tested.
         folders: where overlays lie; a file of the first hides those of the others.
+        seeds: the setting of that name, how many seeds are judged.
+        most_seeds: how many of them this scale has at most; None for all.
     """
 
     name: str
     tests_claims: bool = True
     folders: tuple[Path, ...] = ()
+    seeds: int = SEEDS
+    most_seeds: int | None = None
 
     def overlay(self, *path: str) -> Path | None:
         """The overlay over a file of a paper; None if the scale has none.
@@ -51,9 +56,14 @@ class Scale:
             PerigeeError: one of them cannot be read, or they do not fit.
         """
         overlay = self.overlay(path.parent.name, path.name)
-        if overlay is None:
-            return document(read_shared(path), shown(path))
-        return document(read_shared(path), shown(path), read_shared(overlay), shown(overlay))
+        over = (None, "") if overlay is None else (read_shared(overlay), shown(overlay))
+        return self.seeded(document(read_shared(path), shown(path), *over))
+
+    def seeded(self, read: Document) -> Document:
+        """A document with the judged seeds in its sweeps."""
+        here = min(self.seeds, self.most_seeds or self.seeds)
+        values = with_seeds(read.values, judged_seeds(here))
+        return replace(read, plain=with_seeds(read.plain, judged_seeds(self.seeds)), values=values)
 
     def require_used(self, papers: Mapping[str, Iterable[str]]) -> None:
         """Refuse overlays over files that no paper has.
@@ -171,7 +181,7 @@ def _scale(name: str, folders: list[Path]) -> Scale:
     scale = Scale(name, folders=tuple(folders))
     path = scale.overlay(SCALE_FILE) or folders[0] / SCALE_FILE
     read = checked(models.Scale, read_shared(path), shown(path))
-    return replace(scale, tests_claims=read.tests_claims)
+    return replace(scale, tests_claims=read.tests_claims, most_seeds=read.seeds)
 
 
 def papers() -> dict[str, dict[str, Path]]:

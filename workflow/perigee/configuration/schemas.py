@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from perigee.blocks.base import Block
-from perigee.blocks.quantities import Setting, settings_of
+from perigee.blocks.quantities import Quantity, Setting, settings_of
 from perigee.configuration import models
 from perigee.paths import SCHEMAS
 from perigee.registry import REGISTRY
@@ -96,6 +96,8 @@ def _block(name: str, block: type[Block]) -> dict[str, Any]:
     marked = settings_of(block).items()
     of_runs = {key for key, mark in marked if isinstance(mark, Setting) and mark.of_runs}
     named = {"name": {"const": name, "description": (block.__doc__ or "").partition("\n")[0]}}
+    if issubclass(block, Quantity) and not block.is_named:
+        named = {}
     parameters = {
         key: {**value, "description": value.get("description", told.get(key, key))}
         for key, value in schema.get("properties", {}).items()
@@ -103,7 +105,7 @@ def _block(name: str, block: type[Block]) -> dict[str, Any]:
     return {
         "type": "object",
         "additionalProperties": False,
-        "required": ["name", *(key for key in schema.get("required", []) if key not in of_runs)],
+        "required": [*named, *(key for key in schema.get("required", []) if key not in of_runs)],
         "properties": named | parameters,
     }
 

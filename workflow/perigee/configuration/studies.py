@@ -11,7 +11,7 @@ from typing import Any
 
 from perigee.blocks.analyses import Analysis
 from perigee.configuration import models
-from perigee.configuration.claims import claims_of, require_claims
+from perigee.configuration.claims import FigureOfClaims, claims_of, require_claims
 from perigee.configuration.notes import notes_of
 from perigee.configuration.overlays import SWEEP
 from perigee.configuration.papers import SharedRuns, require_columns
@@ -24,6 +24,7 @@ from perigee.configuration.runs import (
     with_defaults,
 )
 from perigee.configuration.scales import Document, Scale, document
+from perigee.configuration.seeds import require_unexplored
 from perigee.configuration.validation import (
     checked,
     refusal,
@@ -96,22 +97,23 @@ def read_study(
         )
     base = with_defaults(_base(study, file, papers))
     runs = swept_runs(base, study, read.plain.get(SWEEP, {}), "", file)
+    require_unexplored(runs.requests, {file: study.explored_seeds}, "sweep.seed", file)
     settings = [key for key in study.sweep if key != "seed"]
     _require_few_looks(runs.requests, settings, file)
     _require_panels(study.panels, require_columns(study.further, file, "further"), file)
     tables = _tables(study, told_apart(runs.requests), file)
     require_claims(study.untestable, study.claims, file)
-    claims = tuple(
-        claims_of(
-            study.claims,
-            tables,
-            {table.name: {"": runs} for table in tables},
-            CITATION,
-            study.untestable,
-            scale,
-            file,
-        )
+    notes = tuple(notes_of(read))
+    about = FigureOfClaims(
+        tables=tables,
+        runs={table.name: {"": runs} for table in tables},
+        citation=CITATION,
+        untestable=study.untestable,
+        scale=scale,
+        notes=notes,
+        locks=None,
     )
+    claims = tuple(claims_of(study.claims, about, file))
     _require_one_signal(study.near_zero, claims, file)
     return FigureRequest(
         paper=STUDY,
@@ -122,7 +124,7 @@ def read_study(
         deviations=(),
         claims=claims,
         parameters={"panels": list(study.panels), "settings": settings},
-        notes=tuple(notes_of(read)),
+        notes=notes,
         file=str(file),
     )
 
@@ -140,8 +142,10 @@ def _at_scale(
             f"{file}: key 'scales.{unknown}' is not a scale; {suggestion(unknown, scales)}."
         )
     if scale.name in overlays:
-        checked(models.Study, rest, file)  # a mistake of its own is not one of the overlay's
-    return document(rest, file, overlays.get(scale.name), f"{file}, scale {scale.name}")
+        # A mistake of its own is not one of the overlay's.
+        checked(models.Study, scale.seeded(document(rest, file)).values, file)
+    over = f"{file}, scale {scale.name}"
+    return scale.seeded(document(rest, file, overlays.get(scale.name), over))
 
 
 def _base(study: models.Study, file: str, papers: Mapping[str, SharedRuns]) -> dict[str, Any]:
@@ -212,13 +216,17 @@ def _require_one_signal(near_zero: str, claims: Sequence[Claim], file: str) -> N
     Raises:
         PerigeeError: there is one.
     """
-    for claim in claims:
-        if claim.quantity.finds_periods and near_zero != "train_loss":
+    for key, quantity in [
+        (f"claims.{claim.name}{place}.quantity", one.quantity)
+        for claim in claims
+        for place, one in (("", claim), (".given", claim.given))
+        if one is not None
+    ]:
+        if quantity.finds_periods and near_zero != "train_loss":
             raise PerigeeError(
-                f"{file}: key 'claims.{claim.name}.quantity' is '{claim.quantity.name}', which "
-                f"finds periods by the train loss, but key 'near_zero' is '{near_zero}'; take "
-                "'column_statistic' or 'column_ratio' of table 'periods' and one of its columns, "
-                f"{', '.join(BY_EITHER)}."
+                f"{file}: key '{key}' is '{quantity.name}', which "
+                f"finds periods by the train loss, but key 'near_zero' is '{near_zero}'; take a "
+                f"column of table 'periods': {', '.join(BY_EITHER)}."
             )
 
 

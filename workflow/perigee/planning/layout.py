@@ -240,9 +240,7 @@ class Layout:
         return [
             {
                 "folder": f"{self.store}/{folder}",
-                "claims": {
-                    one.name: {"says": one.says, "source": one.source} for one in claims.claims
-                },
+                "claims": {one.name: one.prose for one in claims.claims},
             }
             for folder, claims in self.reported.claims.items()
         ]

@@ -28,7 +28,7 @@ def pages_version(plan: Plan, store: Path) -> str | None:
     prose = [
         [
             figure.request.title,
-            *([claim.says, claim.source] for claim in figure.request.claims),
+            *(claim.prose for claim in figure.request.claims),
             *(vars(note) for note in figure.request.notes),
         ]
         for figure in plan.figures.values()

@@ -6,7 +6,7 @@ The Snakemake rules look products up in it; it needs neither torch nor a store o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from perigee.configuration.reading import read_shared, read_yaml, yaml_files
 from perigee.configuration.requests import FigureRequest, RunRequest, TableRequest
 from perigee.configuration.scales import PAPER, known_scales, scale_of
 from perigee.configuration.scales import papers as papers_known
+from perigee.configuration.seeds import SEEDS
 from perigee.configuration.settings import SETTINGS, checked_configuration, layered
 from perigee.configuration.studies import read_study
 from perigee.configuration.validation import suggestion
@@ -104,26 +105,29 @@ class Plan:
 
 
 def plan_of_options(
-    scale: str | None, papers: Sequence[str] | None, results: str | None
+    scale: str | None,
+    papers: Sequence[str] | None,
+    results: str | None,
+    seeds: int | None = None,
 ) -> tuple[Plan, Path]:
     """Make the plan, and find the store, for a program that is run by hand.
 
     Args:
-        scale, papers, results: see config/config.yaml, which gives those that are None.
+        scale, papers, results, seeds: see config/config.yaml, which gives those that are None.
 
     Raises:
         PerigeeError: anything in the files is wrong.
     """
-    given = {"scale": scale, "papers": papers, "results": results}
+    given = {"scale": scale, "papers": papers, "results": results, "seeds": seeds}
     options = {key: value for key, value in given.items() if value}
     settings = layered(
         [(SETTINGS, read_yaml(configuration_file())), ("The command's options", options)]
     )
-    plan = make_plan(settings["papers"], settings["scale"])
+    plan = make_plan(settings["papers"], settings["scale"], settings["seeds"])
     return plan, Path(settings["results"]) / "store"
 
 
-def make_plan(papers: Sequence[str], scale: str) -> Plan:
+def make_plan(papers: Sequence[str], scale: str, seeds: int = SEEDS) -> Plan:
     """Read the files of papers and studies and name every product.
 
     Every study of one's own in config/studies/ is in the plan, and of the papers those named. Each
@@ -132,20 +136,24 @@ def make_plan(papers: Sequence[str], scale: str) -> Plan:
     Args:
         papers: names of folders in config/papers/.
         scale: the name of a scale, or the path of a folder of overlays.
+        seeds: how many seeds are judged.
 
     Raises:
         PerigeeError: anything in the files is wrong, or a figure has no notebook.
     """
-    name, requests = read_requests(papers, scale)
+    name, requests = read_requests(papers, scale, seeds)
     planner = _Planner()
     return Plan(name, {request.key: planner.figure(request, name) for request in requests})
 
 
-def read_requests(papers: Sequence[str], scale: str) -> tuple[str, list[FigureRequest]]:
+def read_requests(
+    papers: Sequence[str], scale: str, seeds: int = SEEDS
+) -> tuple[str, list[FigureRequest]]:
     """The name of a scale, and all figures at that scale; see `make_plan`."""
     known = known_scales()
-    wanted = scale_of(scale, known, SETTINGS)
-    every = {**known, wanted.name: wanted}
+    wanted = replace(scale_of(scale, known, SETTINGS), seeds=seeds)
+    every = {name: replace(one, seeds=seeds) for name, one in known.items()}
+    every[wanted.name] = wanted
     files = papers_known()
     studies = yaml_files("studies", carried=False)
     _require_papers(papers, files, studies)
@@ -193,7 +201,7 @@ def plans_at_all_scales(
     """
     settings = checked_configuration(read_yaml(configuration or configuration_file()))
     scales = dict.fromkeys([*known_scales(), settings["scale"]])
-    plans = [make_plan(settings["papers"], scale) for scale in scales]
+    plans = [make_plan(settings["papers"], scale, settings["seeds"]) for scale in scales]
     return plans, (results or Path(settings["results"])) / "store"
 
 
@@ -254,7 +262,8 @@ class _Planner:
         self, request: FigureRequest, tables: Mapping[str, TableProduct]
     ) -> ClaimsProduct | None:
         """Make the verdicts on a figure's claims, if it has any."""
-        read = {claim.table: tables[claim.table] for claim in request.claims}
+        every = [one for claim in request.claims for one in (claim, claim.given) if one]
+        read = {one.table: tables[one.table] for one in every}
         return ClaimsProduct(request, read) if read else None
 
     def table(self, figure: FigureRequest, request: TableRequest) -> TableProduct:

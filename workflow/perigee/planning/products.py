@@ -297,6 +297,11 @@ class TableProduct(Product):
         return table_identity(self.label, self.analysis, [one.identity for one in self.entries])
 
     @property
+    def seeds(self) -> list[int]:
+        """The seeds by which it tells its runs apart."""
+        return sorted({one.swept["seed"] for one in self.entries if "seed" in one.swept})
+
+    @property
     def inputs(self) -> tuple[Product, ...]:
         """The runs, and the evaluations of their checkpoints."""
         return tuple(
@@ -349,6 +354,7 @@ class ClaimsProduct(Product):
             "figure": self.request.name,
             "claims": [claim.rule for claim in self.claims],
             "tables": {name: str(store / table.folder) for name, table in self.tables.items()},
+            "seeds": {name: table.seeds for name, table in self.tables.items()},
         }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,28 @@ import jinja2
 import pandas as pd
 from PIL import Image
 
-from perigee.claims.judging import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
+from perigee.claims.outcomes import (
+    CONTRADICTED,
+    EMPIRICAL,
+    HOLDS,
+    NOT_LOCKED,
+    REPRODUCED,
+    VIOLATED,
+    apart,
+    counts,
+    headline,
+)
 from perigee.configuration.requests import Note
 from perigee.paths import CAPTIONS
 from perigee.planning.pages import folders_of
 from perigee.planning.plan import Plan
 from perigee.planning.products import FigureProduct
-from perigee.store.claims import CLAIMS, with_wording
+from perigee.store.claims import CLAIMS, with_prose
 from perigee.store.figures import published_figure, published_names
 from perigee.store.provenance import Provenance, read_provenance
 
-VERDICTS = {REPRODUCED: "good", NOT_REPRODUCED: "bad", NOT_TESTABLE: "open"}
-"""Each with its class in the page's style."""
+LOOKS = {REPRODUCED: "good", HOLDS: "good", CONTRADICTED: "bad", VIOLATED: "bad"}
+"""The classes of verdicts in the page's style; that of others is "open"."""
 
 PREVIEW_PIXELS = (1400, 900)
 """Greatest width and height of a picture on the opening page; the published file is larger."""
@@ -53,8 +63,8 @@ def index_page(plan: Plan, store: Path, folder: Path, *, complete: bool = True) 
         scale=plan.scale,
         figures=len(cards),
         made=sum(card["made"] for card in cards),
-        counts=_counts(row for card in cards for row in card["claims"]),
-        verdicts=VERDICTS,
+        headline=headline(row for card in cards for row in card["claims"]),
+        counts=_counts([row for card in cards for row in card["claims"]]),
         complete=complete,
     )
 
@@ -89,14 +99,19 @@ def _judged(figure: FigureProduct, store: Path) -> list[Any] | None:
     if not claims.is_complete(store):
         return None
     judged = pd.read_csv(store / claims.folder / CLAIMS, dtype=str, keep_default_na=False)
-    wording = {one.name: {"says": one.says, "source": one.source} for one in claims.claims}
-    return with_wording(judged, wording).to_dict("records")
+    prose = {one.name: one.prose for one in claims.claims}
+    return with_prose(judged, prose).to_dict("records")
 
 
-def _counts(rows: Iterable[Any]) -> dict[str, int]:
-    """The number of claims by verdict; verdicts that none has are left out."""
-    found = Counter(row["verdict"] for row in rows)
-    return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
+def _counts(rows: Sequence[Any]) -> dict[str, int]:
+    """The number of empirical claims by verdict; verdicts that none has are left out."""
+    empirical, _ = apart(rows)
+    return {verdict: number for verdict, number in counts(empirical, EMPIRICAL).items() if number}
+
+
+def _look(verdict: str) -> str:
+    """The class of a verdict in the page's style."""
+    return LOOKS.get(verdict, "open")
 
 
 def _preview(picture: Path) -> str:
@@ -113,11 +128,19 @@ def claims_page(claims: pd.DataFrame, scale: str) -> str:
     """The table of claims, by figure.
 
     Args:
-        claims: columns `perigee.claims.judging.COLUMNS`, all text.
+        claims: columns `perigee.claims.outcomes.COLUMNS`, all text.
         scale: at which they were judged.
     """
     rows = claims.to_dict("records")
-    return _render("claims", rows=rows, scale=scale, verdicts=VERDICTS, counts=_counts(rows))
+    empirical, identities = apart(rows)
+    return _render(
+        "claims",
+        empirical=empirical,
+        identities=identities,
+        headline=headline(rows),
+        scale=scale,
+        not_locked=NOT_LOCKED,
+    )
 
 
 def provenance_page(plan: Plan, store: Path) -> str:
@@ -207,4 +230,5 @@ def _render(name: str, **values: Any) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["look"] = _look
     return environment.get_template(f"{name}.html.j2").render(values) + "\n"

@@ -1,0 +1,216 @@
+"""Rules of claims are locked before judged seeds are looked at, and a change of one shows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from perigee.commands import claims as program
+from perigee.configuration import models
+from perigee.configuration.locks import LOCK, lock_rules, locks_of, read_locks, rule_digest
+from perigee.configuration.reading import read_yaml
+from perigee.errors import PerigeeError
+from perigee.paths import CARRIED
+from support.configuration import figure_of, read_from, write
+
+CLAIM: dict[str, Any] = yaml.safe_load("""
+says: It falls.
+place: Section 1
+kind: rate
+unit: epoch
+table: runs
+quantity: {column: train_loss, where: {optimiser.learning_rate: low}}
+within_seed: minimum
+expected: {at_most: 0.5}
+""")
+PAPER: dict[str, Any] = yaml.safe_load("""
+citation: Someone 2020
+runs:
+  base:
+    dataset: {name: digits}
+    model: {name: convnet, scale_invariant: true, width: 4}
+    optimiser: {name: sgd, learning_rate: 0.3, weight_decay: 0.01}
+    batch_size: 128
+    seed: 10
+figures:
+  fig3:
+    title: Rates
+    runs:
+      rates: {run: base, epochs: 4, sweep: {optimiser.learning_rate: {low: 0.1, high: 0.3}}}
+    tables:
+      runs: {analysis: {name: run_metrics}, runs: [rates]}
+""") | {"overlays": {}}
+
+
+def documents(**claims: Any) -> dict[str, Any]:
+    paper = copy.deepcopy(PAPER)
+    paper["figures"]["fig3"]["claims"] = claims
+    return {"mine": paper}
+
+
+def digest_of(**changed: Any) -> str:
+    return rule_digest("fig3", models.Claim.model_validate({**CLAIM, **changed}))
+
+
+# What a lock is of
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"says": "It falls and falls."},
+        {"place": "Section 2"},
+        {"ours": {"expected": "Half."}},
+        {"seen": {"expected": {"saw": "All."}}},
+        {"expected": {"at_most": "5e-1"}},
+        {"pooled": False},
+    ],
+)
+def test_wording_is_not_locked(changed: dict[str, Any]) -> None:
+    assert digest_of(**changed) == digest_of()
+
+
+PREMISE = {"table": "runs", "quantity": {"column": "n"}, "expected": {"at_least": 1}}
+CHANGES: list[dict[str, Any]] = [
+    {"kind": "mean"},
+    {"unit": "run"},
+    {"table": "others"},
+    {"quantity": {"column": "test_loss"}},
+    {"quantity": CLAIM["quantity"] | {"last_fraction": 0.5}},
+    {"within_seed": "median"},
+    {"expected": {"at_most": 0.6}},
+    {"expected": {"less_than": 0.5}},
+    {"expected": {"at_most": 0}},
+    {"expected": {"equal_to": 0}},
+    {"margin": 0.1},
+    {"pooled": True},
+    {"draws": "start"},
+    {"given": PREMISE},
+    {"given": {**PREMISE, "within_seed": "first"}},
+]
+
+
+def test_each_part_of_a_rule_is_locked() -> None:
+    found = [digest_of(), *(digest_of(**changed) for changed in CHANGES)]
+    assert len(set(found)) == len(found)
+    claim = models.Claim.model_validate(CLAIM)
+    assert rule_digest("fig4", claim) != rule_digest("fig3", claim)
+
+
+# The file
+
+
+def test_rules_are_locked_once(tmp_path: Path) -> None:
+    write(tmp_path, documents(falls=CLAIM, other={**CLAIM, "within_seed": "median"}))
+    path = tmp_path / "config/papers/mine" / LOCK
+    with read_from(tmp_path):
+        assert [lock.claim for lock in lock_rules("mine", "2026-01-31", "0.1.0")[path]] == [
+            "falls",
+            "other",
+        ]
+        first = path.read_text()
+        assert lock_rules("mine", "2027-01-01", "0.2.0") == {path: []}
+        assert path.read_text() == first
+    write(tmp_path, documents(falls={**CLAIM, "says": "It fell."}, other={**CLAIM, "kind": "mean"}))
+    with read_from(tmp_path):
+        (new,) = lock_rules("mine", "2027-01-01", "0.2.0")[path]
+    assert (new.claim, new.date, new.version) == ("other", "2027-01-01", "0.2.0")
+    assert path.read_text() == f"{first}{new.line}\n", "what was locked stays"
+    assert [lock.line for lock in read_locks(path)][-1] == new.line
+
+
+def locked(folder: Path, **claims: Any) -> list[str]:
+    return [claim.locked for claim in figure_of(folder, documents(**claims), "mine_fig3").claims]
+
+
+def test_a_claim_tells_when_its_rule_was_locked(tmp_path: Path) -> None:
+    assert locked(tmp_path, falls=CLAIM) == ["not locked"]
+    with read_from(tmp_path):
+        lock_rules("mine", "2026-01-31", "0.1.0")
+    assert locked(tmp_path, falls=CLAIM) == ["2026-01-31, 0.1.0"]
+    # A name is wording; a new claim is told from one that was changed since.
+    assert locked(tmp_path, drops=CLAIM) == ["2026-01-31, 0.1.0"]
+    changed = {**CLAIM, "expected": {"at_most": 0.7}}
+    assert locked(tmp_path, falls=changed, fresh=changed) == [
+        "not locked: changed since 2026-01-31",
+        "not locked",
+    ]
+    # As it was, it is locked as it was.
+    assert locked(tmp_path, falls=CLAIM) == ["2026-01-31, 0.1.0"]
+
+
+def test_a_study_needs_no_lock(tmp_path: Path) -> None:
+    study = {
+        "study": "own",
+        "question": "Does it fall?",
+        "run": "mine.base",
+        "epochs": 2,
+        "sweep": {"optimiser.weight_decay": {"low": 0.1, "high": 0.2}},
+        "claims": {
+            "falls": {
+                "says": "It falls.",
+                "table": "runs",
+                "quantity": {"column": "train_loss", "where": {"optimiser.weight_decay": "low"}},
+                "within_seed": "last",
+                "expected": {"at_most": 1},
+            }
+        },
+    }
+    figure = figure_of(tmp_path, documents(falls=CLAIM) | {"own": study}, "study_own")
+    (claim,) = figure.claims
+    assert (claim.locked, claim.kind, claim.unit) == ("", "rate", "run")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text.replace(" 2026-01-31", ""),
+        lambda text: text + "<<<<<<< mine\n",
+        lambda text: text.replace("fig3.", ""),
+    ],
+)
+def test_a_line_that_is_not_a_lock_is_told(damage: Callable[[str], str], tmp_path: Path) -> None:
+    write(tmp_path, documents(falls=CLAIM))
+    with read_from(tmp_path):
+        (path,) = lock_rules("mine", "2026-01-31", "0.1.0")
+        path.write_text(damage(path.read_text()))
+        with pytest.raises(PerigeeError) as caught:
+            locks_of("mine")
+    told = str(caught.value)
+    assert told.startswith("config/papers/mine/claims.lock, line ")
+    assert "is not a locked rule; restore the line" in told
+    assert "\n" not in told
+
+
+def test_the_program_locks_and_says_what(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, documents(falls=CLAIM))
+    with read_from(tmp_path):
+        program.main(program.Action.LOCK)
+        program.main(program.Action.LOCK)
+    assert capsys.readouterr().out.splitlines() == [
+        "config/papers/mine/claims.lock: fig3.falls",
+        "config/papers/mine/claims.lock: nothing new",
+    ]
+
+
+# The papers' own
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((CARRIED / "config/papers").glob("*/claims/*.yaml")),
+    ids=lambda path: f"{path.parents[1].name}-{path.stem}",
+)
+def test_every_rule_of_the_papers_is_locked(path: Path) -> None:
+    """`perigee claims lock` locks new and changed ones, before their judged seeds are looked at."""
+    locks = locks_of(path.parents[1].name).of_figure(path.stem)
+    claims = models.Claims.model_validate(read_yaml(path)).claims
+    told = {name: locks.told(name, claim) for name, claim in claims.items()}
+    assert not {name: one for name, one in told.items() if one.startswith("not locked")}
