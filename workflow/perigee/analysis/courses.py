@@ -62,6 +62,12 @@ class Course:
         return consistent_from(self.found, self.weight_norm)
 
     @property
+    def norm_is_fixed(self) -> bool:
+        """True if rho is constant: then its onsets, peaks and leads mean nothing."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return is_fixed(np.log(self.weight_norm))
+
+    @property
     def consistent(self) -> list[Destabilisation]:
         """The destabilisations of the consistent stage."""
         return self.found[self.warm_up :]
@@ -161,7 +167,8 @@ def course_of_steps(run: RunInput) -> Course:
     loss = running_median(steps["loss"].to_numpy(float), window)
     with np.errstate(divide="ignore", invalid="ignore"):
         log_norm = np.log(norm)
-    if is_fixed(log_norm) and run.weight_decay is not None and not run.momentum:
+        fixed = is_fixed(log_norm)
+    if fixed and run.weight_decay is not None and not run.momentum:
         log_norm = unprojected_log_norm(distance, rate, run.weight_decay)
     return Course(
         times=np.arange(len(steps)) / run.steps_per_epoch,

@@ -132,8 +132,10 @@ def onset_lead(course: Course, one: Destabilisation) -> float:
 
     Both are the place after which a signal stays above the same share of its rise in the logarithm.
     The loss rises from its level before and rho from its least value; noise of the loss thus does
-    not make it lead.
+    not make it lead. NaN where the norm is fixed.
     """
+    if course.norm_is_fixed:
+        return NAN
     lowest = float(course.weight_norm[one.norm_onset])
     rising = onset(course.weight_norm, one.fall_start, one.norm_peak, lowest)
     return float(rising - one.loss_onset)
@@ -169,7 +171,7 @@ def _dynamics(course: Course, number: int) -> dict[str, float]:
         "onset_effective_gradient_norm": float(gradient[one.norm_onset]),
         "phase_b_effective_gradient_norm": median(gradient[start:end]),
     }
-    if before is not None:
+    if before is not None and not course.norm_is_fixed:
         period = slice(before.loss_peak, one.loss_peak + 1)
         values["circulation"] = signed_area(np.log(rate[period]), np.log(gradient[period]))
     if np.isfinite(course.cosine_distance[one.loss_peak]):
@@ -179,7 +181,7 @@ def _dynamics(course: Course, number: int) -> dict[str, float]:
         late = median(distance[late_part(start, end)]) if end > start else NAN
         values |= {
             "onset_lead": onset_lead(course, one),
-            "peak_lead": float(one.norm_peak - steepest),
+            "peak_lead": NAN if course.norm_is_fixed else float(one.norm_peak - steepest),
             "largest_cosine_distance": float(np.max(distance[one.loss_onset : one.norm_peak + 1])),
             "largest_jump_ratio": jump / late if late > 0 else NAN,
         }

@@ -224,10 +224,10 @@ def first_norm_peak(weight_norm: Sequence[float] | Floats) -> int | None:
 
     It ends the first phase A, which begins with the training; None if rho never falls so far.
     """
-    log_norm = np.log(np.asarray(weight_norm, float))
-    highest = np.maximum.accumulate(log_norm)
-    fallen = np.flatnonzero(highest - log_norm >= np.log(RISE))
-    return int(np.argmax(log_norm[: fallen[0] + 1])) if len(fallen) else None
+    norm = np.asarray(weight_norm, float)
+    fallen = np.flatnonzero(np.maximum.accumulate(norm) >= RISE * norm)
+    fallen = fallen[norm[fallen] > 0]
+    return int(np.argmax(norm[: fallen[0] + 1])) if len(fallen) else None
 
 
 def warm_up_length(
