@@ -36,10 +36,12 @@ def test_the_error_tells_the_phases_that_the_loss_cannot(tmp_path: Path) -> None
     assert set(by_loss["phase"]) == {"start"}
     by_error = tabulate(smoothed, near_zero="train_error")
     assert set(by_error["anchor_rule"]) == {CONSISTENT}
-    assert list(by_error["anchor_epoch"]) == list(plain["anchor_epoch"])
-    # The error begins to rise a little later than the loss.
-    assert (by_error["phase"] == plain["phase"]).mean() > 0.9
-    assert (by_error["period"] == plain["period"]).mean() > 0.95
+    # The error begins to rise a little later than the loss, so that its phases B end later.
+    both = by_error.merge(plain, on=["run", "epoch"], suffixes=("", "_by_loss"))
+    assert len(both) >= len(plain) - 2
+    assert (both["anchor_epoch"] - both["anchor_epoch_by_loss"]).abs().max() <= 3
+    for column in ("phase", "period", "minimum"):
+        assert (both[column] == both[f"{column}_by_loss"]).mean() > 0.9, column
     assert by_error["period"].max() == 2
 
 
