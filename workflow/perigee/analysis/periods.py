@@ -38,8 +38,8 @@ RISE = 1.05
 """The least factor by which rho rises in a destabilisation; ripples of phase B stay far below."""
 
 SPIKE = 7.0
-"""The least factor by which the loss rises in a destabilisation. Without periods to the eye, values
-per epoch rise by up to 6.5; those of visible destabilisations by at least 7.3, mostly by 10 to
+"""The least factor by which the loss rises in a destabilisation. Where the eye sees no periods, it
+rises by up to 6.5 from epoch to epoch; in visible destabilisations by at least 7.6, mostly by 10 to
 20,000."""
 
 SHORTEST_FALL = 5
