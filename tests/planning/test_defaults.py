@@ -18,7 +18,9 @@ OPTIMISER = {"weight_decay": 0, "undecayed": []}
 
 DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "analysis": {
-        "period_statistics": {"near_zero": "train_loss"},
+        "destabilisations": {"near_zero": "train_loss", "resolution": "epoch"},
+        "dials": {"resolution": "epoch"},
+        "period_statistics": {"near_zero": "train_loss", "resolution": "epoch"},
         "run_metrics": {"further": []},
         "similarity": {"near_zero": "train_loss"},
     },
@@ -85,6 +87,7 @@ REQUIRED: dict[tuple[str, str], dict[str, Any]] = {
 
 OTHERS: dict[str, Any] = {
     "near_zero": "train_error",
+    "resolution": "step",
     "further": ["full_gradient_norm"],
     "label_noise": 0.5,
     "noise_seed": 1,

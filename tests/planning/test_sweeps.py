@@ -240,7 +240,7 @@ def test_which_column_tells_phase_b_reaches_the_analyses(request_of: Request) ->
         (_, *others) = request_of(changed(**given, panels=["similarity"])).tables
         assert [table.name for table in others] == ["periods", "similarity"]
         for table in others:
-            assert table.analysis.parameters == {"near_zero": expected}
+            assert table.analysis.parameters["near_zero"] == expected
 
 
 def test_similarity_reads_the_same_runs_with_checkpoints(request_of: Request) -> None:

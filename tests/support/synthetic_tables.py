@@ -231,6 +231,7 @@ def table_of_similarity(
         part = part.assign(
             period=periods,
             phase=phases,
+            minimum=phases == "B",
             test_error=single,
             anchor_epoch=100,
             anchor_test_error=anchor_error,

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perigee.analysis.courses import course_of_metrics
 from perigee.analysis.one_period import choose_period, tabulate
 from perigee.analysis.periods import running_median
 from perigee.dynamics.jumps import cosine_distance_bound
@@ -76,7 +77,10 @@ def test_nothing_of_the_destabilisation_leaks_into_phase_b(tmp_path: Path) -> No
 
 def test_no_period_is_chosen_where_there_is_none() -> None:
     signal = sawtooth([100], 40, 2.0, 0.0, 0)
-    assert choose_period(signal.loss, signal.norm) is None
+    metrics = pd.DataFrame({"train_loss": signal.loss, "weight_norm": signal.norm})
+    course = course_of_metrics(metrics.assign(epoch=range(len(metrics))))
+    assert len(course.found) == 1
+    assert choose_period(course) is None
 
 
 @given(st.floats(1e-4, 1e-2), st.floats(0.1, 10), st.floats(0.5, 20), st.integers(0, 50))

@@ -35,6 +35,9 @@ from perigee.errors import PerigeeError
 from perigee.paths import OWN_PACKAGES
 
 BLOCKS: tuple[type[Block], ...] = (
+    analyses.CompletePeriods,
+    analyses.Destabilisations,
+    analyses.Dials,
     analyses.OnePeriod,
     analyses.PeriodStatistics,
     analyses.RunMetrics,

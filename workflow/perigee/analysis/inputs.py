@@ -30,6 +30,7 @@ class RunInput:
         fork_epoch: the epoch of its parent at which the run starts; 0 without a parent.
         checkpoint_interval: epochs between the checkpoints that are used.
         evaluations: folder of each evaluation of its checkpoints, by name.
+        optimiser: the name of its optimiser, and all parameters.
     """
 
     epochs: int
@@ -40,6 +41,17 @@ class RunInput:
     fork_epoch: int = 0
     checkpoint_interval: int = 1
     evaluations: Mapping[str, Path] = field(default_factory=dict)
+    optimiser: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def weight_decay(self) -> float | None:
+        """Lambda of SGD; None if the run has another optimiser, or none is known."""
+        return self.optimiser.get("weight_decay") if self.optimiser.get("name") == "sgd" else None
+
+    @property
+    def momentum(self) -> float:
+        """The momentum of SGD, 0 without any."""
+        return float(self.optimiser.get("momentum", 0.0))
 
     def labels(self) -> dict[str, Any]:
         """The swept values as a table can hold them: whole numbers beyond 64 bits become floats."""

@@ -7,15 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from perigee.analysis.courses import Course, course_of_steps, step_learning_rates
 from perigee.analysis.inputs import RunInput
-from perigee.analysis.periods import (
-    Period,
-    consistent_from,
-    find_destabilisations,
-    find_periods,
-    running_median,
-    smoothed,
-)
+from perigee.analysis.periods import Period, find_periods, running_median, smoothed
 from perigee.dynamics.jumps import cosine_distance_bound
 from perigee.dynamics.sphere import effective_gradient_norm, effective_learning_rate
 
@@ -27,9 +21,10 @@ def tabulate(runs: Sequence[RunInput], *, smoothing_epochs: int) -> pd.DataFrame
     """The steps of one period of each run (Lobacheva et al. 2021, Figure 4).
 
     The period shown is a run's longest complete one: of the consistent stage if that has one, or
-    else of the whole run (our choice; the paper does not say how it chose). Phases are found on the
-    running median of the mini-batches' losses. A run without a complete period gives all its steps,
-    with the phase "none".
+    else of the whole run (our choice; the paper does not say how it chose). Claims need all of
+    them: `perigee.analysis.complete_periods`. Phases are found as in
+    `perigee.analysis.courses.course_of_steps`; ``median_loss``, over ``smoothing_epochs``, is for
+    the eye. A run without a complete period gives all its steps, with the phase "none".
 
     The bounds are those of Section 5.1: delta_min and delta_max from l and L. These bound the
     effective gradient norm locally: they are its running minimum and maximum over
@@ -56,50 +51,41 @@ def tabulate(runs: Sequence[RunInput], *, smoothing_epochs: int) -> pd.DataFrame
     return pd.concat(tables, ignore_index=True)
 
 
-def choose_period(loss: np.ndarray, weight_norm: np.ndarray) -> Period | None:
+def choose_period(course: Course) -> Period | None:
     """Return the longest complete period, of the consistent stage if that has one, or None."""
-    found = find_destabilisations(loss, weight_norm)
-    warm_up = consistent_from(found, weight_norm)
-    candidates = find_periods(found[warm_up:]) or find_periods(found)
+    candidates = find_periods(course.consistent) or find_periods(course.found)
     return max(candidates, key=lambda period: period.end - period.start, default=None)
 
 
-def _period_of(run: RunInput, smoothing_epochs: int) -> pd.DataFrame:
+def described_steps(run: RunInput, window: int) -> pd.DataFrame:
+    """The steps of a run with the columns of `tabulate` that do not depend on phases.
+
+    Args:
+        run: a run with the measure ``steps``.
+        window: width of the running median of the loss, in steps.
+    """
     steps = run.steps()
     metrics = run.metrics().set_index("epoch")
-    window = smoothing_epochs * run.steps_per_epoch
-    # The learning rate in a row of metrics is that of the next epoch.
-    rate = metrics.loc[steps["epoch"] - 1, "learning_rate"].to_numpy(dtype=float)
+    rate = step_learning_rates(run, steps)
     norm = steps["weight_norm"].to_numpy(dtype=float)
     gradient_norm = steps.pop("gradient_norm").to_numpy(dtype=float)
-    median_loss = running_median(steps["loss"].to_numpy(dtype=float), window)
-    steps = steps.assign(
+    return steps.assign(
         learning_rate=rate,
-        median_loss=median_loss,
+        median_loss=running_median(steps["loss"].to_numpy(dtype=float), window),
         train_error=metrics.loc[steps["epoch"], "train_error"].to_numpy(dtype=float),
         effective_learning_rate=effective_learning_rate(rate, norm),
         effective_gradient_norm=effective_gradient_norm(gradient_norm, norm),
     )
-    shown = _with_phases(steps, choose_period(median_loss, norm))
-    phases = [_with_bounds(rows, window) for _, rows in shown.groupby("phase", sort=False)]
-    return pd.concat(phases, ignore_index=True)
 
 
-def _with_phases(steps: pd.DataFrame, period: Period | None) -> pd.DataFrame:
-    if period is None:
-        return steps.assign(phase="none")
-    margin = int(MARGIN * (period.end - period.start))
-    edges = (0, period.start, period.falling, period.rising, period.end, len(steps))
-    names = ("before", "A", "B", "C", "after")
-    phases = np.repeat(names, np.diff(edges))
-    first, last = max(0, period.start - margin), period.end + margin
-    return steps.assign(phase=phases).iloc[first:last]
-
-
-def _with_bounds(phase: pd.DataFrame, window: int) -> pd.DataFrame:
+def with_bounds(phase: pd.DataFrame, window: int) -> pd.DataFrame:
     """Add trend and bounds of the cosine distance within one phase.
 
     Windows end with the phase, so that the destabilisation does not leak into phase B.
+
+    Args:
+        phase: the phase's steps, with the columns of `described_steps`.
+        window: width of all running windows, in steps.
     """
     rate, norm = phase["learning_rate"].to_numpy(), phase["weight_norm"].to_numpy(dtype=float)
     gradient = phase["effective_gradient_norm"].rolling(window, center=True, min_periods=1)
@@ -113,3 +99,21 @@ def _with_bounds(phase: pd.DataFrame, window: int) -> pd.DataFrame:
         lower_bound=bound(gradient.min()),
         upper_bound=bound(gradient.max()),
     )
+
+
+def _period_of(run: RunInput, smoothing_epochs: int) -> pd.DataFrame:
+    window = smoothing_epochs * run.steps_per_epoch
+    shown = _with_phases(described_steps(run, window), choose_period(course_of_steps(run)))
+    phases = [with_bounds(rows, window) for _, rows in shown.groupby("phase", sort=False)]
+    return pd.concat(phases, ignore_index=True)
+
+
+def _with_phases(steps: pd.DataFrame, period: Period | None) -> pd.DataFrame:
+    if period is None:
+        return steps.assign(phase="none")
+    margin = int(MARGIN * (period.end - period.start))
+    edges = (0, period.start, period.falling, period.rising, period.end, len(steps))
+    names = ("before", "A", "B", "C", "after")
+    phases = np.repeat(names, np.diff(edges))
+    first, last = max(0, period.start - margin), period.end + margin
+    return steps.assign(phase=phases).iloc[first:last]

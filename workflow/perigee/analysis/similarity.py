@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from perigee.analysis.courses import Course, course_of_metrics
 from perigee.analysis.inputs import RunInput
 from perigee.analysis.periods import (
-    NEAR_ZERO,
     Destabilisation,
     consistent_from,
-    find_destabilisations,
     find_periods,
+    late_part,
 )
 from perigee.checkpoints import KeptCheckpoints
 from perigee.dynamics.similarity import cosine_similarities, ensemble_test_error
@@ -34,27 +34,23 @@ class _Run:
         metrics: the metrics of every epoch, by epoch.
         kept: the rows of the kept epochs.
         checkpoints, predictions: the checkpoints of these epochs, and their predictions.
-        destabilisations: all destabilisations; positions are epochs.
+        course: with all destabilisations; positions are epochs.
     """
 
     metrics: pd.DataFrame
     kept: pd.DataFrame
     checkpoints: KeptCheckpoints
     predictions: Predictions
-    destabilisations: list[Destabilisation]
+    course: Course
 
     @classmethod
     def read(cls, run: RunInput, near_zero: str) -> _Run:
         metrics = run.metrics().set_index("epoch", drop=False)
         checkpoints = run.checkpoints()
-        found = find_destabilisations(
-            metrics[near_zero].to_numpy(float),
-            metrics["weight_norm"].to_numpy(float),
-            NEAR_ZERO[near_zero],
-        )
         kept = metrics.loc[list(checkpoints.epochs)]
         predictions = Predictions.load(run.evaluations["predictions"])
-        return cls(metrics, kept, checkpoints, predictions, found)
+        course = course_of_metrics(metrics, near_zero)
+        return cls(metrics, kept, checkpoints, predictions, course)
 
     def weights(self, epoch: int) -> NDArray[np.float64]:
         """The scale-invariant weights of a checkpoint as one vector."""
@@ -77,13 +73,14 @@ def tabulate(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
 
     Args:
         runs: runs with checkpoints and predictions, at least two of different seeds per setting.
-        near_zero: a key of `perigee.analysis.periods.NEAR_ZERO`, whose column identifies phase B;
+        near_zero: a key of `perigee.analysis.periods.FLOORS`, whose column identifies phase B;
             the anchor has the lowest train loss, whichever the column is.
 
     Returns:
         A row per kept checkpoint from the anchor on. Columns ``run``, the swept values, ``epoch``,
         ``period`` (how many destabilisations there were since the anchor), ``phase`` (see
-        `phase_at`), ``train_loss``, ``test_error``, ``anchor_epoch``, ``anchor_rule``,
+        `phase_at`), ``minimum`` (whether it belongs to the last third of a phase B, see
+        `minima_of`), ``train_loss``, ``test_error``, ``anchor_epoch``, ``anchor_rule``,
         ``anchor_test_error``, ``cosine_similarity`` (of the scale-invariant weights),
         ``ensemble_test_error`` (of the anchor and the checkpoint), and the same against the
         independent checkpoint: ``independent_epoch``, ``independent_test_error``,
@@ -105,13 +102,13 @@ def tabulate(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
 def choose_anchor(
     metrics: pd.DataFrame, kept: Sequence[int], found: Sequence[Destabilisation]
 ) -> tuple[int, str]:
-    """Choose the anchor: the kept checkpoint of lowest train loss in the first half of a phase B.
+    """Choose the anchor: a kept checkpoint of low train loss in the last third of a phase B.
 
-    The lowest of the whole phase would mostly be at its end, with no later checkpoint of its period
-    to compare it with. The phase belongs to the first complete period of the consistent stage, or,
-    if there is none, to the first complete period; in either case it has a kept checkpoint there.
-    Otherwise the anchor is the checkpoint of lowest train loss in the first half of the run (all
-    this is our choice).
+    It is the one of lowest loss in the first half of that third: the lowest of all would mostly be
+    at its end, with no later minimum of its period to compare it with. The phase belongs to the
+    first complete period of the consistent stage, or, if there is none, to the first complete
+    period; in either case it has a kept checkpoint there. Otherwise the anchor is the checkpoint of
+    lowest train loss in the first half of the run (all this is our choice).
 
     Args:
         metrics: a row per epoch, from epoch 0.
@@ -126,8 +123,9 @@ def choose_anchor(
     warm_up = consistent_from(found, metrics["weight_norm"].to_numpy(dtype=float))
     for stage, rule in ((found[warm_up:], CONSISTENT), (found, FIRST_PERIOD)):
         for period in find_periods(stage):
-            middle = (period.falling + period.rising) / 2
-            inside = [epoch for epoch in kept if period.falling <= epoch <= middle]
+            late = late_part(period.falling, period.rising)
+            middle = (late.start + late.stop) / 2
+            inside = [epoch for epoch in kept if late.start <= epoch <= middle]
             if inside:
                 return min(inside, key=lambda epoch: loss[epoch]), rule
     first_half = [epoch for epoch in kept if 2 * epoch <= len(loss) - 1]
@@ -169,8 +167,21 @@ def phase_at(epoch: int, found: Sequence[Destabilisation]) -> str:
     return "B" if period_at(epoch, found) else "start"
 
 
+def minima_of(course: Course) -> set[int]:
+    """The epochs in the last third of a phase B after the first destabilisation.
+
+    The phase that the run's end cuts off counts by `Course.phases_b`.
+    """
+    return {
+        epoch
+        for start, end in course.phases_b[1:]
+        if end > start
+        for epoch in range(*late_part(start, end).indices(end))
+    }
+
+
 def _compared(run: _Run, other: _Run) -> pd.DataFrame:
-    found = run.destabilisations
+    found, minima = run.course.found, minima_of(run.course)
     anchor, rule = choose_anchor(run.metrics, run.checkpoints.epochs, found)
     anchor_error = float(run.metrics["test_error"][anchor])
     independent = choose_independent(other.kept, anchor_error, anchor)
@@ -192,6 +203,7 @@ def _compared(run: _Run, other: _Run) -> pd.DataFrame:
             "epoch": epochs,
             "period": [period_at(epoch, found) - period_at(anchor, found) for epoch in epochs],
             "phase": [phase_at(epoch, found) for epoch in epochs],
+            "minimum": [epoch in minima for epoch in epochs],
             "train_loss": run.kept["train_loss"].to_numpy()[later],
             "test_error": run.kept["test_error"].to_numpy()[later],
             "anchor_epoch": anchor,

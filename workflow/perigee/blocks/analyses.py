@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 
 from perigee.blocks.base import (
     Block,
@@ -18,6 +21,7 @@ from perigee.blocks.evaluations import Evaluation, Predictions
 from perigee.blocks.measures import Checkpoints, Measure, Metrics, Steps
 
 NearZero = Literal["train_loss", "train_error"]
+Resolution = Literal["epoch", "step"]
 
 
 class Analysis(Block, kind="analysis"):
@@ -56,6 +60,67 @@ class Analysis(Block, kind="analysis"):
         return (*found, Checkpoints(interval=checkpoint_interval))
 
 
+class Resolved(Analysis):
+    """An analysis that finds destabilisations per epoch, or per step where steps are measured.
+
+    Attributes:
+        resolution: "epoch", or "step": then it also reads the measure ``steps``.
+    """
+
+    reads: ClassVar = (Metrics,)
+
+    resolution: Resolution = "epoch"
+
+    def measures(self, checkpoint_interval: int | None) -> tuple[Measure, ...]:
+        """The metrics, and the steps where destabilisations are found by them."""
+        found = super().measures(checkpoint_interval)
+        return (*found, Steps()) if self.resolution == "step" else found
+
+
+class ResolvedByEither(Resolved):
+    """Such an analysis that may go by the train error, which is not measured per step.
+
+    Attributes:
+        near_zero: the column that identifies phase B.
+    """
+
+    near_zero: NearZero = "train_loss"
+
+    @model_validator(mode="after")
+    def _steps_have_a_loss_only(self) -> Self:
+        if self.resolution == "step" and self.near_zero != "train_loss":
+            raise PydanticCustomError(
+                "near_zero_of_steps",
+                "resolution 'step' knows the train loss only; leave out near_zero, or take "
+                "resolution 'epoch'",
+            )
+        return self
+
+
+class CompletePeriods(
+    Analysis, name="complete_periods", code="perigee.analysis.complete_periods:tabulate"
+):
+    """All complete periods of runs, a row per period.
+
+    Attributes:
+        smoothing_epochs: width of all running windows.
+    """
+
+    reads: ClassVar = (Metrics, Steps)
+
+    smoothing_epochs: Count
+
+
+class Destabilisations(
+    ResolvedByEither, name="destabilisations", code="perigee.analysis.destabilisations:tabulate"
+):
+    """The destabilisations of runs, a row per destabilisation."""
+
+
+class Dials(Resolved, name="dials", code="perigee.analysis.dials:tabulate"):
+    """Numbers that tell how near runs are to the paper's conditions, a row per run."""
+
+
 class OnePeriod(Analysis, name="one_period", code="perigee.analysis.one_period:tabulate"):
     """One training period, a row per step.
 
@@ -69,17 +134,11 @@ class OnePeriod(Analysis, name="one_period", code="perigee.analysis.one_period:t
 
 
 class PeriodStatistics(
-    Analysis, name="period_statistics", code="perigee.analysis.period_statistics:tabulate"
+    ResolvedByEither,
+    name="period_statistics",
+    code="perigee.analysis.period_statistics:tabulate",
 ):
-    """Statistics of the periods of runs, a row per run.
-
-    Attributes:
-        near_zero: the column that identifies phase B.
-    """
-
-    reads: ClassVar = (Metrics,)
-
-    near_zero: NearZero = "train_loss"
+    """Statistics of the periods of runs, a row per run."""
 
 
 class RunMetrics(Analysis, name="run_metrics", code="perigee.analysis.run_metrics:tabulate"):

@@ -13,7 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from perigee.analysis.periods import Destabilisation, consistent_from, find_destabilisations
+from perigee.analysis.periods import (
+    Destabilisation,
+    consistent_from,
+    find_destabilisations,
+    warm_up_length,
+)
 from perigee.claims.rows import run_of_rate
 
 
@@ -48,10 +53,10 @@ def norm_ratio(table: pd.DataFrame, *, higher: float, lower: float) -> float:
 
 
 def warm_up_ratio(table: pd.DataFrame, *, higher: float, lower: float) -> float:
-    """The epochs before the consistent stage, at the lower rate over the higher.
+    """The length of the warm-up stage, at the lower rate over the higher.
 
-    The warm-up stage ends with the first destabilisation of the consistent stage; NaN if one of
-    the two runs has none.
+    It ends where rho first is as small as in the consistent stage
+    (`perigee.analysis.periods.warm_up_length`); NaN if one of the two runs has none.
     """
     return _warm_up_epochs(run_of_rate(table, lower)) / _warm_up_epochs(run_of_rate(table, higher))
 
@@ -96,7 +101,5 @@ def _consistent_norm(run: pd.DataFrame) -> float:
 
 
 def _warm_up_epochs(run: pd.DataFrame) -> float:
-    found = _destabilisations(run)
-    if not found:
-        return math.nan
-    return float(run["epoch"].iloc[found[_warm_up_count(run)].norm_onset]) or math.nan
+    length = warm_up_length(_destabilisations(run), run["weight_norm"].to_numpy(dtype=float))
+    return math.nan if length is None else float(run["epoch"].iloc[length])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pandas as pd
 
+from perigee.analysis.complete_periods import late_growth
 from perigee.claims.rows import of_one_run
 
 
@@ -31,10 +31,4 @@ def growth_late_in_phase_b(table: pd.DataFrame, *, column: str) -> float:
     It is that of a straight line fitted to the logarithm by least squares; NaN without phases.
     """
     table = of_one_run(table)
-    phase_b = table.loc[table["phase"] == "B", column].to_numpy(dtype=float)
-    second_half = phase_b[len(phase_b) // 2 :]
-    if len(second_half) < 2 or not (second_half > 0).all():
-        return math.nan
-    time = np.linspace(0, 1, len(second_half))
-    slope, _ = np.polyfit(time, np.log(second_half), 1)
-    return float(np.exp(slope))
+    return late_growth(table.loc[table["phase"] == "B", column].to_numpy(dtype=float))

@@ -1,6 +1,6 @@
 """Quantities of a run's distance from its anchor (`perigee.analysis.similarity`).
 
-Only checkpoints in phase B are compared, so that minima are compared, not the states between them.
+Only checkpoints in the last third of phase B are compared: minima, not the states between them.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ def _gain(rows: pd.DataFrame, against: str) -> float:
 
 
 def _minima(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of phase B except the anchor's own, which is compared with itself."""
+    """The minima except the anchor itself."""
     table = of_one_run(table)
-    return table[(table["phase"] == "B") & (table["epoch"] > table["anchor_epoch"])]
+    return table[table["minimum"] & (table["epoch"] > table["anchor_epoch"])]
 
 
 def _mean(rows: pd.DataFrame, column: str) -> float:

@@ -106,4 +106,5 @@ def _run(told: dict[str, Any], analysis: Analysis) -> tuple[dict[str, Any], RunI
         fork_epoch=details.get("fork_epoch", 0),
         checkpoint_interval=1 if kept is None else kept.interval,
         evaluations=evaluations,
+        optimiser=run.optimiser.full_dict(),
     )

@@ -64,6 +64,16 @@ BY_EITHER = (
     "warm_up_epochs",
     "period_epochs",
     "destabilisation_norm",
+    "warm_up_destabilisations",
+    "median_period_epochs",
+    "period_decay_units",
+    "interval_variation",
+    "onset_norm_spread",
+    "phase_a_epochs",
+    "phase_b_epochs",
+    "phase_b_train_loss",
+    "phase_b_effective_gradient_norm",
+    "late_phase_b_test_error",
 )
 """Columns of table `periods` that go by the column named under ``near_zero``."""
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from perigee.dynamics.sphere import Number, effective_gradient_norm
 
 
@@ -20,6 +23,30 @@ def next_squared_norm(
     return (1 - learning_rate * weight_decay) ** 2 * weight_norm**2 + (
         learning_rate * effective_gradient
     ) ** 2 / weight_norm**2
+
+
+def unprojected_log_norm(
+    cosine_distance: NDArray[np.float64],
+    learning_rate: NDArray[np.float64],
+    weight_decay: float,
+) -> NDArray[np.float64]:
+    """Log(rho_t / rho_0) that the same turns of the weights would give a norm that is not fixed.
+
+    A step of SGD without momentum shortens the weights by 1 - eta lambda and adds a tangential
+    part. It so turns them by the angle with cosine 1 - delta and, where the norm is free,
+    multiplies rho by (1 - eta lambda) / (1 - delta): eq. (3) of Lobacheva et al. 2021 with eq. (4)
+    for the angle. The result tells how a fixed norm would have moved, and how a free one did.
+
+    Args:
+        cosine_distance: delta of each step, (steps,), less than 1.
+        learning_rate: eta of each step, (steps,).
+        weight_decay: lambda.
+
+    Returns:
+        The logarithm before each step, (steps,); it begins with 0.
+    """
+    growth = np.log1p(-learning_rate * weight_decay) - np.log1p(-cosine_distance)
+    return np.concatenate(([0.0], np.cumsum(growth)[:-1]))
 
 
 def equilibrium_squared_norm(

@@ -1,0 +1,141 @@
+"""The dials of a setting: numbers that tell how near a run is to the paper's conditions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from perigee.analysis.courses import Course, course_of
+from perigee.analysis.destabilisations import events_of
+from perigee.analysis.inputs import RunInput
+from perigee.analysis.period_statistics import statistics_of
+from perigee.analysis.periods import late_part
+from perigee.dynamics.sphere import effective_step_size
+
+NAN = math.nan
+
+
+@dataclass(frozen=True)
+class Dial:
+    """A number that a setting should have for a small run to be like the paper's.
+
+    Attributes:
+        meaning: what it is, in words.
+        paper: its value in the paper (Lobacheva et al. 2021), as text; "" if it cannot be told.
+        least, most: the range that is asked for, our choice from the paper's values and from where
+            its approximations hold.
+    """
+
+    meaning: str
+    paper: str
+    least: float
+    most: float
+
+    def met(self, value: float) -> bool | None:
+        """Return whether a value lies in the range; None if there is nothing to measure."""
+        return None if math.isnan(value) else self.least <= value <= self.most
+
+
+DIALS = {
+    "decay_units": Dial("ηλ times the steps of the run", "3.9 to 11.7 (Figure 3)", 3.5, 12.0),
+    "decay_per_step": Dial("ηλ", "1e-5, 3e-5 (Figure 3)", 0.0, 2e-3),
+    "gradient_range_premise": Dial(
+        "2ηλL/ℓ, by the effective gradient norms of all steps",
+        'at most 1, "generally fulfilled" (Section 5.2)',
+        0.0,
+        1.0,
+    ),
+    "late_step_size": Dial(
+        "effective step size over √(2ηλ), in the last third of phase B", "", 0.1, math.inf
+    ),
+    "largest_cosine_distance": Dial(
+        "largest cosine distance of a step in a destabilisation",
+        '"sufficiently small" (Section 5.1)',
+        0.0,
+        0.25,
+    ),
+    "phase_a_epochs": Dial(
+        "length of phase A, epochs", '"quite long periods" (Section 4)', 1.0, math.inf
+    ),
+    "onset_norm_spread": Dial("largest over smallest ρ at the onsets", "one level", 1.0, 1.5),
+    "interval_variation": Dial(
+        "coefficient of variation of the intervals", '"consistent periodic" (Section 1)', 0.0, 0.3
+    ),
+    "peak_train_error": Dial("largest train error after a loss peak", "", 0.0, 0.5),
+}
+"""The dials by their columns; onsets and intervals are those of the consistent stage, and phase A
+has its median over all destabilisations."""
+
+
+def tabulate(runs: Sequence[RunInput], *, resolution: str) -> pd.DataFrame:
+    """Make a row per run.
+
+    Columns: ``run`` (its place in the sweep, from 0), the swept values by their dotted keys, and
+    the keys of `DIALS`.
+
+    Args:
+        runs: finished runs of SGD without momentum.
+        resolution: "epoch", or "step" for runs with the measure ``steps``; per epoch
+            ``gradient_range_premise``, ``late_step_size`` and ``largest_cosine_distance`` are NaN.
+    """
+    rows = [
+        {"run": position, **run.labels(), **dials_of(run, resolution=resolution)}
+        for position, run in enumerate(runs)
+    ]
+    return pd.DataFrame(rows)
+
+
+def dials_of(run: RunInput, *, resolution: str) -> dict[str, float]:
+    """The dials of one run, by the keys of `DIALS`; NaN where there is nothing to measure.
+
+    Args:
+        run: see `tabulate`.
+        resolution: see `tabulate`.
+    """
+    course, metrics = course_of(run, resolution=resolution), run.metrics()
+    statistics = statistics_of(metrics, course=course)
+    events = events_of(course, metrics)
+    # The last row's rate would be that of an epoch that is not trained.
+    rates = metrics["learning_rate"].to_numpy(float)[:-1]
+    decay = NAN if run.weight_decay is None else run.weight_decay
+    per_step = decay * float(np.mean(rates)) if len(rates) else NAN
+    found = {
+        "decay_units": decay * run.steps_per_epoch * float(np.sum(rates)),
+        "decay_per_step": per_step,
+        "gradient_range_premise": NAN,
+        "late_step_size": NAN,
+        "largest_cosine_distance": float(events["largest_cosine_distance"].max()),
+        "phase_a_epochs": statistics["phase_a_epochs"],
+        "onset_norm_spread": statistics["onset_norm_spread"],
+        "interval_variation": statistics["interval_variation"],
+        "peak_train_error": float(events["peak_train_error"].max()),
+    }
+    if resolution == "step":
+        found |= _of_steps(run, course, per_step)
+    return found
+
+
+def _of_steps(run: RunInput, course: Course, decay_per_step: float) -> dict[str, float]:
+    """The dials that need the effective gradient norm of single steps."""
+    steps = run.steps()
+    norm = steps["weight_norm"].to_numpy(float)
+    gradient = steps["gradient_norm"].to_numpy(float)
+    bounds = norm * gradient
+    step_size = effective_step_size(course.effective_learning_rate * norm**2, gradient, norm)
+    late = [late_part(start, end) for start, end in course.phases_b if end > start]
+    sizes = np.concatenate([step_size[part] for part in late]) if late else np.array([])
+    smallest = float(np.min(bounds))
+    return {
+        "gradient_range_premise": (
+            2 * decay_per_step * float(np.max(bounds)) / smallest if smallest > 0 else NAN
+        ),
+        "late_step_size": (
+            float(np.median(sizes)) / math.sqrt(2 * decay_per_step)
+            if len(sizes) and decay_per_step > 0
+            else NAN
+        ),
+    }
