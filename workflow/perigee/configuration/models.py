@@ -28,6 +28,7 @@ from perigee.blocks.base import (
     Truth,
     as_tuple,
 )
+from perigee.blocks.recomputed import TestStatistics
 
 
 def _block(value: Any) -> Any:
@@ -230,6 +231,11 @@ class Figure(Noted):
     tables: Annotated[dict[Name, Table], Field(min_length=1)] = Field(
         description="The tables that the notebook draws and that claims are measured on."
     )
+    test_statistics: TestStatistics = Field(
+        "running",
+        description="The BatchNorm statistics of test images: running, as in the papers; or "
+        "recomputed over the training set, where an epoch has few steps and they are stale.",
+    )
     untestable: dict[Text, Text] = Field(
         {}, description="In an overlay: claims that this scale cannot test -> the reason."
     )
@@ -335,6 +341,11 @@ class Study(Noted, Overlays):
         description="The panels that are drawn.",
     )
     further: Names = Field((), description="Measures whose columns stand beside the metrics.")
+    test_statistics: TestStatistics = Field(
+        "running",
+        description="The BatchNorm statistics of test images: running, as in the papers; or "
+        "recomputed over the training set, where an epoch has few steps and they are stale.",
+    )
     claims: dict[Name, StudyClaim] = Field({}, description="Guesses, by name.")
     untestable: dict[Text, Text] = Field(
         {}, description="Below scales: claims that this scale cannot test -> the reason."

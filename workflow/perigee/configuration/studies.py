@@ -121,6 +121,7 @@ def read_study(
         tables=tables,
         deviations=(),
         claims=claims,
+        test_statistics=study.test_statistics,
         parameters={"panels": list(study.panels), "settings": settings},
         notes=tuple(notes_of(read)),
         file=str(file),
