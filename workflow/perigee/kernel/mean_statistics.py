@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from perigee.kernel.batch_norm import global_moments
-from perigee.kernel.running_statistics import running_statistics_left_alone
-
 if TYPE_CHECKING:
     from perigee.kernel.ranks import Ranks
     from perigee.kernel.trainer import Trainer
+
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+TRACKING = (*STATISTICS, "momentum", "track_running_stats")
+"""The attributes of a BatchNorm layer that say what it tracks, and how."""
 
 
 class MeanStatistics:
@@ -25,7 +27,7 @@ class MeanStatistics:
     present weights: what the running statistics would tend to if training went on without moving
     the weights. They are kept apart from the network's own statistics, which never change.
 
-    A mini-batch counts by its number of values, so that the mean is that of all images together.
+    A mini-batch counts by its number of images, so that the mean is that of all images together.
     The variance is the mean of the mini-batches' unbiased variances, as in PyTorch's running
     statistics (`torch.optim.swa_utils.update_bn` differs only in that a smaller last mini-batch
     counts as much as another). A network without BatchNorm has no statistics, and stays as it is.
@@ -37,24 +39,35 @@ class MeanStatistics:
 
     def __init__(self, model: nn.Module, ranks: Ranks) -> None:
         self._ranks = ranks
-        self._layers = [
+        self._layers: list[Any] = [
             module for module in model.modules() if getattr(module, "track_running_stats", False)
         ]
-        self._sums: dict[nn.Module, tuple[int, Tensor, Tensor]] = {}
+        self._sums: dict[Any, tuple[int, Tensor, Tensor]] = {}
 
     @contextmanager
     def collected(self) -> Iterator[None]:
         """While the context is active, mini-batches that pass in train mode are counted.
 
-        Those of an earlier context are forgotten. All ranks have to take part.
+        Those of an earlier context are forgotten. All ranks have to take part. Eval mode makes no
+        sense meanwhile: the layers track other tensors than their own.
         """
         self._sums.clear()
-        hooks = [layer.register_forward_pre_hook(self._add) for layer in self._layers]
+        own = [{name: getattr(layer, name) for name in TRACKING} for layer in self._layers]
+        hooks = []
         try:
+            for layer in self._layers:
+                for name in STATISTICS:
+                    setattr(layer, name, torch.zeros_like(getattr(layer, name)))
+                layer.momentum = 1.0  # so that the layer has those of the latest mini-batch alone
+                hooks.append(layer.register_forward_pre_hook(_track))
+                hooks.append(layer.register_forward_hook(self._add))
             yield
         finally:
             for hook in hooks:
                 hook.remove()
+            for layer, values in zip(self._layers, own, strict=True):
+                for name, value in values.items():
+                    setattr(layer, name, value)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -71,18 +84,16 @@ class MeanStatistics:
             for layer, mean, variance in own:
                 layer.running_mean, layer.running_var = mean, variance
 
-    @torch.no_grad()
-    def _add(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        """Add the statistics of a mini-batch, before the layer normalises it."""
+    def _add(self, layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Add the statistics of the mini-batch that the layer has normalised."""
         if not layer.training:
             return
-        values, mean, variance = global_moments(inputs[0], self._ranks)
-        unbiased = variance.double() * (values / max(values - 1, 1))
+        images = int(self._ranks.sum_(torch.tensor(len(inputs[0]))))
         count, means, variances = self._sums.get(layer, (0, 0, 0))
         self._sums[layer] = (
-            count + values,
-            means + values * mean.double(),
-            variances + values * unbiased,
+            count + images,
+            means + images * layer.running_mean.double(),
+            variances + images * layer.running_var.double(),
         )
 
 
@@ -98,10 +109,15 @@ def statistics_of_training_set(trainer: Trainer) -> MeanStatistics:
     model = trainer.model
     statistics = MeanStatistics(model, trainer.ranks)
     model.train()
-    with running_statistics_left_alone(model), statistics.collected():
+    with statistics.collected():
         for batch in trainer.task.batches("train"):
             model(batch.inputs)
     return statistics
+
+
+def _track(layer: Any, inputs: tuple[Tensor, ...]) -> None:
+    """Have a layer track, even where `running_statistics_left_alone` told it not to."""
+    layer.track_running_stats = True
 
 
 def _give(layer: Any, mean: Tensor, variance: Tensor) -> None:
