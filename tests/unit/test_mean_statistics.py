@@ -43,7 +43,7 @@ RUNS = {
     "standard": Settings(width=1, scale_invariant=False, momentum=0.9, batch_size=23),
     "resnet": Settings(model="resnet18", width=1, batch_size=32),
 }
-"""Of 70 training images the last mini-batch has 4, 1 and 6."""
+"""Runs whose last mini-batch, of 70 training images, has 4, 1 and 6."""
 
 
 def trained(run: Settings, epochs: int = 2) -> Trainer:

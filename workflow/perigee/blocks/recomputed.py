@@ -17,7 +17,8 @@ from perigee.blocks.measures import (
 )
 
 TestStatistics = Literal["running", "recomputed"]
-"""As in the papers; or recomputed over the training set before each test (our choice)."""
+"""The choice: running ones, as in the papers; or recomputed over the training set before each test
+(ours)."""
 
 MEASURES: dict[type[Measure], type[Measure]] = {
     Metrics: RecomputedMetrics,

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from perigee.kernel.ranks import Ranks
     from perigee.kernel.trainer import Trainer
 
-
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 TRACKING = (*STATISTICS, "momentum", "track_running_stats")
 """The attributes of a BatchNorm layer that say what it tracks, and how."""
@@ -23,7 +22,7 @@ class MeanStatistics:
     """The means over mini-batches of the statistics by which BatchNorm normalises them.
 
     The running statistics of eval mode are moving averages over some ten steps. Where a few steps
-    change the weights much, they belong to networks that are no more. These means belong to the
+    change the weights much, they belong to networks of the past. These means belong to the
     present weights: what the running statistics would tend to if training went on without moving
     the weights. They are kept apart from the network's own statistics, which never change.
 
