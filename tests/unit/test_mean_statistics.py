@@ -202,9 +202,15 @@ def test_a_network_without_batch_norm_stays_as_it_is() -> None:
 
 
 def collected_by(ranks: Ranks) -> list[np.ndarray]:
+    """The statistics, a row of metrics, and hits by both statistics."""
     trainer = make_trainer(RUNS["scale-invariant"], ranks=ranks)
     with statistics_of_training_set(trainer).in_use():
-        return [value.numpy().copy() for value in trainer.model.buffers() if value.dim()]
+        found = [value.numpy().copy() for value in trainer.model.buffers() if value.dim()]
+    row = measured(trainer, RecomputedMetrics())[list(COLUMNS)].tolist()[0]
+    hits = (
+        measured(trainer, block)["test_hits"][0] for block in (RecomputedTestHits(), TestHits())
+    )
+    return [*found, np.array(row), *hits]
 
 
 def test_ranks_collect_what_one_process_collects() -> None:
