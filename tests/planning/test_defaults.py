@@ -27,8 +27,8 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "dataset": {
         "cifar10": DATASET,
         "cifar100": DATASET,
-        "digit_pairs": DATASET,
-        "digits": DATASET,
+        "digit_pairs": DATASET | {"test_pairs_per_class": 5},
+        "digits": DATASET | {"train_images": 1437},
         "image_folder": DATASET
         | {
             "resize": None,
@@ -91,6 +91,8 @@ OTHERS: dict[str, Any] = {
     "further": ["full_gradient_norm"],
     "label_noise": 0.5,
     "noise_seed": 1,
+    "test_pairs_per_class": 25,
+    "train_images": 400,
     "resize": 40,
     "train_split": "a",
     "test_split": "a",

@@ -229,6 +229,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for name in ("old", "new"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(WORKFLOW / "perigee", root / name / "workflow" / "perigee", ignore=ignored)
+        shutil.copy(WORKFLOW / "equivalences.json", root / name / "workflow")
     new = root / "new"
     edit(
         new,

@@ -306,7 +306,7 @@ REFUSES = "it only refuses"
 REASONS: dict[Function, str] = {
     ("blocks.base", ""): SPEC,
     ("blocks.base", "Block.parameters"): GIVEN,
-    ("blocks.base", "_as_integer"): SPEC,
+    ("blocks.base", "as_integer"): SPEC,
     ("blocks.base", "as_number"): SPEC,
     ("blocks.base", "_as_truth"): SPEC,
     ("blocks.base", "as_tuple"): SPEC,

@@ -17,7 +17,10 @@ from perigee.blocks.measures import (
     Layers,
     Measure,
     Metrics,
+    RecomputedMetrics,
+    RecomputedTestHits,
     Steps,
+    TestHits,
 )
 from perigee.kernel.trainer import Trainer
 from perigee.measures.base import Measure as LiveMeasure
@@ -27,6 +30,9 @@ from perigee.training.recording import Position, Recorder
 EVERY_MEASURE: tuple[Measure, ...] = (
     Metrics(),
     FullGradientNorm(),
+    RecomputedMetrics(),
+    TestHits(),
+    RecomputedTestHits(),
     Steps(),
     Layers(),
     Checkpoints(),

@@ -16,19 +16,25 @@ from perigee.models.convnet import ConvNet
 UNUSED = Path("/nonexistent")
 
 
-@pytest.fixture(scope="module")
-def built() -> ArrayDataset:
-    return digit_pairs.build(UNUSED, download=False)
+def with_test_pairs(per_class: int) -> ArrayDataset:
+    return digit_pairs.build(UNUSED, download=False, test_pairs_per_class=per_class)
+
+
+@pytest.fixture(scope="module", params=[5, 25])
+def built(request: pytest.FixtureRequest) -> ArrayDataset:
+    return with_test_pairs(request.param)
 
 
 @pytest.fixture(scope="module")
 def single() -> ArrayDataset:
-    return digits.build(UNUSED, download=False)
+    return digits.build(UNUSED, download=False, train_images=1437)
 
 
-def test_sizes_and_types(built: ArrayDataset) -> None:
+@pytest.mark.parametrize("per_class", [5, 25])
+def test_sizes_and_types(per_class: int) -> None:
+    built = with_test_pairs(per_class)
     assert built.splits["train"].images.shape == (2000, 1, 8, 16)
-    assert built.splits["test"].images.shape == (500, 1, 8, 16)
+    assert built.splits["test"].images.shape == (100 * per_class, 1, 8, 16)
     arrays = (
         built.splits["train"].images,
         built.splits["train"].labels,
@@ -42,7 +48,16 @@ def test_sizes_and_types(built: ArrayDataset) -> None:
 
 def test_every_class_has_equally_many_pairs(built: ArrayDataset) -> None:
     assert np.bincount(built.splits["train"].labels).tolist() == [20] * 100
-    assert np.bincount(built.splits["test"].labels).tolist() == [5] * 100
+    per_class = len(built.splits["test"]) // 100
+    assert np.bincount(built.splits["test"].labels).tolist() == [per_class] * 100
+
+
+def test_training_is_the_same_however_many_test_pairs_there_are() -> None:
+    few, many = with_test_pairs(5), with_test_pairs(25)
+    for part in ("images", "labels"):
+        one, other = (getattr(built.splits["train"], part) for built in (few, many))
+        assert one.tobytes() == other.tobytes()
+    assert (few.channel_means, few.channel_stds) == (many.channel_means, many.channel_stds)
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
@@ -70,11 +85,12 @@ def test_no_pair_occurs_twice(built: ArrayDataset, part: str) -> None:
     assert len({image.tobytes() for image in images}) == len(images)
 
 
-def test_another_draw_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("per_class", digit_pairs.SHA256)
+def test_another_draw_is_refused(per_class: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # It would be another data set under the same digest.
     monkeypatch.setattr(digit_pairs, "PAIRS_SEED", 1)
     with pytest.raises(PerigeeError, match=r"'digit_pairs'.*wrong checksum.*install"):
-        digit_pairs.build(UNUSED, download=False)
+        with_test_pairs(per_class)
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
@@ -87,7 +103,7 @@ def test_every_mini_batch_in_stored_order_mixes_the_classes(built: ArrayDataset,
 
 def test_the_pairs_are_fixed(built: ArrayDataset) -> None:
     np.random.seed(1)
-    again = digit_pairs.build(UNUSED, download=False)
+    again = with_test_pairs(len(built.splits["test"]) // 100)
     assert np.array_equal(again.splits["train"].images, built.splits["train"].images)
     assert np.array_equal(again.splits["test"].labels, built.splits["test"].labels)
 

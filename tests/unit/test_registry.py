@@ -19,7 +19,7 @@ WITHOUT_PARAMETERS = ("dataset", "task")
 """Kinds whose implementation takes none: they are read elsewhere, or of the spec."""
 
 FULL: dict[str, Any] = {
-    "dataset": {"name": "digits", "label_noise": 0.1, "noise_seed": 1},
+    "dataset": {"name": "digits", "label_noise": 0.1, "noise_seed": 1, "train_images": 400},
     "task": {"name": "classification"},
     "model": {
         "name": "convnet",

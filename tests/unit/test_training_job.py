@@ -17,7 +17,10 @@ from perigee.blocks.measures import (
     Layers,
     Measure,
     Metrics,
+    RecomputedMetrics,
+    RecomputedTestHits,
     Steps,
+    TestHits,
 )
 from perigee.errors import PerigeeError, StoppedBySignalError
 from perigee.jobs.following import DepartureError
@@ -271,6 +274,9 @@ def test_measures_of_epochs_come_from_checkpoints_and_others_from_a_replay(
     for measure, by in (
         (Metrics(), "checkpoints"),
         (FullGradientNorm(), "checkpoints"),
+        (RecomputedMetrics(), "checkpoints"),
+        (TestHits(), "checkpoints"),
+        (RecomputedTestHits(), "checkpoints"),
         (Layers(), "replay"),
         (Steps(), "replay"),
     ):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from perigee.store.progress import (
     FIRST_WITHIN_S,
@@ -21,7 +22,8 @@ from perigee.training.recording import Position, Recorder
 
 logger = logging.getLogger("perigee")
 
-METRICS = "metrics"
+METRICS = ("metrics", "recomputed_metrics")
+"""The measures of which lines tell, the first that is measured."""
 
 
 class RunProgress:
@@ -82,8 +84,8 @@ class RunProgress:
         parts = [f"epoch {position.epoch}/{self.epochs}"]
         if progress.train_loss is not None:
             parts.append(f"train loss {progress.train_loss:.3g}")
-        if METRICS in recorder.latest:
-            row = recorder.latest[METRICS]
+        row = _metrics(recorder)
+        if row is not None:
             parts += [f"test error {row['test_error']:.1%}", f"ρ {row['weight_norm']:.3g}"]
         if progress.steps_per_second is not None:
             parts.append(f"{progress.steps_per_second:.0f} steps/s")
@@ -95,10 +97,16 @@ class RunProgress:
         return line
 
 
+def _metrics(recorder: Recorder) -> Any:
+    """The latest row of metrics, None if there are none."""
+    return next((recorder.latest[name] for name in METRICS if name in recorder.latest), None)
+
+
 def _train_loss(recorder: Recorder) -> float | None:
     """The train loss at the present weights, or the mean loss of the last epoch's steps."""
-    if METRICS in recorder.latest:
-        return float(recorder.latest[METRICS]["train_loss"])
+    row = _metrics(recorder)
+    if row is not None:
+        return float(row["train_loss"])
     losses = recorder.last_losses
     return float(losses.mean()) if len(losses) else None
 

@@ -101,7 +101,8 @@ def as_number(value: Any) -> Any:
     return value
 
 
-def _as_integer(value: Any) -> Any:
+def as_integer(value: Any) -> Any:
+    """Convert text that spells a whole number to that number, before pydantic validates it."""
     if isinstance(value, bool):
         raise PydanticCustomError("integer_type", "must be of type integer")
     if isinstance(value, str):
@@ -152,7 +153,7 @@ Positive = Annotated[Number, Gt(0)]
 NotNegative = Annotated[Number, Ge(0)]
 BelowOne = Annotated[Number, Ge(0), Lt(1)]
 Share = Annotated[Number, Gt(0), Le(1)]
-Integer = Annotated[int, BeforeValidator(_as_integer)]
+Integer = Annotated[int, BeforeValidator(as_integer)]
 Count = Annotated[Integer, Ge(1)]
 NotNegativeInteger = Annotated[Integer, Ge(0)]
 Seed = Annotated[Integer, Ge(0), Le(2**32 - 1)]

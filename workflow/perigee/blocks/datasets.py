@@ -9,7 +9,16 @@ from annotated_types import Le
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from perigee.blocks.base import Block, Count, NotNegative, Number, Positive, Seed, as_tuple
+from perigee.blocks.base import (
+    Block,
+    Count,
+    NotNegative,
+    Number,
+    Positive,
+    Seed,
+    as_integer,
+    as_tuple,
+)
 
 Storage = Literal["arrays", "files"]
 """The ways to store a data set: as arrays that fit on a device, or as image files."""
@@ -34,15 +43,25 @@ class Dataset(Block, kind="dataset"):
 
 
 class Digits(Dataset, name="digits", code="perigee.data.digits:build"):
-    """The 8x8 digits that come with scikit-learn."""
+    """The 8x8 digits that come with scikit-learn.
 
-    train_images: ClassVar[int] = 1437
+    Attributes:
+        train_images: how many of the 1,797 images are for training; all others are test images.
+    """
+
+    train_images: Annotated[Literal[300, 400, 1437], BeforeValidator(as_integer)] = 1437  # type: ignore[misc] # a constant of other data sets
 
 
 class DigitPairs(Dataset, name="digit_pairs", code="perigee.data.digit_pairs:build"):
-    """Two digits side by side in 100 classes."""
+    """Two digits side by side in 100 classes.
+
+    Attributes:
+        test_pairs_per_class: how many test images each class has.
+    """
 
     train_images: ClassVar[int] = 2000
+
+    test_pairs_per_class: Annotated[Literal[5, 25], BeforeValidator(as_integer)] = 5
 
 
 class Cifar10(Dataset, name="cifar10", code="perigee.data.cifar:build_cifar10"):

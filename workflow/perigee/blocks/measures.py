@@ -15,16 +15,50 @@ class Measure(Block, kind="measure"):
             enough to compute it.
         columns: its columns except ``epoch``, for a measure with a row per epoch that may be named
             under ``further``.
+        stands_for: the measure in whose place analyses read it, with the same columns; None if it
+            does so for no other.
     """
 
     at_epochs: ClassVar[bool] = False
     columns: ClassVar[tuple[str, ...]] = ()
+    stands_for: ClassVar[type[Measure] | None] = None
+
+    @property
+    def role(self) -> str:
+        """The name by which analyses read it: its own, or that of the measure it stands for."""
+        return (self.stands_for or type(self)).name
 
 
 class Metrics(Measure, name="metrics", code="perigee.measures.metrics:Metrics"):
     """Losses, errors and norms at the fixed weights after every epoch."""
 
     at_epochs: ClassVar[bool] = True
+
+
+class RecomputedMetrics(
+    Measure, name="recomputed_metrics", code="perigee.measures.recomputed:RecomputedMetrics"
+):
+    """The metrics, tested with BatchNorm statistics recomputed over the training set."""
+
+    at_epochs: ClassVar[bool] = True
+    stands_for: ClassVar = Metrics
+
+
+class TestHits(Measure, name="test_hits", code="perigee.measures.hits:TestHits"):
+    """Which test images are classified rightly after every epoch."""
+
+    __test__: ClassVar[bool] = False
+
+    at_epochs: ClassVar[bool] = True
+
+
+class RecomputedTestHits(
+    Measure, name="recomputed_test_hits", code="perigee.measures.recomputed:RecomputedTestHits"
+):
+    """The same with BatchNorm statistics recomputed over the training set."""
+
+    at_epochs: ClassVar[bool] = True
+    stands_for: ClassVar = TestHits
 
 
 class FullGradientNorm(

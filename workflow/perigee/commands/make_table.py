@@ -8,6 +8,7 @@ import typer
 from perigee import registry
 from perigee.analysis.inputs import RunInput
 from perigee.blocks.analyses import Analysis
+from perigee.blocks.evaluations import Evaluation
 from perigee.blocks.measures import Checkpoints, Measure
 from perigee.cli import Digest, LogFile, read_spec, require_digest, spec_block
 from perigee.configuration.runs import resolved_run
@@ -40,7 +41,7 @@ def main(
     """Make one table: compute it from a formula, or gather it from runs."""
     given = read_spec(spec, "name", "analysis", "runs")
     analysis = spec_block(Analysis, given["analysis"], "analysis")
-    found = [_run(told, analysis) for told in given["runs"]]
+    found = [_run(told) for told in given["runs"]]
     identity = table_identity(given["name"], analysis, [part for part, _ in found])
     require_digest(identity, digest)
     tabulate = registry.load(analysis)
@@ -50,7 +51,7 @@ def main(
         table.to_parquet(product.aside / TABLE, index=False)
 
 
-def _run(told: dict[str, Any], analysis: Analysis) -> tuple[dict[str, Any], RunInput]:
+def _run(told: dict[str, Any]) -> tuple[dict[str, Any], RunInput]:
     """A run's part of the table's identity, and its verified files."""
     run = resolved_run(told["run"], "run", "--spec")
     measures = [spec_block(Measure, one, "measures") for one in told["measures"]]
@@ -72,8 +73,8 @@ def _run(told: dict[str, Any], analysis: Analysis) -> tuple[dict[str, Any], RunI
         folders[name] = measured
     kept = next((one for one in measures if isinstance(one, Checkpoints)), None)
     evaluations, evaluated = {}, {}
-    for evaluation in (one() for one in analysis.evaluates):
-        place = Path(told["evaluations"][evaluation.name])
+    for name, place in ((name, Path(path)) for name, path in told.get("evaluations", {}).items()):
+        evaluation = spec_block(Evaluation, {"name": name}, "evaluations")
         checkpoints = identities[Checkpoints.name]
         identity = evaluation_identity(evaluation, trained, epochs, checkpoints)
         provenance = read_product(place, [])
@@ -88,7 +89,7 @@ def _run(told: dict[str, Any], analysis: Analysis) -> tuple[dict[str, Any], RunI
                 "delete its folder and run again."
             )
         read_product(place, provenance.files)
-        evaluations[evaluation.name], evaluated[evaluation.name] = place, provenance.digest
+        evaluations[evaluation.role], evaluated[name] = place, provenance.digest
     part = {
         "digest": trained.digest,
         "epochs": epochs,
@@ -100,7 +101,7 @@ def _run(told: dict[str, Any], analysis: Analysis) -> tuple[dict[str, Any], RunI
     return part, RunInput(
         epochs=epochs,
         steps_per_epoch=details["steps_per_epoch"],
-        measures=folders,
+        measures={one.role: folders[one.name] for one in measures},
         swept=told["swept"],
         stopped=stopped is not None and stopped < epochs * details["steps_per_epoch"],
         fork_epoch=details.get("fork_epoch", 0),

@@ -30,6 +30,7 @@ from perigee.blocks.base import (
     as_tuple,
 )
 from perigee.blocks.quantities import Statistic
+from perigee.blocks.recomputed import TestStatistics
 
 
 def _block(value: Any) -> Any:
@@ -267,6 +268,11 @@ class Figure(Noted):
         description="Seeds whose runs were looked at while settings and rules were chosen; the "
         "judged seeds may not be among them.",
     )
+    test_statistics: TestStatistics = Field(
+        "running",
+        description="The BatchNorm statistics of test images: running, as in the papers; or "
+        "recomputed over the training set, where an epoch has few steps and they are stale.",
+    )
     untestable: dict[Text, Text] = Field(
         {}, description="In an overlay: claims that this scale cannot test -> the reason."
     )
@@ -430,6 +436,11 @@ class Study(Noted, Overlays):
         description="The panels that are drawn.",
     )
     further: Names = Field((), description="Measures whose columns stand beside the metrics.")
+    test_statistics: TestStatistics = Field(
+        "running",
+        description="The BatchNorm statistics of test images: running, as in the papers; or "
+        "recomputed over the training set, where an epoch has few steps and they are stale.",
+    )
     claims: dict[Name, StudyClaim] = Field({}, description="Guesses, by name.")
     untestable: dict[Text, Text] = Field(
         {}, description="Below scales: claims that this scale cannot test -> the reason."

@@ -33,6 +33,8 @@ from perigee.registry import REGISTRY
 from perigee.spec import Claim
 from perigee.stamp import deviations
 
+STATISTICS = "test_statistics"
+
 
 class SharedRuns:
     """The runs of a paper at one scale.
@@ -137,6 +139,7 @@ def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale
         tables=tuple(tables),
         deviations=tuple(deviations(here, there)),
         claims=claims,
+        test_statistics=figure.test_statistics,
         notes=tuple(notes),
         file=str(file),
     )
@@ -191,7 +194,8 @@ def _in_effect(values: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, 
         }
         found |= {f"{name}.{key}": value for key, value in settings.items() if key != SEED}
     tables = {name: table["analysis"] for name, table in values["tables"].items()}
-    return found | flattened(tables)
+    tested = {STATISTICS: values.get(STATISTICS, "running")}
+    return found | flattened(tables) | tested
 
 
 # What is refused

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perigee.blocks.analyses import Analysis
+from perigee.blocks.recomputed import TestStatistics
 from perigee.paths import STUDY
 from perigee.spec import Claim, RunSpec
 
@@ -73,6 +74,7 @@ class FigureRequest:
         deviations: what the scale's overlays change of it, in words such as
             "width 8 (paper: 32)".
         claims: what the paper says of the figure.
+        test_statistics: the BatchNorm statistics by which its runs are tested.
         parameters: those of its notebook, beside tables, folder and stamp.
         notes: values that are our choice, or that were set in view of results.
         file: where it stands, for messages.
@@ -85,6 +87,7 @@ class FigureRequest:
     tables: tuple[TableRequest, ...]
     deviations: tuple[str, ...]
     claims: tuple[Claim, ...]
+    test_statistics: TestStatistics = "running"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     file: str = ""

@@ -112,6 +112,8 @@ class Document:
 
 
 NOTES = ("ours", "seen")
+GIVEN_BY_OVERLAYS = ("untestable", "test_statistics")
+"""Keys that an overlay may give though the file that it overlays lacks them."""
 
 
 def document(
@@ -124,10 +126,10 @@ def document(
         overlay, over: the same of the overlay.
     """
     overlay = overlay or {}
-    changes = {key: value for key, value in overlay.items() if key not in (*NOTES, "untestable")}
+    apart = (*NOTES, *GIVEN_BY_OVERLAYS)
+    changes = {key: value for key, value in overlay.items() if key not in apart}
     values = merged(plain, changes, over)
-    if overlay.get("untestable"):
-        values["untestable"] = overlay["untestable"]
+    values |= {key: overlay[key] for key in GIVEN_BY_OVERLAYS if key in overlay}
     sources = Sources(file, lambda key: over if holds(overlay, key) else None)
     return Document(plain, values, sources, ((plain, file), (overlay, over)))
 

@@ -133,6 +133,7 @@ def read_study(
         tables=tables,
         deviations=(),
         claims=claims,
+        test_statistics=study.test_statistics,
         parameters={"panels": list(study.panels), "settings": settings},
         notes=notes,
         file=str(file),

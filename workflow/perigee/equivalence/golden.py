@@ -69,8 +69,8 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
     "dataset": {
         "cifar10": ({},),
         "cifar100": ({},),
-        "digit_pairs": ({},),
-        "digits": ({}, {"label_noise": 0.1, "noise_seed": 1}),
+        "digit_pairs": ({}, {"test_pairs_per_class": 25}),
+        "digits": ({}, {"label_noise": 0.1, "noise_seed": 1}, {"train_images": 400}),
         "image_folder": (),
     },
     "measure": {
@@ -78,7 +78,10 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
         "full_gradient_norm": ({},),
         "layers": ({},),
         "metrics": ({},),
+        "recomputed_metrics": ({},),
+        "recomputed_test_hits": ({},),
         "steps": ({},),
+        "test_hits": ({},),
     },
 }
 """The parameters that reach each branch of a block's code. Blocks with an empty entry need files,

@@ -36,11 +36,22 @@ class Metrics(Measure):
 
     def after_epoch(self, epoch: int, last: bool) -> np.ndarray:
         """Return the row of the present weights."""
-        trainer = self.trainer
-        loss, error, gradient_norm = train_pass(trainer, "weights_gradient", self.pause)
-        test_loss, test_error = test_pass(trainer, self.pause)
-        norm = weight_norm(trainer)
-        rate = trainer.learning_rate(epoch)
+        train = train_pass(self.trainer, "weights_gradient", self.pause)
+        return self.row_of(epoch, train, test_pass(self.trainer, self.pause))
+
+    def row_of(
+        self, epoch: int, train: tuple[float, float, float], test: tuple[float, float]
+    ) -> np.ndarray:
+        """Return the row of an epoch.
+
+        Args:
+            epoch: how many epochs have been trained.
+            train, test: see `perigee.measures.passes.train_pass` and `test_pass`.
+        """
+        loss, error, gradient_norm = train
+        test_loss, test_error = test
+        norm = weight_norm(self.trainer)
+        rate = self.trainer.learning_rate(epoch)
         with np.errstate(all="ignore"):
             derived = (
                 sphere.effective_learning_rate(rate, norm),

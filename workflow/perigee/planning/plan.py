@@ -14,6 +14,7 @@ from typing import Any
 from perigee import registry
 from perigee.blocks.datasets import Dataset
 from perigee.blocks.measures import Checkpoints, Measure
+from perigee.blocks.recomputed import TestStatistics, evaluated_with, measured_with
 from perigee.configuration.papers import SharedRuns, read_paper
 from perigee.configuration.reading import read_shared, read_yaml, yaml_files
 from perigee.configuration.requests import FigureRequest, RunRequest, TableRequest
@@ -269,17 +270,24 @@ class _Planner:
     def table(self, figure: FigureRequest, request: TableRequest) -> TableProduct:
         """Make a table with its runs."""
         further = [_measure(name) for name in request.analysis.further_measures()]
-        entries = tuple(self.entry(request, run, further) for run in request.runs)
+        statistics = figure.test_statistics
+        entries = tuple(self.entry(request, run, further, statistics) for run in request.runs)
         return TableProduct(f"{figure.key}-{request.name}", request.analysis, entries)
 
     def entry(
-        self, request: TableRequest, run: RunRequest, further: Sequence[Measure]
+        self,
+        request: TableRequest,
+        run: RunRequest,
+        further: Sequence[Measure],
+        statistics: TestStatistics,
     ) -> TableEntry:
         """Make a table's entry for a run."""
-        measures = request.analysis.measures(run.checkpoint_interval)
-        product = self.run(run.spec, run.epochs, (*measures, *further))
+        measures = (*request.analysis.measures(run.checkpoint_interval), *further)
+        chosen = [measured_with(statistics, measure) for measure in measures]
+        product = self.run(run.spec, run.epochs, chosen)
         evaluations = tuple(
-            EvaluationProduct(evaluation(), product) for evaluation in request.analysis.evaluates
+            EvaluationProduct(evaluated_with(statistics, evaluation()), product)
+            for evaluation in request.analysis.evaluates
         )
         return TableEntry(product, run.swept, evaluations)
 
