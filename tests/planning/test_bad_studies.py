@@ -122,7 +122,10 @@ def test_the_files_are_right_as_they_are(clone: Path) -> None:
         pytest.param(
             FIG3,
             set_in("epochs", value=3),
-            ["unknown key 'epochs'", "known are explored_seeds, ours, runs, seen, tables, title"],
+            [
+                "unknown key 'epochs'",
+                "known are explored_seeds, ours, runs, seen, tables, test_statistics",
+            ],
             id="unknown key of a figure",
         ),
         pytest.param(

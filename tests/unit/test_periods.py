@@ -147,6 +147,7 @@ def test_a_network_that_is_wiped_out_counts_at_any_number_of_classes(
     """The loss peaks at random guess, and in phase B is what a part of that leaves."""
     guess = np.log(classes)
     level = guess * (1 - fitted) ** 2
+    assume(abs(guess / level / SPIKE - 1) > 0.1)  # a peak between two times is seen a little lower
     signal = Planted(signal.falls, signal.rise, guess / level, level)
     loss, norm = signal.at(np.arange(0, signal.end, 0.1))
     expected = len(signal.onsets) if guess / level >= SPIKE else 0

@@ -32,17 +32,24 @@ from support.synthetic_tables import (
     table_of_similarity,
 )
 
+NOTHING_GIVEN = {
+    "within_seed": "mean",
+    "where": {},
+    "last_fraction": 1.0,
+    **dict.fromkeys(("over", "under", "plus", "minus", "against")),
+}
+
 
 def statistic_of(table: pd.DataFrame, **given: Any) -> float:
     """A column's number with the defaults of its block."""
-    found = measure(table, **{"within_seed": "mean", "where": {}, "last_fraction": 1.0} | given)
+    found = measure(table, **NOTHING_GIVEN | given)
     assert isinstance(found, float)
     return found
 
 
 def ratio_of(table: pd.DataFrame, **given: Any) -> float:
     """The same of two groups of rows."""
-    found = measure(table, **{"within_seed": "mean", "where": {}, "last_fraction": 1.0} | given)
+    found = measure(table, **NOTHING_GIVEN | given)
     assert isinstance(found, Ratio)
     return found.value
 

@@ -30,6 +30,7 @@ COLUMNS = (
     "peak_weight_norm",
     "onset_effective_learning_rate",
     "onset_effective_gradient_norm",
+    "onset_gradient_norm",
     "phase_b_effective_gradient_norm",
     "train_loss_before",
     "peak_train_loss",
@@ -40,6 +41,7 @@ COLUMNS = (
     "small_error_delay_epochs",
     "test_error_before",
     "test_error_after",
+    "test_error_change",
     "circulation",
     "onset_lead",
     "peak_lead",
@@ -88,8 +90,9 @@ def events_of(course: Course, metrics: pd.DataFrame) -> pd.DataFrame:
         - ``interval_epochs`` since the norm onset before, and the lengths ``phase_a_epochs`` and
           ``phase_b_epochs`` of the period that it ends (of the first one only phase B);
         - ``onset_weight_norm`` and ``peak_weight_norm``, rho;
-        - ``onset_effective_learning_rate`` and ``onset_effective_gradient_norm`` at the norm onset,
-          and ``phase_b_effective_gradient_norm``, the median of phase B before;
+        - ``onset_effective_learning_rate``, ``onset_effective_gradient_norm`` and
+          ``onset_gradient_norm`` at the norm onset, and ``phase_b_effective_gradient_norm``, the
+          median of phase B before;
         - ``train_loss_before``, the median over the last third of the fall of rho, and
           ``peak_train_loss``; the train error, if that identifies phase B;
         - ``peak_train_error`` after the epoch of the loss peak;
@@ -97,7 +100,7 @@ def events_of(course: Course, metrics: pd.DataFrame) -> pd.DataFrame:
         - ``small_error_delay_epochs`` from the end of phase A to the first epoch of the period
           with a train error of at most `SMALL_ERROR`;
         - ``test_error_before`` and ``test_error_after``, the median over the last third of phase B
-          before and after it;
+          before and after it, and ``test_error_change``, their difference;
         - ``circulation``, the signed area that the period encloses in the plane of log effective
           learning rate and log effective gradient norm, positive counterclockwise;
         - of steps, else NaN: ``onset_lead``, the steps from the rise of the loss to that of rho by
@@ -164,11 +167,13 @@ def _dynamics(course: Course, number: int) -> dict[str, float]:
     before = course.found[number - 1] if number else None
     start, end = course.phases_b[number]
     gradient, rate = course.effective_gradient_norm, course.effective_learning_rate
+    norm = float(course.weight_norm[one.norm_onset])
     values = {
-        "onset_weight_norm": float(course.weight_norm[one.norm_onset]),
+        "onset_weight_norm": norm,
         "peak_weight_norm": float(course.weight_norm[one.norm_peak]),
         "onset_effective_learning_rate": float(rate[one.norm_onset]),
         "onset_effective_gradient_norm": float(gradient[one.norm_onset]),
+        "onset_gradient_norm": float(gradient[one.norm_onset]) / norm,
         "phase_b_effective_gradient_norm": median(gradient[start:end]),
     }
     if before is not None and not course.norm_is_fixed:
@@ -202,6 +207,7 @@ def _losses_and_errors(course: Course, number: int, metrics: pd.DataFrame) -> di
     if number + 1 < len(phases):
         after = phases[number + 1]
         values["test_error_after"] = median_within(course, metrics, "test_error", after)
+        values["test_error_change"] = values["test_error_after"] - values["test_error_before"]
     if before is not None:
         loss = course.loss
         values["phase_a_loss_ratio"] = float(loss[before.norm_peak] / loss[before.loss_peak])

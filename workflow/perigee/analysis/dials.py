@@ -13,7 +13,8 @@ from perigee.analysis.courses import Course, course_of
 from perigee.analysis.destabilisations import events_of
 from perigee.analysis.inputs import RunInput
 from perigee.analysis.period_statistics import statistics_of
-from perigee.analysis.periods import late_part
+from perigee.analysis.periods import Floats, late_part
+from perigee.dynamics.norm import equilibrium_squared_norm
 from perigee.dynamics.sphere import effective_step_size
 
 NAN = math.nan
@@ -49,6 +50,13 @@ DIALS = {
         0.0,
         1.0,
     ),
+    "settled_share": Dial(
+        "share of the steps after the first 1/(2ηλ) at which ρ² lies between κℓ and κL, "
+        "by the effective gradient norms of these steps",
+        "1 (Proposition 3)",
+        1.0,
+        1.0,
+    ),
     "late_step_size": Dial(
         "effective step size over √(2ηλ), in the last third of phase B", "", 0.1, math.inf
     ),
@@ -80,7 +88,8 @@ def tabulate(runs: Sequence[RunInput], *, resolution: str) -> pd.DataFrame:
     Args:
         runs: finished runs of SGD without momentum.
         resolution: "epoch", or "step" for runs with the measure ``steps``; per epoch
-            ``gradient_range_premise``, ``late_step_size`` and ``largest_cosine_distance`` are NaN.
+            ``gradient_range_premise``, ``settled_share``, ``late_step_size`` and
+            ``largest_cosine_distance`` are NaN.
     """
     rows = [
         {"run": position, **run.labels(), **dials_of(run, resolution=resolution)}
@@ -107,6 +116,7 @@ def dials_of(run: RunInput, *, resolution: str) -> dict[str, float]:
         "decay_units": decay * run.steps_per_epoch * float(np.sum(rates)),
         "decay_per_step": per_step,
         "gradient_range_premise": NAN,
+        "settled_share": NAN,
         "late_step_size": NAN,
         "largest_cosine_distance": float(events["largest_cosine_distance"].max()),
         "phase_a_epochs": statistics["phase_a_epochs"],
@@ -115,17 +125,20 @@ def dials_of(run: RunInput, *, resolution: str) -> dict[str, float]:
         "peak_train_error": float(events["peak_train_error"].max()),
     }
     if resolution == "step":
-        found |= _of_steps(run, course, per_step)
+        found |= _of_steps(run, course, decay, per_step)
     return found
 
 
-def _of_steps(run: RunInput, course: Course, decay_per_step: float) -> dict[str, float]:
+def _of_steps(
+    run: RunInput, course: Course, decay: float, decay_per_step: float
+) -> dict[str, float]:
     """The dials that need the effective gradient norm of single steps."""
     steps = run.steps()
     norm = steps["weight_norm"].to_numpy(float)
     gradient = steps["gradient_norm"].to_numpy(float)
     bounds = norm * gradient
-    step_size = effective_step_size(course.effective_learning_rate * norm**2, gradient, norm)
+    rates = course.effective_learning_rate * norm**2
+    step_size = effective_step_size(rates, gradient, norm)
     late = [late_part(start, end) for start, end in course.phases_b if end > start]
     sizes = np.concatenate([step_size[part] for part in late]) if late else np.array([])
     smallest = float(np.min(bounds))
@@ -133,9 +146,36 @@ def _of_steps(run: RunInput, course: Course, decay_per_step: float) -> dict[str,
         "gradient_range_premise": (
             2 * decay_per_step * float(np.max(bounds)) / smallest if smallest > 0 else NAN
         ),
+        "settled_share": settled_share(rates, decay, bounds, norm),
         "late_step_size": (
             float(np.median(sizes)) / math.sqrt(2 * decay_per_step)
             if len(sizes) and decay_per_step > 0
             else NAN
         ),
     }
+
+
+def settled_share(rates: Floats, decay: float, bounds: Floats, norm: Floats) -> float:
+    """The share of steps at which rho^2 lies in Proposition 3's interval, eq. (7).
+
+    l and L are the smallest and largest effective gradient norm of single steps, since it is those
+    that the proposition bounds. The first 1 / (2 eta lambda) steps are left out, in which the
+    proposition lets rho^2 come near the interval.
+
+    Args:
+        rates: eta of each step, (steps,).
+        decay: lambda.
+        bounds: the effective gradient norm of each step, (steps,).
+        norm: rho before each step, (steps,).
+
+    Returns:
+        The share, from 0 to 1; NaN without weight decay, or if the run is over before.
+    """
+    per_step = decay * float(np.mean(rates))
+    first = math.ceil(1 / (2 * per_step)) if per_step > 0 else len(norm)
+    rates, bounds, squared = rates[first:], bounds[first:], norm[first:] ** 2
+    if not len(squared):
+        return NAN
+    lowest = equilibrium_squared_norm(rates, decay, float(np.min(bounds)))
+    highest = equilibrium_squared_norm(rates, decay, float(np.max(bounds)))
+    return float(np.mean((lowest <= squared) & (squared <= highest)))

@@ -83,11 +83,11 @@ def measure(
     within_seed: str,
     where: Conditions,
     last_fraction: float,
-    over: Conditions | None = None,
-    under: Conditions | None = None,
-    plus: Conditions | None = None,
-    minus: Conditions | None = None,
-    against: str | None = None,
+    over: Conditions | None,
+    under: Conditions | None,
+    plus: Conditions | None,
+    minus: Conditions | None,
+    against: str | None,
 ) -> float | Ratio:
     """The number that a column has within a seed.
 
