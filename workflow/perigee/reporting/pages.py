@@ -29,6 +29,7 @@ from perigee.paths import CAPTIONS
 from perigee.planning.pages import folders_of
 from perigee.planning.plan import Plan
 from perigee.planning.products import FigureProduct
+from perigee.reporting.dials import dials_of_figure
 from perigee.store.claims import CLAIMS, with_prose
 from perigee.store.figures import published_figure, published_names
 from perigee.store.provenance import Provenance, read_provenance
@@ -157,6 +158,7 @@ def provenance_page(plan: Plan, store: Path) -> str:
                 "key": key,
                 "title": figure.request.title,
                 **figure.stamp,
+                "dials": dials_of_figure(figure, store),
                 "notes": [_note(note) for note in figure.request.notes],
                 "products": [_row(product) for product in products],
                 "mixed": mixed_versions(products),
