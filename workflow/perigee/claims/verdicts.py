@@ -82,7 +82,7 @@ def judge(claim: Claim, numbers: Sequence[float | Ratio]) -> Finding:
         return Finding(verdict, float(np.median(found)), math.nan, math.nan, *counts)
     if is_rate(claim):
         _, low, high = rate_interval(*counts)
-        return Finding(_of_rate(*counts), float(np.median(found)), low, high, *counts)
+        return Finding(verdict_of_rate(*counts), float(np.median(found)), low, high, *counts)
     if claim.pooled:
         estimate = pooled_interval(*zip(*(numbers[one] for one in measured), strict=True))
     elif claim.quantity.averages_logarithm:
@@ -118,7 +118,8 @@ def is_rate(claim: Claim) -> bool:
     return claim.kind == "rate"
 
 
-def _of_rate(fulfilled: int, measured: int) -> str:
+def verdict_of_rate(fulfilled: int, measured: int) -> str:
+    """The verdict on a rate, from the seeds that fulfil the rule and those that were measured."""
     chance = chance_above_half(fulfilled, measured)
     if measured < FEWEST_SEEDS:
         return INCONCLUSIVE
