@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from perigee import registry
 from perigee.claims.judging import measure
 from perigee.claims.outcomes import CONTRADICTED, HOLDS, INCONCLUSIVE, REPRODUCED, VIOLATED
+from perigee.claims.relations import RELATIONS
 from perigee.claims.verdicts import fulfils, judge, value_of
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.requests import FigureRequest, TableRequest
@@ -126,6 +127,7 @@ BEFORE: dict[str, Signal] = {
     "fixed long before": OnSphere(),
     "fixed shortly before": OnSphere(spikes=[40]),
 }
+FIXED = {label: run for label, run in BEFORE.items() if label.startswith("fixed")}
 
 
 def told_apart(by: str, usual: Mapping[Any, Signal], changed: Mapping[Any, Signal]) -> Make:
@@ -144,6 +146,30 @@ of_norms = partial(of_statistics, "constraint.norm", ON_SPHERE)
 of_forks = partial(of_statistics, "label", BEFORE)
 
 
+def errors_of_forks(changed: float, *, near: bool) -> tuple[Make, Make]:
+    """Test errors of phase B, and those with another one of the near or the far fork."""
+    usual = {"free norm": 0.02, "fixed long before": 0.05, "fixed shortly before": 0.04}
+    fork = "fixed shortly before" if near else "fixed long before"
+    return of_values(BEFORE, "late_phase_b_test_error", usual, {fork: changed})
+
+
+def of_values(
+    runs: Mapping[str, Signal],
+    column: str,
+    usual: Mapping[str, float],
+    changed: Mapping[str, float],
+) -> tuple[Make, Make]:
+    """The statistics of labelled runs with some values of a column, which differ a bit by seed."""
+
+    def make(values: Mapping[str, float], seeds: Sequence[int] = (0,)) -> pd.DataFrame:
+        table = told_apart("label", runs, {})(seeds=seeds)
+        # One that is not labelled keeps what it has.
+        found = table["label"].map(dict(values)).fillna(table[column])
+        return table.assign(**{column: found * (1 + 0.01 * table["seed"])})
+
+    return partial(make, usual), partial(make, {**usual, **changed})
+
+
 # periodic_fig1 and periodic_fig7
 
 MODIFIED: dict[str, Signal] = {
@@ -155,13 +181,13 @@ MODIFIED: dict[str, Signal] = {
 of_modifications = partial(of_statistics, "label", MODIFIED)
 
 
-def each_rate(rates: Iterable[float], run: Signal) -> Make:
-    return partial(table_of_runs, dict.fromkeys(rates, run))
+of_column = partial(of_values, MODIFIED)
 
 
 def of_all_rates(*rates: float) -> tuple[Make, Make]:
     """Periods, and one destabilisation at each rate, which is none."""
-    return each_rate(rates, Periodic([1.0] * 3)), each_rate(rates, Periodic([1.0], 100))
+    periodic, single = Periodic([1.0] * 3), Periodic([1.0], 100)
+    return of_statistics(RATE, dict.fromkeys(rates, periodic), dict.fromkeys(rates, single))
 
 
 # regimes_fig2
@@ -256,6 +282,19 @@ def of_period(**changed: Any) -> tuple[Make, Make]:
     return table_of_period, partial(table_of_period, **changed)
 
 
+def of_independent_networks(changed: float) -> tuple[Make, Make]:
+    """Cosines of networks that are trained apart, which differ a bit by seed."""
+
+    def make(cosine: float, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
+        table = table_of_similarity(independent_cosine=cosine, seeds=seeds)
+        return table.assign(
+            independent_cosine_similarity=table["independent_cosine_similarity"]
+            + 0.01 * table["seed"]
+        )
+
+    return partial(make, 0.01), partial(make, changed)
+
+
 def of_fast_decay(keep_every: int, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
     """Phase B in so many times fewer steps, as under a larger weight decay than the claim's."""
     table = table_of_period(seeds=seeds)
@@ -272,9 +311,25 @@ def of_correlated_anchor(**changed: Any) -> tuple[Make, Make]:
     return table_of_similarity, partial(table_of_similarity, **changed)
 
 
-CLOSE_INSIDE = {"inside": 0.85}
+def of_both_networks(changed: float) -> tuple[Make, Make]:
+    """Similarities of both networks; the ConvNet's next period is as similar as given."""
+
+    def make(cosine: float, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
+        near = table_of_similarity(cosines=(cosine, 0.3, 0.1), seeds=seeds)
+        far = table_of_similarity(seeds=seeds)
+        labelled = (
+            near.assign(label="ConvNet, CIFAR-10"),
+            far.assign(label="ResNet, CIFAR-100", run=far["run"] + len(seeds)),
+        )
+        return pd.concat(labelled, ignore_index=True)
+
+    return partial(make, 0.7), partial(make, changed)
+
+
+CLOSE_INSIDE = {"inside": 0.7}
 GAINS_INSIDE = {"gains": (0.7, 0.7, 0.9, 1.0)}
 COMES_BACK = {"cosines": (0.5, 0.3, 0.6)}
+LOSES_AT_ONCE = {"gains": (0.1, -0.1, 0.9, 1.0)}
 UNLIKE_AT_ONCE = {"cosines": (0.02, 0.01, 0.0), "independent_cosine": 0.05}
 
 
@@ -332,18 +387,19 @@ TABLES: dict[Place, tuple[Make, Make]] = {
     ("periodic_fig5", "converges_at_a_low_elr"): of_norms({8: OnSphere(final_loss=0.08)}),
     ("periodic_fig5", "stuck_at_a_high_elr"): of_norms({1: OnSphere()}),
     ("periodic_fig5", "no_periods_on_the_sphere"): of_norms({4: OnSphere(spikes=[30, 60])}),
-    ("periodic_fig5", "one_spike_near_destabilisation"): of_forks(
-        {"fixed shortly before": OnSphere(spikes=[40, 70])}
+    # The smaller effective learning rates are stuck.
+    ("periodic_fig5", "effective_rate_decides_where_it_ends"): of_norms(
+        {1: OnSphere(), 2: OnSphere(), 4: Stuck(0.8), 8: Stuck()}
     ),
-    ("periodic_fig5", "no_spike_far_from_destabilisation"): of_forks(
+    ("periodic_fig5", "never_again_on_the_sphere"): (
+        told_apart("label", FIXED, {}),
+        told_apart("label", FIXED, {"fixed long before": OnSphere(spikes=[40, 70])}),
+    ),
+    ("periodic_fig5", "near_forks_destabilise_more"): of_forks(
         {"fixed long before": OnSphere(spikes=[70])}
     ),
-    ("periodic_fig5", "periods_lower_the_test_error"): of_forks(
-        {"fixed shortly before": OnSphere(late_test_error=0.01)}
-    ),
-    ("periodic_fig5", "periods_lower_the_test_error_more"): of_forks(
-        {"fixed long before": OnSphere(late_test_error=0.01)}
-    ),
+    ("periodic_fig5", "periods_lower_the_test_error"): errors_of_forks(0.01, near=True),
+    ("periodic_fig5", "periods_lower_the_test_error_more"): errors_of_forks(0.01, near=False),
     ("periodic_fig7", "periods_with_all_weights_trained"): of_modifications(
         {"all weights trained": Periodic([1.0], 180)}
     ),
@@ -351,7 +407,19 @@ TABLES: dict[Place, tuple[Make, Make]] = {
     ("periodic_fig7", "more_periods_with_momentum"): of_modifications(
         {"momentum": MODIFIED["none"]}
     ),
+    ("periodic_fig7", "shorter_phases_a_with_momentum"): of_column(
+        "phase_a_epochs", {"none": 3.0, "momentum": 1.5}, {"momentum": 3.5}
+    ),
+    ("periodic_fig7", "shorter_phases_b_with_momentum"): of_modifications(
+        {"momentum": Periodic([1.0] * 3, 70)}
+    ),
     ("periodic_fig7", "periods_with_augmentation"): of_modifications({"augmentation": Stuck(0.2)}),
+    ("periodic_fig7", "larger_loss_with_augmentation"): of_column(
+        "phase_b_train_loss", {"none": 0.001, "augmentation": 0.03}, {"augmentation": 0.0008}
+    ),
+    ("periodic_fig7", "longer_phase_a_with_augmentation"): of_column(
+        "first_norm_peak", {"none": 4.0, "augmentation": 9.0}, {"augmentation": 3.0}
+    ),
     ("periodic_fig7", "later_with_augmentation"): of_modifications(
         {"augmentation": MODIFIED["none"]}
     ),
@@ -362,16 +430,20 @@ TABLES: dict[Place, tuple[Make, Make]] = {
         for name, changed in (
             ("close_inside_a_period", CLOSE_INSIDE),
             ("one_network_inside_a_period", GAINS_INSIDE),
+            ("next_period_gains", LOSES_AT_ONCE),
             ("farther_with_each_period", COMES_BACK),
             ("neighbours_resemble_each_other", UNLIKE_AT_ONCE),
         )
     },
     # Weights that drift apart and functions that stay alike.
     ("periodic_fig6", "ensemble_of_independent_networks"): of_anchor(gains=(0.1, 0.2, 0.3, 0.3)),
+    ("periodic_fig6", "independent_networks_are_unlike"): of_independent_networks(0.2),
+    ("periodic_fig6", "resnet_independent_networks_are_unlike"): of_independent_networks(0.2),
     ("periodic_fig6", "resnet_stays_correlated"): of_correlated_anchor(cosines=(0.6, 0.3, 0.1)),
     ("periodic_fig6", "resnet_ensemble_below_independent"): of_correlated_anchor(
         gains=(0.1, 0.6, 0.9, 1.0)
     ),
+    ("periodic_fig6", "convnet_moves_away_faster"): of_both_networks(0.9),
     # The first destabilisation comes as early with smoothed labels.
     ("study_label_smoothing", "delays_the_first_destabilisation"): of_statistics(
         "loss.label_smoothing",
@@ -393,6 +465,42 @@ TABLES: dict[Place, tuple[Make, Make]] = {
     ("regimes_fig2", "second_regime_stays_off_the_minimum"): (
         partial(values, 0.9 + 0.5 * np.sin(ITERATIONS)),
         partial(values, np.minimum(1, 0.8 ** (ITERATIONS - 60.0))),
+    ),
+}
+
+
+def of_peaks(*errors: float) -> Make:
+    """The consistent destabilisations of a run, with the train errors at the loss's peaks."""
+
+    def make(seeds: Sequence[int]) -> pd.DataFrame:
+        rows = [
+            {"run": run, "seed": seed, "consistent": True, "peak_train_error": error}
+            for run, seed in enumerate(seeds)
+            for error in errors
+        ]
+        return pd.DataFrame(rows)
+
+    return make
+
+
+GOES_ON = (of_peaks(0.2, 0.3, 0.2, 0.4, 0.1, 0.3), of_peaks(0.97, 0.9, 0.3, 0.98, 0.9, 0.2))
+SEVERAL = (
+    told_apart("label", BEFORE, {"free norm": Periodic([3.0, 2.0, *[1.0] * 4])}),
+    told_apart("label", BEFORE, {}),
+)
+
+# The tables on which the premises of claims are met, and not met.
+PREMISES: dict[Place, tuple[Make, Make]] = {
+    **{
+        place: GOES_ON
+        for place, (claim, _) in LAPTOP.items()
+        if place[0] == "periodic_fig6" and claim.given is not None
+    },
+    ("periodic_fig5", "no_periods_on_the_sphere"): of_forks({"free norm": Periodic([1.0], 180)}),
+    ("periodic_fig5", "periods_lower_the_test_error"): SEVERAL,
+    ("periodic_fig5", "periods_lower_the_test_error_more"): SEVERAL,
+    ("periodic_fig7", "later_with_augmentation"): of_column(
+        "first_norm_peak", {"none": 4.0, "augmentation": 9.0}, {"augmentation": 5.0}
     ),
 }
 
@@ -419,8 +527,7 @@ def test_every_claim_has_its_tables() -> None:
 
 
 def verdict(claim: Claim, table: pd.DataFrame) -> tuple[str, dict[str, float]]:
-    """The verdict on a claim without a premise, and the number of each seed."""
-    assert claim.given is None, "a claim with a premise needs tables on which this fails, too"
+    """The verdict on a claim whose premise is met, and the number of each seed."""
     found = measure(claim.name, claim, table, claim.draws)
     return judge(claim, list(found.values())).verdict, {k: value_of(v) for k, v in found.items()}
 
@@ -454,15 +561,31 @@ def test_of_three_seeds_one_without_the_phenomenon_leaves_it_open(place: Place) 
     assert found == (VIOLATED if claim.kind == "identity" else INCONCLUSIVE), measured
 
 
+@each(place for place, (claim, _) in LAPTOP.items() if claim.given is not None)
+def test_its_premise_may_be_met_or_not(place: Place) -> None:
+    given = LAPTOP[place][0].given
+    assert given is not None
+    for make, is_met in zip(PREMISES[place], (True, False), strict=True):
+        found = measure(place[1], given, make(seeds=SEEDS)).values()
+        met = [RELATIONS[given.relation](value_of(one), given.bound) for one in found]
+        assert met == [is_met] * len(SEEDS)
+
+
 @every_claim
 def test_its_tables_have_the_columns_that_the_analysis_makes(place: Place, tmp_path: Path) -> None:
     _, request = LAPTOP[place]
     runs = []
     if request.analysis.name == "similarity":
         signal = sawtooth([60, 80], 40, 2.0, 0.0, 0)
-        runs += [write_kept_run(tmp_path, signal, 4, seed) for seed in (0, 1)]
+        labels = {key: value for key, value in request.runs[0].swept.items() if key == "label"}
+        for seed in (0, 1):
+            run = write_kept_run(tmp_path, signal, 4, seed)
+            runs.append(replace(run, swept={**labels, **run.swept}))
     elif request.analysis.name == "one_period":
         runs.append(write_stepping_run(tmp_path / "run", [90, 110]))
+    elif request.analysis.parameters.get("resolution") == "step":
+        run = write_stepping_run(tmp_path / "run", [90, 110])
+        runs.append(replace(run, swept=request.runs[0].swept))
     elif request.runs:
         metrics = pd.DataFrame([{"epoch": 0, **dict.fromkeys(METRICS_COLUMNS, 0.0)}])
         runs.append(write_run(tmp_path / "run", metrics, request.runs[0].swept))
@@ -489,9 +612,14 @@ def settings_named(claim: Claim) -> set[tuple[str, Any]]:
     """The columns and values, such as a learning rate, that the claim's quantity needs."""
     given = claim.quantity.parameters
     rates = [*given.get("learning_rates", []), *(given[k] for k in RATIO if k in given)]
-    where = {item for name in WHERE for item in (given.get(name) or {}).items()}
+    where = {
+        (key, value)
+        for name in WHERE
+        for key, value in (given.get(name) or {}).items()
+        if not isinstance(value, Mapping)
+    }
     return {(RATE, rate) for rate in rates} | {
-        (key, value) for key, value in where if key == "label" or not isinstance(value, str)
+        (key, value) for key, value in where if key == "label" or not isinstance(value, str | bool)
     }
 
 
@@ -546,4 +674,5 @@ def test_no_claim_of_a_paper_repeats_a_number_of_its_runs() -> None:
             told = [quantity.get(key) for key in ("higher", "lower", "weight_decay")]
             told += quantity.get("learning_rates", [])
             told += [value for key in WHERE for value in quantity.get(key, {}).values()]
-            assert not [one for one in told if isinstance(one, int | float)], (path.stem, name)
+            numbers = [one for one in told if type(one) in (int, float)]
+            assert not numbers, (path.stem, name)

@@ -465,15 +465,17 @@ def test_without_phases_there_is_nothing() -> None:
 
 def test_similarities_are_those_of_minima() -> None:
     table = table_of_similarity(inside=0.9, cosines=(0.7, 0.5), gains=(0, 1, 2))
-    assert similarity_within_period(table) == pytest.approx(0.9)
+    # Of the nine minima after the anchor, from 0.9889 down to 0.9.
+    assert similarity_within_period(table) == pytest.approx(0.9 + 0.1 * 4 / 9)
     assert similarity_in_last_period(table) == pytest.approx(0.5)
     assert similarity_excess(table, period=1) == pytest.approx(0.69)
     assert similarity_trend(table) == pytest.approx(-1)
     # What happens between the minima does not matter.
     table.loc[table["phase"] != "B", ["cosine_similarity", "ensemble_test_error"]] = math.nan
     assert similarity_in_last_period(table) == pytest.approx(0.5)
-    assert ensemble_gain_share(table, period="anchor") == pytest.approx(0, abs=1e-12)
-    assert ensemble_gain_share(table, period="last") == pytest.approx(2)
+    for period, share in (("anchor", 0), ("next", 1), ("last", 2)):
+        gains = ensemble_gain_share(table, period=period)
+        assert gains == pytest.approx((0.02 * share, 0.02), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -495,20 +497,25 @@ def test_the_anchor_alone_is_no_period_to_be_measured() -> None:
     table = table_of_similarity()
     table = table[(table["period"] > 0) | (table["epoch"] == table["anchor_epoch"])]
     assert math.isnan(similarity_within_period(table))
-    assert math.isnan(ensemble_gain_share(table, period="anchor"))
+    assert all(map(math.isnan, ensemble_gain_share(table, period="anchor")))
 
 
 def test_without_a_later_period_there_is_no_last_one() -> None:
     table = table_of_similarity(cosines=(), gains=(0.1,))
     assert math.isnan(similarity_in_last_period(table))
-    assert math.isnan(ensemble_gain_share(table, period="last"))
+    assert all(map(math.isnan, ensemble_gain_share(table, period="last")))
+    assert all(map(math.isnan, ensemble_gain_share(table, period="next")))
     assert math.isnan(similarity_excess(table, period=1))
 
 
 def test_an_independent_ensemble_that_gains_nothing_is_no_measure() -> None:
     table = table_of_similarity()
-    table["independent_ensemble_test_error"] = 0.9
-    assert math.isnan(ensemble_gain_share(table, period="last"))
+    minima = table["minimum"]
+    alone = (table["independent_test_error"] + table["test_error"]) / 2
+    table["independent_ensemble_test_error"] = alone.where(minima, 0.0)
+    gains = ensemble_gain_share(table, period="last")
+    assert gains.denominator == 0
+    assert math.isnan(gains.value)
 
 
 def test_without_minima_there_is_nothing_to_measure() -> None:
@@ -518,7 +525,7 @@ def test_without_minima_there_is_nothing_to_measure() -> None:
         similarity_in_last_period(table),
         similarity_trend(table),
         similarity_excess(table, period=0),
-        ensemble_gain_share(table, period="last"),
-        ensemble_gain_share(table, period="anchor"),
+        *ensemble_gain_share(table, period="last"),
+        *ensemble_gain_share(table, period="anchor"),
     ):
         assert math.isnan(found)

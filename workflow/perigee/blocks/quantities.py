@@ -314,10 +314,10 @@ class EnsembleGainShare(
     """The gain of an ensemble as a share of that of independent networks.
 
     Attributes:
-        period: the anchor's own, or the last.
+        period: the anchor's own, the next, or the last.
     """
 
-    period: Literal["anchor", "last"]
+    period: Literal["anchor", "next", "last"]
 
 
 class SimilarityExcess(

@@ -10,18 +10,19 @@ import math
 import numpy as np
 import pandas as pd
 
+from perigee.claims.columns import Ratio
 from perigee.claims.rows import of_one_run
 
 COSINE, INDEPENDENT_COSINE = "cosine_similarity", "independent_cosine_similarity"
 
 
 def similarity_within_period(table: pd.DataFrame) -> float:
-    """The lowest cosine similarity of the anchor with later minima of its own period.
+    """The median cosine similarity of the anchor with later minima of its own period.
 
     NaN without any.
     """
     minima = _minima(table)
-    return float(minima.loc[minima["period"] == 0, COSINE].min(skipna=False))
+    return float(minima.loc[minima["period"] == 0, COSINE].median(skipna=False))
 
 
 def similarity_in_last_period(table: pd.DataFrame) -> float:
@@ -58,7 +59,7 @@ def similarity_excess(table: pd.DataFrame, *, period: int) -> float:
     return _mean(rows, COSINE) - _mean(rows, INDEPENDENT_COSINE)
 
 
-def ensemble_gain_share(table: pd.DataFrame, *, period: str) -> float:
+def ensemble_gain_share(table: pd.DataFrame, *, period: str) -> Ratio:
     """The gain of an ensemble with the anchor, as a share of the gain of an independent one.
 
     The gain is the mean test error of the two networks less the ensemble's, averaged over the
@@ -66,19 +67,19 @@ def ensemble_gain_share(table: pd.DataFrame, *, period: str) -> float:
 
     Args:
         table: the rows of one run.
-        period: "anchor" for the anchor's own, or "last" for the last later one.
+        period: "anchor" for the anchor's own, "next" for the one after it, or "last" for the last
+            later one.
 
     Returns:
-        The share; NaN without that period, or if the independent ensemble gains nothing there.
+        The two gains, which can be pooled over seeds; both NaN without that period.
     """
     minima = _minima(table)
     last = minima["period"].max()
     if period == "last" and not last > 0:
-        return math.nan
-    rows = minima[minima["period"] == (last if period == "last" else 0)]
-    with_anchor = _gain(rows, "")
-    independent = _gain(rows, "independent_")
-    return with_anchor / independent if independent > 0 else math.nan
+        return Ratio(math.nan, math.nan)
+    number = {"anchor": 0, "next": 1, "last": last}[period]
+    rows = minima[minima["period"] == number]
+    return Ratio(_gain(rows, ""), _gain(rows, "independent_"))
 
 
 def _gain(rows: pd.DataFrame, against: str) -> float:
