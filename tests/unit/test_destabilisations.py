@@ -85,9 +85,9 @@ def test_a_row_per_destabilisation_with_its_times(
     onsets = np.array(signal.onsets)
     expected = {
         "loss_onset_epoch": onsets,
-        "norm_onset_epoch": onsets + signal.NORM_RISES_FROM,
-        "loss_peak_epoch": onsets + signal.LOSS_RISES,
-        "norm_peak_epoch": onsets + signal.NORM_RISES_TO,
+        "norm_onset_epoch": onsets + signal.norm_rises_from,
+        "loss_peak_epoch": onsets + signal.loss_rises,
+        "norm_peak_epoch": onsets + signal.norm_rises_to,
         "interval_epochs": [np.nan, 33, 27],
         # The loss of the signal peaks 1.5 epochs before rho.
         "phase_a_epochs": [np.nan, 1.5, 1.5],
