@@ -106,7 +106,7 @@ class Training:
     """A run by SGD of which every step is measured, with planted events.
 
     Effective gradient norms are ``gradient`` times that which keeps rho = 1 constant, with some
-    noise, and proportional to a power of rho. In a destabilisation they grow by a factor, and shrink
+    noise, and proportional to a power of rho. In a destabilisation they grow by a factor and shrink
     again.
 
     Attributes:
@@ -116,6 +116,7 @@ class Training:
         gradient, power: of the effective gradient norms.
         surge: the factor by which they grow in each destabilisation, or in all.
         surge_peak: the epochs from the rise of the loss to their peak.
+        noise: the standard deviation of their logarithm from step to step.
         turn: the cosine distance of each step over that which its gradient makes.
         steps_per_epoch: updates of the weights.
     """
@@ -127,6 +128,7 @@ class Training:
     power: float = 1.0
     surge: float | tuple[float, ...] = 10.0
     surge_peak: float = 1.5
+    noise: float = 0.1
     turn: float = 1.0
     steps_per_epoch: int = 10
 
@@ -144,7 +146,8 @@ class Training:
         epochs = np.arange(int(self.signal.end) + 1)
         times = np.arange(epochs[-1] * self.steps_per_epoch) / self.steps_per_epoch
         steady = math.sqrt(2 * decay / rate)
-        noise = np.exp(0.1 * np.random.default_rng((seed, 2)).standard_normal(len(times)))
+        rng = np.random.default_rng((seed, 2))
+        noise = np.exp(self.noise * rng.standard_normal(len(times)))
         loss, norm = self.signal.at(times)
         gradient = self.gradient * steady * norm**self.power * self._surges(times) * noise
         steps = pd.DataFrame(
@@ -189,7 +192,7 @@ class Training:
         height = np.log(np.broadcast_to(self.surge, len(onsets)))
         since = times[:, None] - onsets
         shape = np.interp(since, [0, self.surge_peak, self.surge_peak + 2.5], [0, 1, 0])
-        return np.exp((shape * height).sum(axis=1))
+        return np.asarray(np.exp((shape * height).sum(axis=1)))
 
 
 def write_kept_run(folder: Path, signal: Signal, every: int, seed: int) -> RunInput:

@@ -93,7 +93,7 @@ def test_wording_is_gathered_and_not_judged_anew(workspace: Workspace) -> None:
 
 
 def test_a_quantity_changed(workspace: Workspace) -> None:
-    workspace.replace("workflow/perigee/claims/phases.py", "np.linspace(0, 1,", "np.linspace(0, 2,")
+    workspace.replace("workflow/perigee/claims/theory.py", "if len(norm) < 2:", "if len(norm) < 3:")
     assert workspace.jobs("everything") == {"judge_claims periodic_fig4"} | GATHERED
 
 
