@@ -116,7 +116,6 @@ class Training:
         gradient, power: of the effective gradient norms.
         surge: the factor by which they grow in each destabilisation, or in all.
         surge_peak: the epochs from the rise of the loss to their peak.
-        noise: the standard deviation of their logarithm from step to step.
         turn: the cosine distance of each step over that which its gradient makes.
         steps_per_epoch: updates of the weights.
     """
@@ -128,7 +127,6 @@ class Training:
     power: float = 1.0
     surge: float | tuple[float, ...] = 10.0
     surge_peak: float = 1.5
-    noise: float = 0.1
     turn: float = 1.0
     steps_per_epoch: int = 10
 
@@ -147,7 +145,7 @@ class Training:
         times = np.arange(epochs[-1] * self.steps_per_epoch) / self.steps_per_epoch
         steady = math.sqrt(2 * decay / rate)
         rng = np.random.default_rng((seed, 2))
-        noise = np.exp(self.noise * rng.standard_normal(len(times)))
+        noise = np.exp(0.1 * rng.standard_normal(len(times)))
         loss, norm = self.signal.at(times)
         gradient = self.gradient * steady * norm**self.power * self._surges(times) * noise
         steps = pd.DataFrame(

@@ -420,9 +420,8 @@ TABLES: dict[Place, tuple[Make | Sweep, Make | Sweep]] = {
     # The error comes down long after the norm began to fall.
     ("periodic_fig4", "near_zero_error_where_phase_b_begins"): of_periods(error_delay=5.0),
     ("periodic_fig4", "loss_rises_before_the_norm"): of_periods(norm_rises_from=-1.0),
-    ("periodic_fig4", "norm_peaks_after_the_gradients"): of_periods(
-        surge=100.0, surge_peak=4.0, noise=0.01
-    ),
+    # They still grow, far faster than their noise, when the norm peaks.
+    ("periodic_fig4", "norm_peaks_after_the_gradients"): of_periods(surge=100.0, surge_peak=4.0),
     # The steps that raise the norm are not much larger than others.
     ("periodic_fig4", "large_steps_begin_a_destabilisation"): of_periods(surge=2.0),
     ("periodic_fig4", "phases_are_long"): of_periods(norm_rises_to=2.0),

@@ -176,6 +176,8 @@ def settled_share(rates: Floats, decay: float, bounds: Floats, norm: Floats) -> 
     rates, bounds, squared = rates[first:], bounds[first:], norm[first:] ** 2
     if not len(squared):
         return NAN
-    lowest = equilibrium_squared_norm(rates, decay, float(np.min(bounds)))
-    highest = equilibrium_squared_norm(rates, decay, float(np.max(bounds)))
+    lowest, highest = (
+        equilibrium_squared_norm(rates, decay, np.full_like(rates, bound))
+        for bound in (np.min(bounds), np.max(bounds))
+    )
     return float(np.mean((lowest <= squared) & (squared <= highest)))
