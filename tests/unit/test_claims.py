@@ -668,6 +668,13 @@ def settings_named(claim: Claim) -> set[tuple[str, Any]]:
     return found
 
 
+def left_open(key: str, condition: Any) -> Any:
+    """A condition, of which the number is left open if it is a setting."""
+    if isinstance(condition, str) or not is_setting(key, condition):
+        return condition
+    return [*condition] if isinstance(condition, Mapping) else "differs"
+
+
 def without_settings(rule: dict[str, Any]) -> dict[str, Any]:
     """A rule whose settings are left open."""
     plain = dict(rule)
@@ -675,15 +682,7 @@ def without_settings(rule: dict[str, Any]) -> dict[str, Any]:
     for name in {"learning_rates", "weight_decay"} & set(quantity):
         quantity[name] = "differs"
     for name in {*WHERE} & set(quantity):
-        quantity[name] = quantity[name] and {
-            key: [*condition] if isinstance(condition, Mapping) else "differs"
-            for key, condition in quantity[name].items()
-            if not isinstance(condition, str)
-        } | {
-            key: condition
-            for key, condition in quantity[name].items()
-            if isinstance(condition, str) or not is_setting(key, condition)
-        }
+        quantity[name] = {key: left_open(key, one) for key, one in (quantity[name] or {}).items()}
     plain["quantity"] = quantity
     if plain.get("given"):
         plain["given"] = without_settings(plain["given"])
