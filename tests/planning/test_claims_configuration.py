@@ -138,18 +138,8 @@ def test_a_name_that_the_scale_drops_leaves_the_claim_untested(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("quantity", "expected"),
     [
-        (
-            {"name": "warm_up_ratio", "higher": "high", "lower": "low"},
-            {"higher": 0.2, "lower": 0.1},
-        ),
-        (
-            {"name": "settled_fraction", "learning_rates": ["low"]},
-            {"learning_rates": [0.1], "weight_decay": 0.01},
-        ),
-        (
-            {"name": "settled_fraction", "learning_rates": ["low"], "weight_decay": 0.5},
-            {"learning_rates": [0.1], "weight_decay": 0.5},
-        ),
+        ({"name": "jump_delay"}, {"weight_decay": 0.01}),
+        ({"name": "jump_delay", "weight_decay": 0.5}, {"weight_decay": 0.5}),
     ],
 )
 def test_settings_of_the_runs(

@@ -260,13 +260,8 @@ def test_similarity_needs_two_seeds(request_of: Request) -> None:
 
 
 RATES = {"learning_rates": [0.1]}
-PAIR = {"higher": 0.3, "lower": 0.1}
 BY_LOSS = {
     "destabilisation_count": RATES | {"statistic": "minimum"},
-    "destabilisation_count_ratio": PAIR,
-    "destabilisation_norm_ratio": PAIR,
-    "warm_up_ratio": PAIR,
-    "warm_up_test_error_ratio": RATES,
 }
 
 
@@ -288,8 +283,8 @@ def test_periods_of_a_claim_are_not_found_by_another_column(name: str, request_o
 
 
 def test_quantities_that_find_no_periods_go_with_either_column(request_of: Request) -> None:
-    fraction = {"name": "settled_fraction", **RATES, "weight_decay": 0.1}
-    claims = {"one": {**NAMED, "table": "runs", "quantity": fraction}, "other": CLAIM}
+    error = {"name": "norm_prediction_error", "weight_decay": 0.1}
+    claims = {"one": {**NAMED, "table": "runs", "quantity": error}, "other": CLAIM}
     assert len(request_of(changed(claims=claims, near_zero="train_error")).claims) == 2
 
 
@@ -494,8 +489,11 @@ def put(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
             id="a claim on no table",
         ),
         pytest.param(
-            put("claims", value={"it_matters": {**CLAIM, "quantity": {"name": "warm_up_ration"}}}),
-            ["'claims.it_matters.quantity.name'", "did you mean 'warm_up_ratio'?"],
+            put(
+                "claims",
+                value={"it_matters": {**CLAIM, "quantity": {"name": "destabilisation_counts"}}},
+            ),
+            ["'claims.it_matters.quantity.name'", "did you mean 'destabilisation_count'?"],
             id="a claim on no quantity",
         ),
         pytest.param(put("claims", value=3), ["'claims' is 3", "mapping"], id="claims of no form"),

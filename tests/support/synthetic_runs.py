@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from perigee.analysis.inputs import RunInput
 from perigee.evaluation.files import PREDICTIONS, write_labels_and_epochs
 from perigee.store.provenance import PROVENANCE
 from perigee.store.runs import ROWS
-from support.signals import Signal, sawtooth
+from support.signals import Planted, Signal, Wobbling, sawtooth
 
 IMAGES, CLASSES, WEIGHTS = 5, 3, 4
 """The numbers of test images, classes and scale-invariant weights of `write_kept_run`."""
@@ -98,6 +99,98 @@ def write_stepping_run(folder: Path, lengths: list[int], learning_rate: float = 
         }
     )
     return write_run(folder, metrics, {"seed": 7}, steps=steps, steps_per_epoch=5)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run by SGD of which every step is measured, with planted events.
+
+    Effective gradient norms are ``gradient`` times that which keeps rho = 1 constant, with some
+    noise, and proportional to a power of rho. In a destabilisation they grow by a factor and shrink
+    again.
+
+    Attributes:
+        signal: its loss and norm.
+        test_errors: the test error up to the first destabilisation, and after each.
+        error_delay: the epochs after each peak of rho for which the train error is not small.
+        gradient, power: of the effective gradient norms.
+        surge: the factor by which they grow in each destabilisation, or in all.
+        surge_peak: the epochs from the rise of the loss to their peak.
+        turn: the cosine distance of each step over that which its gradient makes.
+        steps_per_epoch: updates of the weights.
+    """
+
+    signal: Planted | Wobbling
+    test_errors: tuple[float, ...] = ()
+    error_delay: float = 0.0
+    gradient: float = 1.0
+    power: float = 1.0
+    surge: float | tuple[float, ...] = 10.0
+    surge_peak: float = 1.5
+    turn: float = 1.0
+    steps_per_epoch: int = 10
+
+    def write(
+        self, folder: Path, swept: Mapping[str, Any], rate: float, decay: float, seed: int
+    ) -> RunInput:
+        """Write the run.
+
+        Args:
+            folder: the folder to create.
+            swept: the values that distinguish it from others.
+            rate, decay: eta and lambda.
+            seed: of the noise.
+        """
+        epochs = np.arange(int(self.signal.end) + 1)
+        times = np.arange(epochs[-1] * self.steps_per_epoch) / self.steps_per_epoch
+        steady = math.sqrt(2 * decay / rate)
+        rng = np.random.default_rng((seed, 2))
+        noise = np.exp(0.1 * rng.standard_normal(len(times)))
+        loss, norm = self.signal.at(times)
+        gradient = self.gradient * steady * norm**self.power * self._surges(times) * noise
+        steps = pd.DataFrame(
+            {
+                "loss": loss,
+                "gradient_norm": gradient / norm,
+                "weight_norm": norm,
+                "cosine_distance": self.turn * (rate * gradient / norm**2) ** 2 / 2,
+            }
+        )
+        loss, norm = self.signal.at(epochs)
+        onsets = np.array(self.signal.onsets)
+        small_from = np.array(self.signal.norm_peaks) + self.error_delay
+        is_large = ((epochs[:, None] > onsets) & (epochs[:, None] < small_from)).any(axis=1)
+        errors = self.test_errors or np.linspace(0.1, 0.05, len(onsets) + 1)
+        mean_gradient = gradient.reshape(-1, self.steps_per_epoch).mean(axis=1)
+        metrics = pd.DataFrame(
+            {
+                "epoch": epochs,
+                "learning_rate": rate,
+                "train_loss": loss,
+                "train_error": np.where(is_large, 0.4, 0.0),
+                "test_error": np.asarray(errors)[np.searchsorted(onsets, epochs)],
+                "weight_norm": norm,
+                "effective_learning_rate": rate / norm**2,
+                "effective_gradient_norm": np.append(mean_gradient[:1], mean_gradient),
+            }
+        )
+        optimiser = {"name": "sgd", "learning_rate": rate, "weight_decay": decay, "momentum": 0.0}
+        return write_run(
+            folder,
+            metrics,
+            swept,
+            steps=steps,
+            steps_per_epoch=self.steps_per_epoch,
+            optimiser=optimiser,
+        )
+
+    def _surges(self, times: np.ndarray) -> np.ndarray:
+        """The factor of the gradients at some times; its logarithm is piecewise linear."""
+        onsets = np.array(self.signal.onsets)
+        height = np.log(np.broadcast_to(self.surge, len(onsets)))
+        since = times[:, None] - onsets
+        shape = np.interp(since, [0, self.surge_peak, self.surge_peak + 2.5], [0, 1, 0])
+        return np.asarray(np.exp((shape * height).sum(axis=1)))
 
 
 def write_kept_run(folder: Path, signal: Signal, every: int, seed: int) -> RunInput:

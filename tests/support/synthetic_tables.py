@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,8 @@ from support.signals import sawtooth
 RATE = "optimiser.learning_rate"
 DECAY = 0.01
 """The weight decay of all tables."""
+NORM_LAG = 3
+"""The steps from the first of phase C to rho's minimum in `table_of_period`."""
 NORM_ONSET = 2
 """The samples from the rise of a `sawtooth`'s loss to that of its norm."""
 
@@ -123,29 +124,19 @@ def table_of_statistics(
 
 
 def table_of_runs(
-    runs: Mapping[float, Periodic | Stuck], seeds: Sequence[int] = (0,), *, gradient: float = 1.0
+    runs: Mapping[float, Periodic | Stuck], seeds: Sequence[int] = (0,)
 ) -> pd.DataFrame:
-    """A table like that of `perigee.analysis.run_metrics` for these learning rates and seeds.
-
-    The effective gradient norm is ``gradient`` times the value that would keep rho^2 constant, and
-    rises and falls with the train loss.
-    """
+    """A table like that of `perigee.analysis.run_metrics` for these learning rates and seeds."""
     parts = []
     for rate, run in runs.items():
         for seed in seeds:
             part = run.rows(seed).assign(**{RATE: rate, "seed": seed}, stopped=False)
-            steady = part["weight_norm"] ** 2 * math.sqrt(2 * DECAY / rate)
-            swing = np.where(part["train_loss"] > part["train_loss"].median(), 4.0, 0.25)
-            part["effective_gradient_norm"] = gradient * steady * swing
             parts.append(part.assign(learning_rate=rate))
     return pd.concat([part.assign(run=i) for i, part in enumerate(parts)], ignore_index=True)
 
 
 def table_of_period(
     *,
-    norm_lag: int = 3,
-    train_error: float = 0.0,
-    growth: Mapping[str, float] | None = None,
     gradient: float = 1.0,
     turn: float = 1.0,
     seeds: Sequence[int] = (0,),
@@ -153,10 +144,6 @@ def table_of_period(
     """A table like that of `perigee.analysis.one_period`, with the columns that claims use.
 
     Args:
-        norm_lag: steps from the first of phase C to rho's minimum.
-        train_error: where phase B begins; before it is higher, after it lower.
-        growth: the factor by which each of these columns grows over the second half of phase B;
-            over the first half it falls by 10, and a column without an entry grows by 2.
         gradient: the effective gradient norm of each step over that which makes rho of the next.
         turn: the cosine distance of each step over that which this gradient makes.
         seeds: seeds of the runs.
@@ -164,14 +151,13 @@ def table_of_period(
     phases = np.repeat(["before", "A", "B", "C", "after"], [5, 20, 200, 20, 5])
     steps = np.arange(len(phases))
     b_from, c_from = 25, 225
-    lowest = c_from + norm_lag
+    lowest = c_from + NORM_LAG
     # Under a gradient that hardly changes rho^4 nears its end at almost 4 eta lambda a step, while
     # steps turn the weights by more and more.
     left = np.exp(-3.8 * DECAY * np.linspace(0, 200, lowest - b_from + 1))
     fall = (1 + 15 * (left - left[-1]) / (1 - left[-1])) ** 0.25
     rise = np.geomspace(1, 2, len(steps) - lowest)
     norm = np.concatenate((np.linspace(1.2, 2, b_from), fall, rise[1:]))
-    error = np.where(steps < b_from, 0.3, train_error * np.where(steps < b_from + 60, 1, 0.5))
     # A right triangle has the shrunken weights and the tangential gradient step as legs; rate 1.
     shrunken = (1 - DECAY) * norm
     leg = np.sqrt(np.append(norm[1:], 1.01 * norm[-1]) ** 2 - shrunken**2)
@@ -179,19 +165,12 @@ def table_of_period(
     parts = []
     for number, seed in enumerate(seeds):
         part = pd.DataFrame({"run": number, "seed": seed, "step": 1000 + steps, "phase": phases})
-        part = part.assign(weight_norm=norm, train_error=np.where(steps >= c_from, 0.5, error))
         part = part.assign(
+            weight_norm=norm,
             learning_rate=1.0,
             effective_gradient_norm=gradient * norm * leg,
             cosine_distance=distance,
         )
-        middle = b_from + 100
-        for column in ("cosine_distance_trend", "lower_bound", "upper_bound"):
-            # The line through the logarithms is fitted from the second half's first step to last.
-            factor = (growth or {}).get(column, 2.0)
-            late = (steps - middle) / (c_from - 1 - middle)
-            early = (middle - steps) / (middle - b_from)
-            part[column] = 1e-4 * np.where(steps < middle, 10.0**early, factor**late)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 

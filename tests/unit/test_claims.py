@@ -9,9 +9,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,17 @@ import pytest
 from numpy.typing import NDArray
 
 from perigee import registry
-from perigee.claims.judging import measure
-from perigee.claims.outcomes import CONTRADICTED, HOLDS, INCONCLUSIVE, REPRODUCED, VIOLATED
+from perigee.claims.judging import judgements, measure
+from perigee.claims.outcomes import (
+    CONTRADICTED,
+    HOLDS,
+    INCONCLUSIVE,
+    NOTHING,
+    REPRODUCED,
+    VIOLATED,
+)
 from perigee.claims.relations import RELATIONS
-from perigee.claims.verdicts import fulfils, judge, value_of
+from perigee.claims.verdicts import fulfils, value_of
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.requests import FigureRequest, TableRequest
 from perigee.measures.metrics import COLUMNS as METRICS_COLUMNS
@@ -31,8 +39,8 @@ from perigee.paths import CARRIED
 from perigee.planning.plan import read_requests
 from perigee.spec import Claim
 from support.configuration import SCALES
-from support.signals import sawtooth
-from support.synthetic_runs import write_kept_run, write_run, write_stepping_run
+from support.signals import Planted, Wobbling, sawtooth
+from support.synthetic_runs import Training, write_kept_run, write_run, write_stepping_run
 from support.synthetic_tables import (
     RATE,
     OnSphere,
@@ -40,7 +48,6 @@ from support.synthetic_tables import (
     Signal,
     Stuck,
     table_of_period,
-    table_of_runs,
     table_of_similarity,
     table_of_statistics,
 )
@@ -62,16 +69,21 @@ def figures_of_all_studies(scale: str) -> list[FigureRequest]:
 Place = tuple[str, str]
 """A figure's key and a claim's name."""
 
+FIGURES = {scale: figures_of_all_studies(scale) for scale in SCALES}
 AT: dict[str, dict[Place, tuple[Claim, TableRequest]]] = {
     scale: {
         (figure.key, claim.name): (claim, table)
-        for figure in figures_of_all_studies(scale)
+        for figure in figures
         for claim in figure.claims
         for table in figure.tables
         if table.name == claim.table
     }
-    for scale in SCALES
+    for scale, figures in FIGURES.items()
 }
+REQUESTS = {
+    (figure.key, table.name): table for figure in FIGURES["laptop"] for table in figure.tables
+}
+"""The tables by the figure's key and their name."""
 LAPTOP = AT["laptop"]
 
 
@@ -104,19 +116,95 @@ def gradient_identities(function_offset: float) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-# periodic_fig3
-
-STEADY = Periodic([], tail=300)
-SLOWER = Periodic([2.0, *[1.0] * 4], length=80)
-FASTER = Periodic([2.6, *[1.3] * 7], length=50)
-RUNS: dict[float, Periodic | Stuck] = {0.03: STEADY, 0.1: SLOWER, 0.3: FASTER, 3.0: Stuck()}
+# periodic_fig3 and periodic_fig4, from steps by the analyses themselves
 
 
-def learning_rates(
-    changed: Mapping[float, Periodic | Stuck], seeds: Sequence[int], gradient: float = 1.0
+@cache
+def analysed(
+    figure: str, table: str, training: Training, rate: float, seed: int, number: int
 ) -> pd.DataFrame:
-    """The runs of `RUNS`, some of them replaced."""
-    return table_of_runs({**RUNS, **changed}, seeds, gradient=gradient)
+    """The rows of one run, the given number of the sweep, in a table of a figure.
+
+    Under another seed periods have slightly other lengths, and a norm that wobbles does so
+    differently.
+    """
+    rng = np.random.default_rng(seed)
+    signal = training.signal
+    if isinstance(signal, Planted):
+        falls = np.array(signal.falls) * np.exp(0.03 * rng.standard_normal(len(signal.falls)))
+        signal = replace(signal, falls=tuple(falls.round(1)))
+    else:
+        signal = replace(signal, seed=seed)
+    request = REQUESTS[figure, table]
+    (decay,) = {run.spec.optimiser.parameters["weight_decay"] for run in request.runs}
+    with TemporaryDirectory() as folder:
+        run = replace(training, signal=signal).write(
+            Path(folder) / "run", {RATE: rate, "seed": seed}, rate, decay, seed
+        )
+        rows: pd.DataFrame = registry.load(request.analysis)([run], **request.analysis.parameters)
+    rows["run"] = number
+    return rows
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Runs of several learning rates, of which each table of a figure can be made."""
+
+    figure: str
+    runs: Mapping[float, Training]
+
+    def table(self, name: str, seeds: Sequence[int]) -> pd.DataFrame:
+        """The table of that name."""
+        settings = list(itertools.product(self.runs, seeds))
+        parts = [
+            analysed(self.figure, name, self.runs[rate], rate, seed, number)
+            for number, (rate, seed) in enumerate(settings)
+        ]
+        return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
+LOWEST, LOW, HIGH, HIGHEST = 0.01, 0.1, 0.3, 3.0
+
+
+def periodic(
+    norms: Sequence[float], length: float, *, epochs: float = 240, **given: Any
+) -> Training:
+    """A run of that many epochs with periods of one length, each with rho before it."""
+    planted = Planted((1.0,)).norm_rises_to
+    falls = [length - planted] * len(norms)
+    rest = epochs - length * len(norms)
+    return Training(Planted((*falls, rest), norms=tuple(norms)), **given)
+
+
+STEADY = Training(Planted((240.0,)))
+STUCK = Training(Wobbling(), gradient=13.0)
+SLOWER = periodic([2.0, *[1.0] * 3], 48)
+FASTER = periodic([2.6, *[1.3] * 12], 16)
+RATES = {LOWEST: STEADY, LOW: SLOWER, HIGH: FASTER, HIGHEST: STUCK}
+
+
+def random_intervals() -> Training:
+    """A run that destabilises at random times, of which those just after another do not show."""
+    falls = 5.5 + np.random.default_rng(0).exponential(40, 26)
+    return Training(Planted(tuple(falls.round(1)), norms=(1.3,) * 25))
+
+
+def of_rates(**changed: Training) -> tuple[Sweep, Sweep]:
+    """The runs of `RATES`, and those of which some are replaced, by the rate's name."""
+    names = {"lowest": LOWEST, "low": LOW, "high": HIGH, "highest": HIGHEST}
+    other = {names[name]: training for name, training in changed.items()}
+    return Sweep("periodic_fig3", RATES), Sweep("periodic_fig3", {**RATES, **other})
+
+
+PERIODS = Training(Planted((24.0, 30.0, 27.0, 24.0)), steps_per_epoch=40)
+
+
+def of_periods(**changed: Any) -> tuple[Sweep, Sweep]:
+    """A run with two periods, and one that differs in its signal or in its training."""
+    ours = {name for name in changed if name in Planted.__dataclass_fields__}
+    signal = replace(PERIODS.signal, **{name: changed.pop(name) for name in ours})
+    other = replace(PERIODS, signal=signal, **changed)
+    return Sweep("periodic_fig4", {0.2: PERIODS}), Sweep("periodic_fig4", {0.2: other})
 
 
 # periodic_fig5
@@ -274,10 +362,6 @@ OF_IDENTITIES = (partial(gradient_identities, 0.0), partial(gradient_identities,
 OF_GROUPS = (partial(group_identities, 2), partial(group_identities, 1))
 
 
-def of_rates(changed: Mapping[float, Periodic | Stuck]) -> tuple[Make, Make]:
-    return partial(learning_rates, {}), partial(learning_rates, changed)
-
-
 def of_period(**changed: Any) -> tuple[Make, Make]:
     return table_of_period, partial(table_of_period, **changed)
 
@@ -338,45 +422,74 @@ def of_starts(shares: Mapping[float, float]) -> tuple[Make, Make]:
     return partial(convergence, usual), partial(convergence, {**usual, **shares})
 
 
-TABLES: dict[Place, tuple[Make, Make]] = {
+TABLES: dict[Place, tuple[Make | Sweep, Make | Sweep]] = {
     ("periodic_fig1", "convnet_has_periods"): of_all_rates(0.5, 1.0),
     ("periodic_fig1", "resnet18_has_periods"): of_all_rates(1.0),
     ("periodic_fig2", "gradient_is_tangential"): OF_IDENTITIES,
     ("periodic_fig2", "gradient_grows_at_smaller_norms"): OF_IDENTITIES,
     # One destabilisation makes no period.
-    ("periodic_fig3", "periods_at_middle_rates"): of_rates({0.1: replace(SLOWER, levels=[1.0])}),
-    ("periodic_fig3", "more_periods_at_a_higher_rate"): of_rates(
-        {0.3: replace(FASTER, levels=FASTER.levels[: len(SLOWER.levels)])}
+    ("periodic_fig3", "periods_at_middle_rates"): of_rates(low=periodic([1.0], 100)),
+    ("periodic_fig3", "intervals_are_regular"): of_rates(high=random_intervals()),
+    ("periodic_fig3", "one_level_of_the_norm"): of_rates(
+        low=periodic([1.0, 0.6, 0.85, 1.0, 1.0], 40)
     ),
-    ("periodic_fig3", "no_period_at_the_lowest_rate"): of_rates({0.03: Periodic([1.0], 200)}),
+    ("periodic_fig3", "more_periods_at_a_higher_rate"): of_rates(
+        high=periodic([2.6, *[1.3] * 3], 48)
+    ),
+    # Periods are as long at both rates.
+    ("periodic_fig3", "periods_as_long_as_the_rates_say"): of_rates(
+        high=periodic([2.6, *[1.3] * 3], 48)
+    ),
+    ("periodic_fig3", "no_period_at_the_lowest_rate"): of_rates(lowest=periodic([1.0], 150)),
     # It learns the training set as the lowest rate does.
-    ("periodic_fig3", "stuck_at_the_highest_rate"): of_rates({3.0: STEADY}),
-    ("periodic_fig3", "no_period_at_the_highest_rate"): of_rates({3.0: Periodic([1.0] * 3)}),
+    ("periodic_fig3", "stuck_at_the_highest_rate"): of_rates(highest=STEADY),
+    ("periodic_fig3", "large_gradients_at_the_highest_rate"): of_rates(highest=STEADY),
+    # Without periods the effective learning rate converges.
+    ("periodic_fig3", "steady_rate_where_stuck"): of_rates(
+        high=Training(Wobbling(loss=1e-3, norm=1.3, width=0.01))
+    ),
     ("periodic_fig3", "larger_norm_at_a_higher_rate"): of_rates(
-        {0.3: replace(FASTER, levels=[1.6, *[0.9] * 7])}
+        high=periodic([1.6, *[0.9] * 12], 16)
+    ),
+    ("periodic_fig3", "smaller_gradients_at_a_higher_rate"): of_rates(
+        high=replace(FASTER, gradient=3.0)
     ),
     ("periodic_fig3", "longer_warm_up_at_a_lower_rate"): of_rates(
-        {0.3: replace(FASTER, levels=[5.0, 4.0, 3.0, *FASTER.levels])}
+        high=periodic([5.0, 4.5, 4.0, 3.5, 3.0, *[1.3] * 8], 20, epochs=270)
     ),
     # The first destabilisation does harm.
     ("periodic_fig3", "warm_up_lowers_the_test_error"): of_rates(
-        {0.3: replace(FASTER, test_errors=[0.08, 0.1, *[0.05] * 7])}
+        low=replace(SLOWER, test_errors=(0.08, 0.1, 0.09, 0.08, 0.08)),
+        high=replace(FASTER, test_errors=(0.08, 0.11, *[0.07] * 12)),
+    ),
+    # They grow, in the whole run, as rho gets smaller.
+    ("periodic_fig3", "larger_gradients_in_the_warm_up"): of_rates(low=replace(SLOWER, power=-1.0)),
+    ("periodic_fig3", "gradients_keep_within_the_premise"): of_rates(
+        low=replace(SLOWER, surge=1000.0)
     ),
     # rho^2 is still far above what the gradients keep up.
-    ("periodic_fig3", "squared_norm_settles_in_its_interval"): (
-        partial(learning_rates, {}),
-        partial(learning_rates, {}, gradient=0.01),
+    ("periodic_fig3", "squared_norm_settles_in_its_interval"): of_rates(
+        low=replace(SLOWER, gradient=0.01)
     ),
-    ("periodic_fig4", "near_zero_error_where_phase_b_begins"): of_period(train_error=0.04),
-    ("periodic_fig4", "loss_rises_before_the_norm"): of_period(norm_lag=-3),
+    # The error comes down long after the norm began to fall.
+    ("periodic_fig4", "near_zero_error_where_phase_b_begins"): of_periods(error_delay=5.0),
+    ("periodic_fig4", "loss_rises_before_the_norm"): of_periods(norm_rises_from=-1.0),
+    # They still grow, far faster than their noise, when the norm peaks.
+    ("periodic_fig4", "norm_peaks_after_the_gradients"): of_periods(surge=100.0, surge_peak=4.0),
+    # The steps that raise the norm are not much larger than others.
+    ("periodic_fig4", "large_steps_begin_a_destabilisation"): of_periods(surge=2.0),
+    ("periodic_fig4", "phases_are_long"): of_periods(norm_rises_to=2.0),
+    # The loss still rises when the norm begins to fall.
+    ("periodic_fig4", "loss_falls_in_phase_a"): of_periods(loss_rises=4.0),
+    # In one of two periods gradients are smallest where the effective learning rate is highest.
+    ("periodic_fig4", "periods_go_round_one_way"): of_periods(surge=(10.0, 0.1, 0.1)),
+    # Gradients shrink faster than the norm.
     **{
-        ("periodic_fig4", f"{name}_grows"): of_period(growth={column: 0.9})
-        for name, column in (
-            ("cosine_distance", "cosine_distance_trend"),
-            ("lower_bound", "lower_bound"),
-            ("upper_bound", "upper_bound"),
-        )
+        ("periodic_fig4", f"{name}_grows"): of_periods(power=3.0)
+        for name in ("cosine_distance", "lower_bound", "upper_bound")
     },
+    # Steps turn the weights by more than the gradients account for, as with momentum.
+    ("periodic_fig4", "cosine_distance_within_its_bounds"): of_periods(turn=3.0),
     ("periodic_fig4", "weight_norm_follows_from_its_gradients"): of_period(gradient=1.1),
     # Steps turn the weights by more than the gradients account for, as with momentum.
     ("periodic_fig4", "steps_jump_as_proposition_1_says"): of_period(turn=1.2),
@@ -505,6 +618,20 @@ PREMISES: dict[Place, tuple[Make, Make]] = {
 }
 
 
+WITHOUT_ANYTHING: dict[Place, Sweep] = {
+    # Neither run has a warm-up stage, and their periods have 90 and 30 epochs.
+    ("periodic_fig3", "longer_warm_up_at_a_lower_rate"): of_rates(
+        low=periodic([1.0] * 5, 90, epochs=500), high=periodic([1.3] * 7, 30)
+    )[1],
+    # There is one destabilisation in the warm-up stages of both.
+    ("periodic_fig3", "warm_up_lowers_the_test_error"): of_rates(low=periodic([1.0] * 4, 48))[1],
+    ("periodic_fig3", "squared_norm_settles_in_its_interval"): of_rates(
+        low=replace(SLOWER, gradient=0.01, surge=1000.0)
+    )[1],
+}
+"""Runs in which there is nothing to measure, or which lack a claim's premise."""
+
+
 def each(places: Iterable[Place]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         "place", [pytest.param(place, id="-".join(place)) for place in places]
@@ -513,38 +640,61 @@ def each(places: Iterable[Place]) -> pytest.MarkDecorator:
 
 every_claim = each(LAPTOP)
 claims_on_runs = each(place for place, (_, table) in LAPTOP.items() if table.runs)
+claims_on_made_tables = each(
+    place for place, tables in TABLES.items() if not isinstance(tables[0], Sweep)
+)
+
+Tables = Mapping[str, pd.DataFrame]
 
 
-def made(place: Place, *, shows_it: bool) -> pd.DataFrame:
-    """Make an example or counterexample, on several seeds if the table is made from runs."""
+def tables_of(place: Place, make: Make | Sweep) -> Tables:
+    """Make the tables of a claim and its premise, on several seeds if they are made from runs."""
+    claim, request = LAPTOP[place]
+    if isinstance(make, Sweep):
+        names = {claim.table, *([claim.given.table] if claim.given else [])}
+        return {name: make.table(name, SEEDS) for name in names}
+    assert claim.given is None or place in PREMISES
+    return {claim.table: make(seeds=SEEDS) if request.runs else make()}
+
+
+def made(place: Place, *, shows_it: bool) -> Tables:
+    """Make the tables of an example or counterexample."""
     example, counterexample = TABLES[place]
-    make = example if shows_it else counterexample
-    return make(seeds=SEEDS) if LAPTOP[place][1].runs else make()
+    return tables_of(place, example if shows_it else counterexample)
 
 
 def test_every_claim_has_its_tables() -> None:
     assert set(TABLES) == set(LAPTOP)
+    premises = {place for place, (claim, _) in LAPTOP.items() if claim.given is not None}
+    assert premises <= set(WITHOUT_ANYTHING) | set(PREMISES)
 
 
-def verdict(claim: Claim, table: pd.DataFrame) -> tuple[str, dict[str, float]]:
-    """The verdict on a claim whose premise is met, and the number of each seed."""
-    found = measure(claim.name, claim, table, claim.draws)
-    return judge(claim, list(found.values())).verdict, {k: value_of(v) for k, v in found.items()}
+def claim_at(place: Place) -> Claim:
+    """The claim, without a premise for which `PREMISES` has tables of its own."""
+    claim, _ = LAPTOP[place]
+    return replace(claim, given=None) if place in PREMISES else claim
+
+
+def verdict(claim: Claim, tables: Tables) -> tuple[str, dict[str, float]]:
+    """The verdict on a claim, and the number of each seed."""
+    found = measure(claim.name, claim, tables[claim.table], claim.draws)
+    (row,) = judgements("a paper", "a figure", [claim], tables).to_dict("records")
+    return row["verdict"], {seed: value_of(number) for seed, number in found.items()}
 
 
 @every_claim
 def test_it_is_reproduced_where_the_phenomenon_is(place: Place) -> None:
-    claim, _ = LAPTOP[place]
+    claim = claim_at(place)
     found, measured = verdict(claim, made(place, shows_it=True))
     assert found == (HOLDS if claim.kind == "identity" else REPRODUCED), measured
 
 
 @every_claim
 def test_it_is_contradicted_where_the_phenomenon_is_absent(place: Place) -> None:
-    claim, _ = LAPTOP[place]
+    claim = claim_at(place)
     found, measured = verdict(claim, made(place, shows_it=False))
     # On every seed, and not for want of anything to measure.
-    assert all(math.isfinite(value) for value in measured.values())
+    assert all(math.isfinite(value) for value in measured.values()), measured
     if claim.kind == "mean":
         assert found in (CONTRADICTED, INCONCLUSIVE), measured
         return
@@ -552,16 +702,29 @@ def test_it_is_contradicted_where_the_phenomenon_is_absent(place: Place) -> None
     assert not any(fulfils(claim, value) for value in measured.values())
 
 
+@each(WITHOUT_ANYTHING)
+def test_without_anything_to_measure_or_its_premise_it_is_neither(place: Place) -> None:
+    claim, _ = LAPTOP[place]
+    tables = tables_of(place, WITHOUT_ANYTHING[place])
+    assert verdict(claim, tables)[0] == NOTHING
+    if claim.given is not None:
+        premises = measure(claim.name, claim.given, tables[claim.given.table], claim.draws)
+        assert all(math.isfinite(value_of(number)) for number in premises.values())
+
+
 @claims_on_runs
 def test_of_three_seeds_one_without_the_phenomenon_leaves_it_open(place: Place) -> None:
-    claim, _ = LAPTOP[place]
+    claim = claim_at(place)
     example, other = made(place, shows_it=True), made(place, shows_it=False)
-    mixed = pd.concat((example[example["seed"] != 1], other[other["seed"] == 1]))
+    mixed = {
+        name: pd.concat((table[table["seed"] != 1], other[name][other[name]["seed"] == 1]))
+        for name, table in example.items()
+    }
     found, measured = verdict(claim, mixed)
     assert found == (VIOLATED if claim.kind == "identity" else INCONCLUSIVE), measured
 
 
-@each(place for place, (claim, _) in LAPTOP.items() if claim.given is not None)
+@each(PREMISES)
 def test_its_premise_may_be_met_or_not(place: Place) -> None:
     given = LAPTOP[place][0].given
     assert given is not None
@@ -571,9 +734,9 @@ def test_its_premise_may_be_met_or_not(place: Place) -> None:
         assert met == [is_met] * len(SEEDS)
 
 
-@every_claim
+@claims_on_made_tables
 def test_its_tables_have_the_columns_that_the_analysis_makes(place: Place, tmp_path: Path) -> None:
-    _, request = LAPTOP[place]
+    claim, request = LAPTOP[place]
     runs = []
     if request.analysis.name == "similarity":
         signal = sawtooth([60, 80], 40, 2.0, 0.0, 0)
@@ -594,7 +757,7 @@ def test_its_tables_have_the_columns_that_the_analysis_makes(place: Place, tmp_p
     parameters = {name: small.get(name, value) for name, value in given.items()}
     real = registry.load(request.analysis)(runs, **parameters)
     for shows_it in (True, False):
-        table = made(place, shows_it=shows_it)
+        table = made(place, shows_it=shows_it)[claim.table]
         if runs:
             assert set(table) <= set(real)
         else:
@@ -603,43 +766,63 @@ def test_its_tables_have_the_columns_that_the_analysis_makes(place: Place, tmp_p
 
 # The other scales
 
-RATIO = ("higher", "lower")
 WHERE = ("where", "over", "under", "plus", "minus")
 """Parameters of quantities that name settings."""
 
 
+def is_setting(key: str, value: Any) -> bool:
+    """Return whether a condition is on a setting that has different values at other scales."""
+    return "." in key or key == "effective_learning_rate" or isinstance(value, float)
+
+
+def bounds(condition: Any) -> list[Any]:
+    """The values in a condition on a column, which has relations or is a value."""
+    return list(condition.values()) if isinstance(condition, Mapping) else [condition]
+
+
+def parameters_of(claim: Claim) -> list[Mapping[str, Any]]:
+    """The parameters of the quantities of a claim and its premise."""
+    expectations = [claim, *([claim.given] if claim.given else [])]
+    return [one.quantity.parameters for one in expectations]
+
+
 def settings_named(claim: Claim) -> set[tuple[str, Any]]:
-    """The columns and values, such as a learning rate, that the claim's quantity needs."""
-    given = claim.quantity.parameters
-    rates = [*given.get("learning_rates", []), *(given[k] for k in RATIO if k in given)]
-    where = {
-        (key, value)
-        for name in WHERE
-        for key, value in (given.get(name) or {}).items()
-        if not isinstance(value, Mapping)
-    }
-    return {(RATE, rate) for rate in rates} | {
-        (key, value) for key, value in where if key == "label" or not isinstance(value, str | bool)
-    }
+    """The columns and values, such as a learning rate, that the claim's quantities need."""
+    found = set()
+    for given in parameters_of(claim):
+        found |= {(RATE, rate) for rate in given.get("learning_rates", [])}
+        for key, condition in (item for name in WHERE for item in (given.get(name) or {}).items()):
+            if key == "label" or is_setting(key, condition):
+                found |= {(key, value) for value in bounds(condition)}
+    return found
+
+
+def left_open(key: str, condition: Any) -> Any:
+    """A condition, of which the number is left open if it is a setting."""
+    if isinstance(condition, str) or not is_setting(key, condition):
+        return condition
+    return [*condition] if isinstance(condition, Mapping) else "differs"
+
+
+def without_settings(rule: dict[str, Any]) -> dict[str, Any]:
+    """A rule whose settings are left open."""
+    plain = dict(rule)
+    quantity = dict(plain["quantity"])
+    for name in {"learning_rates", "weight_decay"} & set(quantity):
+        quantity[name] = "differs"
+    for name in {*WHERE} & set(quantity):
+        quantity[name] = {key: left_open(key, one) for key, one in (quantity[name] or {}).items()}
+    plain["quantity"] = quantity
+    if plain.get("given"):
+        plain["given"] = without_settings(plain["given"])
+    return plain
 
 
 @every_claim
 def test_its_rule_is_the_same_at_paper_scale(place: Place) -> None:
-    def rule(claim: Claim) -> dict[str, Any]:
-        plain = claim.rule
-        quantity = plain["quantity"]
-        for name in {*RATIO, "learning_rates", "weight_decay"} & set(quantity):
-            quantity[name] = "differs"
-        for name in {*WHERE} & set(quantity):
-            quantity[name] = {
-                key: value if isinstance(value, str) else "differs"
-                for key, value in quantity[name].items()
-            }
-        return plain
-
     (here, _), (there, _) = LAPTOP[place], AT["paper"][place]
     assert here.testable
-    assert rule(here) == rule(there)
+    assert without_settings(here.rule) == without_settings(there.rule)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -657,6 +840,7 @@ def test_the_weight_decay_it_names_is_that_of_its_runs(scale: str) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 def test_its_table_has_the_settings_it_names(scale: str, place: Place) -> None:
     claim, table = AT[scale][place]
+    claim = replace(claim, given=None) if place in PREMISES else claim  # of another table
     of_formula = table.analysis.parameters.get("effective_learning_rates", [])
     settings = {("effective_learning_rate", rate) for rate in of_formula}
     settings |= {item for run in table.runs for item in run.swept.items()}
@@ -670,9 +854,9 @@ def test_no_claim_of_a_paper_repeats_a_number_of_its_runs() -> None:
         for name, claim in read_yaml(path)["claims"].items():
             if "runs" not in figure["tables"][claim["table"]]:
                 continue
-            quantity = claim["quantity"]
-            told = [quantity.get(key) for key in ("higher", "lower", "weight_decay")]
-            told += quantity.get("learning_rates", [])
-            told += [value for key in WHERE for value in quantity.get(key, {}).values()]
-            numbers = [one for one in told if type(one) in (int, float)]
-            assert not numbers, (path.stem, name)
+            for quantity in (one["quantity"] for one in (claim, claim.get("given")) if one):
+                told = [quantity.get("weight_decay"), *quantity.get("learning_rates", [])]
+                for key, condition in (c for w in WHERE for c in quantity.get(w, {}).items()):
+                    told += bounds(condition) if is_setting(key, condition) else []
+                numbers = [one for one in told if isinstance(one, int | float)]
+                assert not numbers, (path.stem, name)

@@ -85,9 +85,9 @@ def test_a_row_per_destabilisation_with_its_times(
     onsets = np.array(signal.onsets)
     expected = {
         "loss_onset_epoch": onsets,
-        "norm_onset_epoch": onsets + signal.NORM_RISES_FROM,
-        "loss_peak_epoch": onsets + signal.LOSS_RISES,
-        "norm_peak_epoch": onsets + signal.NORM_RISES_TO,
+        "norm_onset_epoch": onsets + signal.norm_rises_from,
+        "loss_peak_epoch": onsets + signal.loss_rises,
+        "norm_peak_epoch": onsets + signal.norm_rises_to,
         "interval_epochs": [np.nan, 33, 27],
         # The loss of the signal peaks 1.5 epochs before rho.
         "phase_a_epochs": [np.nan, 1.5, 1.5],
@@ -311,6 +311,21 @@ def test_late_growth_of_an_exponential(factor: float, length: int) -> None:
     assert np.isnan(late_growth(values[:1]))
 
 
+def test_late_growth_is_that_of_the_line_of_least_squares() -> None:
+    values = np.exp(np.random.default_rng(0).standard_normal(9))
+    time, logarithm = np.linspace(0, 1, 5), np.log(values[4:])
+    centred = time - time.mean()
+    slope = float(centred @ logarithm / (centred @ centred))
+    assert late_growth(values) == pytest.approx(np.exp(slope), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "values", [[], [1.0], [1.0, 2.0], [1.0, 2.0, 0.0, 3.0], [1.0, 2.0, np.nan, 3.0]]
+)
+def test_late_growth_of_too_little_is_nothing(values: list[float]) -> None:
+    assert np.isnan(late_growth(np.array(values)))
+
+
 # Dials
 
 
@@ -341,12 +356,37 @@ def test_the_dials_of_a_planted_run(tmp_path: Path, signal: Planted) -> None:
     assert np.isnan(by_epoch["late_step_size"])
 
 
+# With rate 1 and decay 1/8 kappa is 2, and the first 4 steps do not count: from 2 to 6.
+GRADIENTS = np.array([0.1, 9.0, 9.0, 2.0, 1.0, 3.0, 2.0, 2.5])
+
+
+@pytest.mark.parametrize(
+    ("squared_norms", "expected"),
+    [
+        ([99.0, 99, 99, 99, 3, 4, 5, 3], 1.0),
+        ([4.0, 4, 4, 4, 2.01, 1.99, 6.01, 5.99], 0.5),  # the ends are exact
+        ([4.0, 4, 4, 4, 7, 1, 9, 10], 0.0),
+    ],
+)
+def test_the_share_of_late_steps_inside_the_interval(
+    squared_norms: list[float], expected: float
+) -> None:
+    norm = np.sqrt(squared_norms)
+    assert dials.settled_share(np.ones(8), 1 / 8, GRADIENTS, norm) == expected
+
+
+@pytest.mark.parametrize(("steps", "decay"), [(8, 0.0), (4, 1 / 8), (8, 1 / 16)])
+def test_a_run_without_decay_or_late_steps_settles_nowhere(steps: int, decay: float) -> None:
+    norm = np.full(steps, 2.0)
+    assert np.isnan(dials.settled_share(np.ones(steps), decay, GRADIENTS[:steps], norm))
+
+
 def test_a_dial_that_cannot_be_read_is_neither_met_nor_missed() -> None:
     dial = dials.DIALS["interval_variation"]
     assert dial.met(0.1) is True
     assert dial.met(0.7) is False
     assert dial.met(float("nan")) is None
-    assert all(one.least < one.most for one in dials.DIALS.values())
+    assert all(one.least <= one.most for one in dials.DIALS.values())
 
 
 # Their blocks

@@ -306,9 +306,9 @@ def test_a_quantity_is_measured_seed_by_seed() -> None:
 
 def test_runs_of_one_seed_are_measured_together() -> None:
     table = table_of_runs({0.1: Periodic([1.0] * 2), 0.3: Periodic([1.0] * 5)}, seeds=(4, 7))
-    named = {"name": "destabilisation_count_ratio", "higher": 0.3, "lower": 0.1}
-    ratio = claim(quantity=named, within_seed=None)
-    assert measure("grows", ratio, table) == {"4": 2.5, "7": 2.5}
+    named = {"name": "destabilisation_count", "learning_rates": [0.3, 0.1], "statistic": "minimum"}
+    fewest = claim(quantity=named, within_seed=None)
+    assert measure("grows", fewest, table) == {"4": 2, "7": 2}
 
 
 def test_a_missing_column_is_told_with_claim_quantity_and_table() -> None:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perigee.analysis.periods import find_destabilisations
 from perigee.claims import destabilisations
 from perigee.claims.columns import STATISTICS, Ratio, measure
-from perigee.claims.phases import growth_late_in_phase_b, norm_onset_after_loss_onset
 from perigee.claims.rows import NotMeasurableError
 from perigee.claims.similarity import (
     ensemble_gain_share,
@@ -27,7 +24,6 @@ from perigee.errors import PerigeeError
 from support.synthetic_tables import (
     Periodic,
     Stuck,
-    table_of_period,
     table_of_runs,
     table_of_similarity,
 )
@@ -293,87 +289,6 @@ def test_destabilisations_are_counted(rates: list[float], fewest: int, most: int
         assert found == expected
 
 
-def test_ratios_of_two_rates() -> None:
-    pair = {"higher": 0.3, "lower": 0.1}
-    assert destabilisations.count_ratio(RUNS, **pair) == pytest.approx(10 / 6)
-    # Where rho starts to rise it is two samples' fall below the level.
-    falls = 2 ** (-2 / 60), 2 ** (-2 / 80)
-    expected = 1.3 * falls[0] / falls[1]
-    assert destabilisations.norm_ratio(RUNS, **pair) == pytest.approx(expected, rel=1e-3)
-    found = destabilisations.warm_up_ratio(RUNS, **pair)
-    assert found == first_at_consistent_norms(0.1) / first_at_consistent_norms(0.3)
-    # At these two rates the warm-up stage has two destabilisations and one.
-    assert first_at_consistent_norms(0.1) > 2 * 80
-    assert 60 < first_at_consistent_norms(0.3) < 2 * 68
-
-
-def first_at_consistent_norms(rate: float) -> int:
-    """The epoch at which rho is first at most 1.25 times its lowest value late in the run.
-
-    In these runs rho is at that level at every onset of the consistent stage.
-    """
-    norm = RUNS.loc[RUNS["optimiser.learning_rate"] == rate, "weight_norm"].to_numpy()
-    return int(np.flatnonzero(norm <= 1.25 * norm[len(norm) // 2 :].min())[0])
-
-
-def test_epochs_are_read_off_their_column() -> None:
-    later = RUNS.assign(epoch=RUNS["epoch"] * 10 + 1000 * (RUNS["optimiser.learning_rate"] == 0.1))
-    found = destabilisations.warm_up_ratio(later, higher=0.3, lower=0.1)
-    at_lower, at_higher = (first_at_consistent_norms(rate) for rate in (0.1, 0.3))
-    assert found == pytest.approx((1000 + 10 * at_lower) / (10 * at_higher), rel=1e-12)
-
-
-def test_where_no_destabilisation_comes_before_there_is_no_warm_up() -> None:
-    """Periods of 90 and 30 epochs at one norm: the first of each is not a warm-up stage."""
-    runs = {rate: Periodic([1.0] * 5, length=length) for rate, length in ((0.1, 90), (0.3, 30))}
-    assert math.isnan(destabilisations.warm_up_ratio(table_of_runs(runs), higher=0.3, lower=0.1))
-
-
-@pytest.mark.parametrize("name", ["count_ratio", "norm_ratio", "warm_up_ratio"])
-def test_ratios_to_a_run_without_destabilisations(name: str) -> None:
-    ratio = getattr(destabilisations, name)
-    assert math.isnan(ratio(RUNS, higher=0.1, lower=0.03))
-    nothing_higher = ratio(RUNS, higher=3.0, lower=0.1)
-    assert nothing_higher == 0 if name == "count_ratio" else math.isnan(nothing_higher)
-
-
-@pytest.mark.parametrize("later", [0.01, 0.9])
-@pytest.mark.parametrize(
-    ("at_lower", "at_higher", "expected"),
-    [
-        ([0.2, 0.1, 0.08], [0.2, 0.1], 0.8),
-        ([0.2, 0.1, 0.08], [0.1, 0.09], 0.9),
-        ([0.2, 0.1, 0.08], [0.1, 0.12], 1.2),
-        ([0.1, 0.2, 0.3], [0.2, 0.1], 2.0),
-    ],
-)
-def test_the_worst_warm_up_destabilisation_counts(
-    at_lower: list[float], at_higher: list[float], expected: float, later: float
-) -> None:
-    # In their stretches up to the consistent stage. What follows, ``later``, does not count.
-    runs = {
-        0.03: STEADY,
-        0.1: Periodic([3.0, 2.0, *[1.0] * 4], test_errors=[*at_lower, *[later] * 4]),
-        0.3: Periodic([2.0, *[1.0] * 3], test_errors=[*at_higher, *[later] * 3]),
-    }
-    found = destabilisations.warm_up_test_error_ratio(
-        table_of_runs(runs), learning_rates=list(runs)
-    )
-    assert found == pytest.approx(expected)
-
-
-def test_an_onset_belongs_to_the_stretch_before_it_alone() -> None:
-    table = table_of_runs({0.1: Periodic([3.0, 2.0, 1.0, 1.0, 1.0, 1.0])})
-    onsets = [
-        d.norm_onset for d in find_destabilisations(table["train_loss"], table["weight_norm"])
-    ]
-    stretch = np.searchsorted(onsets, table["epoch"])
-    # The lowest error of a stretch stands at its end, the onset itself.
-    table["test_error"] = np.array([0.1, 0.2, 0.3, 0.3, 0.3, 0.3, 0.3])[stretch]
-    ratio = destabilisations.warm_up_test_error_ratio(table, learning_rates=[0.1])
-    assert ratio == pytest.approx(2)
-
-
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_run_that_diverged_has_no_count(bad: float) -> None:
     table = table_of_runs({0.1: Stuck(), 0.3: Periodic([1.0, 1.0])})
@@ -389,75 +304,11 @@ def test_two_runs_of_one_rate_and_seed_are_not_mixed() -> None:
     both = pd.concat([one, one.assign(run=1)])
     with pytest.raises(PerigeeError, match="2 runs have the learning rate and seed"):
         destabilisations.count(both, learning_rates=[0.1], statistic="minimum")
-    periods = pd.concat([table_of_period(), table_of_period().assign(run=1)])
-    for quantity in (
-        norm_onset_after_loss_onset,
-        lambda table: growth_late_in_phase_b(table, column="upper_bound"),
-    ):
-        with pytest.raises(PerigeeError, match="2 runs"):
-            quantity(periods)
 
 
-def test_without_warm_up_its_test_error_is_nothing() -> None:
-    table = table_of_runs({0.03: STEADY, 0.1: Periodic([1.0] * 4)})
-    for rates in ([0.03], [0.1], [0.03, 0.1]):
-        found = destabilisations.warm_up_test_error_ratio(table, learning_rates=rates)
-        assert math.isnan(found)
-
-
-@pytest.mark.parametrize(
-    ("name", "given"),
-    [
-        ("count", {"learning_rates": [0.1, 0.2], "statistic": "maximum"}),
-        ("count_ratio", {"higher": 0.2, "lower": 0.1}),
-        ("norm_ratio", {"higher": 0.3, "lower": 0.2}),
-        ("warm_up_ratio", {"higher": 0.2, "lower": 0.1}),
-        ("warm_up_test_error_ratio", {"learning_rates": [0.2]}),
-    ],
-)
-def test_a_rate_that_no_run_has_is_an_error(name: str, given: dict[str, Any]) -> None:
+def test_a_rate_that_no_run_has_is_an_error() -> None:
     with pytest.raises(NotMeasurableError, match=r"learning rate 0\.2$"):
-        getattr(destabilisations, name)(RUNS, **given)
-
-
-# Phases
-
-
-@pytest.mark.parametrize("lag", [-20, -1, 0, 1, 7])
-def test_the_norms_onset_is_counted_from_the_losses(lag: int) -> None:
-    assert norm_onset_after_loss_onset(table_of_period(norm_lag=lag)) == lag
-
-
-@given(st.floats(0.01, 100))
-def test_growth_is_the_factor_over_the_second_half(factor: float) -> None:
-    table = table_of_period(growth={"lower_bound": factor})
-    found = growth_late_in_phase_b(table, column="lower_bound")
-    assert found == pytest.approx(factor, rel=1e-9)
-
-
-def test_growth_is_that_of_the_line_of_least_squares() -> None:
-    phase_b = np.exp(np.random.default_rng(0).standard_normal(9))
-    table = pd.DataFrame(
-        {"run": 0, "phase": ["A", *"BBBBBBBBB", "C"], "x": np.concatenate(([1e9], phase_b, [1e9]))}
-    )
-    time, logarithm = np.linspace(0, 1, 5), np.log(phase_b[4:])
-    centred = time - time.mean()
-    slope = float(centred @ logarithm / (centred @ centred))
-    assert growth_late_in_phase_b(table, column="x") == pytest.approx(math.exp(slope), rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    "values", [[1.0], [1.0, 2.0], [1.0, 2.0, 0.0, 3.0], [1.0, 2.0, math.nan, 3.0]]
-)
-def test_growth_of_too_little_is_nothing(values: list[float]) -> None:
-    table = pd.DataFrame({"run": 0, "phase": "B", "x": values})
-    assert math.isnan(growth_late_in_phase_b(table, column="x"))
-
-
-def test_without_phases_there_is_nothing() -> None:
-    table = table_of_period().assign(phase="none")
-    assert math.isnan(norm_onset_after_loss_onset(table))
-    assert math.isnan(growth_late_in_phase_b(table, column="upper_bound"))
+        destabilisations.count(RUNS, learning_rates=[0.1, 0.2], statistic="maximum")
 
 
 # Similarity

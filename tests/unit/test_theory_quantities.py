@@ -11,71 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perigee.claims import theory
-from perigee.claims.rows import NotMeasurableError
 from perigee.errors import PerigeeError
-from support.synthetic_tables import RATE, table_of_period
-
-# Proposition 3
-
-
-def epochs(rate: float, squared_norms: list[float], gradients: list[float]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "run": 0,
-            RATE: rate,
-            "learning_rate": rate,
-            "weight_norm": np.sqrt(squared_norms),
-            "effective_gradient_norm": gradients,
-        }
-    )
-
-
-# With rate 0.2 and decay 0.025, kappa is 2: in the second half, the interval is from 2 to 6.
-GRADIENTS = [0.1, 9.0, 9.0, 2.0, 1.0, 3.0, 2.0, 2.5]
-
-
-@pytest.mark.parametrize(
-    ("squared_norms", "expected"),
-    [
-        ([99.0, 99, 99, 99, 3, 4, 5, 3], 1.0),  # the first half does not count
-        ([4.0, 4, 4, 4, 2.01, 1.99, 6.01, 5.99], 0.5),  # the ends are exact
-        ([4.0, 4, 4, 4, 7, 1, 9, 10], 0.0),
-    ],
-)
-def test_the_part_of_the_second_half_inside_the_interval(
-    squared_norms: list[float], expected: float
-) -> None:
-    table = epochs(0.2, squared_norms, GRADIENTS)
-    found = theory.settled_fraction(table, learning_rates=[0.2], weight_decay=0.025)
-    assert found == expected
-    # Four times the decay halves kappa: from 1 to 3.
-    inside = np.mean([1 <= value <= 3 for value in squared_norms[4:]])
-    faster = theory.settled_fraction(table, learning_rates=[0.2], weight_decay=0.1)
-    assert faster == inside
-
-
-def test_the_worst_of_the_runs_counts_and_others_do_not() -> None:
-    runs = {0.2: [4.0] * 8, 0.8: [8.0] * 6 + [20.0, 8.0], 5.0: [1e9] * 8}
-    parts = [epochs(rate, norms, GRADIENTS) for rate, norms in runs.items()]
-    table = pd.concat([part.assign(run=i) for i, part in enumerate(parts)])
-    for rates, expected in (([0.2], 1), ([0.8], 0.75), ([0.2, 0.8], 0.75), ([0.8, 5.0], 0)):
-        found = theory.settled_fraction(table, learning_rates=rates, weight_decay=0.025)
-        assert found == expected
-    with pytest.raises(NotMeasurableError, match=r"learning rate 0\.3$"):
-        theory.settled_fraction(table, learning_rates=[0.2, 0.3], weight_decay=0.025)
-
-
-@pytest.mark.parametrize("column", ["weight_norm", "effective_gradient_norm"])
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_run_that_diverged_settles_nowhere(column: str, bad: float) -> None:
-    good = epochs(0.2, [4.0] * 8, GRADIENTS)
-    diverged = epochs(0.8, [8.0] * 8, GRADIENTS).assign(run=1)
-    diverged.loc[7, column] = bad
-    both = pd.concat([diverged, good])
-    for rates in ([0.8], [0.2, 0.8], [0.8, 0.2]):
-        found = theory.settled_fraction(both, learning_rates=rates, weight_decay=0.025)
-        assert math.isnan(found)
-
+from support.synthetic_tables import table_of_period
 
 # Eq. (3) and Proposition 1
 

@@ -93,21 +93,22 @@ def test_wording_is_gathered_and_not_judged_anew(workspace: Workspace) -> None:
 
 
 def test_a_quantity_changed(workspace: Workspace) -> None:
-    workspace.replace("workflow/perigee/claims/phases.py", "np.linspace(0, 1,", "np.linspace(0, 2,")
+    workspace.replace("workflow/perigee/claims/theory.py", "if len(norm) < 2:", "if len(norm) < 3:")
     assert workspace.jobs("everything") == {"judge_claims periodic_fig4"} | GATHERED
 
 
 def test_a_figure_with_other_runs_and_one_without_claims(workspace: Workspace) -> None:
     workspace.edit_paper(lambda study: study["figures"]["fig4"].pop("claims"))
     workspace.set_learning_rates(0.03, 0.3, 3)
-    drawn = {JUDGE_FIG3} | GATHERED | figure_jobs("fig3", "runs")
+    tables = ("runs", "periods", "destabilisations", "dials")
+    drawn = {JUDGE_FIG3} | GATHERED | figure_jobs("fig3", *tables)
     assert workspace.jobs("everything") == drawn
     workspace.make("claims")
     claims = claims_of(workspace)
     assert "fig4" not in set(claims["figure"])
     fig3 = claims.query("figure == 'fig3'")
-    missing = fig3["estimate"] == "no run with learning rate 0.1"
-    assert missing.sum() == 6, "what the claims say of learning rate 0.1 has no run any more"
+    missing = fig3["estimate"] == "no rows with optimiser.learning_rate 0.1"
+    assert missing.sum() == 8, "what the claims say of learning rate 0.1 has no run any more"
     assert set(fig3.loc[missing, "verdict"]) == {"not testable at this scale"}
 
 

@@ -95,7 +95,6 @@ Condition = Annotated[Any, AfterValidator(_as_condition)]
 Conditions = dict[str, Condition]
 """Rows of a table, selected by a condition on each of some of its columns."""
 
-Rate = Annotated[Positive, Setting("optimiser.learning_rate")]
 Rates = Annotated[Positives, Setting("optimiser.learning_rate", several=True)]
 WeightDecay = Annotated[Positive, Setting("optimiser.weight_decay", of_runs=True)]
 SomeRows = Annotated[Conditions, RowsOf()]
@@ -182,20 +181,6 @@ class OfPeriods(Quantity):
     finds_periods: ClassVar[bool] = True
 
 
-class TwoRates(OfPeriods):
-    """A comparison of two learning rates.
-
-    Attributes:
-        higher: the higher of the two learning rates, by its name in the sweep.
-        lower: the lower one.
-    """
-
-    is_ratio: ClassVar[bool] = True
-
-    higher: Rate
-    lower: Rate
-
-
 class DestabilisationCount(
     OfPeriods, name="destabilisation_count", code="perigee.claims.destabilisations:count"
 ):
@@ -208,54 +193,6 @@ class DestabilisationCount(
 
     learning_rates: Rates
     statistic: Literal["minimum", "maximum"]
-
-
-class DestabilisationCountRatio(
-    TwoRates, name="destabilisation_count_ratio", code="perigee.claims.destabilisations:count_ratio"
-):
-    """The ratio of the numbers of destabilisations at a higher and a lower rate."""
-
-
-class DestabilisationNormRatio(
-    TwoRates, name="destabilisation_norm_ratio", code="perigee.claims.destabilisations:norm_ratio"
-):
-    """The ratio of the weight norms at destabilisations of a higher and a lower rate."""
-
-
-class WarmUpRatio(
-    TwoRates, name="warm_up_ratio", code="perigee.claims.destabilisations:warm_up_ratio"
-):
-    """The ratio of the warm-up stages' lengths at a lower and a higher rate."""
-
-
-class WarmUpTestErrorRatio(
-    OfPeriods,
-    name="warm_up_test_error_ratio",
-    code="perigee.claims.destabilisations:warm_up_test_error_ratio",
-):
-    """The test error after a destabilisation of the warm-up stage over that before.
-
-    Attributes:
-        learning_rates: of the runs that count, by their names in the sweep.
-    """
-
-    is_ratio: ClassVar[bool] = True
-
-    learning_rates: Rates
-
-
-class SettledFraction(
-    Quantity, name="settled_fraction", code="perigee.claims.theory:settled_fraction"
-):
-    """The share of epochs at which the squared norm lies in Proposition 3's interval.
-
-    Attributes:
-        learning_rates: of the runs that count, by their names in the sweep.
-        weight_decay: lambda; that of the table's runs if not given.
-    """
-
-    learning_rates: Rates
-    weight_decay: WeightDecay
 
 
 class NormPredictionError(
@@ -284,28 +221,6 @@ class JumpDelay(Quantity, name="jump_delay", code="perigee.claims.theory:jump_de
     """
 
     weight_decay: WeightDecay
-
-
-class NormOnsetAfterLossOnset(
-    Quantity,
-    name="norm_onset_after_loss_onset",
-    code="perigee.claims.phases:norm_onset_after_loss_onset",
-):
-    """The number of steps by which the loss rises before the norm."""
-
-
-class GrowthLateInPhaseB(
-    Quantity, name="growth_late_in_phase_b", code="perigee.claims.phases:growth_late_in_phase_b"
-):
-    """How much a column grows in the second half of phase B.
-
-    Attributes:
-        column: the column's name.
-    """
-
-    is_ratio: ClassVar[bool] = True
-
-    column: str
 
 
 class EnsembleGainShare(

@@ -40,7 +40,8 @@ def measure(
     Raises:
         PerigeeError: the table lacks a column that the quantity is computed from, or has runs with
             and without a swept seed.
-        NotMeasurableError: the table lacks runs of a setting.
+        NotMeasurableError: the table lacks rows of a setting in every seed. Where single seeds lack
+            them, these have NaN.
     """
     quantity = expectation.quantity
     if draws in table and table[draws].isna().any():
@@ -53,15 +54,23 @@ def measure(
     )
     given = {} if expectation.within_seed is None else {"within_seed": expectation.within_seed}
     function = registry.load(quantity)
+    found: dict[str, float | Ratio] = {}
+    missing: list[NotMeasurableError] = []
     try:
-        return {
-            draw: function(rows, **quantity.parameters, **given) for draw, rows in parts.items()
-        }
+        for draw, rows in parts.items():
+            try:
+                found[draw] = function(rows, **quantity.parameters, **given)
+            except NotMeasurableError as error:  # of one seed: nothing was measured in it
+                found[draw] = math.nan
+                missing.append(error)
     except KeyError as error:
         raise PerigeeError(
             f"Claim '{claim}': quantity '{_described(expectation)}' needs the column {error}, "
             f"which table '{expectation.table}' lacks; name another table or column."
         ) from error
+    if missing and len(missing) == len(parts):
+        raise missing[0]
+    return found
 
 
 def judgements(

@@ -3,48 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from perigee.claims.rows import of_one_run, run_of_rate
+from perigee.claims.rows import of_one_run
 from perigee.dynamics.jumps import jump_squared_norm, minimal_jump_time
-from perigee.dynamics.norm import equilibrium_squared_norm, next_squared_norm
-
-
-def settled_fraction(
-    table: pd.DataFrame, *, learning_rates: Sequence[float], weight_decay: float
-) -> float:
-    """The part of the run's second half that rho^2 spends in [kappa l, kappa L], eq. (7).
-
-    The smallest value over these rates' runs counts. l and L are the smallest and largest mean
-    effective gradient norm of that half's epochs (our choice): single mini-batches range further,
-    so the interval is narrower than that of Proposition 3. Its condition, 2 eta lambda L <= l, is
-    not required: the paper says that it generally holds for small eta lambda, but runs with
-    destabilisations at laptop scale do not fulfil it (`perigee.dynamics.norm.settles_between`).
-
-    Args:
-        table: a row per epoch, columns ``weight_norm``, ``effective_gradient_norm`` and
-            ``learning_rate``.
-        learning_rates: learning rates of the runs that count.
-        weight_decay: lambda of all of them.
-
-    Returns:
-        The part, from 0 to 1; NaN if a value of a run is not finite.
-    """
-    fractions = []
-    for rate in learning_rates:
-        run = run_of_rate(table, rate)
-        half = run.iloc[len(run) // 2 :]
-        norm, gradient, eta = _floats(
-            half, "weight_norm", "effective_gradient_norm", "learning_rate"
-        )
-        lowest = equilibrium_squared_norm(eta, weight_decay, gradient.min())
-        highest = equilibrium_squared_norm(eta, weight_decay, gradient.max())
-        inside = (lowest <= norm**2) & (norm**2 <= highest)
-        fractions.append(float(inside.mean()) if np.isfinite(norm * gradient).all() else math.nan)
-    return float(np.min(fractions))
+from perigee.dynamics.norm import next_squared_norm
 
 
 def norm_prediction_error(table: pd.DataFrame, *, weight_decay: float) -> float:
