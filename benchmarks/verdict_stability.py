@@ -164,7 +164,7 @@ def read_tables(figure: FigureProduct, results: Path) -> dict[str, pd.DataFrame]
 def rates_of(
     figure: FigureProduct, tables: Mapping[str, pd.DataFrame], seeds: Sequence[int]
 ) -> dict[str, tuple[int, int]]:
-    """Of claims that count seeds: how many fulfil the rule, and how many were measured."""
+    """The seeds that fulfil a rule and those that were measured, of claims that count seeds."""
     request = figure.request
     planned = {name: list(seeds) for name, table in tables.items() if "seed" in table}
     rows = judgements(request.paper, request.name, request.claims, tables, planned)

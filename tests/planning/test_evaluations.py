@@ -50,7 +50,7 @@ def plan_with(folder: Path, analysis: str, **sweep: Any) -> Plan:
     document = copy.deepcopy(PAPER)
     figure = document["figures"]["fig3"]
     del figure["claims"]
-    figure["tables"]["runs"]["analysis"] = {"name": analysis}
+    figure["tables"] = {"runs": {"analysis": {"name": analysis}, "runs": ["rates"]}}
     del figure["ours"]
     figure["runs"]["rates"] |= {"checkpoint_interval": 2, **sweep}
     if sweep:

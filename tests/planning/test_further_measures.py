@@ -112,4 +112,4 @@ def test_only_who_asks_has_another_table(tmp_path: Path) -> None:
     (run,) = (entry.run for entry in after.figures["study_mine"].tables["runs"].entries)
     assert set(run.measure_identities) == {"metrics", FURTHER}
     others = after.of_figures(["periodic_fig3"]).runs
-    assert set(others[run.folder].measure_identities) == {"metrics"}
+    assert set(others[run.folder].measure_identities) == {"metrics", "steps"}

@@ -54,8 +54,8 @@ def test_no_run_is_another_and_tables_read_other_measures(tmp_path: Path) -> Non
     assert set(before.runs) == set(after.runs)
     changed = {one.kind for f, one in before.products.items() if f not in after.products}
     assert changed == {"table", "evaluation", "figure", "claims"}
-    assert measures_of(before, "fig3") == {"metrics"}
-    assert measures_of(after, "fig3") == {"recomputed_metrics"}
+    assert measures_of(before, "fig3") == {"metrics", "steps"}
+    assert measures_of(after, "fig3") == {"recomputed_metrics", "steps"}
     names = {
         one.evaluation.name
         for entry in after.figures["periodic_fig6"].tables["convnet"].entries
@@ -80,7 +80,7 @@ def test_a_forks_rule_reads_what_it_read_before(tmp_path: Path) -> None:
 def test_figures_may_differ_in_it(tmp_path: Path) -> None:
     """A run that both read has both measures; each table keeps its own."""
     plan = plan_with(tmp_path, "fig5")
-    assert measures_of(plan, "fig3") == {"metrics"}
+    assert measures_of(plan, "fig3") == {"metrics", "steps"}
     assert "recomputed_metrics" in measures_of(plan, "fig5")
     table = plan.figures["periodic_fig3"].tables["runs"]
     assert {name for entry in table.entries for name in entry.identity["measures"]} == {"metrics"}

@@ -33,7 +33,7 @@ def test_a_deviation_in_words(key: str, here: Any, there: Any, expected: str) ->
 
 
 def test_a_setting_of_one_side_only_counts() -> None:
-    assert deviations({"horizon": 5}, {}) == ["horizon 5 (paper: None)"]
+    assert deviations({"horizon": 5}, {}) == ["horizon 5"]
     assert deviations({}, {"horizon": 5}) == ["horizon None (paper: 5)"]
 
 

@@ -20,7 +20,9 @@ def deviations(settings: Mapping[str, Any], paper_settings: Mapping[str, Any]) -
     for key in (*settings, *(k for k in paper_settings if k not in settings)):
         here, there = settings.get(key), paper_settings.get(key)
         if here != there:
-            words = f"{_label(key)} {_shown(here)} (paper: {_shown(there)})"
+            words = f"{_label(key)} {_shown(here)}"
+            if there is not None:  # or else the paper's block has no such value
+                words += f" (paper: {_shown(there)})"
             if words not in found:
                 found.append(words)
     return found
