@@ -145,9 +145,9 @@ class _NamedSettings:
         swept = {run.swept[column] for run in self.table.runs if column in run.swept}
         columns = {name for run in self.table.runs for name in run.swept}
         if "." in column and columns and not swept and self.is_tested:
-            told = f"key '{key}' names a value by which table '{self.table.name}' does not tell "
-            told += f"its runs apart; {suggestion(column, columns)}."
-            raise refusal(self.file, key, told)
+            sentence = f"key '{key}' names a setting in which the runs of table "
+            sentence += f"'{self.table.name}' do not differ; {suggestion(column, columns)}."
+            raise refusal(self.file, key, sentence)
         if is_number(value):
             self._require_no_names(value, column, key)
         is_column = swept or (column == "label" and self.table.runs)
@@ -194,8 +194,10 @@ class _NamedSettings:
         """Refuse a number where the sweep has names: it is another one at another scale."""
         names = {name for swept in self.runs.values() for name in swept.known_names.get(column, {})}
         if names:
-            told = f"key '{key}' is {value}, but the values of '{column}' have names; "
-            raise refusal(self.file, key, f"{told}name one of {', '.join(sorted(names))}.")
+            sentence = (
+                f"key '{key}' is {value}, but the sweep gives its values of '{column}' names; "
+            )
+            raise refusal(self.file, key, f"{sentence}write one of {', '.join(sorted(names))}.")
 
     def _of_runs(self, dotted: str, key: str) -> Any:
         """The value that all runs of the table have."""
