@@ -562,7 +562,7 @@ def test_a_folder_with_the_name_of_a_scale(clone: Path) -> None:
     assert planned(scale="config/scales/smoke").scale == "smoke"
 
 
-# Mistakes told where they stand
+# Mistakes are reported in the file that has them
 
 
 @pytest.mark.parametrize(

@@ -291,7 +291,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_claim("quantity", "learning_rates", value=["low", 0.1]),
             "claims.many.quantity.learning_rates",
-            ["is 0.1, but the values of 'optimiser.learning_rate' have names", "one of high, low"],
+            ["is 0.1, but the sweep gives its values", "names; write one of high, low"],
             id="a number where values have names",
         ),
         pytest.param(
@@ -324,7 +324,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
                 value={"column": "x", "where": {"optimiser.learnin_rate": "low"}},
             ),
             "claims.many.quantity.where.optimiser.learnin_rate",
-            ["table 'runs' does not tell its runs apart", "did you mean 'optimiser.learning_rate'"],
+            ["does not tell its runs apart", "did you mean 'optimiser.learning_rate'"],
             id="rows of a misspelt setting",
         ),
         pytest.param(

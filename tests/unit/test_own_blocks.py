@@ -130,6 +130,27 @@ def test_a_declaration_of_what_is_not_there_is_refused(project: Project, code: s
     assert f"there is no '{name}' in {module}" in told
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (b"class SignDescent\n    pass\n", "steps.py, line 1: expected ':'; mend that line."),
+        ("# \u00e4\n".encode("latin-1"), "steps.py is not UTF-8"),
+    ],
+    ids=["not Python", "not UTF-8"],
+)
+def test_a_module_that_cannot_be_read_is_refused(
+    project: Project, source: bytes, told: str
+) -> None:
+    (project.package / "steps.py").write_bytes(source)
+    assert told in refusal(project)
+
+
+def test_names_may_come_from_another_module(project: Project) -> None:
+    project.write("helpers", "class SignDescent:\n    pass\n")
+    project.write("steps", "from .helpers import *\n")
+    project.register()
+
+
 def test_a_package_that_cannot_be_imported_is_told_with_its_error(project: Project) -> None:
     project.write("__init__", "import no_such_module\n")
     told = refusal(project)

@@ -164,7 +164,8 @@ def _register(block: type[Block], init: Path) -> None:
             f"{other.__module__}.{other.__name__}; give {block.__name__} another name."
         )
     module, _, attribute = block.code.partition(":")
-    if module.partition(".")[0] == init.parent.name and attribute not in _defined(init, module):
+    defined = _defined(init, module) if module.partition(".")[0] == init.parent.name else {"*"}
+    if not defined & {attribute, "*"}:
         raise PerigeeError(
             f"{init}: the block '{block.name}' has code=\"{block.code}\", but there is no "
             f"'{attribute}' in {module}; write it or mend the declaration."
@@ -172,14 +173,26 @@ def _register(block: type[Block], init: Path) -> None:
 
 
 def _defined(init: Path, module: str) -> set[str]:
-    """The names that a module of the user's package defines; it is parsed and not imported."""
+    """The names that a module of the user's package defines; it is parsed and not imported.
+
+    "*" is among them if it imports all names of another module.
+
+    Raises:
+        PerigeeError: the module is not Python, or not UTF-8.
+    """
     path = init.parents[1].joinpath(*module.split("."))
     files = (path.with_suffix(".py"), path / "__init__.py")
     file = next((one for one in files if one.is_file()), None)
     if file is None:
         return set()
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise PerigeeError(f"{file} is not UTF-8 ({error}); save it as UTF-8.") from error
+    except SyntaxError as error:
+        raise PerigeeError(f"{file}, line {error.lineno}: {error.msg}; mend that line.") from error
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.alias):

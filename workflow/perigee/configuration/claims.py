@@ -354,8 +354,10 @@ class _NamedSettings:
         """Refuse a number where the sweep has names: it is another one at another scale."""
         names = {name for swept in self.runs.values() for name in swept.known_names.get(column, {})}
         if names:
-            told = f"key '{key}' is {value}, but the values of '{column}' have names; "
-            raise refusal(self.file, key, f"{told}name one of {', '.join(sorted(names))}.")
+            sentence = (
+                f"key '{key}' is {value}, but the sweep gives its values of '{column}' names; "
+            )
+            raise refusal(self.file, key, f"{sentence}write one of {', '.join(sorted(names))}.")
 
     def _of_runs(self, dotted: str, key: str) -> Any:
         """The value that all runs of the table have."""
