@@ -66,7 +66,10 @@ GOLDEN_SETTINGS = {
     "momentum": Settings(learning_rate=0.1, weight_decay=0.01, momentum=0.9, seed=1),
     "standard": Settings(scale_invariant=False, momentum=0.5, weight_decay=0.02, seed=2),
     "sphere": Settings(norm=3.0, weight_decay=0.0, cosine_horizon=4, width=3, seed=3),
-    "resnet18": Settings(model="resnet18", learning_rate=0.3, weight_decay=0.02, seed=4),
+    # Its last normalisations, over single pixels without a scale, amplify round-off in small batches.
+    "resnet18": Settings(
+        model="resnet18", learning_rate=0.3, weight_decay=0.02, batch_size=35, seed=4
+    ),
     "standard_resnet18": Settings(
         model="resnet18", scale_invariant=False, momentum=0.9, weight_decay=0.01, seed=5
     ),
