@@ -1,8 +1,10 @@
 """Make one table: compute it from a formula, or gather it from runs."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 
 from perigee import registry
@@ -11,7 +13,8 @@ from perigee.blocks.analyses import Analysis
 from perigee.blocks.evaluations import Evaluation
 from perigee.blocks.measures import Checkpoints, Measure
 from perigee.cli import Digest, LogFile, read_spec, require_digest, spec_block
-from perigee.configuration.runs import resolved_run
+from perigee.configuration.overlays import flattened
+from perigee.configuration.runs import column_value, resolved_run
 from perigee.data.manifest import MANIFEST
 from perigee.errors import PerigeeError
 from perigee.identity.products import (
@@ -20,6 +23,7 @@ from perigee.identity.products import (
     run_identity,
     table_identity,
 )
+from perigee.spec import RunSpec
 from perigee.store.provenance import read_product
 from perigee.store.runs import ROWS, STATE, find_version
 from perigee.store.tables import TABLE
@@ -45,10 +49,29 @@ def main(
     identity = table_identity(given["name"], analysis, [part for part, _ in found])
     require_digest(identity, digest)
     tabulate = registry.load(analysis)
-    runs = [run for _, run in found]
-    table = tabulate(runs, **analysis.parameters)
+    table = tabulate([run for _, run in found], **analysis.parameters)
+    specs = [_settings(resolved_run(told["run"], "run", "--spec")) for told in given["runs"]]
+    table = _with_settings(table, specs)
     with product_writer(out, identity) as product:
         table.to_parquet(product.aside / TABLE, index=False)
+
+
+def _settings(run: RunSpec) -> dict[str, Any]:
+    """All values in effect by dotted key, as a column can hold them; a fork's own alone."""
+    values = flattened({k: v for k, v in run.full_dict().items() if k != "parent"})
+    return {key: column_value(value) for key, value in values.items()}
+
+
+def _with_settings(table: pd.DataFrame, specs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The table with every value of its runs' specs, behind the columns that it has itself."""
+    if "run" not in table:  # computed from a formula, or over all runs
+        return table
+    names = dict.fromkeys(name for spec in specs for name in spec if name not in table)
+    columns = {
+        name: table["run"].map({number: spec.get(name) for number, spec in enumerate(specs)})
+        for name in names
+    }
+    return pd.concat([table, pd.DataFrame(columns, index=table.index)], axis="columns")
 
 
 def _run(told: dict[str, Any]) -> tuple[dict[str, Any], RunInput]:

@@ -94,7 +94,7 @@ def told_apart(requests: Iterable[RunRequest]) -> tuple[RunRequest, ...]:
         if not all(value is values[0] or value == values[0] for value in values):
             for spec, value in zip(specs, values, strict=True):
                 plain = value.full_dict() if isinstance(value, Block) else value
-                spec |= {key: _plain(item) for key, item in flattened({name: plain}).items()}
+                spec |= {key: column_value(item) for key, item in flattened({name: plain}).items()}
     differing = [
         key
         for key in sorted({key for spec in specs for key in spec} - swept)
@@ -231,10 +231,10 @@ def _get(run: Mapping[str, Any], dotted: str) -> Any:
     value: Any = run
     for part in dotted.split("."):
         value = value[part]
-    return _plain(value)
+    return column_value(value)
 
 
-def _plain(value: Any) -> Any:
-    """A value as a column holds it: lists and mappings as text."""
+def column_value(value: Any) -> Any:
+    """Return a value as a column holds it: lists and mappings as text."""
     is_plain = value is None or isinstance(value, bool | int | float | str)
     return value if is_plain else canonical_json(value)

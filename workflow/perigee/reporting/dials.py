@@ -34,7 +34,8 @@ def dials_of_figure(figure: FigureProduct, store: Path) -> list[dict[str, Any]]:
 
 
 def _shown(table: pd.DataFrame) -> dict[str, Any]:
-    swept = [name for name in map(str, table.columns) if name not in (*DIALS, "run", "seed")]
+    settings = [name for name in map(str, table.columns) if name not in (*DIALS, "run", "seed")]
+    swept = [name for name in settings if table[name].nunique(dropna=False) > 1]
     groups = (
         [(", ".join(map(_word, key)), rows) for key, rows in table.groupby(swept, sort=False)]
         if swept
