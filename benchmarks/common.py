@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import perigee
@@ -20,8 +21,9 @@ from perigee.store.provenance import hardware, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-LEARNING_RATE, SEED = 0.3, 0
-"""The run that is measured, one of those that periodic_fig3 sweeps at laptop scale."""
+LEARNING_RATE, SEED = 0.3, 100
+"""The run that is measured: one that periodic_fig3 sweeps at laptop scale, with a seed that nobody
+judges."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,19 @@ class Report:
         return (self.target, *self.further)
 
 
-def main(description: str, repetitions: int, measure: Callable[[int], Report]) -> None:
+def main(
+    description: str,
+    repetitions: int,
+    measure: Callable[..., Report],
+    options: Mapping[str, tuple[Any, str]] = MappingProxyType({}),
+) -> None:
     """Parse the command line, measure, print the table and write the JSON file.
 
     Args:
         description: what is measured; its first line goes into the JSON file.
         repetitions: the default number of repetitions.
-        measure: a function of the number of repetitions.
+        measure: a function of the number of repetitions, and of the options by name.
+        options: defaults and help texts of further options, by name.
     """
     name = Path(sys.argv[0]).stem
     parser = argparse.ArgumentParser(
@@ -117,12 +125,17 @@ def main(description: str, repetitions: int, measure: Callable[[int], Report]) -
     )
     parser.add_argument("--repetitions", type=int, default=repetitions, help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=RESULTS / f"{name}.json", help="JSON file")
+    for option, (default, told) in options.items():
+        parser.add_argument(
+            f"--{option}", type=type(default), default=default, help=f"{told}; default: %(default)s"
+        )
     arguments = parser.parse_args()
     if arguments.repetitions < 1:
         parser.error("--repetitions must be at least 1")
     _require_own_library()
     started = time.gmtime()
-    report = measure(arguments.repetitions)
+    chosen = {option: getattr(arguments, option) for option in options}
+    report = measure(arguments.repetitions, **chosen)
     _print_table(name, report)
     document = {
         "benchmark": name,
@@ -143,11 +156,11 @@ def main(description: str, repetitions: int, measure: Callable[[int], Report]) -
 
 
 def laptop_run() -> RunSpec:
-    """The run of periodic_fig3 at laptop scale with `LEARNING_RATE` and `SEED`."""
+    """The run of periodic_fig3 at laptop scale with `LEARNING_RATE`, and with `SEED`."""
     for run in make_plan(["periodic"], "laptop").figures["periodic_fig3"].runs:
-        if (run.spec.optimiser.learning_rate, run.spec.seed) == (LEARNING_RATE, SEED):
-            return run.spec
-    sys.exit(f"periodic_fig3 has no run of learning rate {LEARNING_RATE} and seed {SEED} any more.")
+        if run.spec.optimiser.learning_rate == LEARNING_RATE:
+            return run.spec.model_copy(update={"seed": SEED})
+    sys.exit(f"periodic_fig3 has no run of learning rate {LEARNING_RATE} any more.")
 
 
 def timed_alternately(
