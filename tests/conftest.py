@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-LANES = ("workflow", "faults", "slurm", "project")
+LANES = ("processes", "workflow", "faults", "slurm", "project")
 """The folders whose tests plain `pytest` leaves out (pyproject.toml); each is a marker."""
 
 # A GPU gives other bits than the CPU on which golden curves were made, and forbids forks after use.
