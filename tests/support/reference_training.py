@@ -66,7 +66,7 @@ GOLDEN_SETTINGS = {
     "momentum": Settings(learning_rate=0.1, weight_decay=0.01, momentum=0.9, seed=1),
     "standard": Settings(scale_invariant=False, momentum=0.5, weight_decay=0.02, seed=2),
     "sphere": Settings(norm=3.0, weight_decay=0.0, cosine_horizon=4, width=3, seed=3),
-    # Its last normalisations, over single pixels without a scale, amplify round-off in small batches.
+    # In small batches its last normalisations, over single pixels, amplify round-off.
     "resnet18": Settings(
         model="resnet18", learning_rate=0.3, weight_decay=0.02, batch_size=35, seed=4
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -101,23 +101,48 @@ def judgements(
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+class BySeed(NamedTuple):
+    """What a claim is judged on.
+
+    Attributes:
+        numbers: one number a seed.
+        meets: whether the seed meets the premise; every one does where there is none.
+    """
+
+    numbers: Numbers
+    meets: Mapping[str, bool]
+
+
+def by_seed(
+    claim: Claim, tables: Mapping[str, pd.DataFrame], seeds: Mapping[str, Sequence[int]]
+) -> BySeed:
+    """The number that a claim is judged on in each seed, and whether that one meets its premise.
+
+    Args:
+        claim: the claim.
+        tables, seeds: see `judgements`.
+
+    Raises:
+        PerigeeError, NotMeasurableError: see `measure`.
+    """
+    planned = {str(seed): math.nan for seed in seeds.get(claim.table, ())}
+    found = measure(claim.name, claim, tables[claim.table], claim.draws)
+    numbers = {**(planned if claim.draws == "seed" and "" not in found else {}), **found}
+    premises: Numbers = {}
+    if claim.given is not None:
+        premises = measure(claim.name, claim.given, tables[claim.given.table], claim.draws)
+    return BySeed(numbers, {seed: _meets_premise(claim, premises, seed) for seed in numbers})
+
+
 def _judged(
     claim: Claim, tables: Mapping[str, pd.DataFrame], seeds: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
     """The row of a claim without paper and figure."""
-    planned: Numbers = {str(seed): math.nan for seed in seeds.get(claim.table, ())}
-    missing = ""
-    numbers: dict[str, float | Ratio] = {}
-    premises: Numbers = {}
     try:
-        found = measure(claim.name, claim, tables[claim.table], claim.draws)
-        numbers = {**(planned if claim.draws == "seed" and "" not in found else {}), **found}
-        if claim.given is not None:
-            table = tables[claim.given.table]
-            premises = measure(claim.name, claim.given, table, claim.draws)
+        found, missing = by_seed(claim, tables, seeds), ""
     except NotMeasurableError as error:
-        missing, numbers = str(error), {}
-    meets = {seed: _meets_premise(claim, premises, seed) for seed in numbers}
+        found, missing = BySeed({}, {}), str(error)
+    numbers, meets = found
     finding = judge(claim, [one for seed, one in numbers.items() if meets[seed]])
     return {
         "claim": claim.name,

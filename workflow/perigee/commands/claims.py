@@ -1,4 +1,4 @@
-"""Print the verdicts on the papers' claims, or lock the rules of new ones."""
+"""Print the verdicts on the papers' claims, lock the rules of new ones, or keep seeds' numbers."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -23,13 +23,17 @@ from perigee.claims.outcomes import (
     apart,
     headline,
 )
+from perigee.claims.seed_results import COLUMNS as SEED_COLUMNS
+from perigee.claims.seed_results import merged, seed_results
 from perigee.cli import Results, Scale
 from perigee.configuration.locks import lock_rules
 from perigee.configuration.scales import papers
 from perigee.errors import PerigeeError
 from perigee.paths import shown
-from perigee.planning.plan import plan_of_options
+from perigee.planning.plan import Plan, plan_of_options
 from perigee.store.claims import CLAIMS
+from perigee.store.provenance import git_state, hardware, versions
+from perigee.store.tables import TABLE
 from perigee.store.writing import written_atomically
 
 COLOURS = {REPRODUCED: "green", HOLDS: "green", CONTRADICTED: "red", VIOLATED: "red"}
@@ -37,17 +41,24 @@ COLOURS = {REPRODUCED: "green", HOLDS: "green", CONTRADICTED: "red", VIOLATED: "
 
 WIDTH_OF_A_FILE = 200
 
+KEPT = Path("evidence/seeds.csv")
+"""The table of seeds' numbers, below the current folder."""
+
 
 class Action(StrEnum):
     """The actions beside printing."""
 
     LOCK = "lock"
+    KEEP = "keep"
 
 
 def main(
     action: Annotated[
         Action | None,
-        typer.Argument(help="lock: note in claims.lock the rules of the papers' new claims."),
+        typer.Argument(
+            help="lock: note in claims.lock the rules of the papers' new claims. "
+            "keep: add every seed's number to a table of them."
+        ),
     ] = None,
     claims: Annotated[
         Path | None, typer.Option(help="The table, if not that of the project at its scale.")
@@ -55,14 +66,23 @@ def main(
     scale: Scale = None,
     results: Results = None,
     copy: Annotated[Path | None, typer.Option(help="Also write what is printed here.")] = None,
+    table: Annotated[
+        Path, typer.Option(help="The table of seeds' numbers that 'keep' adds to.")
+    ] = KEPT,
 ) -> None:
     """Print the verdicts on the papers' claims, in colour where the terminal shows it.
 
     `perigee claims lock` adds rules that are not locked yet to config/papers/<paper>/claims.lock,
     with the day and the version; do so before runs of judged seeds are looked at for them.
+
+    `perigee claims keep` adds the number of every seed in every judged claim to a small table that
+    can be kept in git. Further seeds, machines and versions add rows.
     """
     if action is Action.LOCK:
         _lock()
+        return
+    if action is Action.KEEP:
+        _keep(table, *plan_of_options(scale, None, results))
         return
     if claims is None:
         plan, store = plan_of_options(scale, None, results)
@@ -92,6 +112,42 @@ def _lock() -> None:
         for path, locks in lock_rules(paper, today, perigee.__version__).items():
             names = ", ".join(f"{lock.figure}.{lock.claim}" for lock in locks) or "nothing new"
             typer.echo(f"{shown(path)}: {names}")
+
+
+def _keep(path: Path, plan: Plan, store: Path) -> None:
+    """Add the seeds' numbers of all figures whose claims are judged to a table of them."""
+    commit = git_state() or {}
+    about = {
+        "scale": plan.scale,
+        "commit": commit.get("commit", "") + "-dirty" * commit.get("dirty", False),
+        "processor": hardware()["processor"],
+        "torch": versions()["torch"],
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    parts = []
+    for figure in plan.of_papers.figures.values():
+        if figure.claims is None or not figure.claims.is_complete(store):
+            continue
+        tables = {
+            name: pd.read_parquet(store / one.folder / TABLE)
+            for name, one in figure.claims.tables.items()
+        }
+        seeds = {name: one.seeds for name, one in figure.claims.tables.items()}
+        of = {**about, "paper": figure.request.paper, "figure": figure.request.name}
+        parts.append(seed_results(figure.claims.claims, tables, seeds, of))
+    if not parts:
+        raise PerigeeError(f"No claims are judged in {shown(store)}; run 'snakemake claims'.")
+    new = pd.concat(parts, ignore_index=True)
+    known = pd.DataFrame(columns=list(SEED_COLUMNS))
+    if path.is_file():
+        known = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if list(known.columns) != list(SEED_COLUMNS):
+        raise PerigeeError(f"{shown(path)} is not a table of seeds' numbers; name another --table.")
+    table = merged(known, new)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_atomically(path) as aside:
+        table.to_csv(aside, index=False, lineterminator="\n")
+    typer.echo(f"{shown(path)}: {len(new)} numbers of this scale, {len(table)} in all")
 
 
 def _print(rows: list[dict[Any, Any]], console: Console) -> None:
