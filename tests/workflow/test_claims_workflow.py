@@ -111,8 +111,7 @@ def test_a_quantity_changed(workspace: Workspace) -> None:
 def test_a_figure_with_other_runs_and_one_without_claims(workspace: Workspace) -> None:
     workspace.edit_paper(lambda study: study["figures"]["fig4"].pop("claims"))
     workspace.set_learning_rates(0.03, 0.3, 3)
-    tables = ("runs", "periods", "destabilisations", "dials")
-    drawn = {JUDGE_FIG3} | GATHERED | figure_jobs("fig3", *tables)
+    drawn = {JUDGE_FIG3} | GATHERED | figure_jobs("fig3")
     assert workspace.jobs("everything") == drawn
     workspace.make("claims")
     claims = claims_of(workspace)
