@@ -241,10 +241,16 @@ def sessions(run: Path) -> list[str]:
 
 
 def figure_jobs(figure: str, *tables: str) -> set[str]:
-    """The jobs that make a figure of the periodic paper of its tables, as in `Workspace.jobs`."""
+    """The jobs that make a figure of the periodic paper of its tables, as in `Workspace.jobs`.
+
+    Args:
+        figure: its name in the paper.
+        tables: those that are to be made; without any name all that the project's file has.
+    """
     key = f"periodic_{figure}"
     drawn = {f"draw_figure {key}", f"publish_figure {key}"}
-    return drawn | {f"make_table {key}-{table}" for table in tables}
+    every = read_yaml(ROOT / f"config/papers/periodic/{figure}.yaml")["tables"]
+    return drawn | {f"make_table {key}-{table}" for table in tables or every}
 
 
 def training_jobs(*rates: float, epochs: int = EPOCHS) -> set[str]:

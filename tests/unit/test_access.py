@@ -91,7 +91,7 @@ PAPER: dict[str, Any] = {
                 "rates": {
                     "run": "small",
                     "epochs": EPOCHS - 1,
-                    "sweep": {"optimiser.learning_rate": [0.1, 0.3], "seed": [0, 1]},
+                    "sweep": {"optimiser.learning_rate": [0.1, 0.3], "seed": [10, 11]},
                 }
             },
             "tables": {"runs": {"analysis": {"name": "run_metrics"}, "runs": ["rates"]}},
@@ -124,7 +124,7 @@ PAPER: dict[str, Any] = {
                     "set": {"optimiser.learning_rate": rate},
                     "epochs": EPOCHS,
                     "checkpoint_interval": 2,
-                    "sweep": {"seed": [0, 1]},
+                    "sweep": {"seed": [10, 11]},
                 }
                 for name, rate in (("convnet", 0.3), ("resnet", 0.2))
             },
@@ -211,7 +211,7 @@ def figure(root: Path) -> access.Figure:
 @pytest.fixture
 def kept(root: Path) -> access.Run:
     """A run with checkpoints."""
-    return perigee.open("periodic_fig6").run("convnet", seed=1)
+    return perigee.open("periodic_fig6").run("convnet", seed=11)
 
 
 def message(call: Callable[[], object]) -> str:
@@ -270,12 +270,12 @@ def test_the_table_has_the_rows_of_all_runs(figure: access.Figure) -> None:
 
 def test_runs_are_told_by_their_swept_values(figure: access.Figure) -> None:
     assert [dict(run.swept) for run in figure.runs] == [
-        {"optimiser.learning_rate": rate, "seed": seed} for rate in (0.1, 0.3) for seed in (0, 1)
+        {"optimiser.learning_rate": rate, "seed": seed} for rate in (0.1, 0.3) for seed in (10, 11)
     ]
-    run = figure.run(learning_rate=np.float64(0.3), seed=np.int64(1))
-    assert (run.spec["optimiser"]["learning_rate"], run.spec["seed"]) == (0.3, 1)
-    assert figure.run(**{"optimiser.learning_rate": 0.3, "seed": 1}) == run
-    assert "learning_rate 0.3, seed 1" in repr(run)
+    run = figure.run(learning_rate=np.float64(0.3), seed=np.int64(11))
+    assert (run.spec["optimiser"]["learning_rate"], run.spec["seed"]) == (0.3, 11)
+    assert figure.run(**{"optimiser.learning_rate": 0.3, "seed": 11}) == run
+    assert "learning_rate 0.3, seed 11" in repr(run)
     assert repr(figure) == "<periodic_fig3: tables runs; 4 runs>"
 
 
@@ -283,15 +283,15 @@ def test_a_run_that_there_is_not_is_told_with_what_there_is(root: Path) -> None:
     figure, others = perigee.open("periodic_fig3"), perigee.open("periodic_fig6")
     assert message(lambda: figure.run(learning_rate=0.7)) == (
         "periodic_fig3 has no run with optimiser.learning_rate 0.7; known are: "
-        "optimiser.learning_rate 0.1, 0.3; seed 0, 1."
+        "optimiser.learning_rate 0.1, 0.3; seed 10, 11."
     )
     assert message(lambda: figure.run(learning_rate=0.3)) == (
         "periodic_fig3 has 2 runs with optimiser.learning_rate 0.3; say which: "
-        "optimiser.learning_rate 0.3; seed 0, 1."
+        "optimiser.learning_rate 0.3; seed 10, 11."
     )
-    assert "table convnet, resnet" in message(lambda: others.run(seed=0))
+    assert "table convnet, resnet" in message(lambda: others.run(seed=10))
     assert "did you mean 'seed'" in message(lambda: figure.run(sed=0))
-    assert "did you mean 'resnet'" in message(lambda: others.run("resnets", seed=0))
+    assert "did you mean 'resnet'" in message(lambda: others.run("resnets", seed=10))
     assert "has no runs" in message(lambda: perigee.open("periodic_fig2").run())
 
 
@@ -337,7 +337,7 @@ def test_measures_that_the_figure_does_not_ask_for(kept: access.Run) -> None:
 
 
 def test_a_run_is_read_off_a_longer_one(figure: access.Figure) -> None:
-    run = figure.run(learning_rate=0.3, seed=1)
+    run = figure.run(learning_rate=0.3, seed=11)
     assert run.epochs == EPOCHS - 1
     assert run.folder.name == f"e{EPOCHS}"
     assert run.provenance.details["epochs"] == EPOCHS
@@ -370,14 +370,14 @@ def test_nothing_that_is_given_out_is_the_stores_own(root: Path, kept: access.Ru
         rows["epoch"] = 5
     assert (kept.metrics()["train_loss"] > 0).all()
     assert any(value.any() for value in kept.checkpoint(2).values())
-    assert kept.spec["seed"] == 1
+    assert kept.spec["seed"] == 11
     assert digest(root) == before
 
 
 @pytest.mark.parametrize("what", ["table", "measure", "provenance"])
 def test_what_was_changed_is_refused(what: str, root: Path) -> None:
     figure = perigee.open("periodic_fig3")
-    run = figure.run(learning_rate=0.1, seed=1)
+    run = figure.run(learning_rate=0.1, seed=11)
     read: Callable[[], object]
     if what == "table":
         path, read = (

@@ -153,25 +153,29 @@ def test_leads_and_jumps_are_those_planted(tmp_path: Path, signal: Planted) -> N
 @settings(max_examples=30)
 @given(st.integers(0, 1000), st.floats(0.05, 0.4), st.floats(20, 1e4))
 def test_noise_of_the_loss_does_not_make_it_lead(seed: int, noise: float, spike: float) -> None:
-    """Loss and rho that begin to rise at the same step."""
+    """Loss and rho that begin to rise at the same step, again and again with other noise.
+
+    One destabilisation's lead has the noise's error; what is judged is the median of several.
+    """
     length, rise = 400, 20
-    times = np.arange(2 * length) / PER_EPOCH
     position = np.arange(2 * length)
     log_norm = np.interp(position, [0, length, length + rise, 2 * length], [0.8, 0, 0.7, 0])
     log_loss = np.interp(position, [0, 50, length, length + rise], [0, -1, -1, np.log(spike) - 1])
     log_loss[length + rise :] -= 0.05 * np.arange(length - rise)
     rng = np.random.default_rng(seed)
-    metrics = pd.DataFrame(
-        {
-            "epoch": times,
-            "train_loss": np.exp(log_loss + noise * rng.standard_normal(2 * length)),
-            "weight_norm": np.exp(log_norm),
-        }
-    )
-    course = course_of_metrics(metrics)
-    course = replace(course, per_epoch=PER_EPOCH)
-    lead = destabilisations.onset_lead(course, course.found[0])
-    assert -3 <= lead <= 6
+    leads = []
+    for _ in range(41):
+        metrics = pd.DataFrame(
+            {
+                "epoch": position / PER_EPOCH,
+                "train_loss": np.exp(log_loss + noise * rng.standard_normal(2 * length)),
+                "weight_norm": np.exp(log_norm),
+            }
+        )
+        course = replace(course_of_metrics(metrics), per_epoch=PER_EPOCH)
+        leads.append(destabilisations.onset_lead(course, course.found[0]))
+    # Noise above a tenth of the rise hides its beginning, so that the loss seems to rise late.
+    assert -3 <= np.median(leads) <= 1
 
 
 @given(st.floats(0.1, 5), st.floats(0.1, 5), st.integers(20, 200), st.booleans())

@@ -226,7 +226,13 @@ def test_kendalls_tau_counts_pairs() -> None:
     assert found == pytest.approx((5 - 1) / 6)
 
 
-@given(st.lists(st.floats(0.1, 10), min_size=2, max_size=8, unique=True), st.floats(-3, 3))
+def thousandths(value: float) -> int:
+    return round(1000 * value)
+
+
+@given(
+    st.lists(st.floats(0.1, 10), min_size=2, max_size=8, unique_by=thousandths), st.floats(-3, 3)
+)
 def test_the_slope_of_a_power_law_is_its_exponent(x: list[float], power: float) -> None:
     table = pd.DataFrame({"x": x, "y": [3 * one**power for one in x]})
     found = statistic_of(table, column="y", against="x", within_seed="log_slope")
@@ -245,6 +251,14 @@ def test_the_slope_of_a_power_law_is_its_exponent(x: list[float], power: float) 
 def test_a_trend_of_too_little_is_nothing(statistic: str, rows: dict[str, Any]) -> None:
     table = pd.DataFrame(rows)
     assert math.isnan(statistic_of(table, column="x", against="rate", within_seed=statistic))
+
+
+def test_rates_whose_logarithms_are_equal_have_no_slope() -> None:
+    rates = [15.0, math.nextafter(15, 16)]
+    assert rates[0] != rates[1]
+    assert math.log(rates[0]) == math.log(rates[1])
+    table = pd.DataFrame({"rate": rates, "x": [1.0, 3.0]})
+    assert math.isnan(statistic_of(table, column="x", against="rate", within_seed="log_slope"))
 
 
 def test_a_slope_of_logarithms_needs_positive_values() -> None:

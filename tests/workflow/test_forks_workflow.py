@@ -30,7 +30,7 @@ def test_a_fork_waits_for_its_parent_and_starts_from_its_checkpoint(workspace: W
     at = {"name": "at_epoch", "epoch": FORK_AT}
     workspace.edit_paper(lambda study: show_fork(study, at, constraint={"name": "fixed_norm"}))
     # The finished parent is trained again for its checkpoints.
-    drawn = figure_jobs("fig3", "runs")
+    drawn = figure_jobs("fig3")
     assert workspace.jobs() == {f"train_run {PARENT}", f"train_run {CHILD}"} | drawn
     printed = workspace.make()
     assert "is trained again to measure checkpoints" in printed

@@ -31,7 +31,7 @@ from support.workspace import (
     training_jobs,
 )
 
-FIG3 = figure_jobs("fig3", "runs")
+FIG3 = figure_jobs("fig3")
 PUBLISHED = {f"publish_figure periodic_{figure}" for figure in FIGURES}
 PDF = "results/smoke/figures/periodic_fig3.pdf"
 
@@ -121,7 +121,7 @@ def test_the_update_rule_changed(workspace: Workspace) -> None:
         for run in COMPARED
         for job in (f"train_run {run}/e{EPOCHS}", f"evaluate_run predictions-{run}")
     }
-    drawn = (FIG3, figure_jobs("fig4", "period"), figure_jobs("fig6", "convnet", "resnet"))
+    drawn = (FIG3, figure_jobs("fig4"), figure_jobs("fig6"))
     assert workspace.jobs() == training_jobs(*LEARNING_RATES).union(compared, *drawn)
 
 

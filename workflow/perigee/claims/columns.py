@@ -64,7 +64,10 @@ maximum / minimum, and "share" is that of the true among true and false."""
 def _log_slope(x: Floats, y: Floats) -> float:
     if not ((x > 0).all() and (y > 0).all()):
         return math.nan
-    return float(stats.linregress(np.log(x), np.log(y)).slope)
+    log_x = np.log(x)
+    if np.ptp(log_x) == 0:  # as of numbers that differ in their last bits alone
+        return math.nan
+    return float(stats.linregress(log_x, np.log(y)).slope)
 
 
 TRENDS: dict[str, Callable[[Floats, Floats], float]] = {
