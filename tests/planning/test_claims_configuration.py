@@ -342,7 +342,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_claim("kind", value="rates"),
             "claims.many.kind",
-            ["is 'rates'; did you mean 'rate'? (known are equivalent, identity, mean,"],
+            ["is 'rates'; did you mean 'rate'? (known are different, equivalent, identity,"],
             id="unknown kind",
         ),
         pytest.param(
@@ -406,6 +406,24 @@ def in_figure(*path: Any, value: Any) -> Edit:
             id="equivalence to at least something",
         ),
         pytest.param(
+            in_claim("kind", value="different"),
+            "claims.many.margin",
+            ["is missing, but the kind is 'different'"],
+            id="a difference without a margin",
+        ),
+        pytest.param(
+            changing(kind="different", margin=1, expected={"equal_to": 0}),
+            "claims.many.expected",
+            ["is 'equal_to', but the kind is 'different'; take different_from"],
+            id="a difference that is equal",
+        ),
+        pytest.param(
+            changing(kind="mean", expected={"different_from": 0}),
+            "claims.many.expected",
+            ["is 'different_from', which no mean", "make the kind different, with a margin"],
+            id="a mean that is different",
+        ),
+        pytest.param(
             in_claim("margin", value=0.1),
             "claims.many.margin",
             ["is given, but the kind is 'rate'; remove it"],
@@ -417,7 +435,7 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             changing(kind="mean", expected={"equal_to": 0}),
             "claims.many.expected",
-            ["is 'equal_to', which no mean over seeds is exactly; make the kind equivalent"],
+            ["is 'equal_to', which no mean over seeds can show; make the kind equivalent"],
             id="a mean that is equal",
         ),
         pytest.param(

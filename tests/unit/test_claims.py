@@ -242,17 +242,18 @@ def errors_of_forks(changed: float, *, near: bool) -> tuple[Make, Make]:
 
 
 def of_values(
-    runs: Mapping[str, Signal],
+    runs: Mapping[Any, Signal],
     column: str,
-    usual: Mapping[str, float],
-    changed: Mapping[str, float],
+    usual: Mapping[Any, float],
+    changed: Mapping[Any, float],
+    by: str = "label",
 ) -> tuple[Make, Make]:
-    """The statistics of labelled runs with some values of a column, which differ a bit by seed."""
+    """The statistics of runs with some values of a column, which differ a bit by seed."""
 
-    def make(values: Mapping[str, float], seeds: Sequence[int] = (0,)) -> pd.DataFrame:
-        table = told_apart("label", runs, {})(seeds=seeds)
-        # One that is not labelled keeps what it has.
-        found = table["label"].map(dict(values)).fillna(table[column])
+    def make(values: Mapping[Any, float], seeds: Sequence[int] = (0,)) -> pd.DataFrame:
+        table = told_apart(by, runs, {})(seeds=seeds)
+        # One of which no value is given keeps what it has.
+        found = table[by].map(dict(values)).fillna(table[column])
         return table.assign(**{column: found * (1 + 0.01 * table["seed"])})
 
     return partial(make, usual), partial(make, {**usual, **changed})
@@ -265,6 +266,7 @@ MODIFIED: dict[str, Signal] = {
     "all weights trained": Periodic([1.0] * 3, 50),
     "momentum": Periodic([1.0] * 8, 20),
     "augmentation": Periodic([1.0] * 2, 120),
+    "augmentation, standard width": Stuck(0.2),
 }
 of_modifications = partial(of_statistics, "label", MODIFIED)
 
@@ -276,6 +278,18 @@ def of_all_rates(*rates: float) -> tuple[Make, Make]:
     """Periods, and one destabilisation at each rate, which is none."""
     periodic, single = Periodic([1.0] * 3), Periodic([1.0], 100)
     return of_statistics(RATE, dict.fromkeys(rates, periodic), dict.fromkeys(rates, single))
+
+
+TOGETHER: dict[float, Signal] = dict(
+    zip(
+        sorted({one.swept[RATE] for one in REQUESTS["periodic_fig7", "together_statistics"].runs}),
+        (Periodic([], tail=300), Periodic([1.0] * 2, 100), Periodic([1.0] * 3), Stuck()),
+        strict=True,
+    )
+)
+"""Runs at the lowest, the low, the high and the highest learning rate."""
+TOO_LOW, SLOW, FAST, TOO_HIGH = TOGETHER
+of_learning_rates = partial(of_statistics, RATE, TOGETHER)
 
 
 # regimes_fig2
@@ -442,6 +456,10 @@ TABLES: dict[Place, tuple[Make | Sweep, Make | Sweep]] = {
     ),
     ("periodic_fig3", "no_period_at_the_lowest_rate"): of_rates(lowest=periodic([1.0], 150)),
     # It learns the training set as the lowest rate does.
+    # The rate without periods has the lowest test error.
+    ("periodic_fig3", "periods_at_the_best_rate"): of_rates(
+        lowest=replace(STEADY, test_errors=(0.01,))
+    ),
     ("periodic_fig3", "stuck_at_the_highest_rate"): of_rates(highest=STEADY),
     ("periodic_fig3", "large_gradients_at_the_highest_rate"): of_rates(highest=STEADY),
     # Without periods the effective learning rate converges.
@@ -516,6 +534,10 @@ TABLES: dict[Place, tuple[Make | Sweep, Make | Sweep]] = {
     ("periodic_fig7", "periods_with_all_weights_trained"): of_modifications(
         {"all weights trained": Periodic([1.0], 180)}
     ),
+    ("periodic_fig7", "other_frequency_with_all_weights_trained"): (
+        told_apart("label", MODIFIED, {"all weights trained": Periodic([1.0] * 6, 30)}),
+        told_apart("label", MODIFIED, {}),
+    ),
     ("periodic_fig7", "periods_with_momentum"): of_modifications({"momentum": Stuck()}),
     ("periodic_fig7", "more_periods_with_momentum"): of_modifications(
         {"momentum": MODIFIED["none"]}
@@ -536,7 +558,24 @@ TABLES: dict[Place, tuple[Make | Sweep, Make | Sweep]] = {
     ("periodic_fig7", "later_with_augmentation"): of_modifications(
         {"augmentation": MODIFIED["none"]}
     ),
+    ("periodic_fig7", "no_periods_of_a_narrow_network"): of_modifications(
+        {"augmentation, standard width": Periodic([1.0], 180)}
+    ),
     ("periodic_fig7", "periods_with_all_modifications"): of_all_rates(0.1),
+    ("periodic_fig7", "no_period_at_the_lowest_rate"): of_learning_rates(
+        {TOO_LOW: Periodic([1.0], 200)}
+    ),
+    # It destabilises again and again, but learns the data in between.
+    ("periodic_fig7", "failure_at_the_highest_rate"): of_learning_rates(
+        {TOO_HIGH: Periodic([1.0] * 8, 20)}
+    ),
+    ("periodic_fig7", "periods_at_the_best_rate"): of_values(
+        TOGETHER,
+        "late_phase_b_test_error",
+        {TOO_LOW: 0.05, SLOW: 0.03, FAST: 0.02, TOO_HIGH: 0.4},
+        {TOO_LOW: 0.01},
+        by=RATE,
+    ),
     **{
         ("periodic_fig6", f"{pair}{name}"): tables(**changed)
         for pair, tables in (("", of_anchor), ("resnet_", of_correlated_anchor))
@@ -614,6 +653,10 @@ PREMISES: dict[Place, tuple[Make, Make]] = {
     ("periodic_fig5", "periods_lower_the_test_error_more"): SEVERAL,
     ("periodic_fig7", "later_with_augmentation"): of_column(
         "first_norm_peak", {"none": 4.0, "augmentation": 9.0}, {"augmentation": 5.0}
+    ),
+    # Nor has the wide one a period.
+    ("periodic_fig7", "no_periods_of_a_narrow_network"): of_modifications(
+        {"augmentation": Stuck(0.2)}
     ),
 }
 

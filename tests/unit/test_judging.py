@@ -86,6 +86,7 @@ AROUND = (-math.inf, NEXT_DOWN, 2.0, NEXT_UP, math.inf, math.nan)
         ("greater_than", False, False, True, ">"),
         ("less_than", True, False, False, "<"),
         ("equal_to", False, True, False, "="),
+        ("different_from", True, False, True, "≠"),
     ],
 )
 def test_relations(relation: str, below: bool, at: bool, above: bool, sign: str) -> None:
@@ -155,6 +156,31 @@ def test_an_equivalence_asks_for_the_whole_interval_within_the_margin(
 @pytest.mark.parametrize(
     ("values", "verdict"),
     [
+        ([3.0, 3.01, 3.02], REPRODUCED),
+        ([1.0, 1.01, 1.02], REPRODUCED),
+        ([1.9, 2.0, 2.1], CONTRADICTED),
+        ([0.0, 2.0, 4.0], INCONCLUSIVE),  # its ends differ from 2, to either side
+        ([2.3, 2.6, 2.9], INCONCLUSIVE),
+        ([3.0, 3.0], INCONCLUSIVE),
+    ],
+)
+def test_a_difference_asks_for_the_whole_interval_on_one_side_of_the_margin(
+    values: list[float], verdict: str
+) -> None:
+    rule = claim("different_from", kind="different", margin=0.5)
+    assert judge(rule, values).verdict == verdict
+
+
+def test_a_difference_of_ratios_is_by_a_factor() -> None:
+    rule = claim("different_from", 1, kind="different", margin=2, quantity=TWO)
+    for value, expected in ((0.5, False), (2.0, False), (0.49, True), (2.01, True)):
+        assert fulfils(rule, value) is expected
+    assert not fulfils(rule, math.nan)
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
         ([1e-13, math.nan], HOLDS),
         ([1e-13, 1.0, 1e-13], VIOLATED),
         ([math.nan], NOTHING),
@@ -211,6 +237,7 @@ KINDS: dict[str, Claim] = {
     "rate": claim(),
     "mean": claim(kind="mean"),
     "equivalent": claim("equal_to", kind="equivalent", margin=1),
+    "different": claim("different_from", kind="different", margin=1),
     "trend": claim(kind="trend", quantity=TREND, within_seed="kendall"),
     "slope": claim(kind="trend", quantity=TREND, within_seed="log_slope"),
     "identity": claim(kind="identity"),

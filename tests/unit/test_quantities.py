@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from perigee.claims import destabilisations
 from perigee.claims.columns import STATISTICS, Ratio, measure
 from perigee.claims.rows import NotMeasurableError
+from perigee.claims.settings import column_at_lowest, train_loss_ratio
 from perigee.claims.similarity import (
     ensemble_gain_share,
     similarity_excess,
@@ -394,3 +395,48 @@ def test_without_minima_there_is_nothing_to_measure() -> None:
         *ensemble_gain_share(table, period="anchor"),
     ):
         assert math.isnan(found)
+
+
+# Runs of one sweep
+
+ROWS = pd.DataFrame(
+    {
+        "run": range(5),
+        "rate": [0.1, 0.2, 0.3, 0.4, 0.5],
+        "stopped": [False, False, False, False, True],
+        "error": [0.05, 0.02, 0.02, 0.4, math.nan],
+        "periods": [0, 4, 3, 1, 2],
+        "lowest_train_loss": [0.01, 0.002, 0.0, 0.4, math.nan],
+    }
+)
+
+
+def test_a_column_where_another_is_lowest() -> None:
+    given = {"column": "periods", "lowest": "error"}
+    assert column_at_lowest(ROWS, **given, where={}) == 3, "the smaller one of equally good runs"
+    assert column_at_lowest(ROWS, **given, where={"rate": {"at_least": 0.4}}) == 1
+    assert math.isnan(column_at_lowest(ROWS, **given, where={"rate": 0.5}))
+    with pytest.raises(NotMeasurableError):
+        column_at_lowest(ROWS, **given, where={"rate": 0.6})
+    with pytest.raises(KeyError):
+        column_at_lowest(ROWS, column="periods", lowest="loss", where={})
+
+
+@pytest.mark.parametrize(
+    ("over", "under", "expected"),
+    [
+        (0.4, 0.1, 40),
+        (0.5, 0.1, math.inf),
+        (0.1, 0.5, math.nan),
+        (0.5, 0.5, math.nan),
+        (0.1, 0.3, math.nan),
+    ],
+)
+def test_the_ratio_of_train_losses(over: float, under: float, expected: float) -> None:
+    found = train_loss_ratio(ROWS, over={"rate": over}, under={"rate": under})
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_ratio_of_train_losses_is_that_of_two_runs() -> None:
+    with pytest.raises(PerigeeError, match="2 runs"):
+        train_loss_ratio(ROWS, over={"rate": {"at_least": 0.4}}, under={"rate": 0.1})

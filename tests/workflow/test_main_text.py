@@ -75,10 +75,11 @@ def test_modifications_of_fig7_begin_alike_and_part(main_text: Path) -> None:
     table = plotted(main_text, "periodic_fig7")
     single = table[table["panels"] == "single"].set_index(["label", "epoch"])["train_loss"]
     labels = {"none", "all weights trained", "momentum", "augmentation"}
+    labels |= {"augmentation, standard width"}
     assert set(single.index.get_level_values("label")) == labels
     # The same initial weights; a head that is trained is not rescaled before.
     assert single["none", 0] == single["momentum", 0] == single["augmentation", 0]
     assert single["none", 0] != single["all weights trained", 0]
     assert len({single[label, 4] for label in labels}) == len(labels)
     together = table[table["panels"] == "together"]
-    assert set(together["optimiser.learning_rate"]) == {0.1, 0.3}
+    assert set(together["optimiser.learning_rate"]) == {0.03, 0.1, 0.3, 3.0}

@@ -170,7 +170,8 @@ class Expectation:
         quantity: the quantity that is measured.
         within_seed: the statistic by which the rows of one seed become one number; None for a
             quantity that gives one itself.
-        relation: "at_least", "at_most", "greater_than", "less_than" or "equal_to".
+        relation: "at_least", "at_most", "greater_than", "less_than", "equal_to" or
+            "different_from".
         bound: the number that the measured value is compared with.
     """
 
@@ -196,11 +197,12 @@ class Claim(Expectation):
 
     Attributes:
         name: unique in its figure.
-        kind: "rate", "mean", "equivalent", "trend" or "identity", by which it is judged.
+        kind: "rate", "mean", "equivalent", "different", "trend" or "identity", by which it is
+            judged.
         unit: what is counted within a seed, such as "destabilisation".
         testable: whether the claim can be tested at the current scale.
-        margin: of the kind "equivalent", the distance from the bound, or the factor of a ratio,
-            that still counts as equal.
+        margin: of the kinds "equivalent" and "different", the distance from the bound, or the
+            factor of a ratio, that still counts as equal.
         pooled: whether a ratio is one of sums over seeds.
         draws: the column that tells independent draws apart.
         given: the premise, without which a seed does not count.

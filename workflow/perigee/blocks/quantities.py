@@ -19,7 +19,7 @@ from perigee.blocks.base import (
     as_scalar,
 )
 
-Relation = Literal["at_least", "at_most", "greater_than", "less_than", "equal_to"]
+Relation = Literal["at_least", "at_most", "greater_than", "less_than", "equal_to", "different_from"]
 """The relations that a number may have to a bound."""
 
 TrendStatistic = Literal["kendall", "log_slope", "spearman"]
@@ -173,6 +173,37 @@ class Column(Quantity, name="column", code="perigee.claims.columns:measure"):
     def averages_logarithm(self) -> bool:
         """True of a ratio of two groups of rows."""
         return self.over is not None
+
+
+class ColumnAtLowest(
+    Quantity, name="column_at_lowest", code="perigee.claims.settings:column_at_lowest"
+):
+    """A column at the run at which another column is lowest.
+
+    Attributes:
+        column: the column that is measured.
+        lowest: the column that tells the run.
+        where: the rows among which it is looked for; all rows if not given.
+    """
+
+    column: str
+    lowest: str
+    where: SomeRows = Field(default_factory=dict)
+
+
+class TrainLossRatio(
+    Quantity, name="train_loss_ratio", code="perigee.claims.settings:train_loss_ratio"
+):
+    """How much larger the lowest train loss of one run is than that of another.
+
+    Attributes:
+        over, under: the row of the one and that of the other.
+    """
+
+    is_ratio: ClassVar[bool] = True
+
+    over: SomeRows
+    under: SomeRows
 
 
 class OfPeriods(Quantity):

@@ -191,13 +191,14 @@ def _described(expectation: Expectation, *, pooled: bool = False) -> str:
 
 
 def _expected(claim: Claim) -> str:
-    """The relation and the bound, such as "≥ 2"; for an equivalence with its margin."""
+    """The relation and the bound, such as "≥ 2", with the margin if there is one."""
     told = f"{SIGNS[claim.relation]} {number(claim.bound)}"
     if claim.margin is None:
         return told
+    is_equal, margin = claim.relation == "equal_to", number(claim.margin)
     if claim.quantity.averages_logarithm:
-        return f"{told} within a factor of {number(claim.margin)}"
-    return f"{told} ± {number(claim.margin)}"
+        return f"{told} {'within' if is_equal else 'by more than'} a factor of {margin}"
+    return f"{told} ± {margin}" if is_equal else f"{told} by more than {margin}"
 
 
 def _interval(claim: Claim, finding: Finding) -> str:

@@ -13,6 +13,7 @@ RELATIONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "greater_than": operator.gt,
     "less_than": operator.lt,
     "equal_to": operator.eq,
+    "different_from": lambda value, bound: (value < bound) | (value > bound),
 }
 """The functions of the relations, of numbers or of arrays. NaN fulfils none."""
 
@@ -22,6 +23,7 @@ SIGNS: Mapping[str, str] = {
     "greater_than": ">",
     "less_than": "<",
     "equal_to": "=",
+    "different_from": "≠",
 }
 
 

@@ -58,7 +58,9 @@ def fulfils(claim: Claim, value: float) -> bool:
     """Return whether a seed's number fulfils the rule; NaN does not."""
     if claim.margin is not None:
         low, high = _region(claim)
-        return low <= value <= high
+        is_inside = low <= value <= high
+        is_outside = value < low or value > high
+        return is_outside if claim.relation == "different_from" else is_inside
     return bool(RELATIONS[claim.relation](value, claim.bound))
 
 
@@ -131,18 +133,24 @@ def verdict_of_rate(fulfilled: int, measured: int) -> str:
 def _of_interval(claim: Claim, estimate: Estimate, measured: int) -> str:
     """The verdict by whether the whole interval lies inside or outside the expected region.
 
-    For a margin this is the test of equivalence by two one-sided tests.
+    For a margin this is the test of equivalence by two one-sided tests. That of a difference is its
+    mirror image: an interval that reaches across the margin says nothing, on whichever side its
+    ends are.
     """
     ends = estimate.low, estimate.high
     if measured < FEWEST_SEEDS or not all(map(math.isfinite, ends)):
         return INCONCLUSIVE
-    if all(fulfils(claim, end) for end in ends):
-        return REPRODUCED
-    if claim.margin is not None:
-        low, high = _region(claim)
-        is_outside = estimate.high < low or estimate.low > high
+    if claim.margin is None:
+        fulfilled = [fulfils(claim, end) for end in ends]
+        is_inside, is_outside = all(fulfilled), not any(fulfilled)
     else:
-        is_outside = not any(fulfils(claim, end) for end in ends)
+        low, high = _region(claim)
+        is_inside = low <= estimate.low and estimate.high <= high
+        is_outside = estimate.high < low or estimate.low > high
+        if claim.relation == "different_from":
+            is_inside, is_outside = is_outside, is_inside
+    if is_inside:
+        return REPRODUCED
     return CONTRADICTED if is_outside else INCONCLUSIVE
 
 

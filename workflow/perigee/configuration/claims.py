@@ -28,6 +28,9 @@ from perigee.spec import Claim, Expectation
 ALL, LOWEST, HIGHEST = "all", "lowest", "highest"
 """Names that every sweep of numbers has."""
 
+WITH_MARGIN = {"equivalent": "equal_to", "different": "different_from"}
+"""The kinds that need a margin, each with the relation that it is about."""
+
 
 @dataclass(frozen=True)
 class FigureOfClaims:
@@ -166,31 +169,33 @@ def _require_statistic(quantity: Quantity, statistic: str | None, file: str, key
 def _require_kind(claim: Claim, file: str, key: str) -> None:
     """Refuse a kind that does not fit what is measured or expected."""
     kind, quantity = claim.kind, claim.quantity
-    is_equal = claim.relation == "equal_to"
+    relation = WITH_MARGIN.get(kind)
+    other = {relation: kind for kind, relation in WITH_MARGIN.items()}.get(claim.relation)
     averages = kind == "mean" or (kind == "trend" and claim.within_seed == "log_slope")
     has_ratio = not isinstance(quantity, Column) or quantity.over is not None
     for is_wrong, place, told in (
         (
-            kind == "equivalent" and claim.margin is None,
+            relation is not None and claim.margin is None,
             "margin",
-            "is missing, but the kind is 'equivalent'; say how far from the bound still counts as "
+            f"is missing, but the kind is '{kind}'; say how far from the bound still counts as "
             "equal.",
         ),
         (
-            kind != "equivalent" and claim.margin is not None,
+            relation is None and claim.margin is not None,
             "margin",
-            f"is given, but the kind is '{kind}'; remove it or make the kind equivalent.",
+            f"is given, but the kind is '{kind}'; remove it or make the kind equivalent or "
+            "different.",
         ),
         (
-            kind == "equivalent" and not is_equal,
+            relation not in (None, claim.relation),
             "expected",
-            f"is '{claim.relation}', but the kind is 'equivalent'; take equal_to.",
+            f"is '{claim.relation}', but the kind is '{kind}'; take {relation}.",
         ),
         (
-            averages and is_equal,
+            averages and other is not None,
             "expected",
-            "is 'equal_to', which no mean over seeds is exactly; make the kind equivalent, with a "
-            "margin.",
+            f"is '{claim.relation}', which no mean over seeds can show; make the kind {other}, "
+            "with a margin.",
         ),
         (
             kind == "trend" and claim.within_seed not in TRENDS,

@@ -286,6 +286,7 @@ class Expected(Model):
     greater_than: Number = Field(0, description="The value is larger.")
     less_than: Number = Field(0, description="The value is smaller.")
     equal_to: Number = Field(0, description="The value is this.")
+    different_from: Number = Field(0, description="The value is smaller or larger.")
 
     @model_validator(mode="before")
     @classmethod
@@ -315,6 +316,9 @@ Unit = Literal[
 ]
 
 
+Kind = Literal["rate", "mean", "equivalent", "different", "trend", "identity"]
+
+
 class Expectation(Model):
     """A measured number, and the relation that it is expected to have to a bound."""
 
@@ -335,17 +339,17 @@ class Claim(Noted, Expectation):
 
     says: Text = Field(description="The statement, in our words.")
     place: Text = Field(description="The place in the paper.")
-    kind: Literal["rate", "mean", "equivalent", "trend", "identity"] = Field(
+    kind: Kind = Field(
         description="How it is judged. rate: in how many seeds the relation holds; mean: by the "
-        "interval of the mean over seeds; equivalent: by whether that interval lies within the "
-        "margin; trend: as a rate (kendall, spearman) or a mean (log_slope); identity: it holds "
-        "or is violated.",
+        "interval of the mean over seeds; equivalent, different: by whether that interval lies "
+        "within the margin or outside it; trend: as a rate (kendall, spearman) or a mean "
+        "(log_slope); identity: it holds or is violated.",
     )
     unit: Unit = Field(description="What is counted within a seed.")
     margin: Positive | None = Field(
         None,
-        description="For the kind equivalent: the distance from the bound that still counts as "
-        "equal; of a ratio a factor.",
+        description="For the kinds equivalent and different: the distance from the bound that "
+        "still counts as equal; of a ratio a factor.",
     )
     pooled: Truth = Field(
         False, description="For a mean of a ratio: true to take sums over seeds of both parts."
@@ -381,7 +385,7 @@ class StudyClaim(Claim):
     """A guess about the answer, and the rule by which it is judged."""
 
     place: Text = Field("", description="Where it was written down; this file if not given.")
-    kind: Literal["rate", "mean", "equivalent", "trend", "identity"] = Field(
+    kind: Kind = Field(
         "rate", description="How it is judged (docs/claims.md): in how many seeds it holds."
     )
     unit: Unit = Field("run", description="What is counted within a seed.")
