@@ -53,8 +53,11 @@ def documents(**claims: Any) -> dict[str, Any]:
     return {"mine": paper}
 
 
-def digest_of(**changed: Any) -> str:
-    return rule_digest("fig3", models.Claim.model_validate({**CLAIM, **changed}))
+FIGURE: dict[str, Any] = PAPER["figures"]["fig3"]
+
+
+def digest_of(figure: dict[str, Any] = FIGURE, **changed: Any) -> str:
+    return rule_digest("fig3", models.Claim.model_validate({**CLAIM, **changed}), figure)
 
 
 # What a lock is of
@@ -99,7 +102,56 @@ def test_each_part_of_a_rule_is_locked() -> None:
     found = [digest_of(), *(digest_of(**changed) for changed in CHANGES)]
     assert len(set(found)) == len(found)
     claim = models.Claim.model_validate(CLAIM)
-    assert rule_digest("fig4", claim) != rule_digest("fig3", claim)
+    assert rule_digest("fig4", claim, FIGURE) != rule_digest("fig3", claim, FIGURE)
+
+
+def changed_figure(dotted: str, value: Any) -> dict[str, Any]:
+    """The figure with another value at a dotted key, or with a new key."""
+    figure = copy.deepcopy(FIGURE)
+    place = figure
+    *path, last = dotted.split("/")
+    for key in path:
+        place = place.setdefault(key, {})
+    place[last] = value
+    return figure
+
+
+OTHER_TABLES = [
+    ("tables/runs/analysis", {"name": "period_statistics"}),
+    ("tables/runs/analysis/resolution", "step"),
+    ("tables/runs/runs", ["rates", "others"]),
+    ("runs/rates/run", "other"),
+    ("runs/rates/label", "plain"),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), OTHER_TABLES)
+def test_the_table_is_part_of_the_rule(key: str, value: Any) -> None:
+    """What it is computed by, and from which runs."""
+    assert digest_of(changed_figure(key, value)) != digest_of()
+
+
+def test_the_premises_table_is_part_of_the_rule() -> None:
+    premise = {"given": {**PREMISE, "table": "statistics"}}
+    found = {
+        digest_of(changed_figure("tables/statistics/analysis", analysis), **premise)
+        for analysis in ({"name": "dials"}, {"name": "dials", "resolution": "step"})
+    }
+    assert len(found) == 2
+    assert digest_of(changed_figure("tables/statistics/analysis", {"name": "dials"})) == digest_of()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("runs/rates/epochs", 9),
+        ("runs/rates/sweep", {"optimiser.learning_rate": {"low": 3, "high": 4}}),
+        ("runs/rates/set", {"batch_size": 5}),
+        ("title", "Others"),
+    ],
+)
+def test_what_the_runs_are_set_to_is_not(key: str, value: Any) -> None:
+    assert digest_of(changed_figure(key, value)) == digest_of()
 
 
 # The file
@@ -122,6 +174,31 @@ def test_rules_are_locked_once(tmp_path: Path) -> None:
     assert (new.claim, new.date, new.version) == ("other", "2027-01-01", "0.2.0")
     assert path.read_text() == f"{first}{new.line}\n", "what was locked stays"
     assert [lock.line for lock in read_locks(path)][-1] == new.line
+
+
+def test_the_overlay_of_a_scale_changes_no_rule(tmp_path: Path) -> None:
+    mine = documents(falls=CLAIM)
+    table = mine["mine"]["figures"]["fig3"]["tables"]["runs"]
+    table["analysis"] = {"name": "one_period", "smoothing_epochs": 1}
+    others = {
+        "runs": {"rates": {"epochs": 2}},
+        "tables": {"runs": {"analysis": {"smoothing_epochs": 3}}},
+    }
+    mine["mine"]["overlays"] = {"smoke": {"fig3": others}}
+    write(tmp_path, mine)
+    with read_from(tmp_path):
+        lock_rules("mine", "2026-01-31", "0.1.0")
+    figure = figure_of(tmp_path, mine, "mine_fig3")
+    assert figure.tables[0].analysis.parameters["smoothing_epochs"] == 3
+    assert [claim.locked for claim in figure.claims] == ["2026-01-31, 0.1.0"]
+
+
+def test_a_figure_that_is_wrong_is_told_when_its_rules_are_locked(tmp_path: Path) -> None:
+    mine = documents(falls=CLAIM)
+    mine["mine"]["figures"]["fig3"]["tables"] = ["runs"]
+    write(tmp_path, mine)
+    with read_from(tmp_path), pytest.raises(PerigeeError, match="'tables'"):
+        lock_rules("mine", "2026-01-31", "0.1.0")
 
 
 def locked(folder: Path, **claims: Any) -> list[str]:
@@ -210,7 +287,8 @@ def test_the_program_locks_and_says_what(
 )
 def test_every_rule_of_the_papers_is_locked(path: Path) -> None:
     """`perigee claims lock` locks new and changed ones, before their judged seeds are looked at."""
-    locks = locks_of(path.parents[1].name).of_figure(path.stem)
+    figure = read_yaml(path.parents[1] / path.name)
+    locks = locks_of(path.parents[1].name).of_figure(path.stem, figure)
     claims = models.Claims.model_validate(read_yaml(path)).claims
     told = {name: locks.told(name, claim) for name, claim in claims.items()}
     assert not {name: one for name, one in told.items() if one.startswith("not locked")}

@@ -58,9 +58,16 @@ class Lock:
 
 @dataclass(frozen=True)
 class Locks:
-    """The locked rules of a figure's claims."""
+    """The locked rules of a figure's claims.
+
+    Attributes:
+        figure: the figure's name.
+        written: the figure's file, without the overlay of a scale.
+        locks: its locked rules.
+    """
 
     figure: str
+    written: Mapping[str, Any]
     locks: Sequence[Lock]
 
     def told(self, name: str, claim: models.Claim) -> str:
@@ -70,7 +77,7 @@ class Locks:
             name: the claim's name.
             claim: its rule.
         """
-        rule = rule_digest(self.figure, claim)
+        rule = rule_digest(self.figure, claim, self.written)
         found = next((lock for lock in self.locks if lock.rule == rule), None)
         if found is not None:
             return f"{found.date}, {found.version}"
@@ -84,9 +91,14 @@ class PaperLocks:
 
     locks: Sequence[Lock]
 
-    def of_figure(self, figure: str) -> Locks:
-        """Those of one figure."""
-        return Locks(figure, [lock for lock in self.locks if lock.figure == figure])
+    def of_figure(self, figure: str, written: Mapping[str, Any]) -> Locks:
+        """Those of one figure.
+
+        Args:
+            figure: its name.
+            written: its file, without the overlay of a scale.
+        """
+        return Locks(figure, written, [lock for lock in self.locks if lock.figure == figure])
 
 
 def locks_of(paper: str) -> PaperLocks:
@@ -132,13 +144,15 @@ def lock_rules(paper: str, date: str, version: str) -> dict[Path, list[Lock]]:
         The new locks by the file that they were added to.
 
     Raises:
-        PerigeeError: a file of claims is wrong, or claims.lock cannot be written.
+        PerigeeError: a file of claims or of a figure is wrong, or claims.lock cannot be written.
     """
     locked = {lock.rule for lock in locks_of(paper).locks}
+    figures = yaml_files("papers", paper)
     added: dict[Path, list[Lock]] = {}
     for figure, path in yaml_files("papers", paper, "claims").items():
         claims = checked(models.Claims, read_shared(path), shown(path)).claims
-        rules = {name: rule_digest(figure, claim) for name, claim in claims.items()}
+        written = _figure(figures[figure]) if figure in figures else {}
+        rules = {name: rule_digest(figure, claim, written) for name, claim in claims.items()}
         added.setdefault(path.parents[1] / LOCK, []).extend(
             Lock(rule, date, version, figure, name)
             for name, rule in rules.items()
@@ -148,6 +162,13 @@ def lock_rules(paper: str, date: str, version: str) -> dict[Path, list[Lock]]:
         if locks:
             _add(path, locks)
     return added
+
+
+def _figure(path: Path) -> Mapping[str, Any]:
+    """A figure's file, checked."""
+    written = read_shared(path)
+    checked(models.Figure, written, shown(path))
+    return written
 
 
 def _add(path: Path, locks: Iterable[Lock]) -> None:
@@ -162,26 +183,46 @@ def _add(path: Path, locks: Iterable[Lock]) -> None:
         ) from error
 
 
-def rule_digest(figure: str, claim: models.Claim) -> str:
-    """The digest of a claim's rule and of its quantity with all parameters; no wording is in it.
+def rule_digest(figure: str, claim: models.Claim, written: Mapping[str, Any]) -> str:
+    """The digest of a claim's rule; no wording is in it.
 
     It is that of the rule as written, with names for settings, so that it is the same at every
-    scale.
+    scale: the kind, the quantity with all parameters, premise and bound, and of each table that
+    these are measured on the analysis with its arguments and the runs that it reads, by their
+    names. What these runs are set to, such as a learning rate, is not part of a rule.
+
+    Args:
+        figure: the figure's name.
+        claim: the rule.
+        written: the figure's file, without the overlay of a scale.
     """
     optional = {"margin": None, "pooled": False, "draws": "seed"}
     given = {key: getattr(claim, key) for key in optional}
     rule = {
         "kind": claim.kind,
         "unit": claim.unit,
-        **_written(claim),
+        **_expectation(claim),
         **{key: value for key, value in given.items() if value != optional[key]},
     }
     if claim.given is not None:
-        rule["given"] = _written(claim.given)
-    return digest({"figure": figure, "rule": rule})
+        rule["given"] = _expectation(claim.given)
+    names = {claim.table, *([claim.given.table] if claim.given else [])}
+    tables = {name: _table(name, written) for name in sorted(names)}
+    return digest({"figure": figure, "rule": rule, "tables": tables})
 
 
-def _written(expectation: models.Expectation) -> dict[str, Any]:
+def _table(name: str, written: Mapping[str, Any]) -> dict[str, Any]:
+    """What a rule needs of a table; nothing of one that the figure lacks, which is refused later."""
+    table = written.get("tables", {}).get(name, {})
+    groups = {run: written.get("runs", {}).get(run, {}) for run in table.get("runs", [])}
+    runs = {
+        run: {key: group[key] for key in ("run", "label") if key in group}
+        for run, group in groups.items()
+    }
+    return {"analysis": table.get("analysis"), "runs": runs}
+
+
+def _expectation(expectation: models.Expectation) -> dict[str, Any]:
     expected: Mapping[str, Any] = expectation.expected.model_dump(exclude_unset=True)
     found = {"table": expectation.table, "quantity": expectation.quantity, "expected": expected}
     if expectation.within_seed is not None:

@@ -125,7 +125,7 @@ def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale
             untestable=figure.untestable,
             scale=scale,
             notes=notes_on_claims,
-            locks=locks_of(path.parent.name).of_figure(path.stem),
+            locks=locks_of(path.parent.name).of_figure(path.stem, read.plain),
         )
         claims = tuple(claims_of(given, about, told.file))
         notes += notes_on_claims
