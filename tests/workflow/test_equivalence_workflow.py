@@ -90,16 +90,21 @@ def test_a_refactoring_that_changes_no_number_reruns_nothing(workspace: Workspac
 def test_a_change_of_numbers_is_refused(workspace: Workspace) -> None:
     commit(workspace)
     workspace.replace(METRICS, "numbers = (loss,", "numbers = (2 * loss,")
-    kept = (workspace.root / EQUIVALENCES).read_bytes()
+    known = proofs_of(workspace)
     result = workspace.by_hand("python", "-m", "perigee", "equivalence", "record")
     assert result.returncode == 1
-    assert re.search(
-        r"^measure metrics: nothing is recorded\. .*: metrics\.npy, row 0: "
-        r"(\(.+\)) by the old code, (?!\1)\(.+\) by the new$",
-        result.stdout,
-        re.MULTILINE,
-    ), result.stdout
-    assert (workspace.root / EQUIVALENCES).read_bytes() == kept
+    for measure in ("metrics", "recomputed_metrics"):
+        assert re.search(
+            rf"^measure {measure}: nothing is recorded\. .*: {measure}\.npy, row 0: "
+            r"(\(.+\)) by the old code, (?!\1)\(.+\) by the new$",
+            result.stdout,
+            re.MULTILINE,
+        ), result.stdout
+    recorded = proofs_of(workspace)
+    assert known.items() <= recorded.items()
+    # It imports the other two, and its own numbers are the same.
+    added = [proof["how"]["blocks"] for key, proof in recorded.items() if key not in known]
+    assert added == ["recomputed_test_hits"]
     assert workspace.jobs() >= TRAINED
 
 

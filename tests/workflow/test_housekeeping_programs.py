@@ -109,13 +109,14 @@ def test_the_listing_tells_who_needs_what(littered: Workspace) -> None:
         "periodic_fig3, study_label_smoothing",
         "periodic_fig6",
     }
-    assert len(runs) == 2 * len(versions) + 1 + len(COMPARED), "and the measures below"
+    measures = len(versions) + len(LEARNING_RATES) + len(COMPARED)
+    assert len(runs) == len(versions) + measures, "and the measures below"
     unused = listed("--unused")
     assert len(unused) == UNUSED
     assert all(map(is_unused, unused))
     of_fig6 = [row[0] for row in listed("--figure", "periodic_fig6").values()]
     assert sorted(of_fig6) == sorted(
-        ["claims", "dataset", "figure", "table", "table"] + 2 * ["evaluation"] + 6 * ["run"]
+        ["claims", "dataset", "figure"] + 4 * ["table"] + 2 * ["evaluation"] + 6 * ["run"]
     )
     wrong = littered.by_hand("python", "-m", "perigee", "store", "list", "--figure", "fig4")
     assert wrong.returncode == 1
