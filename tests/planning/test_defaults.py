@@ -56,7 +56,8 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
             "plus": None,
             "under": None,
             "where": {},
-        }
+        },
+        "column_at_lowest": {"where": {}},
     },
 }
 """The defaults of every registered block that has any. Add a new parameter here with its default;
@@ -82,6 +83,7 @@ REQUIRED: dict[tuple[str, str], dict[str, Any]] = {
     ("optimiser", "adam"): {"learning_rate": 0.1},
     ("optimiser", "sgd"): {"learning_rate": 0.1},
     ("quantity", "column"): {"column": "a"},
+    ("quantity", "column_at_lowest"): {"column": "a", "lowest": "b"},
 }
 """Values of the parameters without a default."""
 
