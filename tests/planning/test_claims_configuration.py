@@ -138,8 +138,8 @@ def test_a_name_that_the_scale_drops_leaves_the_claim_untested(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("quantity", "expected"),
     [
-        ({"name": "jump_delay"}, {"weight_decay": 0.01}),
-        ({"name": "jump_delay", "weight_decay": 0.5}, {"weight_decay": 0.5}),
+        ({"name": "norm_prediction_error"}, {"weight_decay": 0.01}),
+        ({"name": "norm_prediction_error", "weight_decay": 0.5}, {"weight_decay": 0.5}),
     ],
 )
 def test_settings_of_the_runs(

@@ -213,16 +213,6 @@ class JumpConditionError(
     """The largest error of Proposition 1's condition for a jump."""
 
 
-class JumpDelay(Quantity, name="jump_delay", code="perigee.claims.theory:jump_delay"):
-    """How much later than Proposition 2's time the largest jump comes.
-
-    Attributes:
-        weight_decay: lambda; that of the table's runs if not given.
-    """
-
-    weight_decay: WeightDecay
-
-
 class EnsembleGainShare(
     Quantity, name="ensemble_gain_share", code="perigee.claims.similarity:ensemble_gain_share"
 ):
