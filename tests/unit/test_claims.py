@@ -54,6 +54,7 @@ from support.synthetic_tables import (
 
 Floats = NDArray[np.float64]
 Make = Callable[..., pd.DataFrame]
+Pair = tuple[Make, Make]
 SEEDS = (0, 1, 2)
 
 
@@ -344,18 +345,36 @@ def group_identities(stride: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["effective_learning_rate", "iteration", *errors])
 
 
-def values(at_middle_rate: Floats) -> pd.DataFrame:
-    """The first regime, and this trajectory, and chaos."""
-    chaos = np.random.default_rng(0).uniform(0.5, 6, len(at_middle_rate))
-    courses = {0.1: 3 * 0.8 ** np.arange(len(chaos)), 0.2: at_middle_rate, 0.5: chaos}
-    parts = [
-        pd.DataFrame({"effective_learning_rate": rate, "iteration": range(len(v)), "value": v})
-        for rate, v in courses.items()
-    ]
+def equilibrium(levels: Mapping[float, float], deviations: Mapping[float, float]) -> pd.DataFrame:
+    """Values that come down to a level, of ten starts, and then vary around it at random."""
+    rng = np.random.default_rng(0)
+    iterations = np.arange(401)
+    parts = []
+    for rate, start in itertools.product(levels, range(10)):
+        wobble = deviations[rate] * rng.standard_normal(len(iterations))
+        value = np.abs(levels[rate] + 3 * 0.8**iterations + wobble)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "effective_learning_rate": rate,
+                    "start": start,
+                    "iteration": iterations,
+                    "value": value,
+                    "relative_value": value / ((7 - 1 / rate) / 2),
+                }
+            )
+        )
     return pd.concat(parts, ignore_index=True)
 
 
-ITERATIONS = np.arange(101)
+LEVELS = {0.15: 1 / 6, 0.2: 1.0, 0.5: 2.5}
+DEVIATIONS = {0.15: 0.01, 0.2: 0.02, 0.5: 0.7}
+
+
+def of_levels(levels: Mapping[float, float], deviations: Mapping[float, float]) -> Pair:
+    changed = {**LEVELS, **levels}, {**DEVIATIONS, **deviations}
+    return partial(equilibrium, LEVELS, DEVIATIONS), partial(equilibrium, *changed)
+
 
 # Each with what shows the phenomenon, and what is as realistic and lacks it.
 
@@ -575,11 +594,13 @@ TABLES: dict[Place, tuple[Make | Sweep, Make | Sweep]] = {
     ("regimes_fig2", "total_rate_from_individual_rates"): OF_GROUPS,
     ("regimes_fig2", "total_step_is_a_convex_combination"): OF_GROUPS,
     ("regimes_fig2", "negative_feedback_of_individual_rates"): OF_GROUPS,
-    # It goes round for a while and then converges.
-    ("regimes_fig2", "second_regime_stays_off_the_minimum"): (
-        partial(values, 0.9 + 0.5 * np.sin(ITERATIONS)),
-        partial(values, np.minimum(1, 0.8 ** (ITERATIONS - 60.0))),
+    # It converges after all, or walks at random: the mean over the sphere is 7 / 2.
+    ("regimes_fig2", "second_regime_has_its_level"): of_levels({0.2: 3.5}, {0.2: 1.0}),
+    ("regimes_fig2", "second_regime_has_its_level_just_above_the_threshold"): of_levels(
+        {0.15: 0.0}, {}
     ),
+    # It goes round its level as closely as at 0.2.
+    ("regimes_fig2", "largest_rate_is_the_most_chaotic"): of_levels({}, {0.5: 0.01}),
 }
 
 
