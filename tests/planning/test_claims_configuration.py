@@ -138,8 +138,8 @@ def test_a_name_that_the_scale_drops_leaves_the_claim_untested(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("quantity", "expected"),
     [
-        ({"name": "jump_delay"}, {"weight_decay": 0.01}),
-        ({"name": "jump_delay", "weight_decay": 0.5}, {"weight_decay": 0.5}),
+        ({"name": "norm_prediction_error"}, {"weight_decay": 0.01}),
+        ({"name": "norm_prediction_error", "weight_decay": 0.5}, {"weight_decay": 0.5}),
     ],
 )
 def test_settings_of_the_runs(
@@ -185,6 +185,13 @@ PREMISE = {
     "quantity": {"column": "x"},
     "within_seed": "first",
     "expected": {"at_least": 1},
+}
+
+
+BORDER = {
+    "column": "x",
+    "against": "optimiser.learning_rate",
+    "border": {"at_most": 1},
 }
 
 
@@ -386,6 +393,48 @@ def in_figure(*path: Any, value: Any) -> Edit:
             "claims.many.quantity.against",
             ["table 'runs' does not tell its runs apart", "did you mean 'optimiser.learning_rate'"],
             id="a trend against a misspelt setting",
+        ),
+        pytest.param(
+            changing(quantity={**BORDER, "against": "optimiser.learnin_rate"}, within_seed="first"),
+            "claims.many.quantity.against",
+            ["table 'runs' does not tell its runs apart", "did you mean 'optimiser.learning_rate'"],
+            id="a border along a misspelt setting",
+        ),
+        pytest.param(
+            changing(quantity=BORDER, within_seed="kendall"),
+            "claims.many.within_seed",
+            ["is 'kendall', which is that of a trend", "has a border; take another one, such as"],
+            id="a trend of a border",
+        ),
+        pytest.param(
+            changing(quantity={"column": "x", "border": {"at_most": 1}}, within_seed="first"),
+            "claims.many.quantity",
+            ["must have 'against' beside 'border'"],
+            id="a border along nothing",
+        ),
+        pytest.param(
+            changing(quantity={**BORDER, "border": {"below": 1}}, within_seed="first"),
+            "claims.many.quantity.border",
+            ["must be one or more of the relations at_least, at_most"],
+            id="a border of an unknown relation",
+        ),
+        pytest.param(
+            changing(quantity={**BORDER, "border": {}}, within_seed="first"),
+            "claims.many.quantity.border",
+            ["must be one or more of the relations at_least, at_most"],
+            id="a border of no relation",
+        ),
+        pytest.param(
+            changing(quantity={**BORDER, "border": 0.05}, within_seed="first"),
+            "claims.many.quantity.border",
+            ["must be a relation such as {at_most: 0.05}"],
+            id="a border that is a number",
+        ),
+        pytest.param(
+            changing(quantity=BORDER, within_seed="first", kind="trend"),
+            "claims.many.kind",
+            ["is 'trend', but the quantity is not one"],
+            id="a border as a trend",
         ),
         pytest.param(
             changing(quantity={"column": "x"}, within_seed="first", kind="trend"),

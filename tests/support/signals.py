@@ -56,6 +56,7 @@ class Planted:
         norms: the lowest rho before each destabilisation; 1 if not given.
         loss_rises: the epochs from the end of phase B to the peak of the loss.
         norm_rises_from, norm_rises_to: those to the beginning and the end of rho's rise.
+        loss_left: the share of the loss's rise, in the logarithm, that is left when rho peaks.
     """
 
     falls: tuple[float, ...]
@@ -67,6 +68,7 @@ class Planted:
     loss_rises: float = 1.5
     norm_rises_from: float = 0.5
     norm_rises_to: float = 3.0
+    loss_left: float = 0.5
 
     @property
     def onsets(self) -> list[float]:
@@ -93,7 +95,7 @@ class Planted:
         """The loss and rho at some times in epochs; their logarithms are piecewise linear."""
         loss: list[tuple[float, float]] = []
         norm: list[tuple[float, float]] = []
-        high, low, top = (np.log(self.level * self.spike**p) for p in (0.5, 0.0, 1.0))
+        high, low, top = (np.log(self.level * self.spike**p) for p in (self.loss_left, 0.0, 1.0))
         lowest = np.log(self.norms or [1.0] * len(self.onsets))
         start = 0.0
         for number, fall in enumerate(self.falls):

@@ -218,6 +218,15 @@ def test_means_of_ratios_are_those_of_their_logarithms() -> None:
     assert (found.measured, found.estimate) == (3, pytest.approx(4))
 
 
+def test_means_of_borders_are_those_of_their_logarithms() -> None:
+    border = TREND | {"border": {"at_most": 0.05}}
+    found = judge(claim("less_than", 50, kind="mean", quantity=border), [2.0, 8.0, 4.0, math.nan])
+    assert (found.measured, found.estimate) == (3, pytest.approx(4))
+    rule = claim("equal_to", 4, kind="equivalent", margin=2, quantity=border)
+    assert fulfils(rule, 2.0)
+    assert not fulfils(rule, 1.9)
+
+
 def test_the_margin_of_a_ratio_is_a_factor() -> None:
     rule = claim("equal_to", 1, kind="equivalent", margin=2, quantity=TWO)
     for value, expected in ((0.5, True), (2.0, True), (0.49, False), (2.01, False)):
@@ -401,6 +410,11 @@ def test_a_row_tells_the_claim_and_its_outcome() -> None:
             "mean of x, label free minus all where phase B",
         ),
         ({"against": "rate"}, "kendall", "kendall of x against rate"),
+        (
+            {"against": "rate", "border": {"at_most": 0.05}, "where": {"phase": "B"}},
+            "median",
+            "rate from which on median of x ≤ 0.05 where phase B",
+        ),
     ],
 )
 def test_a_quantity_in_words(quantity: dict[str, Any], statistic: str, told: str) -> None:

@@ -168,6 +168,15 @@ def test_phase_b_is_told_apart_from_destabilisations() -> None:
     assert np.isnan(steady["phase_b_train_loss"])
 
 
+def test_the_rate_reached_is_that_before_the_norm_rises_again() -> None:
+    """With rate 0.5, at the norms 2 and 1; or at the end, where a run without any has 1."""
+    found = statistics_of(metrics_of(Planted((30.0, 30.0, 30.0), norms=(2.0, 1.0))))
+    assert found["reached_effective_learning_rate"] == pytest.approx(0.5 / 4, rel=0.1)
+    steady = statistics_of(metrics_of(Planted((90.0,))))
+    assert steady["reached_effective_learning_rate"] == pytest.approx(0.5)
+    assert steady["final_effective_learning_rate"] == steady["reached_effective_learning_rate"]
+
+
 def test_steps_and_epochs_count_the_same(tmp_path: Path) -> None:
     signal = Planted((20.0, 25.0, 15.0))
     times = np.arange(int(signal.end) * 12) / 12

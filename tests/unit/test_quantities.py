@@ -33,7 +33,7 @@ NOTHING_GIVEN = {
     "within_seed": "mean",
     "where": {},
     "last_fraction": 1.0,
-    **dict.fromkeys(("over", "under", "plus", "minus", "against")),
+    **dict.fromkeys(("over", "under", "plus", "minus", "against", "border")),
 }
 
 
@@ -265,6 +265,62 @@ def test_rates_whose_logarithms_are_equal_have_no_slope() -> None:
 def test_a_slope_of_logarithms_needs_positive_values() -> None:
     table = pd.DataFrame({"rate": [1.0, 2.0], "x": [0.0, 1.0]})
     assert math.isnan(statistic_of(table, column="x", against="rate", within_seed="log_slope"))
+
+
+def border_of(table: pd.DataFrame, within_seed: str = "first", **border: float) -> float:
+    """Where along "norm" the column "loss" begins to meet the relations."""
+    given = {"column": "loss", "against": "norm", "border": border, "within_seed": within_seed}
+    return statistic_of(table, **given)
+
+
+def grid(**losses: list[float]) -> pd.DataFrame:
+    """Losses at the norms 1, 2, 8, 32 and 128, in another order."""
+    table = pd.DataFrame({"norm": [1.0, 2, 8, 32, 128], "loss": losses["losses"]})
+    return table.iloc[[3, 0, 4, 2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        pytest.param([3, 2, 2, 0.1, 0], 16, id="between 8 and 32"),
+        pytest.param([3, 0, 0, 0.1, 0], math.sqrt(2), id="at the first step"),
+        pytest.param([3, 2, 2, 2, 0], 64, id="at the last step"),
+        pytest.param([3, 0, 2, 0.1, 0], 16, id="it holds before, but not always after"),
+        pytest.param([0, 0, 0, 0.1, 0], math.nan, id="everywhere"),
+        pytest.param([3, 2, 2, 2, 2], math.nan, id="nowhere"),
+        pytest.param([3, 2, 0, 0, 2], math.nan, id="not at the end"),
+        pytest.param([3, 2, math.nan, 0.1, 0], math.nan, id="not finite"),
+        pytest.param([3, 2, math.inf, 0.1, 0], math.nan, id="infinite"),
+    ],
+)
+def test_a_border_is_where_a_condition_begins_to_hold(
+    losses: list[float], expected: float
+) -> None:
+    assert border_of(grid(losses=losses), at_most=0.5) == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_border_may_be_that_of_several_relations() -> None:
+    table = grid(losses=[3, 0.4, 0.2, 0.1, 0.2])
+    assert border_of(table, at_most=0.5, at_least=0.1) == pytest.approx(math.sqrt(2))
+    assert border_of(table, less_than=0.4, at_least=0.1) == pytest.approx(4)
+
+
+def test_a_border_is_that_of_a_statistic_at_each_value() -> None:
+    table = pd.DataFrame({"norm": [4.0, 1.0, 4.0, 1.0, 1.0], "loss": [0.0, 3.0, 2.0, 0.0, 0.0]})
+    assert math.isnan(border_of(table, "mean", less_than=1.1))  # 1 at both
+    assert border_of(table, "median", at_least=0.5) == 2
+    assert math.isnan(border_of(table, "maximum", at_least=0.5))
+    only = {"column": "loss", "against": "norm", "within_seed": "last", "border": {"at_least": 1}}
+    assert statistic_of(table.assign(n=[1, 1, 2, 2, 1]), where={"n": 2}, **only) == 2
+
+
+@pytest.mark.parametrize(
+    "norms", [[0.0, 1.0], [-1.0, 1.0], [math.nan, 1.0], [1.0], [1.0, 1.0], [], [1.0, math.inf]]
+)
+def test_a_border_needs_a_grid_of_positive_numbers(norms: list[float]) -> None:
+    losses = [3.0, 0.0][: len(norms)]
+    table = pd.DataFrame({"norm": norms, "loss": losses}, dtype=float)
+    assert math.isnan(border_of(table, at_most=0.5))
 
 
 @pytest.mark.parametrize("bad", [0.0, math.nan, None])

@@ -170,7 +170,7 @@ def test_the_wording_of_a_claim_is_not_its_rule() -> None:
         "given": None,
         "within_seed": None,
         "table": "runs",
-        "quantity": {"name": "jump_delay", "weight_decay": 0.1},
+        "quantity": {"name": "norm_prediction_error", "weight_decay": 0.1},
         "relation": "at_least",
         "bound": 1.0,
         "testable": True,

@@ -88,42 +88,8 @@ def test_steps_of_sgd_make_the_jumps_of_proposition_1_up_to_their_size(
     assert theory.jump_condition_error(run) <= found
 
 
-def test_the_time_of_the_largest_jump_written_out() -> None:
-    # Rate 0.5, decay 0.1: kappa^2 = 2.5. l = 1 and L = 2 at the third step of phase B, which turns
-    # by 0.08, the most; rho^2 may be 0.5 * 2 / 0.4 = 2.5 there.
-    columns = ["weight_norm", "effective_gradient_norm", "cosine_distance"]
-    rows = [(9, 99, 9.0), (4, 1, 0.01), (3, 1.5, 0.02), (2, 2, 0.08), (2, 9, 0.01)]
-    table = pd.DataFrame(rows, columns=columns)
-    table = table.assign(run=0, learning_rate=0.5, phase=["A", *"BBBB"])
-    rest = math.sqrt(2.5)
-    shortest = math.log((16 - rest) / (2.5 - rest)) / -math.log(1 - 4 * 0.05)
-    found = theory.jump_delay(table, weight_decay=0.1)
-    assert found == pytest.approx(2 - shortest, rel=1e-12)
-
-
-@settings(max_examples=30)
-@given(decay=st.floats(1e-3, 0.3), seed=st.integers(0, 2**31))
-def test_no_step_of_sgd_jumps_sooner_than_proposition_2_says(decay: float, seed: int) -> None:
-    run = steps_of_sgd(decay, seed).iloc[:30]  # at one learning rate
-    largest = run["cosine_distance"].idxmax()
-    delay = theory.jump_delay(run, weight_decay=decay)
-    size = run["cosine_distance"].max()
-    # Undefined is right only where so large a jump is possible at once, or l is too large.
-    if math.isnan(delay):
-        until = run.loc[:largest]
-        rho2, g = until["weight_norm"].iloc[0] ** 2, until["effective_gradient_norm"]
-        rate = run["learning_rate"].iloc[0]
-        possible = rate * g.max() / math.sqrt(2 * size)
-        assert possible >= rho2 or math.sqrt(rate / (2 * decay)) * g.min() >= min(possible, rho2)
-    else:
-        # The proposition leaves out terms of the size of delta and eta lambda, relative to rho^2.
-        left_out = size + 0.2 * decay
-        assert delay >= -left_out / (4 * 0.2 * decay) * 1.1 - 1
-
-
 def test_what_cannot_be_measured_is_nothing() -> None:
     run = steps_of_sgd(0.1, 0)
-    assert math.isnan(theory.jump_delay(run.assign(phase="none"), weight_decay=0.1))
     assert math.isnan(theory.norm_prediction_error(run.iloc[:1], weight_decay=0.1))
     assert math.isnan(theory.norm_prediction_error(run.iloc[:0], weight_decay=0.1))
     assert math.isnan(theory.jump_condition_error(run.assign(phase="none")))

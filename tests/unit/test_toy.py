@@ -171,6 +171,41 @@ def test_proposition_1_above_the_threshold_a_function_stabilises(
     np.testing.assert_allclose(values[-2:], (coefficient - 1 / rate) / 2, rtol=1e-8)
 
 
+@settings(max_examples=10, deadline=None)
+@given(
+    coefficients=st.lists(st.floats(0.5, 4), min_size=2, max_size=4),
+    product=st.floats(1.1, 1.4),
+    seed=seeds,
+)
+def test_the_sum_stabilises_around_its_level(
+    coefficients: list[float], product: float, seed: int
+) -> None:
+    """By descent in polar coordinates, one angle and one radius for each summand.
+
+    ``product`` is the sum of the coefficients times the effective learning rate.
+    """
+    alpha = np.array(coefficients)
+    rate = product / alpha.sum()
+    angle, radius = np.random.default_rng(seed).uniform(0.3, 1.2, (2, len(alpha)))
+    values = []
+    for _ in range(6000):
+        radius /= np.sqrt((radius**2).sum())
+        values.append((alpha * np.cos(angle) ** 2).sum())
+        # alpha cos^2 has the derivative -alpha sin(2 angle) along the circle.
+        turn = np.arctan(rate * alpha * np.sin(2 * angle) / radius**2)
+        radius = radius / np.cos(turn)
+        angle = angle + turn
+    expected = (alpha.sum() - 1 / rate) / 2
+    assert toy.equilibrium_value(alpha, rate) == pytest.approx(expected, rel=1e-12)
+    assert np.mean(values[2000:]) == pytest.approx(expected, rel=0.03)
+
+
+def test_below_its_threshold_the_sum_has_no_level_but_0() -> None:
+    alpha = np.array([1.0, 2.0, 4.0])
+    assert [toy.equilibrium_value(alpha, rate) for rate in (0.01, 0.1, 0.142)] == [0, 0, 0]
+    assert toy.equilibrium_value(alpha, 0.2) == pytest.approx(1)
+
+
 # The start
 
 

@@ -14,12 +14,13 @@ COEFFICIENTS = (1, 2, 4)
 """alpha_i = 2^i of Kodryan et al. 2022, Figure 2; convergence only below 1 / 7."""
 
 
-def table(rates: list[float], iterations: int, seed: int) -> pd.DataFrame:
+def table(rates: list[float], iterations: int, seed: int, starts: int = 1) -> pd.DataFrame:
     return toy_regimes.tabulate(
         [],
         coefficients=COEFFICIENTS,
         effective_learning_rates=rates,
         iterations=iterations,
+        starts=starts,
         seed=seed,
     )
 
@@ -41,7 +42,8 @@ def independent_values(rate: float, iterations: int, seed: int) -> list[float]:
 
 def test_rows_are_the_iterations_of_an_independent_loop() -> None:
     found = table([0.1, 0.2, 0.5], 20, seed=3)
-    assert list(found.columns) == ["effective_learning_rate", "iteration", "value"]
+    columns = ["effective_learning_rate", "start", "iteration", "value", "relative_value"]
+    assert list(found.columns) == columns
     assert found["effective_learning_rate"].tolist() == [0.1] * 21 + [0.2] * 21 + [0.5] * 21
     assert found["iteration"].tolist() == 3 * list(range(21))
     for rate, rows in found.groupby("effective_learning_rate"):
@@ -56,6 +58,20 @@ def test_all_rates_start_from_one_point_that_the_seed_settles() -> None:
 
     assert len(starts(0)) == 1
     assert starts(0) == starts(0) != starts(1)
+
+
+def test_further_starts_are_those_of_the_next_seeds() -> None:
+    found = table([0.1, 0.5], 5, seed=3, starts=2)
+    assert found["start"].tolist() == 2 * ([0] * 6 + [1] * 6)
+    for start in (0, 1):
+        other = table([0.1, 0.5], 5, seed=3 + start)
+        assert found.loc[found["start"] == start, "value"].tolist() == other["value"].tolist()
+
+
+def test_values_are_told_relative_to_the_level_of_the_second_regime() -> None:
+    found = table([0.1, 0.2, 0.25], 3, seed=0)
+    levels = found["effective_learning_rate"].map({0.1: np.nan, 0.2: 1.0, 0.25: 1.5})
+    np.testing.assert_allclose(found["relative_value"], found["value"] / levels)
 
 
 @pytest.mark.parametrize("seed", range(3))

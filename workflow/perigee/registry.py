@@ -80,7 +80,6 @@ BLOCKS: tuple[type[Block], ...] = (
     quantities.DestabilisationCount,
     quantities.EnsembleGainShare,
     quantities.JumpConditionError,
-    quantities.JumpDelay,
     quantities.NormPredictionError,
     quantities.SimilarityExcess,
     quantities.SimilarityInLastPeriod,

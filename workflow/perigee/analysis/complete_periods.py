@@ -12,8 +12,19 @@ import pandas as pd
 from perigee.analysis.courses import Course, course_of_steps
 from perigee.analysis.destabilisations import onset_lead
 from perigee.analysis.inputs import RunInput
-from perigee.analysis.one_period import described_steps, with_bounds
+from perigee.analysis.one_period import described_steps, window_of, with_bounds
 from perigee.analysis.periods import Floats, find_periods
+from perigee.dynamics.jumps import jump_squared_norm
+from perigee.dynamics.norm import (
+    equilibrium_squared_norm,
+    exact_weight_decay,
+    least_squared_norm,
+)
+
+NAN = math.nan
+
+LAST_TENTH = 10
+"""The last part of phase B, a tenth, whose steps tell how far a jump goes."""
 
 COLUMNS = (
     "number",
@@ -27,6 +38,7 @@ COLUMNS = (
     "lower_bound_growth",
     "upper_bound_growth",
     "share_within_bounds",
+    "jump_norm_ratio",
     "onset_lead",
 )
 """The columns that `periods_of` gives."""
@@ -44,8 +56,9 @@ def tabulate(runs: Sequence[RunInput], *, smoothing_epochs: int) -> pd.DataFrame
     """
     tables = []
     for position, run in enumerate(runs):
-        window = smoothing_epochs * run.steps_per_epoch
-        table = periods_of(course_of_steps(run), described_steps(run, window), window)
+        window = window_of(run, smoothing_epochs)
+        decay = NAN if run.weight_decay is None or run.momentum else run.weight_decay
+        table = periods_of(course_of_steps(run), described_steps(run, window), window, decay)
         for column, value in reversed({"run": position, **run.labels()}.items()):
             table.insert(0, column, value)
         tables.append(table)
@@ -53,13 +66,16 @@ def tabulate(runs: Sequence[RunInput], *, smoothing_epochs: int) -> pd.DataFrame
     return pd.concat(filled or tables[:1], ignore_index=True)
 
 
-def periods_of(course: Course, steps: pd.DataFrame, window: int) -> pd.DataFrame:
+def periods_of(
+    course: Course, steps: pd.DataFrame, window: int, weight_decay: float
+) -> pd.DataFrame:
     """The complete periods of one run.
 
     Args:
         course: of its steps.
         steps: the steps, with the columns of `perigee.analysis.one_period.described_steps`.
         window: width of all running windows, in steps.
+        weight_decay: lambda of SGD without momentum; NaN of another optimiser.
 
     Returns:
         A row per period, in order: ``number`` from 1; ``consistent``, whether both destabilisations
@@ -68,8 +84,8 @@ def periods_of(course: Course, steps: pd.DataFrame, window: int) -> pd.DataFrame
         ``cosine_distance_growth``, ``lower_bound_growth`` and ``upper_bound_growth``, the factors
         by which the trend of the cosine distance and its bounds delta_min and delta_max grow over
         the second half of phase B (`late_growth`); ``share_within_bounds``, the share of the steps
-        of phase B whose cosine distance lies between the bounds, which are smooth; and
-        ``onset_lead``, the steps from the rise of the loss to that of rho at the period's end.
+        of phase B whose cosine distance lies between the bounds, which are smooth;
+        ``jump_norm_ratio``, see `jump_norm_ratio`; and ``onset_lead``, the steps from the rise of the loss to that of rho at the period's end.
     """
     rows: list[dict[str, Any]] = []
     for number, period in enumerate(find_periods(course.found)):
@@ -91,11 +107,55 @@ def periods_of(course: Course, steps: pd.DataFrame, window: int) -> pd.DataFrame
                 "cosine_distance_growth": late_growth(phase_b["cosine_distance_trend"].to_numpy()),
                 "lower_bound_growth": late_growth(lower),
                 "upper_bound_growth": late_growth(upper),
-                "share_within_bounds": float(inside.mean()) if len(inside) else math.nan,
+                "share_within_bounds": float(inside.mean()) if len(inside) else NAN,
+                "jump_norm_ratio": jump_norm_ratio(phase_b, weight_decay),
                 "onset_lead": onset_lead(course, course.found[number + 1]),
             }
         )
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"number": int, "consistent": bool})
+
+
+def jump_norm_ratio(phase_b: pd.DataFrame, weight_decay: float) -> float:
+    """How much larger rho^2 may be than it must be at the first jump of a phase B.
+
+    A jump goes as far as the median step of the phase's last tenth: its cosine distance exceeds
+    that one's, delta. Time begins where the trend of the cosine distance is smallest. At the first
+    jump from there rho^2 is at most eta L / sqrt(2 delta), by eq. (4a) of Lobacheva et al. 2021,
+    and at least `perigee.dynamics.norm.least_squared_norm`, by which Proposition 2 bounds the
+    jump's time: l and L bound the effective gradient norm of every step up to it. With
+    L / (1 - eta lambda) for L and `exact_weight_decay` both hold exactly, so that the ratio of the
+    two is at least 1. It compares rho^2 and not times, since near kappa l times change by many
+    steps where rho^2 changes by rounding.
+
+    Args:
+        phase_b: the steps, with the columns of `perigee.analysis.one_period.with_bounds`.
+        weight_decay: lambda.
+
+    Returns:
+        The ratio; NaN where the proposition says nothing: so large a jump is possible at once, or
+        rho^2 is below kappa l; without a jump, or if the learning rate changes before it.
+    """
+    columns = ("cosine_distance", "effective_gradient_norm", "weight_norm", "learning_rate")
+    distance, gradient, norm, rates = (phase_b[name].to_numpy(float) for name in columns)
+    if not (weight_decay > 0 and len(distance)):
+        return NAN
+    delta = float(np.median(distance[-max(1, len(distance) // LAST_TENTH) :]))
+    start = int(np.argmin(phase_b["cosine_distance_trend"].to_numpy(float)))
+    jumps = np.flatnonzero(distance[start:] > delta)
+    if not (len(jumps) and delta > 0):
+        return NAN
+    before = slice(start, start + int(jumps[0]) + 1)
+    rate, initial = float(rates[start]), float(norm[start]) ** 2
+    lower, upper = float(np.min(gradient[before])), float(np.max(gradient[before]))
+    decay = exact_weight_decay(rate, weight_decay)
+    possible = jump_squared_norm(rate, upper / (1 - rate * weight_decay), delta)
+    is_bound = equilibrium_squared_norm(rate, decay, lower) < initial > possible
+    if not is_bound or np.ptp(rates[before]) > 0:
+        return NAN
+    least = least_squared_norm(
+        rate, decay, lower, initial_squared_norm=initial, steps=int(jumps[0])
+    )
+    return possible / least
 
 
 def late_growth(values: Floats) -> float:

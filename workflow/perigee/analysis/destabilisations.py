@@ -44,7 +44,7 @@ COLUMNS = (
     "test_error_change",
     "circulation",
     "onset_lead",
-    "peak_lead",
+    "peak_gradient_ratio",
     "largest_cosine_distance",
     "largest_jump_ratio",
 )
@@ -98,15 +98,15 @@ def events_of(course: Course, metrics: pd.DataFrame) -> pd.DataFrame:
         - ``peak_train_error`` after the epoch of the loss peak;
         - ``phase_a_loss_ratio``, the loss at the end of phase A over that at its start;
         - ``small_error_delay_epochs`` from the end of phase A to the first epoch of the period
-          with a train error of at most `SMALL_ERROR`;
+          with a train error of at most `SMALL_ERROR`, if it is larger after the loss peak;
         - ``test_error_before`` and ``test_error_after``, the median over the last third of phase B
           before and after it, and ``test_error_change``, their difference;
         - ``circulation``, the signed area that the period encloses in the plane of log effective
           learning rate and log effective gradient norm, positive counterclockwise;
         - of steps, else NaN: ``onset_lead``, the steps from the rise of the loss to that of rho by
-          `perigee.analysis.periods.onset`, ``peak_lead``, the steps from the peak of the effective
-          gradient norm to that of rho, ``largest_cosine_distance`` of a step from the loss onset to
-          the norm peak, and ``largest_jump_ratio``, the largest cosine distance in phase C over the
+          `perigee.analysis.periods.onset`, ``peak_gradient_ratio``, the effective gradient norm at
+          the norm peak over the largest since the loss onset, ``largest_cosine_distance`` of a step
+          from the loss onset to the norm peak, and ``largest_jump_ratio``, the largest cosine distance in phase C over the
           median in the last third of phase B.
     """
     rows = [
@@ -182,11 +182,12 @@ def _dynamics(course: Course, number: int) -> dict[str, float]:
     if np.isfinite(course.cosine_distance[one.loss_peak]):
         distance = course.cosine_distance
         jump = float(np.max(distance[one.loss_onset : one.loss_peak + 1]))
-        steepest = one.loss_onset + int(np.argmax(gradient[one.loss_onset : one.norm_peak + 1]))
+        largest = float(np.max(gradient[one.loss_onset : one.norm_peak + 1]))
+        at_peak = float(gradient[one.norm_peak]) / largest if largest > 0 else NAN
         late = median(distance[late_part(start, end)]) if end > start else NAN
         values |= {
             "onset_lead": onset_lead(course, one),
-            "peak_lead": NAN if course.norm_is_fixed else float(one.norm_peak - steepest),
+            "peak_gradient_ratio": NAN if course.norm_is_fixed else at_peak,
             "largest_cosine_distance": float(np.max(distance[one.loss_onset : one.norm_peak + 1])),
             "largest_jump_ratio": jump / late if late > 0 else NAN,
         }
@@ -205,14 +206,16 @@ def _losses_and_errors(course: Course, number: int, metrics: pd.DataFrame) -> di
         "test_error_before": median_within(course, metrics, "test_error", phases[number]),
     }
     if number + 1 < len(phases):
-        after = phases[number + 1]
-        values["test_error_after"] = median_within(course, metrics, "test_error", after)
+        following = phases[number + 1]
+        values["test_error_after"] = median_within(course, metrics, "test_error", following)
         values["test_error_change"] = values["test_error_after"] - values["test_error_before"]
     if before is not None:
         loss = course.loss
         values["phase_a_loss_ratio"] = float(loss[before.norm_peak] / loss[before.loss_peak])
-        period = course.time(before.loss_peak), course.time(one.loss_onset)
-        small = _first_small_error(metrics, *period)
+        after = course.time(before.loss_peak)
+        small = _first_small_error(metrics, after, course.time(one.loss_onset))
+        if not _at(metrics, "train_error", math.ceil(after)) > SMALL_ERROR:
+            small = NAN
         values["small_error_delay_epochs"] = small - course.time(before.norm_peak)
     return values
 

@@ -14,10 +14,14 @@ from perigee.analysis.destabilisations import events_of
 from perigee.analysis.inputs import RunInput
 from perigee.analysis.period_statistics import statistics_of
 from perigee.analysis.periods import Floats, late_part
-from perigee.dynamics.norm import equilibrium_squared_norm
+from perigee.dynamics.norm import equilibrium_squared_norm, exact_weight_decay, settling_time
 from perigee.dynamics.sphere import effective_step_size
 
 NAN = math.nan
+
+
+ARRIVED = 0.05
+"""The part by which rho^2 may exceed Proposition 3's interval and counts as having come there."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,13 @@ DIALS = {
         1.0,
         1.0,
     ),
+    "settling_time_share": Dial(
+        "steps until ρ² first is at most 1.05 κL over those of Proposition 3, where ρ² begins above "
+        "κL; L by the effective gradient norms of all steps",
+        "at most 1 (Proposition 3)",
+        0.0,
+        1.0,
+    ),
     "late_step_size": Dial(
         "effective step size over √(2ηλ), in the last third of phase B", "", 0.1, math.inf
     ),
@@ -88,8 +99,8 @@ def tabulate(runs: Sequence[RunInput], *, resolution: str) -> pd.DataFrame:
     Args:
         runs: finished runs of SGD without momentum.
         resolution: "epoch", or "step" for runs with the measure ``steps``; per epoch
-            ``gradient_range_premise``, ``settled_share``, ``late_step_size`` and
-            ``largest_cosine_distance`` are NaN.
+            ``gradient_range_premise``, ``settled_share``, ``settling_time_share``,
+            ``late_step_size`` and ``largest_cosine_distance`` are NaN.
     """
     rows = [
         {"run": position, **run.labels(), **dials_of(run, resolution=resolution)}
@@ -117,6 +128,7 @@ def dials_of(run: RunInput, *, resolution: str) -> dict[str, float]:
         "decay_per_step": per_step,
         "gradient_range_premise": NAN,
         "settled_share": NAN,
+        "settling_time_share": NAN,
         "late_step_size": NAN,
         "largest_cosine_distance": float(events["largest_cosine_distance"].max()),
         "phase_a_epochs": statistics["phase_a_epochs"],
@@ -147,6 +159,7 @@ def _of_steps(
             2 * decay_per_step * float(np.max(bounds)) / smallest if smallest > 0 else NAN
         ),
         "settled_share": settled_share(rates, decay, bounds, norm),
+        "settling_time_share": settling_time_share(rates, decay, bounds, norm),
         "late_step_size": (
             float(np.median(sizes)) / math.sqrt(2 * decay_per_step)
             if len(sizes) and decay_per_step > 0
@@ -181,3 +194,34 @@ def settled_share(rates: Floats, decay: float, bounds: Floats, norm: Floats) -> 
         for bound in (np.min(bounds), np.max(bounds))
     )
     return float(np.mean((lowest <= squared) & (squared <= highest)))
+
+
+def settling_time_share(rates: Floats, decay: float, bounds: Floats, norm: Floats) -> float:
+    """The steps in which rho^2 comes down to Proposition 3's interval, over those that it may take.
+
+    It has come when it is at most 1 + `ARRIVED` times the interval's upper end, kappa L, with the
+    largest effective gradient norm of all steps for L. With `exact_weight_decay` for lambda the
+    share is at most 1 by the proposition.
+
+    Args:
+        rates, decay, bounds, norm: see `settled_share`.
+
+    Returns:
+        The share, if rho^2 does not come at all that of all steps of the run; NaN without weight
+        decay, if the learning rate changes, if rho^2 does not begin above the interval, or if the
+        run is over before it has or must have come.
+    """
+    if not (decay > 0 and np.any(bounds > 0) and np.allclose(rates, rates[0], rtol=1e-9, atol=0)):
+        return NAN
+    rate, upper, squared = float(rates[0]), float(np.max(bounds)), norm**2
+    exact = exact_weight_decay(rate, decay)
+    end = (1 + ARRIVED) * equilibrium_squared_norm(rate, exact, upper)
+    longest = settling_time(
+        rate, exact, upper, initial_squared_norm=float(squared[0]), tolerance=ARRIVED
+    )
+    if not longest > 0:
+        return NAN
+    arrived = np.flatnonzero(squared <= end)
+    if len(arrived):
+        return float(arrived[0]) / math.ceil(longest)
+    return len(squared) / math.ceil(longest) if len(squared) > math.ceil(longest) else NAN

@@ -57,6 +57,15 @@ def choose_period(course: Course) -> Period | None:
     return max(candidates, key=lambda period: period.end - period.start, default=None)
 
 
+def window_of(run: RunInput, smoothing_epochs: int) -> int:
+    """The steps of so many epochs, and one more if they are even.
+
+    Only a window with a middle has all those of its steps for which it is among theirs, so that a
+    running minimum, averaged over as many steps, is nowhere above the values themselves.
+    """
+    return smoothing_epochs * run.steps_per_epoch | 1
+
+
 def described_steps(run: RunInput, window: int) -> pd.DataFrame:
     """The steps of a run with the columns of `tabulate` that do not depend on phases.
 
@@ -102,7 +111,7 @@ def with_bounds(phase: pd.DataFrame, window: int) -> pd.DataFrame:
 
 
 def _period_of(run: RunInput, smoothing_epochs: int) -> pd.DataFrame:
-    window = smoothing_epochs * run.steps_per_epoch
+    window = window_of(run, smoothing_epochs)
     shown = _with_phases(described_steps(run, window), choose_period(course_of_steps(run)))
     phases = [with_bounds(rows, window) for _, rows in shown.groupby("phase", sort=False)]
     return pd.concat(phases, ignore_index=True)

@@ -76,7 +76,9 @@ def statistics_of(
 
     Of the run: ``lowest_train_loss``, ``late_train_loss`` (median of the last half),
     ``lowest_test_error``, ``late_test_error`` (median of the last tenth),
-    ``final_effective_learning_rate`` and ``late_effective_gradient_norm`` (mean of the last half).
+    ``final_effective_learning_rate`` and ``late_effective_gradient_norm`` (mean of the last half);
+    and ``reached_effective_learning_rate``, the smallest to which weight decay raises it before the
+    norm rises again: at a norm onset, or at the end of a run without destabilisations.
 
     Args:
         metrics: columns ``epoch``, ``train_loss``, ``test_error``, ``weight_norm`` and the one that
@@ -102,6 +104,7 @@ def statistics_of(
         **_of_the_consistent_stage(course, metrics, decay_per_rate),
         **_of_phases(course, metrics),
         **_of_the_run(metrics),
+        "reached_effective_learning_rate": _reached(course),
     }
 
 
@@ -167,6 +170,11 @@ def _of_the_run(metrics: pd.DataFrame) -> dict[str, float]:
         "final_effective_learning_rate": float(_column(metrics, "effective_learning_rate")[-1]),
         "late_effective_gradient_norm": float(np.mean(gradient[len(gradient) // 2 :])),
     }
+
+
+def _reached(course: Course) -> float:
+    ends = [one.norm_onset for one in course.found] or [-1]
+    return float(np.min(course.effective_learning_rate[ends]))
 
 
 def _late_test_error(error: Floats) -> float:

@@ -255,12 +255,14 @@ class ToyRegimes(Analysis, name="toy_regimes", code="perigee.analysis.toy_regime
         coefficients: alpha_i of the summands of the toy function.
         effective_learning_rates: of all parameters together; each is tried.
         iterations: steps of each trajectory.
+        starts: random starts at each rate.
         seed: the seed of all random starts.
     """
 
     coefficients: Positives
     effective_learning_rates: Positives
     iterations: Count
+    starts: Count = 1
     seed: NotNegativeInteger
 
 

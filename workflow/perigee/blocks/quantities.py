@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, Field, GetJsonSchemaHandler, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from perigee.blocks.base import (
@@ -79,7 +79,7 @@ def _as_condition(value: Any) -> Any:
         if isinstance(value, list | tuple) or value is None:
             raise PydanticCustomError(
                 "condition_type",
-                "must be of type number, string or boolean, or a relation such as {{at_least: 2}}",
+                "must be of type number, string or boolean, or a relation such as {at_least: 2}",
             )
         return as_scalar(value)
     known = get_args(Relation)
@@ -91,12 +91,20 @@ def _as_condition(value: Any) -> Any:
     return {relation: as_number(bound) for relation, bound in value.items()}
 
 
+def _as_relations(value: Any) -> Any:
+    """Return the relations in which a number must stand."""
+    if value is None or isinstance(value, Mapping):
+        return value if value is None else _as_condition(value)
+    raise PydanticCustomError("relations", "must be a relation such as {at_most: 0.05}")
+
+
 Condition = Annotated[Any, AfterValidator(_as_condition)]
 Conditions = dict[str, Condition]
 """Rows of a table, selected by a condition on each of some of its columns."""
 
 Rates = Annotated[Positives, Setting("optimiser.learning_rate", several=True)]
 WeightDecay = Annotated[Positive, Setting("optimiser.weight_decay", of_runs=True)]
+RelationsOrNone = Annotated[dict[Relation, float] | None, BeforeValidator(_as_relations)]
 SomeRows = Annotated[Conditions, RowsOf()]
 SomeRowsOrNone = Annotated[Conditions | None, RowsOf()]
 
@@ -144,6 +152,8 @@ class Column(Quantity, name="column", code="perigee.claims.columns:measure"):
         over, under: of these rows above and below the line of a ratio of two such numbers.
         plus, minus: the rows of a difference of two such numbers.
         against: the column against which a trend is taken.
+        border: relations, such as {at_most: 0.05}, that the statistic at each value of ``against``
+            begins to meet as these values grow: the value at which it does is the number.
     """
 
     reads_runs: ClassVar[bool] = False
@@ -157,6 +167,7 @@ class Column(Quantity, name="column", code="perigee.claims.columns:measure"):
     plus: SomeRowsOrNone = None
     minus: SomeRowsOrNone = None
     against: Annotated[str | None, ColumnOf()] = None
+    border: RelationsOrNone = None
 
     @model_validator(mode="after")
     def _is_one_number(self) -> Self:
@@ -167,12 +178,19 @@ class Column(Quantity, name="column", code="perigee.claims.columns:measure"):
         given = [name for name in ("over", "plus", "against") if getattr(self, name) is not None]
         if len(given) > 1:
             raise PydanticCustomError("pair", f"must not have '{given[0]}' and '{given[1]}' both")
+        if self.border is not None and self.against is None:
+            raise PydanticCustomError("pair", "must have 'against' beside 'border'")
         return self
 
     @property
+    def is_trend(self) -> bool:
+        """True if a statistic of trends makes the number."""
+        return self.against is not None and self.border is None
+
+    @property
     def averages_logarithm(self) -> bool:
-        """True of a ratio of two groups of rows."""
-        return self.over is not None
+        """True of a ratio of two groups of rows, and of a border, which lies on a grid of ratios."""
+        return self.over is not None or self.border is not None
 
 
 class ColumnAtLowest(
@@ -242,16 +260,6 @@ class JumpConditionError(
     Quantity, name="jump_condition_error", code="perigee.claims.theory:jump_condition_error"
 ):
     """The largest error of Proposition 1's condition for a jump."""
-
-
-class JumpDelay(Quantity, name="jump_delay", code="perigee.claims.theory:jump_delay"):
-    """How much later than Proposition 2's time the largest jump comes.
-
-    Attributes:
-        weight_decay: lambda; that of the table's runs if not given.
-    """
-
-    weight_decay: WeightDecay
 
 
 class EnsembleGainShare(

@@ -1,4 +1,7 @@
-"""The number that a column has within a seed: a statistic, a ratio, a difference, or a trend."""
+"""The number that a column has within a seed: a statistic, or what several of them make.
+
+Several make a ratio, a difference, a trend, or a border.
+"""
 
 from __future__ import annotations
 
@@ -91,23 +94,27 @@ def measure(
     plus: Conditions | None,
     minus: Conditions | None,
     against: str | None,
+    border: Mapping[str, float] | None,
 ) -> float | Ratio:
     """The number that a column has within a seed.
 
     Args:
         rows: the rows of one seed, of any table.
         column: a column of numbers, or of true and false, which count as 1 and 0.
-        within_seed: a key of `STATISTICS`; with ``against`` one of `TRENDS`.
+        within_seed: a key of `STATISTICS`; with ``against``, but no ``border``, one of `TRENDS`.
         where: the rows that count: column -> the value that it must have, or relations such as
             {"at_least": 2}.
         last_fraction: only the last part of the rows counts, e.g. 0.5 for the second half.
         over, under: of these rows above and below the line of a ratio.
         plus, minus: the rows of a difference.
         against: the column against which a trend is taken.
+        border: relations that the statistic of the rows with equal values of ``against`` begins to
+            meet as these values grow; the number is the value at which it does, see `_border`.
 
     Returns:
         The number; NaN without rows, if one of the values is not finite, and where the statistic is
-        not defined: the trend against a constant, the spread of values that are not positive.
+        not defined: the trend against a constant, the spread of values that are not positive, a
+        border that is nowhere.
 
     Raises:
         KeyError: the table lacks a column.
@@ -119,6 +126,8 @@ def measure(
     def of(group: Conditions) -> pd.DataFrame:
         return last(selected(rows, {**where, **group}), last_fraction)
 
+    if against is not None and border is not None:
+        return _border(of({}), column, against, within_seed, border)
     if against is not None:
         return _trend(of({}), column, against, within_seed)
     if over is not None and under is not None:
@@ -177,3 +186,25 @@ def _trend(rows: pd.DataFrame, column: str, against: str, statistic: str) -> flo
     x, y = (rows[name].to_numpy(dtype=float) for name in (against, column))
     is_defined = len(x) > 1 and np.isfinite(x).all() and np.isfinite(y).all() and np.ptp(x) > 0
     return TRENDS[statistic](x, y) if is_defined else math.nan
+
+
+def _border(
+    rows: pd.DataFrame, column: str, against: str, statistic: str, relations: Mapping[str, float]
+) -> float:
+    """Where along positive values of a column a condition begins to hold for all larger ones.
+
+    Returns:
+        The geometric mean of the largest value at which it does not hold and of the next one; NaN
+        if it holds at every value, or not at the largest, and if a value or a statistic is not
+        finite.
+    """
+    groups = rows.groupby(against, dropna=False)  # in the order of the values
+    found = groups.apply(lambda group: _statistic(group, column, statistic), include_groups=False)
+    places, numbers = (np.array(part, dtype=float) for part in (found.index, found))
+    if not (len(found) and np.isfinite([places, numbers]).all() and places.min() > 0):
+        return math.nan
+    holds = np.all([RELATIONS[name](numbers, bound) for name, bound in relations.items()], axis=0)
+    if holds.all() or not holds[-1]:
+        return math.nan
+    last = int(np.flatnonzero(~holds)[-1])
+    return float(np.sqrt(places[last] * places[last + 1]))

@@ -179,7 +179,9 @@ def _described(expectation: Expectation, *, pooled: bool = False) -> str:
         told = ", ".join(f"{name}={shown(value)}" for name, value in given.items())
         return f"{quantity.name}({told})"
     words = f"{'pooled ' * pooled}{expectation.within_seed} of {quantity.column}"
-    if quantity.against is not None:
+    if quantity.border is not None:
+        words = f"{quantity.against} from which on {shown({words: quantity.border})}"
+    elif quantity.against is not None:
         words += f" against {quantity.against}"
     for one, sign, other in (("over", "over", "under"), ("plus", "minus", "minus")):
         rows = getattr(quantity, one), getattr(quantity, other)

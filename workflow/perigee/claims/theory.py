@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from perigee.claims.rows import of_one_run
-from perigee.dynamics.jumps import jump_squared_norm, minimal_jump_time
+from perigee.dynamics.jumps import jump_squared_norm
 from perigee.dynamics.norm import next_squared_norm
 
 
@@ -60,37 +60,6 @@ def jump_condition_error(table: pd.DataFrame) -> float:
     if not (len(norm) and (gradient > 0).all() and (distance > 0).all()):
         return math.nan
     return float(np.max(np.abs(norm**2 / jump_squared_norm(rate, gradient, distance) - 1)))
-
-
-def jump_delay(table: pd.DataFrame, *, weight_decay: float) -> float:
-    """The number of steps by which phase B's largest jump is later than Proposition 2 allows.
-
-    Delta is the largest cosine distance of phase B, time begins with the phase, and l and L are
-    the smallest and largest effective gradient norm of its steps up to the jump. Negative if the
-    jump comes sooner than t_min, eq. (5).
-
-    Args:
-        table: a row per step, columns ``phase``, ``weight_norm``, ``effective_gradient_norm``,
-            ``learning_rate`` and ``cosine_distance``.
-        weight_decay: lambda.
-
-    Returns:
-        The steps; NaN without phases, if a value is not finite, and where the proposition says
-        nothing: its condition is not met, or so large a jump is possible at once.
-    """
-    norm, gradient, rate, distance = _steps_of_phase_b(table)
-    if not (len(norm) and np.isfinite(norm * gradient * distance).all() and distance.max() > 0):
-        return math.nan
-    steps = int(np.argmax(distance))
-    shortest = minimal_jump_time(
-        rate[0],
-        weight_decay,
-        gradient[: steps + 1].min(),
-        gradient[: steps + 1].max(),
-        initial_squared_norm=norm[0] ** 2,
-        cosine_distance=distance[steps],
-    )
-    return steps - shortest if shortest > 0 else math.nan
 
 
 def _steps_of_phase_b(table: pd.DataFrame) -> list[np.ndarray]:

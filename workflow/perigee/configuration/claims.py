@@ -158,8 +158,11 @@ def _require_statistic(quantity: Quantity, statistic: str | None, file: str, key
     if statistic is None:
         told = f"key '{place}' is missing; name the statistic that makes one number a seed of "
         raise refusal(file, place, f"{told}column '{quantity.column}', such as median.")
-    if (statistic in TRENDS) != (quantity.against is not None):
+    if (statistic in TRENDS) != quantity.is_trend:
         lacking = "needs the column that the trend is taken against; add"
+        if quantity.border is not None:
+            told = f"key '{place}' is '{statistic}', which is that of a trend, but '{key}.quantity'"
+            raise refusal(file, place, f"{told} has a border; take another one, such as median.")
         if statistic not in TRENDS:
             lacking = f"is not that of a trend; take one of {', '.join(TRENDS)}, or remove"
         told = f"key '{place}' is '{statistic}', which {lacking} '{key}.quantity.against'."

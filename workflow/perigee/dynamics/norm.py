@@ -49,6 +49,13 @@ def unprojected_log_norm(
     return np.concatenate(([0.0], np.cumsum(growth)[:-1]))
 
 
+def exact_weight_decay(learning_rate: float, weight_decay: float) -> float:
+    """Lambda (1 - eta lambda / 2), which makes what follows exact: 1 - 2 eta times it is the
+    factor (1 - eta lambda)^2 of eq. (3).
+    """
+    return weight_decay * (1 - learning_rate * weight_decay / 2)
+
+
 def equilibrium_squared_norm(
     learning_rate: Number, weight_decay: float, effective_gradient_bound: Number
 ) -> Number:
@@ -105,6 +112,29 @@ def settling_time(
     return steps_of_decay(
         initial_squared_norm - end, tolerance * end, 2 * learning_rate * weight_decay
     )
+
+
+def least_squared_norm(
+    learning_rate: float,
+    weight_decay: float,
+    lower: float,
+    *,
+    initial_squared_norm: float,
+    steps: int,
+) -> float:
+    """The least rho^2 after a number of steps (the proof of Proposition 2, eq. (5)).
+
+    Above kappa l, rho^2 - kappa l shrinks at most by the factor 1 - 4 eta lambda per step.
+
+    Args:
+        learning_rate, weight_decay: eta and lambda, 4 eta lambda < 1.
+        lower: l.
+        initial_squared_norm: rho_0^2 > kappa l.
+        steps: their number.
+    """
+    rest = equilibrium_squared_norm(learning_rate, weight_decay, lower)
+    left = math.exp(steps * math.log1p(-4 * learning_rate * weight_decay))
+    return rest + (initial_squared_norm - rest) * left
 
 
 def steps_of_decay(start: float, end: float, rate: float) -> float:

@@ -63,3 +63,19 @@ def stable_value(coefficient: float, effective_learning_rate: float) -> float:
     if effective_learning_rate < 1 / coefficient:
         return 0.0
     return 0.5 * (coefficient - 1 / effective_learning_rate)
+
+
+def equilibrium_value(coefficients: Floats, effective_learning_rate: float) -> float:
+    """The value (sum of alpha_i - 1 / ELR) / 2 around which F stabilises in the second regime.
+
+    Each summand is at its own `stable_value` there (Kodryan et al. 2022, Proposition 1), and the
+    inverse individual effective learning rates add up to the inverse total one, eq. (3).
+
+    Args:
+        coefficients: alpha_i.
+        effective_learning_rate: of all parameters together.
+
+    Returns:
+        The value; 0 up to the threshold 1 / sum of alpha_i, eq. (8), in the first regime.
+    """
+    return max(0.0, 0.5 * (float(np.sum(coefficients)) - 1 / effective_learning_rate))
