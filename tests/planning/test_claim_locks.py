@@ -93,6 +93,7 @@ CHANGES: list[dict[str, Any]] = [
     {"margin": 0.1},
     {"pooled": True},
     {"draws": "start"},
+    {"shared": "image"},
     {"given": PREMISE},
     {"given": {**PREMISE, "within_seed": "first"}},
 ]

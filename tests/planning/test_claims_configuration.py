@@ -188,6 +188,12 @@ PREMISE = {
 }
 
 
+RATIO = {
+    "column": "x",
+    "over": {"optimiser.learning_rate": "low"},
+    "under": {"optimiser.learning_rate": "high"},
+}
+SHARED = {"quantity": {"column": "x"}, "kind": "mean", "within_seed": "mean", "shared": "image"}
 BORDER = {
     "column": "x",
     "against": "optimiser.learning_rate",
@@ -499,6 +505,20 @@ def in_figure(*path: Any, value: Any) -> Edit:
             ["is 0.5, but of a ratio the margin is a factor; it must be greater than 1"],
             id="a factor below 1",
         ),
+        *(
+            pytest.param(
+                changing(**{**SHARED, **changed}),
+                "claims.many.shared",
+                ["is 'image', but only means of a column, within each seed and over seeds"],
+                id=f"what seeds share, {name}",
+            )
+            for name, changed in (
+                ("of a rate", {"kind": "rate"}),
+                ("of medians", {"within_seed": "median"}),
+                ("of a ratio that is not pooled", {"quantity": RATIO}),
+                ("of a border", {"quantity": BORDER}),
+            )
+        ),
         pytest.param(
             in_claim("pooled", value=True),
             "claims.many.pooled",
@@ -556,7 +576,10 @@ def in_figure(*path: Any, value: Any) -> Edit:
         pytest.param(
             in_claim("bound", value=3),
             "claims.many",
-            ["unknown key 'bound'", "pooled, quantity, says, seen, table, unit, within_seed"],
+            [
+                "unknown key 'bound'",
+                "quantity, says, seen, shared, table, unit, within_seed",
+            ],
             id="unknown key of a claim",
         ),
         pytest.param(

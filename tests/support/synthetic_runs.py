@@ -45,6 +45,17 @@ def with_measure(run: RunInput, measure: str, rows: pd.DataFrame) -> RunInput:
     return replace(run, measures={**run.measures, measure: write_measure(other, rows)})
 
 
+def with_hits(run: RunInput, hits: np.ndarray | None = None) -> RunInput:
+    """The run with the measure ``test_hits``, (epochs, images); random ones if none are given."""
+    epochs = read_measure(run, "metrics")["epoch"].to_numpy()
+    if hits is None:
+        hits = np.random.default_rng(0).random((len(epochs), IMAGES)) < 0.8
+    rows = np.empty(len(epochs), [("epoch", "<i4"), ("test_hits", "?", (hits.shape[1],))])
+    rows["epoch"], rows["test_hits"] = epochs, hits
+    folder = write_measure(run.measures["metrics"].with_name("test_hits"), rows)
+    return replace(run, measures={**run.measures, "test_hits": folder})
+
+
 def write_run(
     folder: Path,
     metrics: pd.DataFrame,

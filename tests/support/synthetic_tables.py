@@ -175,12 +175,63 @@ def table_of_period(
     return pd.concat(parts, ignore_index=True)
 
 
+def table_of_images(
+    errors: Mapping[str, float], seeds: Sequence[int] = (0,), images: int = 300
+) -> pd.DataFrame:
+    """A table like that of `perigee.analysis.late_image_errors` for runs with these labels.
+
+    Some images are harder than others, and a bit more so under some seeds.
+
+    Args:
+        errors: the mean error by label, about.
+        seeds: seeds of the runs.
+        images: the number of test images.
+    """
+    hardness = np.random.default_rng(0).exponential(1, images)
+    hardness /= hardness.mean()
+    settings = [(label, seed) for label in errors for seed in seeds]
+    parts = []
+    for number, (label, seed) in enumerate(settings):
+        noise = np.random.default_rng((seed, number)).uniform(0.9, 1.1, images)
+        part = pd.DataFrame({"run": number, "label": label, "seed": seed, "image": range(images)})
+        parts.append(part.assign(late_error=errors[label] * hardness * noise * (1 + 0.01 * seed)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def table_of_gains(
+    gains: Sequence[float] = (0.1, 0.5, 0.7, 0.8), seeds: Sequence[int] = (0,), images: int = 300
+) -> pd.DataFrame:
+    """A table like that of `perigee.analysis.similarity.tabulate_gains`.
+
+    Args:
+        gains: the mean gain with the anchor, relative to that with an independent network, in each
+            period.
+        seeds: seeds of the runs.
+        images: the number of test images.
+    """
+    hardness = np.random.default_rng(0).exponential(0.02, images)
+    parts = []
+    for number, seed in enumerate(seeds):
+        rng = np.random.default_rng(seed)
+        for period, gain in enumerate(gains):
+            for partner, share in (("anchor", gain), ("independent", 1.0)):
+                noise = rng.uniform(0.9, 1.1, images) * (1 + 0.01 * seed)
+                part = pd.DataFrame({"run": number, "seed": seed, "period": period}, range(images))
+                part = part.assign(
+                    last=0 < period == len(gains) - 1,
+                    partner=partner,
+                    image=range(images),
+                    gain=share * hardness * noise,
+                )
+                parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
 def table_of_similarity(
     *,
     inside: float = 0.99,
     cosines: Sequence[float] = (0.8, 0.6, 0.45),
     independent_cosine: float = 0.01,
-    gains: Sequence[float] = (0.1, 0.5, 0.7, 0.8),
     seeds: Sequence[int] = (0,),
 ) -> pd.DataFrame:
     """A table like that of `perigee.analysis.similarity`.
@@ -191,7 +242,6 @@ def table_of_similarity(
         inside: lowest cosine similarity with the anchor in its own period.
         cosines: mean cosine similarity of each later period.
         independent_cosine: cosine similarity with the independent run's checkpoint, everywhere.
-        gains: gain of an ensemble with the anchor, relative to an independent one's, by period.
         seeds: seeds of the runs.
     """
     parts = []
@@ -203,9 +253,6 @@ def table_of_similarity(
         within = np.tile([*np.linspace(1, -1, 10), *np.linspace(-1, 1, 5)], len(means))
         cosine = np.repeat(means, 15) + within * (1 - inside) / 2
         single = np.where(phases == "B", 0.06, 0.5) + rng.uniform(-0.01, 0.01, len(periods))
-        anchor_error, independent_error = 0.06, 0.062
-        # An ensemble with the independent network has 0.02 less than the two have on average.
-        alone, foreign = (anchor_error + single) / 2, (independent_error + single) / 2
         part = pd.DataFrame({"run": number, "seed": seed, "epoch": 100 + np.arange(len(periods))})
         part = part.assign(
             period=periods,
@@ -213,12 +260,8 @@ def table_of_similarity(
             minimum=phases == "B",
             test_error=single,
             anchor_epoch=100,
-            anchor_test_error=anchor_error,
             cosine_similarity=cosine,
-            ensemble_test_error=alone - 0.02 * np.repeat(gains, 15),
-            independent_test_error=independent_error,
             independent_cosine_similarity=independent_cosine,
-            independent_ensemble_test_error=foreign - 0.02,
         )
         parts.append(part)
     return pd.concat(parts, ignore_index=True)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
+from perigee.claims import inference
 from perigee.claims.inference import (
     CONFIDENCE,
     PROOF,
@@ -207,3 +208,55 @@ def test_seeds_that_differ_widen_it_too() -> None:
     assert low < 0.1
     assert high > 0.2
     assert math.isnan(two_way_interval(by_seed[:1]).low)
+
+
+def test_the_interval_is_that_of_the_two_sums_of_squares() -> None:
+    """Of numbers that are a seed's part plus an image's, the variance of the mean is known."""
+    rng = np.random.default_rng(0)
+    of_seed, of_image = rng.normal(0, 0.3, size=(24, 1)), rng.normal(0, 1, size=(1, 150))
+    value, low, high = two_way_interval(of_seed + of_image)
+    error = math.sqrt(of_seed.var(ddof=1) / 24 + of_image.var() / 150)
+    assert value == pytest.approx(of_seed.mean() + of_image.mean())
+    reach = stats.t.ppf(0.95, 23) * error
+    assert (low, high) == pytest.approx((value - reach, value + reach), abs=0.1 * reach)
+
+
+def test_it_covers_the_mean_of_fresh_seeds_and_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "RESAMPLES", 499)
+    rng = np.random.default_rng(1)
+    covered = alone = 0
+    for _ in range(150):
+        of_image = rng.exponential(1, size=(1, 40))
+        table = rng.normal(1, 0.1, size=(5, 1)) + of_image + rng.normal(0, 0.3, size=(5, 40))
+        _, low, high = two_way_interval(table)
+        covered += low <= 2 <= high
+        _, low, high = mean_interval(table.mean(axis=1))
+        alone += low <= 2 <= high
+    assert covered / 150 >= 0.84
+    assert alone / 150 <= 0.75, "seeds alone say nothing of other images"
+
+
+def test_a_ratio_of_sums_over_seeds_and_images() -> None:
+    rng = np.random.default_rng(2)
+    below = rng.uniform(0.5, 1.5, size=(6, 80))
+    above = 0.4 * below
+    assert two_way_interval(above, below) == pytest.approx((0.4, 0.4, 0.4))
+    above = rng.uniform(0, 1, size=(6, 80))
+    value, low, high = two_way_interval(above, below)
+    assert value == pytest.approx(above.sum() / below.sum())
+    assert low < value < high
+    # Of a constant below the line it is the mean's, and units do not matter.
+    assert two_way_interval(above, np.full_like(above, 2.0)) == pytest.approx(
+        tuple(end / 2 for end in two_way_interval(above))
+    )
+    assert two_way_interval(3 * above, 3 * below) == pytest.approx((value, low, high))
+
+
+def test_a_ratio_to_nothing_has_no_interval() -> None:
+    above = np.ones((4, 10))
+    assert all(map(math.isnan, two_way_interval(above, 0 * above)))
+    below = np.tile([[1.0], [-2.0], [3.0], [-1.0]], (1, 10))
+    value, low, high = two_way_interval(above, below)
+    assert value == 4
+    assert math.isnan(low)
+    assert math.isnan(high)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from perigee import registry
 from perigee.claims.columns import Ratio
+from perigee.claims.inference import two_way_interval
 from perigee.claims.judging import judgements, measure
 from perigee.claims.outcomes import (
     COLUMNS,
@@ -28,7 +29,7 @@ from perigee.claims.outcomes import (
     apart,
     headline,
 )
-from perigee.claims.relations import RELATIONS, shown
+from perigee.claims.relations import RELATIONS, number, shown
 from perigee.claims.rows import NotMeasurableError
 from perigee.claims.verdicts import fulfils, judge
 from perigee.errors import PerigeeError
@@ -626,3 +627,67 @@ def test_a_claim_survives_json() -> None:
     unworded = Claim.from_dict(json.loads(json.dumps(rule.rule)))
     assert unworded == replace(rule, says="", source="")
     assert rule.to_dict()["quantity"]["name"] == "column"
+
+
+# What seeds share
+
+
+def table_of_shared(rng: np.random.Generator, seeds: int = 6, images: int = 40) -> pd.DataFrame:
+    """Errors of two runs a seed at the same images; the first is lower by 0.2, about."""
+    hard = rng.uniform(0, 1, images)
+    rows = [
+        (seed, label, image, hard[image] * rng.uniform(0.5, 1.5) - 0.2 * (label == "a"))
+        for seed in range(seeds)
+        for label in "ab"
+        for image in rng.permutation(images)
+    ]
+    return pd.DataFrame(rows, columns=["seed", "label", "image", "x"])
+
+
+GROUPS = ({"label": "a"}, {"label": "b"})
+DIFFERENCE = COLUMN | dict(zip(("plus", "minus"), GROUPS, strict=True))
+POOLED = COLUMN | dict(zip(("over", "under"), GROUPS, strict=True))
+
+
+def matrix(table: pd.DataFrame, label: str) -> np.ndarray:
+    """The errors of one of the runs, (seeds, images)."""
+    found = np.zeros((table["seed"].nunique(), table["image"].nunique()))
+    for row in table[table["label"] == label].itertuples():
+        found[row.seed, row.image] = row.x
+    return found
+
+
+def test_a_mean_is_resampled_over_what_seeds_share() -> None:
+    table = table_of_shared(np.random.default_rng(0))
+    a, b = (matrix(table, label) for label in "ab")
+    rule = claim("less_than", 0, kind="mean", quantity=DIFFERENCE, within_seed="mean")
+    row = judged(table, replace(rule, shared="image"))
+    value, low, high = two_way_interval(a - b)
+    assert row["estimate"] == number(value) == number((a - b).mean())
+    assert row["interval"] == f"{number(low)} to {number(high)}"
+    assert row["verdict"] == REPRODUCED
+    assert row["interval"] != judged(table, rule)["interval"]
+    pooled = claim("less_than", 1, kind="mean", quantity=POOLED, within_seed="mean", pooled=True)
+    row = judged(table, replace(pooled, shared="image"))
+    value, low, high = two_way_interval(a, b)
+    assert row["estimate"] == number(value) == number(a.sum() / b.sum())
+    assert row["interval"] == f"{number(low)} to {number(high)}"
+
+
+def test_seeds_that_are_missing_are_left_out_of_what_is_shared() -> None:
+    table = table_of_shared(np.random.default_rng(1))
+    rule = claim("less_than", 0, kind="mean", quantity=DIFFERENCE, within_seed="mean")
+    rule = replace(rule, shared="image")
+    # One seed has a value that is not finite, another one lacks a run.
+    damaged = table.copy()
+    damaged.loc[(table["seed"] == 2) & (table["image"] == 7), "x"] = math.nan
+    damaged = damaged[(damaged["seed"] != 4) | (damaged["label"] == "b")]
+    row = judged(damaged, rule)
+    assert row["fulfilled"].endswith("/4")
+    kept = [seed for seed in range(6) if seed not in (2, 4)]
+    value, low, high = two_way_interval((matrix(table, "a") - matrix(table, "b"))[kept])
+    assert row["estimate"] == number(value)
+    assert row["interval"] == f"{number(low)} to {number(high)}"
+    assert judged(table[table["label"] == "b"], rule)["verdict"] == NOTHING
+    without = replace(rule, given=premise("at_least", 1))
+    assert judged(table.assign(n=table["seed"] != 2), without)["fulfilled"].endswith("/5")

@@ -15,7 +15,6 @@ from perigee.claims.columns import STATISTICS, Ratio, measure
 from perigee.claims.rows import NotMeasurableError
 from perigee.claims.settings import column_at_lowest, train_loss_ratio
 from perigee.claims.similarity import (
-    ensemble_gain_share,
     similarity_excess,
     similarity_in_last_period,
     similarity_trend,
@@ -293,9 +292,7 @@ def grid(**losses: list[float]) -> pd.DataFrame:
         pytest.param([3, 2, math.inf, 0.1, 0], math.nan, id="infinite"),
     ],
 )
-def test_a_border_is_where_a_condition_begins_to_hold(
-    losses: list[float], expected: float
-) -> None:
+def test_a_border_is_where_a_condition_begins_to_hold(losses: list[float], expected: float) -> None:
     assert border_of(grid(losses=losses), at_most=0.5) == pytest.approx(expected, nan_ok=True)
 
 
@@ -386,18 +383,15 @@ def test_a_rate_that_no_run_has_is_an_error() -> None:
 
 
 def test_similarities_are_those_of_minima() -> None:
-    table = table_of_similarity(inside=0.9, cosines=(0.7, 0.5), gains=(0, 1, 2))
+    table = table_of_similarity(inside=0.9, cosines=(0.7, 0.5))
     # Of the nine minima after the anchor, from 0.9889 down to 0.9.
     assert similarity_within_period(table) == pytest.approx(0.9 + 0.1 * 4 / 9)
     assert similarity_in_last_period(table) == pytest.approx(0.5)
     assert similarity_excess(table, period=1) == pytest.approx(0.69)
     assert similarity_trend(table) == pytest.approx(-1)
     # What happens between the minima does not matter.
-    table.loc[table["phase"] != "B", ["cosine_similarity", "ensemble_test_error"]] = math.nan
+    table.loc[table["phase"] != "B", "cosine_similarity"] = math.nan
     assert similarity_in_last_period(table) == pytest.approx(0.5)
-    for period, share in (("anchor", 0), ("next", 1), ("last", 2)):
-        gains = ensemble_gain_share(table, period=period)
-        assert gains == pytest.approx((0.02 * share, 0.02), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -410,7 +404,7 @@ def test_similarities_are_those_of_minima() -> None:
     ],
 )
 def test_the_trend_is_a_rank_correlation(cosines: tuple[float, ...], expected: float) -> None:
-    table = table_of_similarity(cosines=cosines, gains=[0.5] * (1 + len(cosines)))
+    table = table_of_similarity(cosines=cosines)
     assert similarity_trend(table) == pytest.approx(expected, nan_ok=True)
 
 
@@ -419,25 +413,12 @@ def test_the_anchor_alone_is_no_period_to_be_measured() -> None:
     table = table_of_similarity()
     table = table[(table["period"] > 0) | (table["epoch"] == table["anchor_epoch"])]
     assert math.isnan(similarity_within_period(table))
-    assert all(map(math.isnan, ensemble_gain_share(table, period="anchor")))
 
 
 def test_without_a_later_period_there_is_no_last_one() -> None:
-    table = table_of_similarity(cosines=(), gains=(0.1,))
+    table = table_of_similarity(cosines=())
     assert math.isnan(similarity_in_last_period(table))
-    assert all(map(math.isnan, ensemble_gain_share(table, period="last")))
-    assert all(map(math.isnan, ensemble_gain_share(table, period="next")))
     assert math.isnan(similarity_excess(table, period=1))
-
-
-def test_an_independent_ensemble_that_gains_nothing_is_no_measure() -> None:
-    table = table_of_similarity()
-    minima = table["minimum"]
-    alone = (table["independent_test_error"] + table["test_error"]) / 2
-    table["independent_ensemble_test_error"] = alone.where(minima, 0.0)
-    gains = ensemble_gain_share(table, period="last")
-    assert gains.denominator == 0
-    assert math.isnan(gains.value)
 
 
 def test_without_minima_there_is_nothing_to_measure() -> None:
@@ -447,8 +428,6 @@ def test_without_minima_there_is_nothing_to_measure() -> None:
         similarity_in_last_period(table),
         similarity_trend(table),
         similarity_excess(table, period=0),
-        *ensemble_gain_share(table, period="last"),
-        *ensemble_gain_share(table, period="anchor"),
     ):
         assert math.isnan(found)
 

@@ -167,6 +167,7 @@ def test_the_wording_of_a_claim_is_not_its_rule() -> None:
         "margin": None,
         "pooled": False,
         "draws": "seed",
+        "shared": None,
         "given": None,
         "within_seed": None,
         "table": "runs",

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from perigee.analysis.inputs import RunInput
 from perigee.analysis.periods import find_destabilisations
 from perigee.analysis.similarity import (
     CONSISTENT,
@@ -26,8 +27,13 @@ from perigee.analysis.similarity import (
     period_at,
     phase_at,
     tabulate,
+    tabulate_gains,
 )
-from perigee.dynamics.similarity import cosine_similarities, ensemble_test_error
+from perigee.dynamics.similarity import (
+    cosine_similarities,
+    ensemble_gains,
+    ensemble_test_error,
+)
 from perigee.errors import PerigeeError
 from perigee.evaluation.files import PREDICTIONS
 from support.signals import RISE_TIME, Signal, sawtooth
@@ -355,3 +361,64 @@ def test_runs_of_several_settings_are_paired_within_each(tmp_path: Path) -> None
         assert row["independent_test_error"] == errors[row["independent_epoch"]]
     with pytest.raises(PerigeeError, match="no other of the same setting"):
         tabulate(runs[:2], near_zero="train_loss")
+
+
+# Gains, image by image
+
+
+def test_gains_by_image_are_those_of_the_table_in_total(tmp_path: Path) -> None:
+    """Their mean is what the table's errors give: the two networks' mean less the ensemble's."""
+    signal = sawtooth([60, 80, 70], 75, 2.0, 0.0, 0)
+    runs = [write_kept_run(tmp_path, signal, 2, seed) for seed in (3, 5, 9)]
+    for run in runs:  # test errors that agree with the predictions
+        probabilities = np.load(run.evaluations["predictions"] / PREDICTIONS)
+        missed = (probabilities.argmax(axis=2) != np.arange(IMAGES) % CLASSES).mean(axis=1)
+        metrics = read_measure(run, "metrics")
+        metrics.loc[list(kept_epochs(signal, 2)), "test_error"] = missed
+        write_over(run, metrics)
+    gains = tabulate_gains(runs, near_zero="train_loss")
+    assert list(gains.columns) == ["run", "seed", "period", "last", "partner", "image", "gain"]
+    assert set(gains["seed"]) == {3, 5, 9}
+    table = tabulate(runs, near_zero="train_loss")
+    minima = table[table["minimum"] & (table["epoch"] > table["anchor_epoch"])]
+    for prefix, ensemble, partner in (
+        ("anchor_", "", "anchor"),
+        ("independent_", "independent_", "independent"),
+    ):
+        alone = (minima[f"{prefix}test_error"] + minima["test_error"]) / 2
+        by_epoch = alone - minima[f"{ensemble}ensemble_test_error"]
+        expected = by_epoch.groupby([minima["run"], minima["period"]]).mean()
+        rows = gains[gains["partner"] == partner]
+        found = rows.groupby(["run", "period"])["gain"].mean()
+        assert found.index.tolist() == expected.index.tolist()
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+        assert (rows.groupby(["run", "period"])["image"].nunique() == IMAGES).all()
+    assert set(gains.loc[gains["last"], "period"]) == {2}
+    assert set(gains.loc[~gains["last"], "period"]) == {0, 1}
+
+
+def write_over(run: RunInput, metrics: pd.DataFrame) -> None:
+    """Write other metrics in the place of a run's."""
+    np.save(run.measures["metrics"] / "rows.npy", metrics.to_records(index=False).view(np.ndarray))
+
+
+def test_runs_without_a_later_minimum_have_no_gains(tmp_path: Path) -> None:
+    runs = [write_kept_run(tmp_path, sawtooth([], 60, 2.0, 0.0, 0), 3, seed) for seed in (0, 1)]
+    gains = tabulate_gains(runs, near_zero="train_loss")
+    assert gains.empty
+    assert list(gains.columns) == ["run", "seed", "period", "last", "partner", "image", "gain"]
+    with pytest.raises(PerigeeError, match="no other of the same setting"):
+        tabulate_gains(runs[:1], near_zero="train_loss")
+
+
+def test_the_gain_at_an_image() -> None:
+    """Both wrong and the average right, one wrong, both wrong, and one right and outvoted."""
+    labels = np.array([0, 0, 0, 0])
+    first = np.array([[0.4, 0.6, 0.0], [0.9, 0.1, 0.0], [0.1, 0.9, 0.0], [0.6, 0.4, 0.0]])
+    second = np.array([[0.4, 0.0, 0.6], [0.4, 0.6, 0.0], [0.2, 0.8, 0.0], [0.0, 1.0, 0.0]])
+    gains = ensemble_gains(first, second, labels)
+    assert gains.tolist() == [1, 0.5, 0, -0.5]
+    alone = [np.mean(one.argmax(axis=1) != labels) for one in (first, second)]
+    assert gains.mean() == np.mean(alone) - ensemble_test_error(first, second, labels)
+    first[0, 0] = math.nan
+    assert np.isnan(ensemble_gains(first, second, labels)).all()

@@ -205,6 +205,7 @@ class Claim(Expectation):
             factor of a ratio, that still counts as equal.
         pooled: whether a ratio is one of sums over seeds.
         draws: the column that tells independent draws apart.
+        shared: the column of what all draws share, such as test images, which is resampled, too.
         given: the premise, without which a seed does not count.
         says: the statement, in our words; not needed for the verdict.
         source: the place in the paper; not needed for the verdict.
@@ -219,6 +220,7 @@ class Claim(Expectation):
     margin: float | None = None
     pooled: bool = False
     draws: str = "seed"
+    shared: str | None = None
     given: Expectation | None = None
     says: str = ""
     source: str = ""

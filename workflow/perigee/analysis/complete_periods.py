@@ -85,7 +85,8 @@ def periods_of(
         by which the trend of the cosine distance and its bounds delta_min and delta_max grow over
         the second half of phase B (`late_growth`); ``share_within_bounds``, the share of the steps
         of phase B whose cosine distance lies between the bounds, which are smooth;
-        ``jump_norm_ratio``, see `jump_norm_ratio`; and ``onset_lead``, the steps from the rise of the loss to that of rho at the period's end.
+        ``jump_norm_ratio``, see the function; and ``onset_lead``, the steps from the rise of the
+        loss to that of rho at the period's end.
     """
     rows: list[dict[str, Any]] = []
     for number, period in enumerate(find_periods(course.found)):

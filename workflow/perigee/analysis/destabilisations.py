@@ -106,8 +106,8 @@ def events_of(course: Course, metrics: pd.DataFrame) -> pd.DataFrame:
         - of steps, else NaN: ``onset_lead``, the steps from the rise of the loss to that of rho by
           `perigee.analysis.periods.onset`, ``peak_gradient_ratio``, the effective gradient norm at
           the norm peak over the largest since the loss onset, ``largest_cosine_distance`` of a step
-          from the loss onset to the norm peak, and ``largest_jump_ratio``, the largest cosine distance in phase C over the
-          median in the last third of phase B.
+          from the loss onset to the norm peak, and ``largest_jump_ratio``, the largest cosine
+          distance in phase C over the median in the last third of phase B.
     """
     rows = [
         _times(course, number)

@@ -62,8 +62,8 @@ DIALS = {
         1.0,
     ),
     "settling_time_share": Dial(
-        "steps until ρ² first is at most 1.05 κL over those of Proposition 3, where ρ² begins above "
-        "κL; L by the effective gradient norms of all steps",
+        "steps until ρ² first is at most 1.05 κL over those of Proposition 3, where ρ² begins "
+        "above κL; L by the effective gradient norms of all steps",
         "at most 1 (Proposition 3)",
         0.0,
         1.0,

@@ -116,6 +116,19 @@ def variation(values: Sequence[float] | Floats) -> float:
     return float(np.std(values, ddof=1) / np.mean(values)) if len(values) > 1 else NAN
 
 
+def late_epochs(course: Course, metrics: pd.DataFrame) -> np.ndarray:
+    """The epochs at which a run's test error counts, (rows of the metrics,), true or false.
+
+    They are those in the last third of each phase B in the last half of the run; of a run without
+    destabilisations, which has no phases, the last tenth.
+    """
+    phases = course.phases_b
+    if not phases:
+        return np.arange(len(metrics)) >= len(metrics) - _tenth(len(metrics))
+    late = _within(course, metrics, phases, late=True)
+    return late & (metrics["epoch"].to_numpy() >= metrics["epoch"].iloc[-1] / 2)
+
+
 def _of_the_consistent_stage(
     course: Course, metrics: pd.DataFrame, decay_per_rate: float | None
 ) -> dict[str, float]:
@@ -143,8 +156,6 @@ def _of_phases(course: Course, metrics: pd.DataFrame) -> dict[str, float]:
     phases = course.phases_b
     complete = phases[: len(course.found)]
     inside = _within(course, metrics, phases, late=False)
-    minima = _within(course, metrics, phases, late=True)
-    minima &= metrics["epoch"].to_numpy() >= metrics["epoch"].iloc[-1] / 2
     error = _column(metrics, "test_error")
     return {
         "phase_a_epochs": _median(
@@ -155,7 +166,7 @@ def _of_phases(course: Course, metrics: pd.DataFrame) -> dict[str, float]:
         "phase_b_effective_gradient_norm": _median(
             _column(metrics, "effective_gradient_norm")[inside]
         ),
-        "late_phase_b_test_error": _median(error[minima]) if phases else _late_test_error(error),
+        "late_phase_b_test_error": _median(error[late_epochs(course, metrics)]),
     }
 
 
@@ -178,7 +189,12 @@ def _reached(course: Course) -> float:
 
 
 def _late_test_error(error: Floats) -> float:
-    return float(np.median(error[-max(1, len(error) // 10) :]))
+    return float(np.median(error[-_tenth(len(error)) :]))
+
+
+def _tenth(epochs: int) -> int:
+    """A tenth of the epochs, at least one."""
+    return max(1, epochs // 10)
 
 
 def _within(

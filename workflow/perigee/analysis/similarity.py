@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,11 @@ from perigee.analysis.periods import (
     late_part,
 )
 from perigee.checkpoints import KeptCheckpoints
-from perigee.dynamics.similarity import cosine_similarities, ensemble_test_error
+from perigee.dynamics.similarity import (
+    cosine_similarities,
+    ensemble_gains,
+    ensemble_test_error,
+)
 from perigee.errors import PerigeeError
 from perigee.evaluation.files import Predictions
 
@@ -97,6 +102,48 @@ def tabulate(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
             table.insert(0, column, value)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
+
+
+def tabulate_gains(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
+    """What ensembles of two networks gain, image by image, in each period after the anchor.
+
+    A network in a minimum later than the anchor makes one ensemble with the anchor, and one with
+    the independent checkpoint; `tabulate` says how these two are chosen.
+
+    Args:
+        runs, near_zero: see `tabulate`.
+
+    Returns:
+        A row per run, period, partner and test image. Columns ``run``, the swept values,
+        ``period`` (0 is the anchor's), ``last`` (whether it is the last one after the anchor's),
+        ``partner`` ("anchor" or "independent"), ``image`` (from 0), and ``gain``, the mean over the
+        period's minima of what `perigee.dynamics.similarity.ensemble_gains` says.
+
+    Raises:
+        PerigeeError: a run has no other to compare it with.
+    """
+    columns = ["period", "last", "partner", "image", "gain"]
+    tables = [pd.DataFrame(columns=["run", *runs[0].labels(), *columns])]
+    for position, run in enumerate(runs):
+        own = _Run.read(run, near_zero)
+        other = _Run.read(runs[_next_seed(runs, position)], near_zero)
+        labels, minima = own.predictions.labels, minima_of(own.course)
+        anchor, _, independent = _references(own, other)
+        partners = {"anchor": (own, anchor), "independent": (other, independent)}
+        epochs: dict[int, list[int]] = {}
+        for epoch in own.checkpoints.epochs:
+            if epoch > anchor and epoch in minima:
+                period = period_at(epoch, own.course.found) - period_at(anchor, own.course.found)
+                epochs.setdefault(period, []).append(epoch)
+        for period, (partner, (of, chosen)) in itertools.product(epochs, partners.items()):
+            gains = [
+                ensemble_gains(of.probabilities(chosen), own.probabilities(epoch), labels)
+                for epoch in epochs[period]
+            ]
+            told = (period, 0 < period == max(epochs), partner, np.arange(len(labels)))
+            values = dict(zip(columns, (*told, np.mean(gains, axis=0)), strict=True))
+            tables.append(pd.DataFrame({"run": position, **run.labels(), **values}))
+    return pd.concat(tables[1:] or tables, ignore_index=True)
 
 
 def choose_anchor(
@@ -180,11 +227,16 @@ def minima_of(course: Course) -> set[int]:
     }
 
 
+def _references(run: _Run, other: _Run) -> tuple[int, str, int]:
+    """A run's anchor, the rule that gave it, and the epoch of the independent checkpoint."""
+    anchor, rule = choose_anchor(run.metrics, run.checkpoints.epochs, run.course.found)
+    error = float(run.metrics["test_error"][anchor])
+    return anchor, rule, choose_independent(other.kept, error, anchor)
+
+
 def _compared(run: _Run, other: _Run) -> pd.DataFrame:
     found, minima = run.course.found, minima_of(run.course)
-    anchor, rule = choose_anchor(run.metrics, run.checkpoints.epochs, found)
-    anchor_error = float(run.metrics["test_error"][anchor])
-    independent = choose_independent(other.kept, anchor_error, anchor)
+    anchor, rule, independent = _references(run, other)
     references = run.weights(anchor), other.weights(independent)
     if len(references[0]) != len(references[1]):
         raise PerigeeError("Two runs of one setting differ in their numbers of weights.")
@@ -208,7 +260,7 @@ def _compared(run: _Run, other: _Run) -> pd.DataFrame:
             "test_error": run.kept["test_error"].to_numpy()[later],
             "anchor_epoch": anchor,
             "anchor_rule": rule,
-            "anchor_test_error": anchor_error,
+            "anchor_test_error": float(run.metrics["test_error"][anchor]),
             "cosine_similarity": cosines[0, later],
             "ensemble_test_error": errors_with(run.probabilities(anchor)),
             "independent_epoch": independent,

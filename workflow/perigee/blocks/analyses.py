@@ -18,7 +18,7 @@ from perigee.blocks.base import (
     Positives,
 )
 from perigee.blocks.evaluations import Evaluation, Predictions
-from perigee.blocks.measures import Checkpoints, Measure, Metrics, Steps
+from perigee.blocks.measures import Checkpoints, Measure, Metrics, Steps, TestHits
 
 NearZero = Literal["train_loss", "train_error"]
 Resolution = Literal["epoch", "step"]
@@ -141,6 +141,16 @@ class PeriodStatistics(
     """Statistics of the periods of runs, a row per run."""
 
 
+class LateImageErrors(
+    ResolvedByEither,
+    name="late_image_errors",
+    code="perigee.analysis.late_image_errors:tabulate",
+):
+    """The test errors of runs late in phase B, a row per run and test image."""
+
+    reads: ClassVar = (Metrics, TestHits)
+
+
 class RunMetrics(Analysis, name="run_metrics", code="perigee.analysis.run_metrics:tabulate"):
     """Measures of runs, a row per epoch.
 
@@ -188,6 +198,12 @@ class Similarity(Analysis, name="similarity", code="perigee.analysis.similarity:
     evaluates: ClassVar = (Predictions,)
 
     near_zero: NearZero = "train_loss"
+
+
+class EnsembleGains(
+    Similarity, name="ensemble_gains", code="perigee.analysis.similarity:tabulate_gains"
+):
+    """What ensembles with the anchor gain, a row per run, period, partner and test image."""
 
 
 class ToyConvergence(

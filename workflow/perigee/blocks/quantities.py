@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from perigee.blocks.base import (
@@ -189,7 +196,7 @@ class Column(Quantity, name="column", code="perigee.claims.columns:measure"):
 
     @property
     def averages_logarithm(self) -> bool:
-        """True of a ratio of two groups of rows, and of a border, which lies on a grid of ratios."""
+        """True of a ratio of two groups of rows, and of a border: grids have equal ratios."""
         return self.over is not None or self.border is not None
 
 
@@ -260,18 +267,6 @@ class JumpConditionError(
     Quantity, name="jump_condition_error", code="perigee.claims.theory:jump_condition_error"
 ):
     """The largest error of Proposition 1's condition for a jump."""
-
-
-class EnsembleGainShare(
-    Quantity, name="ensemble_gain_share", code="perigee.claims.similarity:ensemble_gain_share"
-):
-    """The gain of an ensemble as a share of that of independent networks.
-
-    Attributes:
-        period: the anchor's own, the next, or the last.
-    """
-
-    period: Literal["anchor", "next", "last"]
 
 
 class SimilarityExcess(

@@ -138,6 +138,36 @@ def measure(
     return _statistic(of({}), column, within_seed)
 
 
+def by_shared(
+    rows: pd.DataFrame,
+    *,
+    shared: str,
+    column: str,
+    where: Conditions,
+    last_fraction: float,
+    over: Conditions | None,
+    under: Conditions | None,
+    plus: Conditions | None,
+    minus: Conditions | None,
+    **_: Any,
+) -> tuple[pd.Series, ...]:
+    """The means within a seed of which `measure` makes one number, apart for what all seeds share.
+
+    Args:
+        rows: see `measure`.
+        shared: the column that tells it apart, such as ``image``.
+        column, where, last_fraction, over, under, plus, minus: see `measure`.
+
+    Returns:
+        The means by the values of ``shared``, or their differences; of a ratio those above and
+        those below the line.
+    """
+    groups = [group for group in (over, under, plus, minus) if group is not None] or [{}]
+    chosen = (last(selected(rows, {**where, **group}), last_fraction) for group in groups)
+    means = [group.groupby(shared)[column].mean() for group in chosen]
+    return tuple(means) if plus is None else (means[0] - means[1],)
+
+
 def selected(rows: pd.DataFrame, where: Conditions) -> pd.DataFrame:
     """The rows that meet all conditions.
 

@@ -108,33 +108,41 @@ def pooled_interval(numerators: ArrayLike, denominators: ArrayLike) -> Estimate:
     return _bootstrapped(value, (above, below), pooled, len(above), paired=True)
 
 
-def two_way_interval(numbers: ArrayLike) -> Estimate:
-    """The mean over seeds and images, with an interval from a bootstrap of both.
+def two_way_interval(numbers: ArrayLike, denominators: ArrayLike | None = None) -> Estimate:
+    """The mean over seeds and images, or a ratio of two sums over both, with an interval.
 
-    All seeds share the test images, so that resampling seeds alone understates the error. The
-    tables hold no numbers of single images at present: there claims on test errors are judged from
-    seeds alone (`mean_interval`), which is right for these test images and not for others.
+    All seeds share the test images, so that an interval over seeds alone holds for these images
+    only. Here seeds and images are resampled, each by itself (Owen 2007, the pigeonhole bootstrap),
+    so that it holds for fresh seeds on fresh images; it is somewhat wide where the two interact.
 
     Args:
         numbers: of shape (seeds, images), such as the difference of two runs' errors at an image.
+        denominators: of a ratio what stands below the line, of the same shape.
 
     Returns:
-        The estimate; the interval is NaN with fewer than two seeds.
+        The estimate, NaN if the denominators' sum is not positive; the interval is NaN if that of
+        some resample is not, and with fewer than two seeds.
     """
-    table = np.asarray(numbers, dtype=float)
-    seeds, images = (np.arange(size) for size in table.shape)
-    value = float(table.mean())
-    if len(seeds) < 2:
+    above = np.asarray(numbers, dtype=float)
+    below = np.ones_like(above) if denominators is None else np.asarray(denominators, dtype=float)
+    seeds, images = (np.arange(size) for size in above.shape)
+
+    def ratio(seeds: NDArray[np.intp], images: NDArray[np.intp]) -> float:
+        place = np.ix_(seeds, images)
+        total = below[place].sum()
+        return float(above[place].sum() / total) if total > 0 else math.nan
+
+    value = ratio(seeds, images)
+    if len(seeds) < 2 or math.isnan(value):
         return Estimate(value, math.nan, math.nan)
 
-    def mean(seeds: Floats, images: Floats, axis: int) -> Floats:
+    def ratios(seeds: NDArray[np.intp], images: NDArray[np.intp], axis: int) -> Floats:
         # Each row of both is a resample: seeds have the shape (resamples, seeds).
-        if seeds.ndim == 1:
-            return np.asarray(table[np.ix_(seeds, images)].mean())
-        pairs = zip(seeds, images, strict=True)
-        return np.array([table[np.ix_(rows, columns)].mean() for rows, columns in pairs])
+        pairs = zip(np.atleast_2d(seeds), np.atleast_2d(images), strict=True)
+        found = np.array([ratio(*pair) for pair in pairs])
+        return found if seeds.ndim > 1 else found[0]
 
-    return _bootstrapped(value, (seeds, images), mean, len(seeds), paired=False)
+    return _bootstrapped(value, (seeds, images), ratios, len(seeds), paired=False)
 
 
 def _bootstrapped(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from perigee import registry
 from perigee.blocks.quantities import Column
-from perigee.claims.columns import Ratio
+from perigee.claims.columns import Ratio, by_shared
 from perigee.claims.inference import FEWEST_SEEDS
 from perigee.claims.outcomes import COLUMNS, IDENTITY, NOT_TESTABLE
 from perigee.claims.relations import RELATIONS, SIGNS, number, shown
@@ -143,7 +143,11 @@ def _judged(
     except NotMeasurableError as error:
         found, missing = BySeed({}, {}), str(error)
     numbers, meets = found
-    finding = judge(claim, [one for seed, one in numbers.items() if meets[seed]])
+    counted = [seed for seed in numbers if meets[seed]]
+    shared = _by_shared(claim, tables[claim.table], numbers)
+    finding = judge(
+        claim, [numbers[seed] for seed in counted], [shared.get(seed, ()) for seed in counted]
+    )
     return {
         "claim": claim.name,
         "kind": claim.kind,
@@ -157,6 +161,19 @@ def _judged(
         "premise": _premise(claim, meets),
         "verdict": finding.verdict if claim.testable and not missing else NOT_TESTABLE,
         **dict.fromkeys(("seen", "locked", "source"), ""),
+    }
+
+
+def _by_shared(
+    claim: Claim, table: pd.DataFrame, numbers: Numbers
+) -> dict[str, tuple[pd.Series, ...]]:
+    """The means behind the numbers of seeds, apart for what these share."""
+    if claim.shared is None:
+        return {}
+    return {
+        str(seed): by_shared(rows, shared=claim.shared, **claim.quantity.parameters)
+        for seed, rows in table.groupby(claim.draws)
+        if is_measured(claim, numbers.get(str(seed), math.nan))
     }
 
 

@@ -10,7 +10,6 @@ import math
 import numpy as np
 import pandas as pd
 
-from perigee.claims.columns import Ratio
 from perigee.claims.rows import of_one_run
 
 COSINE, INDEPENDENT_COSINE = "cosine_similarity", "independent_cosine_similarity"
@@ -57,35 +56,6 @@ def similarity_excess(table: pd.DataFrame, *, period: int) -> float:
     minima = _minima(table)
     rows = minima[minima["period"] == period]
     return _mean(rows, COSINE) - _mean(rows, INDEPENDENT_COSINE)
-
-
-def ensemble_gain_share(table: pd.DataFrame, *, period: str) -> Ratio:
-    """The gain of an ensemble with the anchor, as a share of the gain of an independent one.
-
-    The gain is the mean test error of the two networks less the ensemble's, averaged over the
-    period: 0 for equal networks, 1 where the anchor serves as well as an independent network.
-
-    Args:
-        table: the rows of one run.
-        period: "anchor" for the anchor's own, "next" for the one after it, or "last" for the last
-            later one.
-
-    Returns:
-        The two gains, which can be pooled over seeds; both NaN without that period.
-    """
-    minima = _minima(table)
-    last = minima["period"].max()
-    if period == "last" and not last > 0:
-        return Ratio(math.nan, math.nan)
-    number = {"anchor": 0, "next": 1, "last": last}[period]
-    rows = minima[minima["period"] == number]
-    return Ratio(_gain(rows, ""), _gain(rows, "independent_"))
-
-
-def _gain(rows: pd.DataFrame, against: str) -> float:
-    partner = rows[f"{against or 'anchor_'}test_error"]
-    alone = (partner + rows["test_error"]) / 2
-    return float((alone - rows[f"{against}ensemble_test_error"]).mean())
 
 
 def _minima(table: pd.DataFrame) -> pd.DataFrame:

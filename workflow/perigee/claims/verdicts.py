@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from perigee.claims.columns import Ratio
 from perigee.claims.inference import (
@@ -17,6 +18,7 @@ from perigee.claims.inference import (
     mean_interval,
     pooled_interval,
     rate_interval,
+    two_way_interval,
 )
 from perigee.claims.outcomes import (
     CONTRADICTED,
@@ -64,13 +66,19 @@ def fulfils(claim: Claim, value: float) -> bool:
     return bool(RELATIONS[claim.relation](value, claim.bound))
 
 
-def judge(claim: Claim, numbers: Sequence[float | Ratio]) -> Finding:
+def judge(
+    claim: Claim,
+    numbers: Sequence[float | Ratio],
+    shared: Sequence[tuple[pd.Series, ...]] = (),
+) -> Finding:
     """Judge a claim on one number a seed.
 
     Args:
         claim: the rule.
         numbers: those of the seeds that meet the premise. One that is NaN is missing: it counts
             neither for nor against the claim.
+        shared: of a claim with ``shared`` the means that make each number, see
+            `perigee.claims.columns.by_shared`.
     """
     values = {position: value_of(number) for position, number in enumerate(numbers)}
     measured = [position for position, one in enumerate(numbers) if is_measured(claim, one)]
@@ -85,7 +93,10 @@ def judge(claim: Claim, numbers: Sequence[float | Ratio]) -> Finding:
     if is_rate(claim):
         _, low, high = rate_interval(*counts)
         return Finding(verdict_of_rate(*counts), float(np.median(found)), low, high, *counts)
-    if claim.pooled:
+    if claim.shared is not None:
+        parts = zip(*(shared[position] for position in measured), strict=True)
+        estimate = two_way_interval(*(pd.concat(part, axis=1).to_numpy().T for part in parts))
+    elif claim.pooled:
         estimate = pooled_interval(*zip(*(numbers[one] for one in measured), strict=True))
     elif claim.quantity.averages_logarithm:
         estimate = Estimate(*np.exp(mean_interval(np.log(found))).tolist())

@@ -86,6 +86,7 @@ def claims_of(
             margin=claim.margin,
             pooled=claim.pooled,
             draws=claim.draws,
+            shared=claim.shared,
             given=None if premise is None else Expectation(**premise.values),
             testable=found.testable and (premise is None or premise.testable),
             says=claim.says,
@@ -175,6 +176,7 @@ def _require_kind(claim: Claim, file: str, key: str) -> None:
     relation = WITH_MARGIN.get(kind)
     other = {relation: kind for kind, relation in WITH_MARGIN.items()}.get(claim.relation)
     averages = kind == "mean" or (kind == "trend" and claim.within_seed == "log_slope")
+    is_mean = kind == "mean" and isinstance(quantity, Column) and claim.within_seed == "mean"
     has_ratio = not isinstance(quantity, Column) or quantity.over is not None
     for is_wrong, place, told in (
         (
@@ -211,6 +213,13 @@ def _require_kind(claim: Claim, file: str, key: str) -> None:
             "pooled",
             "is true, but only the mean of a ratio can be pooled; remove it, or give the quantity "
             "'over' and 'under' and the kind mean.",
+        ),
+        (
+            claim.shared is not None
+            and not (is_mean and quantity.averages_logarithm <= claim.pooled),
+            "shared",
+            f"is '{claim.shared}', but only means of a column, within each seed and over seeds, can "
+            "be resampled over it, and pooled ratios of them; remove it, or make both a mean.",
         ),
         (
             claim.margin is not None and claim.margin <= 1 and quantity.averages_logarithm,

@@ -196,7 +196,7 @@ def rule_digest(figure: str, claim: models.Claim, written: Mapping[str, Any]) ->
         claim: the rule.
         written: the figure's file, without the overlay of a scale.
     """
-    optional = {"margin": None, "pooled": False, "draws": "seed"}
+    optional = {"margin": None, "pooled": False, "draws": "seed", "shared": None}
     given = {key: getattr(claim, key) for key in optional}
     rule = {
         "kind": claim.kind,
@@ -212,7 +212,7 @@ def rule_digest(figure: str, claim: models.Claim, written: Mapping[str, Any]) ->
 
 
 def _table(name: str, written: Mapping[str, Any]) -> dict[str, Any]:
-    """What a rule needs of a table; nothing of one that the figure lacks, which is refused later."""
+    """The part of a rule that a table is; of one that the figure lacks, which is refused, none."""
     table = written.get("tables", {}).get(name, {})
     groups = {run: written.get("runs", {}).get(run, {}) for run in table.get("runs", [])}
     runs = {

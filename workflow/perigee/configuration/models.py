@@ -357,6 +357,11 @@ class Claim(Noted, Expectation):
     draws: Text = Field(
         "seed", description="The column that tells independent draws apart, if not the seed."
     )
+    shared: Text | None = Field(
+        None,
+        description="For a mean: the column of what all seeds share, such as image; the interval "
+        "is then one for fresh seeds and fresh images.",
+    )
     given: Expectation | None = Field(
         None, description="A premise, judged first: seeds that do not meet it do not count."
     )

@@ -50,8 +50,9 @@ def unprojected_log_norm(
 
 
 def exact_weight_decay(learning_rate: float, weight_decay: float) -> float:
-    """Lambda (1 - eta lambda / 2), which makes what follows exact: 1 - 2 eta times it is the
-    factor (1 - eta lambda)^2 of eq. (3).
+    """Lambda (1 - eta lambda / 2), which in place of lambda makes the propositions exact.
+
+    1 - 2 eta times it is the factor (1 - eta lambda)^2 of eq. (3).
     """
     return weight_decay * (1 - learning_rate * weight_decay / 2)
 
