@@ -129,8 +129,9 @@ def test_a_tampered_and_a_foreign_run_are_refused_by_name(workspace: Workspace) 
     told = [
         line for line in tampered.stdout.splitlines() if line.startswith("perigee make-table: ")
     ]
-    assert len(told) == 1
-    assert f"{rows.relative_to(workspace.root)} has a wrong checksum" in told[0]
+    assert told
+    for line in told:
+        assert f"{rows.relative_to(workspace.root)} has a wrong checksum" in line
     assert "Traceback" not in tampered.stdout
 
     rows.write_bytes(kept)

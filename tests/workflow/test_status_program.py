@@ -157,7 +157,8 @@ def test_a_run_is_watched_from_nothing_to_its_end(site: Callable[[str, str], Sit
     """Waiting, training, killed, told to stop, failed; at laptop scale, which takes a while."""
     at = site("laptop", "periodic_fig4")
     version, *others = at.versions
-    assert at.layout.run(version).epochs == 120
+    epochs = at.layout.run(version).epochs
+    assert epochs > 100
     printed = at.show()
     assert set(at.states().values()) == {"waiting"}
     assert entry(printed, version).startswith("for data set digit_pairs-")
@@ -170,7 +171,7 @@ def test_a_run_is_watched_from_nothing_to_its_end(site: Callable[[str, str], Sit
     assert job.poll() is None, "trained too fast to be watched"
     assert f"training  {version}" in printed
     told = re.fullmatch(
-        rf"epoch (\d+)/120, train loss [\d.e-]+, ([\d.e+]+) steps/s, "
+        rf"epoch (\d+)/{epochs}, train loss [\d.e-]+, ([\d.e+]+) steps/s, "
         rf"(?:\d+ min )?\d+ s left, process {job.pid} on \S+",
         entry(printed, version),
     )
@@ -187,7 +188,7 @@ def test_a_run_is_watched_from_nothing_to_its_end(site: Callable[[str, str], Sit
     job.wait()
     stopped = entry(at.show(), version)
     assert at.states()[version] == "stopped"
-    told = re.fullmatch(r"at epoch (\d+) of 120; goes on when started again", stopped)
+    told = re.fullmatch(rf"at epoch (\d+) of {epochs}; goes on when started again", stopped)
     assert told, stopped
 
     epoch = int(told[1])
