@@ -41,7 +41,10 @@ figures:
   fig3:
     title: Rates
     runs:
-      rates: {run: base, epochs: 4, sweep: {optimiser.learning_rate: {low: 0.1, high: 0.3}}}
+      rates:
+        run: base
+        epochs: 4
+        sweep: {optimiser.learning_rate: {low: 0.1, high: 0.3}, seed: judged}
     tables:
       runs: {analysis: {name: run_metrics}, runs: [rates]}
 """) | {"overlays": {}}

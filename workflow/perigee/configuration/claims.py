@@ -218,8 +218,8 @@ def _require_kind(claim: Claim, file: str, key: str) -> None:
             claim.shared is not None
             and not (is_mean and quantity.averages_logarithm <= claim.pooled),
             "shared",
-            f"is '{claim.shared}', but only means of a column, within each seed and over seeds, can "
-            "be resampled over it, and pooled ratios of them; remove it, or make both a mean.",
+            f"is '{claim.shared}', but only means of a column, within each seed and over seeds, "
+            "can be resampled over it, and pooled ratios of them; remove it, or make both a mean.",
         ),
         (
             claim.margin is not None and claim.margin <= 1 and quantity.averages_logarithm,

@@ -16,6 +16,7 @@ from typing import Any
 from perigee import paths
 from perigee.configuration import models
 from perigee.configuration.reading import read_shared, yaml_files
+from perigee.configuration.seeds import judged_seeds, with_seeds
 from perigee.configuration.validation import checked
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import DIGEST_LENGTH, digest
@@ -166,7 +167,7 @@ def lock_rules(paper: str, date: str, version: str) -> dict[Path, list[Lock]]:
 
 def _figure(path: Path) -> Mapping[str, Any]:
     """A figure's file, checked."""
-    written = read_shared(path)
+    written = with_seeds(read_shared(path), judged_seeds(1))
     checked(models.Figure, written, shown(path))
     return written
 
