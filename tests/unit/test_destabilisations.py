@@ -147,8 +147,18 @@ def test_gradients_that_still_grow_when_rho_peaks_have_not_fallen(
 
 def test_an_error_that_stays_small_does_not_become_so(tmp_path: Path, signal: Planted) -> None:
     run = run_of(tmp_path / "run", signal)
+    assert (table_of(run, "epoch")["start_train_error"].iloc[1:] == 0.4).all()
     calm = with_measure(run, "metrics", read_measure(run, "metrics").assign(train_error=0.01))
-    assert table_of(calm, "epoch")["small_error_delay_epochs"].isna().all()
+    assert (table_of(calm, "epoch")["start_train_error"].iloc[1:] == 0.01).all()
+
+
+def test_an_error_that_never_becomes_small_does_so_no_sooner_than_the_period_ends(
+    tmp_path: Path, signal: Planted
+) -> None:
+    run = run_of(tmp_path / "run", signal)
+    large = with_measure(run, "metrics", read_measure(run, "metrics").assign(train_error=0.02))
+    found = table_of(large, "epoch")["small_error_delay_epochs"]
+    np.testing.assert_allclose(found.iloc[1:], FALLS[1:3], atol=1.5)
 
 
 def test_leads_and_jumps_are_those_planted(tmp_path: Path, signal: Planted) -> None:

@@ -38,6 +38,7 @@ COLUMNS = (
     "phase_a_epochs",
     "phase_b_epochs",
     "phase_a_loss_ratio",
+    "start_train_error",
     "small_error_delay_epochs",
     "test_error_before",
     "test_error_after",
@@ -97,8 +98,9 @@ def events_of(course: Course, metrics: pd.DataFrame) -> pd.DataFrame:
           ``peak_train_loss``; the train error, if that identifies phase B;
         - ``peak_train_error`` after the epoch of the loss peak;
         - ``phase_a_loss_ratio``, the loss at the end of phase A over that at its start;
-        - ``small_error_delay_epochs`` from the end of phase A to the first epoch of the period
-          with a train error of at most `SMALL_ERROR`, if it is larger after the loss peak;
+        - ``start_train_error`` after the epoch of the loss peak at which the period begins, and
+          ``small_error_delay_epochs`` from the end of phase A to the first epoch of the period with
+          a train error of at most `SMALL_ERROR`, or if there is none to the end of phase B;
         - ``test_error_before`` and ``test_error_after``, the median over the last third of phase B
           before and after it, and ``test_error_change``, their difference;
         - ``circulation``, the signed area that the period encloses in the plane of log effective
@@ -212,10 +214,9 @@ def _losses_and_errors(course: Course, number: int, metrics: pd.DataFrame) -> di
     if before is not None:
         loss = course.loss
         values["phase_a_loss_ratio"] = float(loss[before.norm_peak] / loss[before.loss_peak])
-        after = course.time(before.loss_peak)
-        small = _first_small_error(metrics, after, course.time(one.loss_onset))
-        if not _at(metrics, "train_error", math.ceil(after)) > SMALL_ERROR:
-            small = NAN
+        start, end = course.time(before.loss_peak), course.time(one.loss_onset)
+        values["start_train_error"] = _at(metrics, "train_error", math.ceil(start))
+        small = _first_small_error(metrics, start, end)
         values["small_error_delay_epochs"] = small - course.time(before.norm_peak)
     return values
 
@@ -257,4 +258,4 @@ def _first_small_error(metrics: pd.DataFrame, start: float, end: float) -> float
         return NAN
     inside = (metrics["epoch"] >= start) & (metrics["epoch"] <= end)
     small = metrics.loc[inside & (metrics["train_error"] <= SMALL_ERROR), "epoch"]
-    return float(small.iloc[0]) if len(small) else NAN
+    return float(small.iloc[0]) if len(small) else end
