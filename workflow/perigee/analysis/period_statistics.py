@@ -126,7 +126,8 @@ def late_epochs(course: Course, metrics: pd.DataFrame) -> np.ndarray:
     if not phases:
         return np.arange(len(metrics)) >= len(metrics) - _tenth(len(metrics))
     late = _within(course, metrics, phases, late=True)
-    return late & (metrics["epoch"].to_numpy() >= metrics["epoch"].iloc[-1] / 2)
+    counted: np.ndarray = late & (metrics["epoch"].to_numpy() >= metrics["epoch"].iloc[-1] / 2)
+    return counted
 
 
 def _of_the_consistent_stage(

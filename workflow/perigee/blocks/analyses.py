@@ -67,7 +67,7 @@ class Resolved(Analysis):
         resolution: "epoch", or "step": then it also reads the measure ``steps``.
     """
 
-    reads: ClassVar = (Metrics,)
+    reads: ClassVar[tuple[type[Measure], ...]] = (Metrics,)
 
     resolution: Resolution = "epoch"
 

@@ -229,8 +229,8 @@ def _border(
         finite.
     """
     groups = rows.groupby(against, dropna=False)  # in the order of the values
-    found = groups.apply(lambda group: _statistic(group, column, statistic), include_groups=False)
-    places, numbers = (np.array(part, dtype=float) for part in (found.index, found))
+    found = {place: _statistic(group, column, statistic) for place, group in groups}
+    places, numbers = (np.array(list(part), dtype=float) for part in (found, found.values()))
     if not (len(found) and np.isfinite([places, numbers]).all() and places.min() > 0):
         return math.nan
     holds = np.all([RELATIONS[name](numbers, bound) for name, bound in relations.items()], axis=0)

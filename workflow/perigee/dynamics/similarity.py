@@ -81,7 +81,8 @@ def ensemble_gains(
         return np.full(len(labels), np.nan)
     average = first.astype(np.float64) + second
     alone, other, both = (one.argmax(axis=1) != labels for one in (first, second, average))
-    return (alone.astype(float) + other) / 2 - both
+    gains: np.ndarray = (alone.astype(float) + other) / 2 - both
+    return gains
 
 
 def ensemble_test_error(
