@@ -51,6 +51,7 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "quantity": {
         "column": {
             "against": None,
+            "border": None,
             "last_fraction": 1,
             "minus": None,
             "over": None,
