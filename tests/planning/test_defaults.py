@@ -20,6 +20,7 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "analysis": {
         "destabilisations": {"near_zero": "train_loss", "resolution": "epoch"},
         "dials": {"resolution": "epoch"},
+        "ensemble_gains": {"near_zero": "train_loss"},
         "late_image_errors": {"near_zero": "train_loss", "resolution": "epoch"},
         "period_statistics": {"near_zero": "train_loss", "resolution": "epoch"},
         "run_metrics": {"further": []},
