@@ -25,6 +25,7 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "period_statistics": {"near_zero": "train_loss", "resolution": "epoch"},
         "run_metrics": {"further": []},
         "similarity": {"near_zero": "train_loss"},
+        "toy_regimes": {"starts": 1},
     },
     "dataset": {
         "cifar10": DATASET,
@@ -79,6 +80,12 @@ RUN_DEFAULTS = {
 """The defaults of a run's spec, under the same promise."""
 
 REQUIRED: dict[tuple[str, str], dict[str, Any]] = {
+    ("analysis", "toy_regimes"): {
+        "coefficients": [1, 2],
+        "effective_learning_rates": [0.1],
+        "iterations": 9,
+        "seed": 0,
+    },
     ("dataset", "image_folder"): {"folder": "a", "train_images": 9, "resolution": 32},
     ("fork", "before_destabilisation"): {"epochs": 1},
     ("model", "convnet"): {"width": 2, "scale_invariant": True},
@@ -115,15 +122,23 @@ OTHERS: dict[str, Any] = {
     "momentum": 0.9,
     "where": {"epoch": 1},
     "against": "epoch",
+    "border": {"at_most": 1},
     "over": {"epoch": 1},
     "under": {"epoch": 1},
     "plus": {"epoch": 1},
     "minus": {"epoch": 1},
     "last_fraction": 0.5,
+    "starts": 2,
 }
 """For every parameter with a default a value that is another."""
 
-BESIDE = {"over": "under", "under": "over", "plus": "minus", "minus": "plus"}
+BESIDE = {
+    "over": "under",
+    "under": "over",
+    "plus": "minus",
+    "minus": "plus",
+    "border": "against",
+}
 """Parameters that are given together."""
 
 PARAMETERS = [
