@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from support.cluster import SECONDS, Cluster, Started, wait_until
-from support.workspace import HOLD, Workspace, figure_jobs, make_holdable, show_rates, sweep_of
+from support.workspace import HOLD, Workspace, make_holdable, show_rates, sweep_of
 
 pytestmark = pytest.mark.timeout(600, func_only=True)  # not of waiting for one's turn
 
@@ -106,10 +106,12 @@ def test_all_figures_from_a_fresh_clone(cluster: Cluster, tmp_path: Path) -> Non
 
 @pytest.fixture
 def four_runs(tmp_path: Path) -> Workspace:
-    """Figure 3 shows four runs of some seconds."""
+    """Figure 3 shows four runs of some seconds, in one table."""
 
     def edit(study: dict[str, Any]) -> None:
-        study["figures"] = {"fig3": study["figures"]["fig3"]}
+        figure = study["figures"]["fig3"]
+        study["figures"] = {"fig3": figure}
+        figure["tables"] = {"runs": figure["tables"]["runs"]}
         show_rates(study, *LEARNING_RATES)
         sweep_of(study)["epochs"] = 20
 
@@ -169,9 +171,7 @@ def test_a_cluster_that_wants_gpus_instead_of_gres_and_no_work_on_its_login_node
     finally:
         started.process.kill()
     rules = re.findall(r"slurm_logs/rule_(\w+)/", started.printed)
-    drawn = [job.partition(" ")[0] for job in figure_jobs("fig3")]
-    drawn.remove("publish_figure")
-    assert sorted(rules) == sorted([*drawn, *["train_run"] * 4])
+    assert sorted(rules) == ["draw_figure", "make_table", *["train_run"] * 4]
     jobs = [cluster.job(number) for number in started.submitted]
     gpus = [job["TresPerJob"] for job in jobs if "TresPerJob" in job]
     assert gpus == ["gres:gpu:pretend:1"] * 4
