@@ -14,7 +14,7 @@ from perigee.blocks.measures import Measure
 from perigee.configuration.requests import FigureRequest
 from perigee.configuration.studies import PANELS
 from perigee.errors import PerigeeError
-from perigee.plotting.panels import OVER_EPOCHS
+from perigee.plotting.trajectories import OVER_EPOCHS
 from support.configuration import figure_of, plan_of, shipped_paper
 
 Request = Callable[..., FigureRequest]

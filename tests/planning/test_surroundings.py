@@ -26,7 +26,7 @@ from perigee.store.writing import product_writer, written_atomically
 from perigee.surroundings import environment_of_jobs
 
 IDENTITY = Identity("figure", "f", {}, "c", {})
-FILES = ("figure.pdf", "figure.png", "figure.csv", "figure.ipynb")
+FILES = ("figure.pdf", "figure_paper_width.pdf", "figure.png", "figure.csv", "figure.ipynb")
 
 
 @pytest.fixture(params=[0o022, 0o002, 0o027, 0o077])

@@ -32,8 +32,8 @@ from pathlib import Path
 """
 
 WRITES_ALL = """\
-for ending in ("pdf", "png", "csv"):
-    Path(folder, f"figure.{ending}").write_text(f"{tables} {stamp}")
+for ending in (".pdf", "_paper_width.pdf", ".png", ".csv"):
+    Path(folder, f"figure{ending}").write_text(f"{tables} {stamp}")
 """
 
 
@@ -54,6 +54,7 @@ def test_the_template_is_executed_with_its_parameters(tmp_path: Path) -> None:
         "figure.ipynb",
         "figure.pdf",
         "figure.png",
+        "figure_paper_width.pdf",
     ]
     written = (folder / "figure.csv").read_text()
     table = str(Path("table.parquet").resolve())
@@ -75,7 +76,7 @@ def test_a_failing_cell_is_one_sentence_and_leaves_the_half_executed_notebook(
 
 
 def test_an_output_that_was_not_written_is_named(tmp_path: Path) -> None:
-    body = WRITES_ALL.replace('"csv"', "")
+    body = WRITES_ALL.replace('".csv"', "")
     with pytest.raises(PerigeeError, match=r"drawing\.py wrote no figure\.csv"):
         execute(tmp_path / "drawing.py", body)
 
@@ -146,6 +147,7 @@ assert not hasattr(sys, "theirs")
 found = [sys.executable, plt.get_backend(), plt.rcParams["savefig.transparent"]]
 Path(folder, "figure.csv").write_text(repr(found))
 Path(folder, "figure.pdf").touch()
+Path(folder, "figure_paper_width.pdf").touch()
 Path(folder, "figure.png").touch()
 """
     folder = execute(tmp_path / "drawing.py", body)

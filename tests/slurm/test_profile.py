@@ -77,7 +77,7 @@ def test_all_figures_from_a_fresh_clone(cluster: Cluster, tmp_path: Path) -> Non
         assert started.end(550) == 0, started.printed
     finally:
         started.process.kill()
-    figures = list((workspace.root / "results/smoke/figures").glob("*.pdf"))
+    figures = list((workspace.root / "results/smoke/figures").glob("*.png"))
     assert len(figures) >= 8
     jobs = {number: cluster.job(number) for number in started.submitted}
     assert {job["JobState"] for job in jobs.values()} == {"COMPLETED"}

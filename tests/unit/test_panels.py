@@ -11,9 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from perigee.plotting.panels import FAINT, LINES, Looks, draw_panels, draw_statistic
-from perigee.plotting.panels import draw_trajectories as draw
+from perigee.plotting.looks import Looks
+from perigee.plotting.output import draw_figure
+from perigee.plotting.panels import draw_panels, draw_statistic
+from perigee.plotting.sheet import WIDE, Sheet
 from perigee.plotting.style import (
     CATEGORIES,
     apply_style,
@@ -22,7 +25,8 @@ from perigee.plotting.style import (
     key_in_words,
     labels_of,
 )
-from perigee.plotting.trajectories import draw_over_epochs
+from perigee.plotting.trajectories import draw_over_epochs as draw
+from perigee.plotting.trajectories import draw_phase_diagram
 
 WIDTH, SIZE = "model.width", "batch_size"
 NAN = float("nan")
@@ -73,20 +77,21 @@ def lines(axes: Axes) -> dict[float, Any]:
     return {float(line.get_ydata()[0]): line for line in axes.lines}
 
 
-def test_the_first_seed_is_in_full_colour_and_the_others_are_faint() -> None:
+def test_the_first_seed_is_drawn_of_what_has_events_and_the_range_of_what_has_none() -> None:
     metrics, periods = tables(**{WIDTH: [4, 8], "seed": [5, 6]})
     looks = Looks.of(periods, [WIDTH])
-    _, axes = plt.subplots()
-    draw(axes, metrics, "train_loss", looks)
-    found = lines(axes)
-    assert {height: line.get_alpha() for height, line in found.items()} == {
-        1: 1.0,
-        2: FAINT,
-        3: 1.0,
-        4: FAINT,
+    _, (loss, norm) = plt.subplots(1, 2)
+    draw(loss, metrics, "train_loss", looks)
+    draw(norm, metrics, "weight_norm", looks)
+    found = lines(loss)
+    assert {height: line.get_color() for height, line in found.items()} == {
+        1: looks.colours[4],
+        3: looks.colours[8],
     }
-    assert found[1].get_color() == found[2].get_color() == looks.colours[4]
-    assert found[3].get_color() == found[4].get_color() == looks.colours[8]
+    assert found[1].get_linestyle() != found[3].get_linestyle()
+    assert not loss.collections
+    extents = [band.get_datalim(norm.transData) for band in norm.collections]
+    assert sorted((extent.ymin, extent.ymax) for extent in extents) == [(2, 3), (4, 5)]
 
 
 def test_errors_are_in_percent() -> None:
@@ -106,16 +111,16 @@ def test_further_settings_are_told_by_the_style() -> None:
         height: (line.get_color(), line.get_linestyle()) for height, line in lines(loss).items()
     }
     assert drawn == {
-        1: (looks.colours[4], LINES[0]),
-        2: (looks.colours[8], LINES[0]),
-        3: (looks.colours[4], LINES[1]),
-        4: (looks.colours[8], LINES[1]),
+        1: (looks.colours[4], "-"),
+        2: (looks.colours[8], "-"),
+        3: (looks.colours[4], "--"),
+        4: (looks.colours[8], "--"),
     }
-    draw(phase, metrics, "phase_diagram", looks)
+    draw_phase_diagram(phase, metrics, looks)
     curves = [line for line in phase.lines if line.get_marker() == "None"]
     assert {(line.get_color(), line.get_linestyle()) for line in curves} == set(drawn.values())
-    labels = [handle.get_label() for handle in looks.legend()]
-    assert labels == ["4", "8", "batch size 16", "batch size 32"]
+    labels = [handle.get_label() for handle in looks.legend(periods)]
+    assert labels == ["4 (n = 1)", "8 (n = 1)", "batch size 16", "batch size 32"]
 
 
 def test_a_sweep_of_seeds_alone_shows_each() -> None:
@@ -127,7 +132,7 @@ def test_a_sweep_of_seeds_alone_shows_each() -> None:
         2: looks.colours[3],
         3: looks.colours[4],
     }
-    assert {line.get_alpha() for line in axes.lines} == {1.0}
+    assert [line.get_label() for line in looks.legend(metrics)] == ["3", "4"]
 
 
 def test_a_sweep_without_seeds_shows_each_run() -> None:
@@ -190,20 +195,37 @@ def test_points_stand_over_their_setting_and_apart() -> None:
         assert all(abs(x - ticks[str(width)]) < 0.4 for x in line.get_xdata())
 
 
+def drawn(
+    metrics: pd.DataFrame,
+    periods: pd.DataFrame,
+    panels: list[str],
+    similarity: pd.DataFrame | None = None,
+) -> Figure:
+    def draw(sheet: Sheet) -> None:
+        draw_panels(sheet, metrics, periods, panels, [WIDTH], similarity)
+
+    return draw_figure(draw, WIDE, {"source": "mine", "scale": "laptop"})
+
+
+def titles(figure: Figure) -> list[str]:
+    return [title for axes in figure.axes if (title := axes.get_title())]
+
+
 def test_the_figure_has_the_panels_asked_for() -> None:
     metrics, periods = tables(**{WIDTH: [4, 8], "seed": [0, 1]})
-    figure = draw_panels(metrics, periods, ["weight_norm", "period_statistics"], [WIDTH])
-    assert [axes.get_title() for axes in figure.axes] == [
+    figure = drawn(metrics, periods, ["weight_norm", "period_statistics"])
+    assert titles(figure) == [
         "SI weight norm ρ",
         "Destabilisations",
         "First destabilisation, epoch",
         "Length of a period, epochs",
     ]
-    (legend,) = figure.legends
-    assert legend.get_title().get_text() == "width"
-    assert [text.get_text() for text in legend.get_texts()] == ["4", "8"]
+    (legend,) = [legend for axes in figure.axes if (legend := axes.get_legend())]
+    told = legend.get_title().get_text()
+    assert told == "width (line: seed 0, band: range over n seeds)"
+    assert [text.get_text() for text in legend.get_texts()] == ["4 (n = 2)", "8 (n = 2)"]
     five = ["train_loss", "test_error", "weight_norm", "phase_diagram", "period_statistics"]
-    assert len(draw_panels(metrics, periods, five, [WIDTH]).axes) == 7
+    assert len(titles(drawn(metrics, periods, five))) == 7
 
 
 def test_similarity_is_drawn_of_its_own_table() -> None:
@@ -212,17 +234,19 @@ def test_similarity_is_drawn_of_its_own_table() -> None:
         cosine_similarity=0.1 * (1 + metrics["run"]),
         ensemble_test_error=0.02 * (1 + metrics["run"]),
     ).drop(columns="stopped")
-    figure = draw_panels(metrics, periods, ["similarity"], [WIDTH], compared)
-    weights, ensemble = figure.axes
-    assert sorted(lines(weights)) == pytest.approx([0.1, 0.2, 0.3, 0.4])
-    assert sorted(lines(ensemble)) == pytest.approx([2, 4, 6, 8])
+    weights, ensemble, _ = drawn(metrics, periods, ["similarity"], compared).axes
+    assert sorted(lines(weights)) == pytest.approx([0.1, 0.3])
+    assert sorted(lines(ensemble)) == pytest.approx([2, 6])
+    extents = [band.get_datalim(weights.transData) for band in weights.collections]
+    ranges = sorted((extent.ymin, extent.ymax) for extent in extents)
+    assert ranges == [pytest.approx((0.1, 0.2)), pytest.approx((0.3, 0.4))]
     assert (weights.get_yscale(), ensemble.get_yscale()) == ("linear", "log")
 
 
 def test_a_further_column_is_drawn_under_its_name() -> None:
     metrics, periods = tables(**{WIDTH: [4, 8], "seed": [0]})
     metrics = metrics.assign(full_gradient_norm=3.0 + metrics["run"])
-    (axes,) = draw_panels(metrics, periods, ["full_gradient_norm"], [WIDTH]).axes
+    axes, _ = drawn(metrics, periods, ["full_gradient_norm"]).axes
     assert axes.get_title() == "Full gradient norm"
     assert axes.get_yscale() == "linear"
     assert sorted(lines(axes)) == pytest.approx([3, 4])
@@ -236,8 +260,11 @@ def test_text_is_told_apart_by_colours_without_an_order() -> None:
     assert colours_of([2, 1]).keys() == colours_of(np.array([1.0, 2.0])).keys()
     _, axes = plt.subplots()
     metrics, _ = tables(optimiser=["sgd", "adam"], seed=[0])
-    draw_over_epochs(axes, metrics, "train_loss", colours, "optimiser")
-    assert {line.get_label(): line.get_color() for line in axes.lines} == colours
+    looks = Looks.of(metrics, ["optimiser"])
+    draw(axes, metrics, "train_loss", looks)
+    assert looks.colours == colours
+    assert {line.get_color() for line in axes.lines} == set(colours.values())
+    assert len({line.get_linestyle() for line in axes.lines}) == 2
 
 
 @pytest.mark.parametrize(

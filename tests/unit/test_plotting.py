@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from perigee.plotting.output import save_figure, stamp_text
-from perigee.plotting.similarity import FAINT, draw_against_anchor, draw_single_network
+from perigee.plotting.looks import Looks, first_seed, over_seeds, seeds_in_words
+from perigee.plotting.output import draw_figure, save_figure, stamp_text
+from perigee.plotting.sheet import PAPER_WIDTH, WIDE, Layout, Sheet
+from perigee.plotting.similarity import draw_against_anchor, draw_single_network
 from perigee.plotting.style import apply_style, ordered_colours
 from perigee.plotting.trajectories import draw_over_epochs, draw_phase_diagram
 from support.synthetic_tables import table_of_similarity
@@ -73,16 +75,20 @@ def test_colours_do_not_depend_on_order_or_repetition() -> None:
 # Writing
 
 
-def drawn() -> tuple[Figure, pd.DataFrame]:
-    plotted = pd.DataFrame({"epoch": [0, 1, 2], "loss": [2.25, 1.5, 0.125]})
-    figure, axes = plt.subplots(figsize=(4, 3))
-    axes.plot(plotted["epoch"], plotted["loss"])
-    return figure, plotted
+PLOTTED = pd.DataFrame({"epoch": [0, 1, 2], "loss": [2.25, 1.5, 0.125]})
+
+
+def draw(sheet: Sheet) -> None:
+    (group,) = sheet.groups(1)
+    (axes,) = group.panels
+    axes.plot(PLOTTED["epoch"], PLOTTED["loss"], label="loss")
+    axes.set_xlabel("epoch")
+    group.legend("line")
 
 
 def save(folder: Path, stamp: dict[str, Any] = STAMP) -> Path:
     folder.mkdir()
-    save_figure(*drawn(), folder, stamp)
+    save_figure(draw, PLOTTED, folder, stamp)
     return folder
 
 
@@ -104,20 +110,24 @@ def test_picture_and_numbers_are_written(tmp_path: Path) -> None:
     folder = save(tmp_path / "figure")
     assert {path.name for path in folder.iterdir()} == {
         "figure.pdf",
+        "figure_paper_width.pdf",
         "figure.png",
         "figure.csv",
     }
-    assert (folder / "figure.pdf").read_bytes().startswith(b"%PDF-")
-    height, width, _ = plt.imread(folder / "figure.png").shape
-    assert (width, height) == (800, 600)  # 4 x 3 inches at 200 dots
-    pd.testing.assert_frame_equal(pd.read_csv(folder / "figure.csv"), drawn()[1])
+    for pdf in ("figure.pdf", "figure_paper_width.pdf"):
+        assert (folder / pdf).read_bytes().startswith(b"%PDF-")
+    _, width, _ = plt.imread(folder / "figure.png").shape
+    assert width == pytest.approx(200 * WIDE.narrowest)  # 200 dots an inch
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "figure.csv"), PLOTTED)
 
 
 def test_the_stamp_is_on_the_page(tmp_path: Path) -> None:
-    text = text_of_pdf(save(tmp_path / "figure") / "figure.pdf")
-    # The words without ligatures, which are single glyphs.
-    for words in ("Lobacheva et al., NeurIPS 2021", "laptop scale", *STAMP["deviations"]):
-        assert words.replace(" ", "") in text
+    folder = save(tmp_path / "figure")
+    for pdf in ("figure.pdf", "figure_paper_width.pdf"):
+        text = text_of_pdf(folder / pdf)
+        # The words without ligatures, which are single glyphs.
+        for words in ("Lobacheva et al., NeurIPS 2021", "laptop scale", *STAMP["deviations"]):
+            assert words.replace(" ", "") in text
 
 
 def test_the_stamp_is_below_everything_else_in_the_png(tmp_path: Path) -> None:
@@ -163,19 +173,19 @@ def test_the_stamp_of_no_papers_figure_compares_with_none() -> None:
     assert stamp_text(stamp) == "mine: Does it? · laptop scale"
 
 
+@pytest.mark.parametrize("layout", [WIDE, PAPER_WIDTH])
 @pytest.mark.parametrize("deviations", [0, 1, 12])
-def test_the_stamp_fits_the_width_of_the_figure(deviations: int, tmp_path: Path) -> None:
-    figure, plotted = drawn()
+def test_the_stamp_fits_the_width_of_the_figure(deviations: int, layout: Layout) -> None:
     stamp = STAMP | {"deviations": ["learning rate 0.123 (paper: 0.456)"] * deviations}
-    save_figure(figure, plotted, tmp_path, stamp)
+    figure = draw_figure(draw, layout, stamp)
     (text,) = [text for text in figure.texts if "NeurIPS" in text.get_text()]
-    figure.canvas.draw()  # at the screen's resolution again, not the file's
+    figure.canvas.draw()
     extent = text.get_window_extent()
     assert extent.x0 >= 0
     assert extent.x1 <= figure.bbox.width
     assert extent.y0 >= 0
-    # It stays clear of the axes and their labels.
-    assert extent.y1 <= figure.axes[0].get_tightbbox().y0
+    # It stays clear of the axes, their labels and the legend.
+    assert extent.y1 <= min(box.y0 for axes in figure.axes if (box := axes.get_tightbbox()))
 
 
 # Panels
@@ -192,6 +202,7 @@ def metrics_table() -> pd.DataFrame:
                 rows.append(
                     {
                         "optimiser.learning_rate": rate,
+                        "run": f"{rate} {seed}",
                         "seed": seed,
                         "stopped": stopped,
                         "epoch": epoch,
@@ -203,29 +214,86 @@ def metrics_table() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-COLOURS = {0.1: "#000000", 3.0: "#ff0000"}
+RATE = "optimiser.learning_rate"
+LOOKS = Looks.of(metrics_table(), [RATE], colours={0.1: "#000000", 3.0: "#ff0000"})
 
 
 def test_a_line_for_each_rate_of_the_first_seed() -> None:
     _, axes = plt.subplots()
-    draw_over_epochs(axes, metrics_table(), "train_loss", COLOURS)
+    draw_over_epochs(axes, metrics_table(), "train_loss", LOOKS)
     curves = {line.get_color(): line for line in axes.lines if line.get_marker() != "x"}
     assert curves["#000000"].get_xydata().tolist() == [[e, 0.1 + 4 + e] for e in range(4)]
     assert curves["#ff0000"].get_xydata()[:2].tolist() == [[e, 3.0 + 4 + e] for e in range(2)]
     assert len(axes.lines) == 3  # and the cross
-    handles, labels = axes.get_legend_handles_labels()
-    assert {label: handle.get_color() for handle, label in zip(handles, labels, strict=True)} == {
-        "0.1": "#000000",
-        "3 (× stopped)": "#ff0000",
-    }
+    assert not axes.collections, "events of other seeds would fill a band"
+    assert curves["#000000"].get_linestyle() != curves["#ff0000"].get_linestyle()
+    assert axes.get_title() == "Train loss"
+
+
+def test_the_legend_names_colour_style_and_the_number_of_seeds() -> None:
+    _, axes = plt.subplots()
+    table = metrics_table()
+    draw_over_epochs(axes, table, "train_loss", LOOKS)
+    drawn = {line.get_color(): line.get_linestyle() for line in axes.lines if not has_cross(line)}
+    legend = {line.get_label(): line for line in LOOKS.legend(table)}
+    assert list(legend) == ["0.1 (n = 2)", "3 (n = 2, 1 × stopped)"]
+    assert drawn == {line.get_color(): line.get_linestyle() for line in legend.values()}
+    alone = LOOKS.legend(first_seed(table))
+    assert [line.get_label() for line in alone] == ["0.1 (n = 1)", "3 (n = 1, × stopped)"]
+    without = LOOKS.legend(first_seed(table).drop(columns="seed"))
+    assert [line.get_label() for line in without] == ["0.1", "3 (× stopped)"]
+
+
+def has_cross(line: Line2D) -> bool:
+    return line.get_marker() == "x"
+
+
+def test_the_legend_says_what_lines_and_bands_are() -> None:
+    table = metrics_table()
+    assert seeds_in_words(table, "first seed") == " (line: seed 4, one of n)"
+    told = seeds_in_words(table, "first seed", "band of ρ")
+    assert told == " (line: seed 4, band of ρ: range over n seeds)"
+    assert "line: median, band: range" in seeds_in_words(table, "median", "band")
+    assert seeds_in_words(first_seed(table), "median", "band") == ""
+
+
+def test_a_median_over_seeds_with_its_range() -> None:
+    table = pd.concat([metrics_table(), metrics_table().assign(seed=9, train_loss=100.0)])
+    _, axes = plt.subplots()
+    draw_over_epochs(axes, table[table[RATE] == 0.1], "train_loss", LOOKS, "median")
+    (line,) = axes.lines
+    # Of seeds 4 and 5, and twice a third: the values at an epoch are 4, 5, 100 and 100, and more.
+    assert line.get_xydata().tolist() == [[e, (0.1 + 5 + e + 100) / 2] for e in range(4)]
+    (band,) = axes.collections
+    extent = band.get_datalim(axes.transData)
+    assert (extent.ymin, extent.ymax) == (pytest.approx(4.1), 100)
+    assert band.get_alpha() < 0.3
+    assert band.get_zorder() < line.get_zorder()
+
+
+def test_a_stopped_run_counts_up_to_its_last_finite_value() -> None:
+    rows = metrics_table()
+    summary = over_seeds(rows[rows[RATE] == 3.0], "train_loss")
+    assert summary["lowest"].tolist() == [7, 8, 10, 11]
+    assert summary["highest"].tolist() == [8, 9, 10, 11]
+    assert summary["median"].tolist() == [7.5, 8.5, 10, 11]
+
+
+def test_the_range_of_a_steady_quantity_lies_behind_the_first_seed() -> None:
+    table = metrics_table().assign(weight_norm=lambda rows: rows["seed"] + rows["epoch"])
+    _, axes = plt.subplots()
+    draw_over_epochs(axes, table, "weight_norm", LOOKS)
+    assert {tuple(line.get_ydata()[:2]) for line in axes.lines if not has_cross(line)} == {(4, 5)}
+    extents = [band.get_datalim(axes.transData) for band in axes.collections]
+    assert [(extent.ymin, extent.ymax) for extent in extents] == [(4, 8), (4, 8)]
 
 
 def test_a_cross_marks_the_last_finite_point_of_a_stopped_run_and_of_no_other() -> None:
     _, (phases, axes) = plt.subplots(1, 2)
-    draw_phase_diagram(phases, metrics_table(), COLOURS)
+    draw_phase_diagram(phases, metrics_table(), LOOKS)
     (cross,) = [line for line in phases.lines if line.get_marker() == "x"]
     assert cross.get_xydata().tolist() == [[6, 6]]
-    draw_over_epochs(axes, metrics_table(), "train_loss", COLOURS)
+    draw_over_epochs(axes, metrics_table(), "train_loss", LOOKS)
     (cross,) = [line for line in axes.lines if line.get_marker() == "x"]
     assert (*cross.get_xdata(), *cross.get_ydata()) == (1, 3.0 + 4 + 1)
     assert cross.get_color() == "#ff0000"
@@ -233,7 +301,7 @@ def test_a_cross_marks_the_last_finite_point_of_a_stopped_run_and_of_no_other() 
 
 def test_the_phase_diagram_shows_the_first_seed_from_a_star_on() -> None:
     _, axes = plt.subplots()
-    draw_phase_diagram(axes, metrics_table(), COLOURS)
+    draw_phase_diagram(axes, metrics_table(), LOOKS)
     assert axes.get_xscale() == axes.get_yscale() == "log"
     curves = {line.get_color(): line for line in axes.lines if line.get_marker() == "None"}
     stars = {line.get_color(): line for line in axes.lines if line.get_marker() == "*"}
@@ -248,35 +316,37 @@ def test_the_phase_diagram_shows_the_first_seed_from_a_star_on() -> None:
 # Similarity
 
 
-def test_the_first_run_is_drawn_strongly_with_its_destabilisations() -> None:
+def test_the_first_seed_is_drawn_with_its_destabilisations_before_the_range_of_all() -> None:
     table = table_of_similarity(seeds=(0, 1))
-    axes = plt.figure().add_subplot()
-    draw_against_anchor(axes, table, "cosine_similarity")
-    draw_single_network(axes, table, "anchor_test_error")
-    lines = {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
-    assert set(lines) == {
-        "with the anchor",
-        "with the independent run",
-        "destabilisation",
-        "anchor alone",
-    }
+    table.loc[table["run"] == 1, "cosine_similarity"] -= 0.1
+    weights, ensemble = plt.figure().subplots(1, 2)
+    draw_against_anchor(weights, table, "cosine_similarity")
+    draw_against_anchor(ensemble, table, "ensemble_test_error")
+    draw_single_network(ensemble, table, "anchor_test_error")
     first = table[table["run"] == 0]
-    for label, column in (
-        ("with the anchor", "cosine_similarity"),
-        ("with the independent run", "independent_cosine_similarity"),
+    for axes, quantity, factor in (
+        (weights, "cosine_similarity", 1),
+        (ensemble, "ensemble_test_error", 100),
     ):
-        assert list(lines[label].get_xdata()) == list(first["epoch"])
-        assert list(lines[label].get_ydata()) == list(first[column])
-    assert lines["with the anchor"].get_color() != lines["with the independent run"].get_color()
-    assert set(lines["anchor alone"].get_ydata()) == {0.06}
-    # Fifteen epochs a period, from 100 on.
-    upright = [line.get_xdata()[0] for line in axes.lines if len(set(line.get_xdata())) == 1]
-    assert upright == [115, 130, 145]
-    faint = [line for line in axes.lines if line.get_alpha() == FAINT]
-    assert [list(line.get_ydata()) for line in faint] == [
-        list(table.loc[table["run"] == 1, column])
-        for column in ("cosine_similarity", "independent_cosine_similarity")
-    ]
+        lines = {str(line.get_label()): line for line in axes.lines}
+        for label, column in (
+            ("with the anchor (n = 2)", quantity),
+            ("with the independent run (n = 2)", f"independent_{quantity}"),
+        ):
+            assert list(lines[label].get_xdata()) == list(first["epoch"])
+            assert list(lines[label].get_ydata()) == pytest.approx(list(factor * first[column]))
+        looks = {(line.get_color(), line.get_linestyle()) for line in lines.values()}
+        assert len(looks) == len({label for label in lines if label[0] != "_"})
+        # Fifteen epochs a period, from 100 on.
+        upright = [line.get_xdata()[0] for line in axes.lines if len(set(line.get_xdata())) == 1]
+        assert upright == [115, 130, 145]
+        assert "destabilisation" in lines
+    alone = {str(line.get_label()): line for line in ensemble.lines}["anchor alone"]
+    assert set(alone.get_ydata()) == {6}
+    with_anchor, _ = (band.get_datalim(weights.transData) for band in weights.collections)
+    assert with_anchor.ymin == pytest.approx(table["cosine_similarity"].min())
+    assert with_anchor.ymax == pytest.approx(table["cosine_similarity"].max())
+    assert not ensemble.collections
 
 
 @pytest.mark.parametrize(
@@ -292,16 +362,19 @@ def test_the_first_run_is_drawn_strongly_with_its_destabilisations() -> None:
 def test_a_users_matplotlibrc_changes_no_byte(theirs: dict[str, Any], tmp_path: Path) -> None:
     """The same figure is drawn with the user's settings and without."""
 
+    def draw_square(sheet: Sheet) -> None:
+        (group,) = sheet.groups(1)
+        (axes,) = group.panels
+        axes.plot([1, 2], [3, 4], label="$x^2$")
+        axes.set_title("ρ")
+        group.legend()
+
     def drawn(folder: str, settings: dict[str, Any]) -> list[bytes]:
         (tmp_path / folder).mkdir()
         with plt.rc_context(settings):
             apply_style()
-            figure, axes = plt.subplots()
-            axes.plot([1, 2], [3, 4], label="$x^2$")
-            axes.set_title("ρ")
-            axes.legend()
-            save_figure(figure, pd.DataFrame({"x": [1]}), tmp_path / folder, STAMP)
-            plt.close(figure)
+            save_figure(draw_square, pd.DataFrame({"x": [1]}), tmp_path / folder, STAMP)
+            plt.close("all")
         return [path.read_bytes() for path in sorted((tmp_path / folder).iterdir())]
 
     assert drawn("theirs", theirs) == drawn("ours", {})

@@ -44,7 +44,8 @@ def details_of(product: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("key", KEYS)
 def test_every_figure_is_published_complete(finished: Workspace, key: str) -> None:
     folder = figures(finished)
-    assert (folder / f"{key}.pdf").read_bytes().startswith(b"%PDF")
+    for pdf in (f"{key}.pdf", f"{key}_paper_width.pdf"):
+        assert (folder / pdf).read_bytes().startswith(b"%PDF")
     pixels = image.imread(folder / f"{key}.png")
     assert min(pixels.shape[:2]) > 400
     assert pixels[..., :3].std() > 0.01

@@ -21,36 +21,30 @@ folder = "."
 stamp = {}
 
 # %%
-import matplotlib.pyplot as plt
 import pandas as pd
 
+from perigee.plotting.looks import Looks, seeds_in_words
 from perigee.plotting.output import save_figure
-from perigee.plotting.style import apply_style, ordered_colours
+from perigee.plotting.style import apply_style
 from perigee.plotting.trajectories import draw_over_epochs
 
 apply_style()
-networks = {"ConvNet": "convnet", "ResNet-18": "resnet18"}
-metrics = {}
-for network, table in networks.items():
-    metrics[network] = pd.read_parquet(tables[table])
-    metrics[network]["test_error_percent"] = 100 * metrics[network]["test_error"]
+metrics = {
+    "ConvNet": pd.read_parquet(tables["convnet"]),
+    "ResNet-18": pd.read_parquet(tables["resnet18"]),
+}
+
 
 # %%
-figure, axes = plt.subplots(1, 4, figsize=(14.5, 3.9))
-for (network, shown), (loss, error) in zip(metrics.items(), (axes[:2], axes[2:]), strict=True):
-    colours = ordered_colours(shown["optimiser.learning_rate"])
-    draw_over_epochs(loss, shown, "train_loss", colours)
-    loss.set(title=f"{network}: train loss", xlabel="epoch", yscale="log")
-    draw_over_epochs(error, shown, "test_error_percent", colours)
-    error.set(title=f"{network}: test error, %", xlabel="epoch", yscale="log")
-    handles, labels = loss.get_legend_handles_labels()
-    loss.legend(
-        handles[::-1],
-        labels[::-1],
-        title="learning rate",
-        loc="upper left",
-        bbox_to_anchor=(0, -0.2),
-        ncols=5,
-    )
+def draw(sheet):
+    """Draw a pair of panels for each network; periods of different seeds are not in phase."""
+    for group, (network, shown) in zip(sheet.groups(2, 2), metrics.items(), strict=True):
+        looks = Looks.of(shown, ["optimiser.learning_rate"])
+        for axes, quantity in zip(group.panels, ("train_loss", "test_error"), strict=True):
+            draw_over_epochs(axes, shown, quantity, looks, of=network)
+        title = f"{network}, learning rate" + seeds_in_words(shown, "first seed")
+        group.legend(title, looks.legend(shown))
+
+
 plotted = pd.concat(metrics, names=["network"]).reset_index("network")
-save_figure(figure, plotted, folder, stamp)
+save_figure(draw, plotted, folder, stamp)

@@ -21,7 +21,6 @@ folder = "."
 stamp = {}
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -31,52 +30,46 @@ from perigee.plotting.style import INK, apply_style
 apply_style()
 steps = pd.read_parquet(tables["steps"])
 GRADIENT, DECAY = "#0173b2", "#d55e00"
+ARROW = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.007, "zorder": 4}
+ARROWS = (
+    ("gradient_step", GRADIENT, "gradient step −η∇f(x), tangential"),
+    ("decay_step", DECAY, "weight decay step −ηλx, radial"),
+)
+
 
 # %%
-figure, axes = plt.subplots(figsize=(5.0, 4.6))
-limit = 1.25 * np.hypot(steps["x"], steps["y"]).max()
-grid = np.linspace(1e-3, limit, 300)
-x, y = np.meshgrid(grid, grid)
-levels = axes.contourf(x, y, x**2 / (x**2 + y**2), levels=20, cmap="Greys", alpha=0.55)
-figure.colorbar(levels, ax=axes, label="f(x, y) = x² / (x² + y²)", ticks=[0, 0.5, 1])
-angle = np.linspace(0, np.pi / 2, 200)
-for step in steps.itertuples():
-    radius = np.hypot(step.x, step.y)
-    axes.plot(
-        radius * np.cos(angle), radius * np.sin(angle), color=INK, linewidth=0.6, linestyle=":"
+def draw(sheet):
+    """Draw the function, the steps on it, and circles of the norms between them."""
+    (group,) = sheet.groups(1, height=3.3)
+    (axes,) = group.panels
+    limit = 1.25 * np.hypot(steps["x"], steps["y"]).max()
+    grid = np.linspace(1e-3, limit, 300)
+    x, y = np.meshgrid(grid, grid)
+    levels = axes.contourf(x, y, x**2 / (x**2 + y**2), levels=20, cmap="Greys", alpha=0.55)
+    sheet.figure.colorbar(levels, ax=axes, label="f(x, y) = x² / (x² + y²)", ticks=[0, 0.5, 1])
+    angle = np.linspace(0, np.pi / 2, 200)
+    for radius in np.hypot(steps["x"], steps["y"]):
+        circle = radius * np.cos(angle), radius * np.sin(angle)
+        axes.plot(*circle, color=INK, linewidth=0.6, linestyle=":")
+    taken = steps.iloc[:-1]
+    for step, colour, label in ARROWS:
+        ends = taken[f"{step}_x"], taken[f"{step}_y"]
+        axes.quiver(taken["x"], taken["y"], *ends, color=colour, label=label, **ARROW)
+    axes.plot(steps["x"], steps["y"], "o--", color="black", markersize=4, linewidth=0.8, zorder=5)
+    for step in steps.itertuples():
+        beside = {"xytext": (6, 5), "textcoords": "offset points"}
+        # The index is 0.7 times as large, and no smaller than the smallest type.
+        axes.annotate(f"$x_{step.step}$", (step.x, step.y), fontsize=10.5, **beside)
+    axes.set(
+        xlim=(0, limit),
+        ylim=(0, limit),
+        aspect="equal",
+        xlabel="x",
+        ylabel="y",
+        title="Two forces on the weight norm",
     )
+    axes.grid(visible=False)
+    group.legend()
 
-ARROW = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.007, "zorder": 4}
-taken = steps.iloc[:-1]
-axes.quiver(
-    taken["x"],
-    taken["y"],
-    taken["gradient_step_x"],
-    taken["gradient_step_y"],
-    color=GRADIENT,
-    label="gradient step −η∇f(x), tangential",
-    **ARROW,
-)
-axes.quiver(
-    taken["x"],
-    taken["y"],
-    taken["decay_step_x"],
-    taken["decay_step_y"],
-    color=DECAY,
-    label="weight decay step −ηλx, radial",
-    **ARROW,
-)
-axes.plot(steps["x"], steps["y"], "o--", color="black", markersize=4, linewidth=0.8, zorder=5)
-for step in steps.itertuples():
-    axes.annotate(f"$x_{step.step}$", (step.x, step.y), xytext=(7, -2), textcoords="offset points")
-axes.set(
-    xlim=(0, limit),
-    ylim=(0, limit),
-    aspect="equal",
-    xlabel="x",
-    ylabel="y",
-    title="Two forces on the weight norm",
-)
-axes.grid(visible=False)
-axes.legend(loc="upper right")
-save_figure(figure, steps, folder, stamp)
+
+save_figure(draw, steps, folder, stamp)

@@ -22,54 +22,50 @@ folder = "."
 stamp = {}
 
 # %%
-import matplotlib.pyplot as plt
 import pandas as pd
 
+from perigee.plotting.looks import Looks, first_seed, seeds_in_words
 from perigee.plotting.output import save_figure
-from perigee.plotting.style import apply_style, colours_of
+from perigee.plotting.style import apply_style
 from perigee.plotting.trajectories import draw_over_epochs
 
 apply_style()
 FREE = "free norm"
+initialisation, forks = (pd.read_parquet(tables[name]) for name in ("initialisation", "forks"))
+forks["epoch"] += forks["fork_epoch"]  # counted from the parent's start
 
 
-def prepared(table):
-    """With the test error in %, epochs counted from the parent's start, and a legend's words."""
-    metrics = pd.read_parquet(tables[table])
-    metrics["test_error_percent"] = 100 * metrics["test_error"]
-    metrics["epoch"] += metrics["fork_epoch"]
-    first = metrics.groupby("run")[["weight_norm", "effective_learning_rate"]].first()
-    words = {
-        run: f"{row.weight_norm:.2g} / {row.effective_learning_rate:.1g}"
-        for run, row in first.iterrows()
-    }
-    return metrics.assign(legend=metrics["run"].map(words))
+def norms_in_words(metrics, key):
+    """Norm and effective learning rate of each setting's first seed, at its start."""
+    first = first_seed(metrics).groupby(key).first()
+    pairs = zip(first.index, first["weight_norm"], first["effective_learning_rate"], strict=True)
+    return {value: f"{norm:.2g} / {rate:.1g}" for value, norm, rate in pairs}
 
 
-initialisation, forks = prepared("initialisation"), prepared("forks")
-fixed = forks["label"] != FREE
-when = forks["label"].str.removeprefix("fixed ")
-forks["legend"] = forks["label"].mask(fixed, when + ": " + forks["legend"])
+at_start = norms_in_words(initialisation, "constraint.norm")
+at_fork = {
+    label: f"{label.removeprefix('fixed ')}: {words}"
+    for label, words in norms_in_words(forks, "label").items()
+    if label != FREE
+}
+
 
 # %%
-figure, axes = plt.subplots(1, 4, figsize=(14.5, 3.9))
-pairs = [
-    (axes[:2], initialisation, "ρ fixed at initialisation: ρ / ELR"),
-    (axes[2:], forks, "ρ fixed before destabilisation: ρ / ELR"),
-]
-for (loss, error), metrics, title in pairs:
-    shown = metrics[metrics["seed"] == metrics["seed"].min()]
-    by_rate = shown.groupby("legend", sort=False)["effective_learning_rate"].first()
-    order = by_rate.sort_values(ascending=False).index
-    colours = dict(zip(order, colours_of(range(len(order))).values(), strict=True))
-    if FREE in colours:
-        colours[FREE] = "0.6"
-    draw_over_epochs(loss, shown, "train_loss", colours, by="legend")
-    loss.set(title="Train loss", xlabel="epoch", yscale="log")
-    draw_over_epochs(error, shown, "test_error_percent", colours, by="legend")
-    error.set(title="Test error, %", xlabel="epoch", yscale="log")
-    handles, labels = loss.get_legend_handles_labels()
-    loss.legend(handles, labels, title=title, loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2)
+def draw(sheet):
+    """Draw medians where nothing happens to a run at an epoch of its own, and else one seed."""
+    pairs = (
+        ("at initialisation", initialisation, "constraint.norm", at_start, "median", "band"),
+        ("before destabilisation", forks, "label", at_fork, "first seed", ""),
+    )
+    for group, (when, metrics, key, words, drawn, band) in zip(
+        sheet.groups(2, 2), pairs, strict=True
+    ):
+        looks = Looks.of(metrics, [key], colours={FREE: "0.6"}, labels=words)
+        for axes, quantity in zip(group.panels, ("train_loss", "test_error"), strict=True):
+            draw_over_epochs(axes, metrics, quantity, looks, drawn)
+        told = seeds_in_words(metrics, drawn, band)
+        group.legend(f"ρ fixed {when}: ρ / ELR{told}", looks.legend(metrics))
+
 
 plotted = pd.concat([initialisation, forks], keys=["initialisation", "forks"], names=["panels"])
-save_figure(figure, plotted.reset_index("panels"), folder, stamp)
+save_figure(draw, plotted.reset_index("panels"), folder, stamp)

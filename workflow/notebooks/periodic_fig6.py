@@ -22,39 +22,33 @@ folder = "."
 stamp = {}
 
 # %%
-import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.ticker import LogFormatter
 
+from perigee.plotting.looks import seeds_in_words
 from perigee.plotting.output import save_figure
 from perigee.plotting.similarity import draw_against_anchor, draw_single_network
 from perigee.plotting.style import apply_style
 
-PAIRS = {"convnet": "ConvNet", "resnet": "ResNet"}
-ERRORS = ("ensemble_test_error", "independent_ensemble_test_error", "anchor_test_error")
-
 apply_style()
-compared = {name: pd.read_parquet(tables[name]) for name in PAIRS}
-for table in compared.values():
-    for column in ERRORS:
-        table[f"{column}_percent"] = 100 * table[column]
+compared = {
+    "ConvNet": pd.read_parquet(tables["convnet"]),
+    "ResNet": pd.read_parquet(tables["resnet"]),
+}
+
 
 # %%
-figure, axes = plt.subplots(1, 4, figsize=(14.5, 3.6))
-for (name, title), (weights, ensemble) in zip(PAIRS.items(), axes.reshape(2, 2), strict=True):
-    table = compared[name]
-    draw_against_anchor(weights, table, "cosine_similarity")
-    weights.set(title=f"{title}: cosine similarity", xlabel="epoch")
-    first = table[table["run"] == 0]
-    draw_against_anchor(ensemble, first, "ensemble_test_error_percent")
-    draw_single_network(ensemble, first, "anchor_test_error_percent")
-    ensemble.set(title=f"{title}: ensemble test error, %", xlabel="epoch", yscale="log")
-    ensemble.yaxis.set_major_formatter("{x:g}")
-    ensemble.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
-lines = [axis.get_legend_handles_labels() for axis in axes]
-legend = {label: line for drawn in lines for line, label in zip(*drawn, strict=True)}
-figure.legend(
-    legend.values(), legend.keys(), title="checkpoint", loc="outside right center", frameon=False
-)
+def draw(sheet):
+    """Draw a pair of panels for each network; anchors of different seeds differ in their epoch."""
+    for group, (network, table) in zip(sheet.groups(2, 2), compared.items(), strict=True):
+        weights, ensemble = group.panels
+        draw_against_anchor(weights, table, "cosine_similarity")
+        weights.set_title(f"{network}: cosine similarity")
+        draw_against_anchor(ensemble, table, "ensemble_test_error")
+        draw_single_network(ensemble, table, "anchor_test_error")
+        ensemble.set(title=f"{network}: ensemble test error, %", yscale="log")
+        told = seeds_in_words(table, "first seed", band="band of similarity")
+        group.legend(f"{network}, checkpoint{told}")
+
+
 plotted = pd.concat([table.assign(pair=name) for name, table in compared.items()])
-save_figure(figure, plotted, folder, stamp)
+save_figure(draw, plotted, folder, stamp)

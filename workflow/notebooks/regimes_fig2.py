@@ -21,26 +21,32 @@ folder = "."
 stamp = {}
 
 # %%
-import matplotlib.pyplot as plt
 import pandas as pd
 
+from perigee.plotting.looks import Looks
 from perigee.plotting.output import save_figure
-from perigee.plotting.style import apply_style, ordered_colours
+from perigee.plotting.style import apply_style
 
 apply_style()
 values = pd.read_parquet(tables["values"])
-colours = ordered_colours(values["effective_learning_rate"])
+looks = Looks.of(values, ["effective_learning_rate"])
+
 
 # %%
-figure, axes = plt.subplots(figsize=(5.2, 3.6))
-for rate, trajectory in values.groupby("effective_learning_rate"):
-    axes.plot(trajectory["iteration"], trajectory["value"], color=colours[rate], label=f"{rate:g}")
-axes.set(
-    title="Function value on the unit sphere",
-    xlabel="iteration",
-    ylabel="F(x, y)",
-    yscale="log",
-    ylim=(1e-5, 1e1),  # the first regime goes on falling, out of the picture
-)
-axes.legend(title="effective learning rate", loc="lower right")
-save_figure(figure, values, folder, stamp)
+def draw(sheet):
+    """Draw a line for each effective learning rate."""
+    (group,) = sheet.groups(1, height=2.6)
+    (axes,) = group.panels
+    for trajectory, look in looks.settings(values):
+        axes.plot(trajectory["iteration"], trajectory["value"], **look)
+    axes.set(
+        title="Function value on the unit sphere",
+        xlabel="iteration",
+        ylabel="F(x, y)",
+        yscale="log",
+        ylim=(1e-5, 1e1),  # the first regime goes on falling, out of the picture
+    )
+    group.legend("effective learning rate", looks.legend(values))
+
+
+save_figure(draw, values, folder, stamp)

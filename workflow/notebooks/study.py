@@ -35,8 +35,13 @@ metrics = pd.read_parquet(tables["runs"])
 periods = pd.read_parquet(tables["periods"])
 similarity = pd.read_parquet(tables["similarity"]) if "similarity" in tables else None
 
+
 # %%
-figure = draw_panels(metrics, periods, panels, settings, similarity)
+def draw(sheet):
+    """Draw the panels asked for."""
+    draw_panels(sheet, metrics, periods, panels, settings, similarity)
+
+
 every = {"runs": metrics, "periods": periods, "similarity": similarity}
 plotted = pd.concat([rows.assign(table=name) for name, rows in every.items() if rows is not None])
-save_figure(figure, plotted, folder, stamp)
+save_figure(draw, plotted, folder, stamp)

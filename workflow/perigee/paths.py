@@ -30,7 +30,13 @@ CONFIGURATION = Path("config") / "config.yaml"
 OWN_PACKAGES: dict[str, Path] = {}
 """The packages with blocks of the user's own that were registered: name -> folder."""
 
-FIGURE_FILES = ("figure.pdf", "figure.png", "figure.csv", "figure.ipynb")
+FIGURE_FILES = (
+    "figure.pdf",
+    "figure_paper_width.pdf",
+    "figure.png",
+    "figure.csv",
+    "figure.ipynb",
+)
 """The files of every figure in the store."""
 
 STUDY = "study"

@@ -1,8 +1,8 @@
 """Figures.
 
-In: tables. Out: results/store/figure/<key>-<digest>/ with figure.pdf, .png, .csv, .ipynb and
-provenance.json; and copies of the version that the configuration asks for, as
-results/<scale>/figures/<key>.*
+In: tables. Out: results/store/figure/<key>-<digest>/ with figure.pdf,
+figure_paper_width.pdf, figure.png, .csv, .ipynb and provenance.json; and copies of the version that
+the configuration asks for, as results/<scale>/figures/<key>.* and <key>_paper_width.pdf
 """
 
 
@@ -41,6 +41,7 @@ rule publish_figure:
         lambda w: layout.publication_inputs(w.key),
     output:
         f"{layout.published_folder}/{{key}}.pdf",
+        f"{layout.published_folder}/{{key}}_paper_width.pdf",
         report(
             f"{layout.published_folder}/{{key}}.png",
             caption="../report/figure.rst",

@@ -24,7 +24,7 @@ def main(
             )
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder that gets figure.pdf, .png, .csv, .ipynb.")],
+    out: Annotated[Path, typer.Option(help="Folder that gets figure.pdf, .png, .csv and so on.")],
     digest: Digest = None,
     log: LogFile = None,
 ) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from perigee.plotting.style import INK
+from perigee.plotting.sheet import PAPER_WIDTH, WIDE, Layout, Sheet
 
-STAMP_CHARACTERS_PER_INCH = 17
+Drawing = Callable[[Sheet], None]
+"""Draws a figure's panels on a sheet, whatever its layout."""
 
 
 def stamp_text(stamp: Mapping[str, Any]) -> str:
@@ -25,21 +26,38 @@ def stamp_text(stamp: Mapping[str, Any]) -> str:
     return f"{line} · {ending}"
 
 
-def save_figure(
-    figure: Figure, plotted: pd.DataFrame, folder: str | Path, stamp: Mapping[str, Any]
-) -> None:
-    """Stamp the figure and write figure.pdf, figure.png and figure.csv.
+def draw_figure(draw: Drawing, layout: Layout, stamp: Mapping[str, Any]) -> Figure:
+    """Draw a figure in a layout, with its stamp.
 
     Args:
-        figure: a figure with a free margin for its ``supxlabel``, which becomes the stamp.
-        plotted: the numbers that the figure shows.
-        folder: the folder for the files.
+        draw: draws the panels.
+        layout: the sizes.
         stamp: scale, source and, for a paper's figure, deviations.
     """
-    width = int(figure.get_figwidth() * STAMP_CHARACTERS_PER_INCH)
-    text = textwrap.fill(stamp_text(stamp), width)
-    figure.supxlabel(text, fontsize=6.5, color=INK, x=0.01, ha="left", linespacing=1.3)
+    with layout.type_sizes():
+        sheet = Sheet(layout)
+        draw(sheet)
+        return sheet.finish(stamp_text(stamp))
+
+
+def save_figure(
+    draw: Drawing, plotted: pd.DataFrame, folder: str | Path, stamp: Mapping[str, Any]
+) -> None:
+    """Draw a figure in both layouts, and write the files of `FIGURE_FILES` but the notebook.
+
+    The wide one stays open, so that a notebook shows it.
+
+    Args:
+        draw: draws the panels.
+        plotted: the numbers that the figure shows.
+        folder: the folder for the files.
+        stamp: see `draw_figure`.
+    """
     target = Path(folder)
-    figure.savefig(target / "figure.pdf", metadata={"CreationDate": None})
-    figure.savefig(target / "figure.png", metadata={"Software": None})
+    narrow = draw_figure(draw, PAPER_WIDTH, stamp)
+    narrow.savefig(target / "figure_paper_width.pdf", metadata={"CreationDate": None})
+    plt.close(narrow)
+    wide = draw_figure(draw, WIDE, stamp)
+    wide.savefig(target / "figure.pdf", metadata={"CreationDate": None})
+    wide.savefig(target / "figure.png", metadata={"Software": None})
     plotted.to_csv(target / "figure.csv", index=False, lineterminator="\n")

@@ -35,3 +35,18 @@ def draw_by_phase(axes: Axes, steps: pd.DataFrame, x: str, y: str, **style: Any)
         part = steps.iloc[chosen[0] : chosen[-1] + 2]
         label = phase if phase in ("A", "B", "C") else None
         axes.plot(part[x], part[y], color=PHASE_COLOURS[phase], label=label, **style)
+
+
+def name_phases(axes: Axes, steps: pd.DataFrame) -> None:
+    """Write A, B and C above the steps of these phases, for readers who see no colours.
+
+    Args:
+        axes: axes with the steps on the horizontal one.
+        steps: see `draw_by_phase`.
+    """
+    axes.margins(y=0.2)
+    for phase in ("A", "B", "C"):
+        inside = steps.loc[steps["phase"] == phase, "step"]
+        if len(inside):
+            place = {"xy": (inside.mean(), 0.97), "xycoords": axes.get_xaxis_transform()}
+            axes.annotate(phase, **place, ha="center", va="top", color=PHASE_COLOURS[phase])

@@ -18,8 +18,8 @@ PALEST = 0.85
 CATEGORIES = ("#0173b2", "#d55e00", "#029e73", "#cc78bc", "#000000", "#56b4e9")
 """The colours for values without an order: black, and seaborn's colour-blind ones not too pale."""
 
-FAINT = 0.25
-"""The opacity of the seeds other than the first."""
+BAND: dict[str, Any] = {"alpha": 0.18, "linewidth": 0, "zorder": 1.5}
+"""The look of a range over seeds, behind all lines."""
 
 INK = "0.3"
 """The grey of annotations and stamps."""
@@ -69,9 +69,14 @@ def ordered_colours(values: Iterable[float]) -> dict[Hashable, str]:
 def colours_of(values: Iterable[Any]) -> dict[Hashable, str]:
     """A colour for each value: ordered ones for numbers, else those of `CATEGORIES` in turn."""
     distinct = list(dict.fromkeys(values))
-    if all(map(_is_number, distinct)):
+    if is_ordered(distinct):
         return ordered_colours(distinct)
     return {v: CATEGORIES[i % len(CATEGORIES)] for i, v in enumerate(distinct)}
+
+
+def is_ordered(values: Iterable[Any]) -> bool:
+    """Return whether all values are numbers."""
+    return all(map(_is_number, values))
 
 
 def in_words(value: Any) -> str:

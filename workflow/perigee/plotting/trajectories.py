@@ -1,93 +1,120 @@
 """Panels that several figures share: a quantity over epochs, and the phase diagram.
 
-A line is a run, coloured by a swept key, by default the learning rate.
+A line stands for the runs of one setting, which differ in the seed. Where something happens to each
+run at an epoch of its own, as in a period, a median over seeds would show what happens to none;
+there one run is drawn, that of the first seed. The range over all seeds is a light band, left out
+where the events of the other seeds would fill the panel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from perigee.plotting.style import in_words
+from perigee.plotting.looks import Looks, first_seed, over_seeds
+from perigee.plotting.style import BAND, in_words
 
-LEARNING_RATE = "optimiser.learning_rate"
+Drawn = Literal["first seed", "median"]
+
+STEADY = ("weight_norm", "effective_learning_rate", "cosine_similarity")
+"""Quantities that no event throws to the other end of their axis: their range over seeds says
+something even where events of different seeds are at different epochs."""
+
+OVER_EPOCHS = {
+    "train_loss": (1, "Train loss", "log"),
+    "train_error": (100, "Train error, %", "log"),
+    "test_loss": (1, "Test loss", "log"),
+    "test_error": (100, "Test error, %", "log"),
+    "weight_norm": (1, "SI weight norm ρ", "log"),
+    "effective_learning_rate": (1, "Effective learning rate η / ρ²", "log"),
+    "effective_gradient_norm": (1, "Mean effective gradient norm", "log"),
+}
+"""Column of the metrics -> its factor, the panel's title, and the axis scale."""
+
+SIMILARITY = {
+    "cosine_similarity": (1, "Cosine similarity with the anchor", "linear"),
+    "ensemble_test_error": (100, "Test error of the ensemble, %", "log"),
+}
+"""The same for columns of `perigee.analysis.similarity`."""
+
+KNOWN = {**OVER_EPOCHS, **SIMILARITY}
+"""The same for both; other columns are drawn as they are."""
 
 
 def draw_over_epochs(
     axes: Axes,
     metrics: pd.DataFrame,
     quantity: str,
-    colours: Mapping[Hashable, str],
-    by: str = LEARNING_RATE,
-    **style: Any,
+    looks: Looks,
+    drawn: Drawn = "first seed",
+    of: str = "",
 ) -> None:
-    """Draw a line for each value of a swept key, from the run of the first seed.
+    """Draw a line for each setting, and of medians and of `STEADY` quantities the range over seeds.
 
-    A cross marks the last finite point of a run that diverged.
+    A cross marks the last finite point of a run that diverged, where one run is drawn.
 
     Args:
-        axes: the axes that get the lines, labelled with the value and whether the run diverged.
-        metrics: a table of `perigee.analysis.run_metrics`.
+        axes: the axes that get lines, title and labels.
+        metrics: a table of `perigee.analysis.run_metrics`, or one with the columns of the panel.
         quantity: the column on the vertical axis.
-        colours: a colour for each value.
-        by: the swept key.
-        style: the style of the lines.
+        looks: the looks of the settings.
+        drawn: what a line shows: the run of the first seed, or the median over seeds.
+        of: what the title says the quantity is of.
     """
-    for value, run in _first_seed_runs(metrics, by):
-        stopped = " (× stopped)" if run["stopped"].any() else ""
-        label = f"{in_words(value)}{stopped}"
-        axes.plot(run["epoch"], run[quantity], color=colours[value], label=label, **style)
-        if stopped:
-            _draw_cross(axes, run, "epoch", quantity, colours[value])
+    factor, title, scale = KNOWN.get(quantity, (1, in_words(quantity).capitalize(), "linear"))
+    scaled = metrics.assign(**{quantity: factor * metrics[quantity]})
+    for rows, look in looks.settings(scaled):
+        summary, run = over_seeds(rows, quantity), first_seed(rows)
+        if drawn == "median" or quantity in STEADY:
+            edges = (summary["lowest"], summary["highest"])
+            axes.fill_between(summary.index, *edges, color=look["color"], **BAND)
+        if drawn == "median":
+            axes.plot(summary.index, summary["median"], **look)
+            continue
+        axes.plot(run["epoch"], run[quantity], **look)
+        if "stopped" in run and run["stopped"].any():
+            _draw_cross(axes, run, "epoch", quantity, look["color"])
+    title = f"{of}: {title[:1].lower()}{title[1:]}" if of else title
+    axes.set(title=title, xlabel="epoch", yscale=scale)
 
 
-def draw_phase_diagram(
-    axes: Axes,
-    metrics: pd.DataFrame,
-    colours: Mapping[Hashable, str],
-    by: str = LEARNING_RATE,
-    **style: Any,
-) -> None:
+def draw_phase_diagram(axes: Axes, metrics: pd.DataFrame, looks: Looks) -> None:
     """Draw effective learning rate against effective gradient norm, on logarithmic axes.
 
-    Only the first seed is drawn. A star marks the start (Lobacheva et al. 2021, Figure 3), a cross
-    the last finite point of a run that diverged.
+    Only the first seed is drawn, since lines of several would cross. A star marks the start
+    (Lobacheva et al. 2021, Figure 3), a cross the last finite point of a run that diverged.
 
     Args:
-        axes, metrics, colours, by, style: see `draw_over_epochs`.
+        axes, metrics, looks: see `draw_over_epochs`.
     """
     horizontal, vertical = "effective_learning_rate", "effective_gradient_norm"
-    for value, run in _first_seed_runs(metrics, by):
-        x, y = run[horizontal], run[vertical]
-        axes.plot(x, y, color=colours[value], label=in_words(value), **{"linewidth": 0.7, **style})
-        axes.plot(
-            x.iloc[0],
-            y.iloc[0],
-            marker="*",
-            markersize=11,
-            color=colours[value],
-            markeredgecolor="black",
-            markeredgewidth=0.6,
-            zorder=4,
-        )
+    for rows, look in looks.settings(metrics):
+        run = first_seed(rows)
+        axes.plot(run[horizontal], run[vertical], linewidth=0.7, **look)
+        start: dict[str, Any] = {
+            "marker": "*",
+            "markersize": 11,
+            "color": look["color"],
+            "markeredgecolor": "black",
+            "markeredgewidth": 0.6,
+            "zorder": 4,
+        }
+        axes.plot(run[horizontal].iloc[0], run[vertical].iloc[0], **start)
         if run["stopped"].any():
-            _draw_cross(axes, run, horizontal, vertical, colours[value])
-    axes.set(xscale="log", yscale="log")
+            _draw_cross(axes, run, horizontal, vertical, look["color"])
+    axes.set(
+        title="Phase diagram",
+        xlabel="effective learning rate η / ρ²",
+        ylabel="mean effective gradient norm",
+        xscale="log",
+        yscale="log",
+    )
 
 
 def _draw_cross(axes: Axes, run: pd.DataFrame, x: str, y: str, colour: str) -> None:
     # Above the star: a run that diverged in its first epoch has both on one point.
     end = run[np.isfinite(run[[x, y]]).all(axis=1)].tail(1)
     axes.plot(end[x], end[y], "x", color=colour, markeredgewidth=1.5, zorder=5)
-
-
-def _first_seed_runs(metrics: pd.DataFrame, by: str) -> Iterator[tuple[Any, pd.DataFrame]]:
-    """Yield values and their runs, highest first: the busiest lines are drawn below the others."""
-    if "seed" in metrics and by != "seed":
-        metrics = metrics[metrics["seed"] == metrics["seed"].min()]
-    for value in sorted(metrics[by].unique(), reverse=True):
-        yield value, metrics[metrics[by] == value]

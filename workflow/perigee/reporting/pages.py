@@ -75,7 +75,7 @@ def _card(figure: FigureProduct, store: Path, folder: Path) -> dict[str, Any]:
     key = figure.request.key
     publication = published_figure(folder, key)
     made = publication.is_current(figure.identity.digest)
-    pdf, picture, numbers, notebook = published_names(key)
+    pdf, paper_width, picture, numbers, notebook = published_names(key)
     claims = _judged(figure, store)
     return {
         "key": key,
@@ -83,6 +83,7 @@ def _card(figure: FigureProduct, store: Path, folder: Path) -> dict[str, Any]:
         "made": made,
         "preview": _preview(folder / picture) if made else "",
         "pdf": pdf,
+        "paper_width": paper_width,
         "picture": picture,
         "numbers": numbers,
         "notebook": notebook,

@@ -11,8 +11,8 @@ from perigee.store.writing import copy_atomically
 
 
 def published_names(key: str) -> list[str]:
-    """<key>.pdf, .png, .csv and .ipynb, in the order of `FIGURE_FILES`."""
-    return [key + Path(file).suffix for file in FIGURE_FILES]
+    """<key>.pdf, <key>_paper_width.pdf and so on, in the order of `FIGURE_FILES`."""
+    return [key + file.removeprefix("figure") for file in FIGURE_FILES]
 
 
 def published_figure(folder: Path, key: str) -> Publication:
