@@ -93,7 +93,7 @@ class Looks:
         drawn first, below the others.
         """
         for place, part in self.parts(table):
-            for value, colour in reversed(self.colours.items()):
+            for value, colour in reversed(list(self.colours.items())):
                 rows = part[part[self.by] == value]
                 if len(rows):
                     yield rows, {"color": colour, "linestyle": self.line(value, place)}
@@ -107,7 +107,7 @@ class Looks:
         lines = []
         for value, colour in self.colours.items():
             label = self.labels[value] + self._counted(table[table[self.by] == value])
-            style = "-" if self.others else self.line(value, 0)
+            style: Any = "-" if self.others else self.line(value, 0)
             lines.append(Line2D([], [], color=colour, linestyle=style, label=label))
         others = [labels_of(values) for values in zip(*self.combinations, strict=True)]
         for place, combination in enumerate(self.combinations if self.others else ()):

@@ -48,5 +48,11 @@ def name_phases(axes: Axes, steps: pd.DataFrame) -> None:
     for phase in ("A", "B", "C"):
         inside = steps.loc[steps["phase"] == phase, "step"]
         if len(inside):
-            place = {"xy": (inside.mean(), 0.97), "xycoords": axes.get_xaxis_transform()}
-            axes.annotate(phase, **place, ha="center", va="top", color=PHASE_COLOURS[phase])
+            axes.annotate(
+                phase,
+                (float(inside.mean()), 0.97),
+                xycoords=axes.get_xaxis_transform(),
+                ha="center",
+                va="top",
+                color=PHASE_COLOURS[phase],
+            )

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import combinations, product
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -65,7 +66,7 @@ class Layout:
     @contextmanager
     def type_sizes(self) -> Iterator[None]:
         """While the context is open, new figures have this layout's type."""
-        sizes = {
+        sizes: dict[Any, float] = {
             "axes.titlesize": self.title_size,
             "axes.labelsize": self.label_size,
             "font.size": self.label_size,
@@ -226,6 +227,7 @@ class Sheet:
         engine = figure.get_layout_engine()
         assert engine is not None
         panel = self._rows[0][0]
+        ratios = [high or LEGEND_ROW for high, _ in self._rows]
         first = next(group for _, groups in self._rows for group in groups).panels[0]
         for _ in range(ROUNDS):
             engine.execute(figure)
@@ -236,8 +238,9 @@ class Sheet:
                 for inches, groups in self._rows
             ]
             there = first.get_position(original=True).height * figure.get_figheight()
-            others = figure.get_figheight() - there / panel * sum(self._grid.get_height_ratios())
-            self._grid.set_height_ratios(wanted)
+            others = figure.get_figheight() - there / panel * sum(ratios)
+            ratios = wanted
+            self._grid.set_height_ratios(ratios)
             figure.set_figheight(others + sum(wanted))
         engine.execute(figure)
         figure.set_layout_engine("none")  # all files show what was found here
