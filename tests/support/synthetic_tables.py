@@ -260,8 +260,12 @@ def table_of_similarity(
             minimum=phases == "B",
             test_error=single,
             anchor_epoch=100,
+            anchor_test_error=0.06,
             cosine_similarity=cosine,
+            ensemble_test_error=single - 0.02 * np.minimum(periods, 2) / 2,
             independent_cosine_similarity=independent_cosine,
+            independent_test_error=0.062,
+            independent_ensemble_test_error=single - 0.02,
         )
         parts.append(part)
     return pd.concat(parts, ignore_index=True)

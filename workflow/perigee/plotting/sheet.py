@@ -174,12 +174,12 @@ class Sheet:
         """
         most = self.layout.columns
         beside = len(counts) == 1 or sum(counts) <= most
-        strips = [counts] if beside else [(count,) for count in counts]
+        strips = [list(counts)] if beside else [[count] for count in counts]
         shapes = [[_shape(count, most) for count in strip] for strip in strips]
         across = [sum(columns for _, columns in strip) for strip in shapes]
         cells = math.lcm(*across)
-        for strip in shapes:
-            panels_high = max(rows for rows, _ in strip)
+        for shaped in shapes:
+            panels_high = max(rows for rows, _ in shaped)
             self._rows += [(height or self.layout.panel_height, [])] * panels_high + [(0.0, [])]
         inches = [high or LEGEND_ROW for high, _ in self._rows]
         width = max(self.layout.panel_width * max(across), self.layout.narrowest)
@@ -194,8 +194,8 @@ class Sheet:
             bottom, left, span = top + max(rows for rows, _ in shaped), 0, cells // wide
             groups = []
             for count, (rows, columns) in zip(strip, shaped, strict=True):
-                places = list(product(range(rows), range(columns)))[:count]
-                panels = [self._axes(top + y, left + span * x, span) for y, x in places]
+                cells_there = list(product(range(rows), range(columns)))[:count]
+                panels = [self._axes(top + y, left + span * x, span) for y, x in cells_there]
                 below = self._axes(bottom, left, span * columns)
                 below.set_axis_off()
                 groups.append(Group(panels, below))
