@@ -20,9 +20,12 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "analysis": {
         "destabilisations": {"near_zero": "train_loss", "resolution": "epoch"},
         "dials": {"resolution": "epoch"},
+        "ensemble_gains": {"near_zero": "train_loss"},
+        "late_image_errors": {"near_zero": "train_loss", "resolution": "epoch"},
         "period_statistics": {"near_zero": "train_loss", "resolution": "epoch"},
         "run_metrics": {"further": []},
         "similarity": {"near_zero": "train_loss"},
+        "toy_regimes": {"starts": 1},
     },
     "dataset": {
         "cifar10": DATASET,
@@ -50,6 +53,7 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "quantity": {
         "column": {
             "against": None,
+            "border": None,
             "last_fraction": 1,
             "minus": None,
             "over": None,
@@ -75,6 +79,12 @@ RUN_DEFAULTS = {
 """The defaults of a run's spec, under the same promise."""
 
 REQUIRED: dict[tuple[str, str], dict[str, Any]] = {
+    ("analysis", "toy_regimes"): {
+        "coefficients": [1],
+        "effective_learning_rates": [0.1],
+        "iterations": 1,
+        "seed": 0,
+    },
     ("dataset", "image_folder"): {"folder": "a", "train_images": 9, "resolution": 32},
     ("fork", "before_destabilisation"): {"epochs": 1},
     ("model", "convnet"): {"width": 2, "scale_invariant": True},
@@ -115,10 +125,12 @@ OTHERS: dict[str, Any] = {
     "plus": {"epoch": 1},
     "minus": {"epoch": 1},
     "last_fraction": 0.5,
+    "border": {"at_most": 1},
+    "starts": 2,
 }
 """For every parameter with a default a value that is another."""
 
-BESIDE = {"over": "under", "under": "over", "plus": "minus", "minus": "plus"}
+BESIDE = {"over": "under", "under": "over", "plus": "minus", "minus": "plus", "border": "against"}
 """Parameters that are given together."""
 
 PARAMETERS = [
