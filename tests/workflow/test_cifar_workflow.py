@@ -211,7 +211,7 @@ def test_from_both_data_sets_to_similarity(tmp_path: Path) -> None:
     result = clone.run("snakemake", "periodic_fig6", "--config", "scale=paper", "download=False")
     assert result.returncode == 0, result.stdout
     plotted = pd.read_csv(clone.root / "results/paper/figures/periodic_fig6.csv")
-    assert set(plotted["pair"]) == {"convnet", "resnet"}
+    assert set(plotted["pair"]) == {"ConvNet", "ResNet"}
     anchors = plotted[plotted["epoch"] == plotted["anchor_epoch"]]
     assert list(anchors["cosine_similarity"]) == pytest.approx([1.0] * len(anchors))
     predictions = {

@@ -26,8 +26,8 @@ def spec_of_table(workspace: Workspace) -> dict[str, Any]:
 def test_checkpoints_are_compared_with_their_anchor(finished: Workspace) -> None:
     table = pd.read_csv(finished.root / "results/smoke/figures/periodic_fig6.csv")
     assert {pair: set(rows["seed"]) for pair, rows in table.groupby("pair")} == {
-        "convnet": {10, 11},
-        "resnet": {10, 11},
+        "ConvNet": {10, 11},
+        "ResNet": {10, 11},
     }
     for _, rows in table.groupby(["pair", "run"]):
         anchor = rows.iloc[0]

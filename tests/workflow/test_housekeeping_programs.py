@@ -134,7 +134,7 @@ def test_the_listing_tells_who_needs_what(littered: Workspace) -> None:
     assert all(map(is_unused, unused))
     of_fig6 = [row[0] for row in listed("--figure", "periodic_fig6").values()]
     assert sorted(of_fig6) == sorted(
-        ["claims", "dataset", "figure"] + 4 * ["table"] + 2 * ["evaluation"] + 6 * ["run"]
+        ["claims", "dataset", "figure"] + 6 * ["table"] + 2 * ["evaluation"] + 6 * ["run"]
     )
     wrong = littered.by_hand("python", "-m", "perigee", "store", "list", "--figure", "fig4")
     assert wrong.returncode == 1

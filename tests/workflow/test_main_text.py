@@ -44,8 +44,8 @@ def test_the_stamp_names_scale_and_deviations(main_text: Path) -> None:
 def test_pairs_of_fig6_are_of_two_networks(main_text: Path) -> None:
     table = plotted(main_text, "periodic_fig6")
     means = table.groupby("pair")["anchor_test_error"].mean()
-    assert set(means.index) == {"convnet", "resnet"}
-    assert means["convnet"] != means["resnet"]
+    assert set(means.index) == {"ConvNet", "ResNet"}
+    assert means["ConvNet"] != means["ResNet"]
 
 
 def test_both_networks_of_fig1_train_at_each_rate(main_text: Path) -> None:

@@ -26,7 +26,7 @@ from support.workspace import (
 )
 
 KEYS = [f"periodic_{figure}" for figure in FIGURES]
-TABLES = 2 + 4 + 4 + 4
+TABLES = 2 + 4 + 4 + 6
 """The numbers of tables of these figures, in their order."""
 
 TRAIN = re.compile(r"^Shell command: (.*perigee train .*-lr0\.3-.*)$", re.MULTILINE)

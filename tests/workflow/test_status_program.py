@@ -181,7 +181,7 @@ def test_a_run_is_watched_from_nothing_to_its_end(site: Callable[[str, str], Sit
     summary, left, *_ = printed.splitlines()
     assert summary == f"{1 + len(others)} runs at laptop scale: {len(others)} waiting, 1 training."
     # Those that wait are of the same shape, so that the one at work tells their time too.
-    assert re.match(r"Training time left, of one device: (\d+ min )?\d+ s\.", left), left
+    assert re.match(r"Training time left, of one device: (\d+ (h|min) )?\d+ (min|s)\.", left), left
 
     at.until(lambda: list(at.unfinished(version).glob("latest.safetensors")))
     job.kill()
@@ -321,9 +321,9 @@ def test_a_terminal_is_cleared_and_not_overfilled(site: Callable[[str, str], Sit
     for shown in (first, second):
         lines = shown.replace("\033[H", "").splitlines()
         assert len(lines) == 8
-        assert "6 runs at smoke scale: 6 waiting." in lines
-        # A line for the time, two for the sum, an empty one; six runs have two each.
-        assert lines[-1] == "... and 9 lines more"
+        assert "9 runs at smoke scale: 9 waiting." in lines
+        # A line for the time, two for the sum, an empty one; nine runs have two each.
+        assert lines[-1] == "... and 15 lines more"
 
 
 def test_each_run_that_snakemake_would_make_is_listed_once(tmp_path: Path) -> None:
