@@ -15,7 +15,7 @@ from support.workspace import Workspace, now
 
 EPOCHS = 40
 
-pytestmark = pytest.mark.timeout(300, func_only=True)  # not of waiting for one's turn
+pytestmark = pytest.mark.timeout(590, func_only=True)  # not of waiting for one's turn
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from support.workspace import HOLD, Workspace, make_holdable, sessions, show_rat
 SCRIPTS = Path(__file__).parent
 """The folder of the cluster's own scripts."""
 
-SECONDS = 150
+SECONDS = 300
 """The seconds after which a test stops waiting."""
 
 FILES = ("losses.npy", "weights.npy", "state.safetensors")
