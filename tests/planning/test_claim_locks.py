@@ -131,7 +131,7 @@ OTHER_TABLES = [
 
 @pytest.mark.parametrize(("key", "value"), OTHER_TABLES)
 def test_the_table_is_part_of_the_rule(key: str, value: Any) -> None:
-    """What it is computed by, and from which runs."""
+    """The analysis that it is computed by, and its runs."""
     assert digest_of(changed_figure(key, value)) != digest_of()
 
 

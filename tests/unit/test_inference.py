@@ -211,7 +211,7 @@ def test_seeds_that_differ_widen_it_too() -> None:
 
 
 def test_the_interval_is_that_of_the_two_sums_of_squares() -> None:
-    """Of numbers that are a seed's part plus an image's, the variance of the mean is known."""
+    """The variance of the mean is known of numbers that are a seed's part plus an image's."""
     rng = np.random.default_rng(0)
     of_seed, of_image = rng.normal(0, 0.3, size=(24, 1)), rng.normal(0, 1, size=(1, 150))
     value, low, high = two_way_interval(of_seed + of_image)

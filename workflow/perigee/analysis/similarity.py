@@ -105,7 +105,7 @@ def tabulate(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
 
 
 def tabulate_gains(runs: Sequence[RunInput], *, near_zero: str) -> pd.DataFrame:
-    """What ensembles of two networks gain, image by image, in each period after the anchor.
+    """Gains of ensembles of two networks, image by image, in each period after the anchor.
 
     A network in a minimum later than the anchor makes one ensemble with the anchor, and one with
     the independent checkpoint; `tabulate` says how these two are chosen.

@@ -203,7 +203,7 @@ class Similarity(Analysis, name="similarity", code="perigee.analysis.similarity:
 class EnsembleGains(
     Similarity, name="ensemble_gains", code="perigee.analysis.similarity:tabulate_gains"
 ):
-    """What ensembles with the anchor gain, a row per run, period, partner and test image."""
+    """Gains of ensembles with the anchor, a row per run, period, partner and test image."""
 
 
 class ToyConvergence(

@@ -102,7 +102,7 @@ def judgements(
 
 
 class BySeed(NamedTuple):
-    """What a claim is judged on.
+    """The numbers that a claim is judged on.
 
     Attributes:
         numbers: one number a seed.

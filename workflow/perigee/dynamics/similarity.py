@@ -68,7 +68,7 @@ def cosine_similarities(
 def ensemble_gains(
     first: NDArray[np.floating], second: NDArray[np.floating], labels: NDArray[np.integer]
 ) -> Floats:
-    """What averaging the probabilities of two networks gains on their mean error, by image.
+    """The gain of averaging two networks' probabilities over their mean error, by image.
 
     Args:
         first, second, labels: see `ensemble_test_error`.

@@ -1,4 +1,4 @@
-"""What the runs of a sweep look like, and what a legend says of them."""
+"""The looks of a sweep's runs, and the words of their legend."""
 
 from __future__ import annotations
 
