@@ -31,6 +31,23 @@ def _logging_as_it_was() -> Iterator[None]:
     logger.handlers = handlers
 
 
+@pytest.fixture
+def figure_style() -> Iterator[None]:
+    """The figures' style, in a backend without windows; all figures are closed afterwards."""
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    from perigee.plotting.style import apply_style
+
+    before = plt.get_backend()
+    plt.switch_backend("agg")
+    with mpl.rc_context():
+        apply_style()
+        yield
+    plt.close("all")
+    plt.switch_backend(before)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Run a folder that is named, and let processes receive SIGINT.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +12,6 @@ from typing import Any
 
 import jupytext
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,8 +23,9 @@ from matplotlib.text import Text
 from perigee.paths import NOTEBOOKS
 from perigee.plotting import output
 from perigee.plotting.sheet import PAPER_WIDTH, WIDE, Layout, Sheet
-from perigee.plotting.style import apply_style
 from support.synthetic_tables import RATE, OnSphere, Periodic, Stuck, table_of_similarity
+
+pytestmark = pytest.mark.usefixtures("figure_style")
 
 SEEDS = (10, 11, 12)
 STAMP = {
@@ -182,17 +182,6 @@ def drawn(key: str) -> tuple[dict[str, Figure], dict[str, bytes]]:
         given = {"tables": paths, "folder": folder, "stamp": STAMP, **told}
         exec("\n".join(cell.source for cell in cells), given)
         return figures, {name: Path(folder, pdf).read_bytes() for name, pdf in PDFS.items()}
-
-
-@pytest.fixture(autouse=True)
-def _style() -> Iterator[None]:
-    before = plt.get_backend()
-    plt.switch_backend("agg")
-    with mpl.rc_context():
-        apply_style()
-        yield
-    plt.close("all")
-    plt.switch_backend(before)
 
 
 def texts(figure: Figure) -> list[Text]:

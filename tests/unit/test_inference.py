@@ -245,7 +245,7 @@ def test_a_ratio_of_sums_over_seeds_and_images() -> None:
     value, low, high = two_way_interval(above, below)
     assert value == pytest.approx(above.sum() / below.sum())
     assert low < value < high
-    # Of a constant below the line it is the mean's, and units do not matter.
+    # With a constant denominator it is the mean's interval, scaled; units do not matter.
     assert two_way_interval(above, np.full_like(above, 2.0)) == pytest.approx(
         tuple(end / 2 for end in two_way_interval(above))
     )

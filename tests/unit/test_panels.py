@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -19,7 +17,6 @@ from perigee.plotting.panels import draw_panels, draw_statistic
 from perigee.plotting.sheet import WIDE, Sheet
 from perigee.plotting.style import (
     CATEGORIES,
-    apply_style,
     colours_of,
     in_words,
     key_in_words,
@@ -28,19 +25,10 @@ from perigee.plotting.style import (
 from perigee.plotting.trajectories import draw_over_epochs as draw
 from perigee.plotting.trajectories import draw_phase_diagram
 
+pytestmark = pytest.mark.usefixtures("figure_style")
+
 WIDTH, SIZE = "model.width", "batch_size"
 NAN = float("nan")
-
-
-@pytest.fixture(autouse=True)
-def _style() -> Iterator[None]:
-    before = plt.get_backend()
-    plt.switch_backend("agg")
-    with mpl.rc_context():
-        apply_style()
-        yield
-    plt.close("all")
-    plt.switch_backend(before)
 
 
 def tables(**swept: list[Any]) -> tuple[pd.DataFrame, pd.DataFrame]:

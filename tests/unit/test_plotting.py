@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -26,22 +24,13 @@ from perigee.plotting.style import apply_style, ordered_colours
 from perigee.plotting.trajectories import draw_over_epochs, draw_phase_diagram
 from support.synthetic_tables import table_of_similarity
 
+pytestmark = pytest.mark.usefixtures("figure_style")
+
 STAMP: dict[str, Any] = {
     "source": "Lobacheva et al., NeurIPS 2021, Figure 3",
     "scale": "laptop",
     "deviations": ["width 8 (paper: 32)", "dataset digits (paper: cifar10)"],
 }
-
-
-@pytest.fixture(autouse=True)
-def _style() -> Iterator[None]:
-    before = plt.get_backend()
-    plt.switch_backend("agg")
-    with mpl.rc_context():
-        apply_style()
-        yield
-    plt.close("all")
-    plt.switch_backend(before)
 
 
 def lightness(colour: str) -> float:
