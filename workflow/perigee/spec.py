@@ -20,7 +20,7 @@ from perigee.blocks.datasets import Dataset
 from perigee.blocks.forks import Fork
 from perigee.blocks.losses import CrossEntropy, Loss
 from perigee.blocks.models import Model
-from perigee.blocks.optimisers import Optimiser
+from perigee.blocks.optimisers import ProjectedSGD, UpdateRule
 from perigee.blocks.quantities import Quantity
 from perigee.blocks.schedules import Constant, Schedule
 from perigee.blocks.tasks import Classification, Task
@@ -65,7 +65,7 @@ class RunSpec(BaseModel):
 
     dataset: InstanceOf[Dataset]
     model: InstanceOf[Model]
-    optimiser: InstanceOf[Optimiser]
+    optimiser: InstanceOf[UpdateRule]
     batch_size: Count
     seed: Seed
     task: InstanceOf[Task] = Classification()
@@ -95,6 +95,22 @@ class RunSpec(BaseModel):
                 f"Key '{key}.name' is '{block.name}', which does not work on data set "
                 f"'{self.dataset.name}', whose images are kept as {stored}; choose "
                 f"{' or '.join(fitting)}."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _projected_on_a_sphere(self) -> Self:
+        """Refuse training by an effective learning rate where the norm is free.
+
+        Raises:
+            PerigeeError: the constraint fixes no norm; the message names those that do.
+        """
+        if isinstance(self.optimiser, ProjectedSGD) and not self.constraint.is_sphere:
+            known = registry.REGISTRY[Constraint.kind].values()
+            spheres = [one.name for one in known if issubclass(one, Constraint) and one.is_sphere]
+            raise PerigeeError(
+                f"Key 'optimiser.name' is '{self.optimiser.name}', which trains on a sphere; set "
+                f"constraint.name to {' or '.join(spheres)}."
             )
         return self
 

@@ -16,9 +16,10 @@ from perigee.blocks.base import (
     Pair,
     Positive,
     Positives,
+    Share,
 )
 from perigee.blocks.evaluations import Evaluation, Predictions
-from perigee.blocks.measures import Checkpoints, Measure, Metrics, Steps, TestHits
+from perigee.blocks.measures import Checkpoints, Filters, Measure, Metrics, Steps, TestHits
 
 NearZero = Literal["train_loss", "train_error"]
 Resolution = Literal["epoch", "step"]
@@ -121,6 +122,38 @@ class Dials(Resolved, name="dials", code="perigee.analysis.dials:tabulate"):
     """Numbers that tell how near runs are to the paper's conditions, a row per run."""
 
 
+class FilterStatistics(
+    Analysis, name="filter_statistics", code="perigee.analysis.filters:tabulate_statistics"
+):
+    """How much the filters of a network differ late in runs, a row per run.
+
+    Attributes:
+        last_fraction: the last part of each run that counts.
+    """
+
+    reads: ClassVar = (Metrics, Filters)
+
+    last_fraction: Share = 0.2
+
+
+class FilterValues(FilterStatistics, name="filter_values", code="perigee.analysis.filters:tabulate"):
+    """Norms, gradients and rates of filters late in runs, a row per run and filter."""
+
+
+class FineTuning(Analysis, name="fine_tuning", code="perigee.analysis.fine_tuning:tabulate"):
+    """Forks with another rate, beside runs from the start, a row per fork.
+
+    Attributes:
+        rate: the dotted key of the rate.
+        late_fraction: the last part of each run, whose values are its late ones.
+    """
+
+    reads: ClassVar = (Metrics,)
+
+    rate: str = "optimiser.effective_learning_rate"
+    late_fraction: Share = 0.2
+
+
 class OnePeriod(Analysis, name="one_period", code="perigee.analysis.one_period:tabulate"):
     """One training period, a row per step.
 
@@ -149,6 +182,28 @@ class LateImageErrors(
     """The test errors of runs late in phase B, a row per run and test image."""
 
     reads: ClassVar = (Metrics, TestHits)
+
+
+class Regimes(Analysis, name="regimes", code="perigee.analysis.regimes:tabulate"):
+    """The regimes of runs at several rates, and what tells them, a row per run.
+
+    Attributes:
+        classes: how many classes the data have, whose random guess is known by its error.
+        rate: the dotted key of the rate.
+        late_fraction: the last part of each run, whose values are its late ones.
+        further: names of measures with a row per epoch, whose late columns are added.
+    """
+
+    reads: ClassVar = (Metrics,)
+
+    classes: Count
+    rate: str = "optimiser.effective_learning_rate"
+    late_fraction: Share = 0.2
+    further: Names = ()
+
+    def further_measures(self) -> tuple[str, ...]:
+        """The names under ``further``."""
+        return self.further
 
 
 class RunMetrics(Analysis, name="run_metrics", code="perigee.analysis.run_metrics:tabulate"):
@@ -183,6 +238,22 @@ class ScaleInvariantSteps(
     weight_decay: NotNegative
     start: Pair
     steps: Count
+
+
+class SharpnessProfiles(
+    Analysis, name="sharpness_profiles", code="perigee.analysis.sharpness_profiles:tabulate"
+):
+    """Effective gradient norm and test error at equal train losses, a row per run and loss.
+
+    Attributes:
+        rate: the dotted key of the rate.
+        levels_per_decade: train losses that are looked at in each factor of ten.
+    """
+
+    reads: ClassVar = (Metrics,)
+
+    rate: str = "optimiser.effective_learning_rate"
+    levels_per_decade: Count = 4
 
 
 class Similarity(Analysis, name="similarity", code="perigee.analysis.similarity:tabulate"):

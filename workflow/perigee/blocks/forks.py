@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from perigee.blocks.base import Block, Count, NotNegativeInteger
-from perigee.blocks.measures import Measure, Metrics
+from perigee.blocks.measures import Checkpoints, Measure, Metrics
 
 
 class Fork(Block, kind="fork"):
@@ -17,6 +17,16 @@ class Fork(Block, kind="fork"):
 
     reads: ClassVar[tuple[type[Measure], ...]] = ()
 
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The parent's checkpoints that it may choose: those of every epoch."""
+        return Checkpoints()
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """All measures of the parent that a fork needs."""
+        return (*(read() for read in self.reads), self.checkpoints)
+
 
 class AtEpoch(Fork, name="at_epoch", code="perigee.analysis.forks:at_epoch"):
     """The epoch itself.
@@ -26,6 +36,11 @@ class AtEpoch(Fork, name="at_epoch", code="perigee.analysis.forks:at_epoch"):
     """
 
     epoch: NotNegativeInteger
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Few checkpoints, among them that of the epoch."""
+        return Checkpoints(interval=self.epoch or 1)
 
 
 class BeforeDestabilisation(

@@ -78,6 +78,10 @@ class Layers(Measure, name="layers", code="perigee.measures.layers:Layers"):
     """Norms and angular update of every scale-invariant weight tensor in every step."""
 
 
+class Filters(Measure, name="filters", code="perigee.measures.filters:Filters"):
+    """Norms, gradients and rates of every scale-invariant filter, over the steps of each epoch."""
+
+
 class Checkpoints(Measure, name="checkpoints", code="perigee.measures.checkpoints:Checkpoints"):
     """The weights after some epochs.
 

@@ -17,6 +17,7 @@ from perigee.blocks.base import Block
 from perigee.blocks.datasets import Dataset
 from perigee.blocks.evaluations import Evaluation
 from perigee.blocks.measures import Measure
+from perigee.blocks.optimisers import UpdateRule
 from perigee.identity.canonical import digest
 from perigee.identity.code import code_digest, imported_modules, module_digests, program_digest
 from perigee.identity.equivalences import counting_code
@@ -102,11 +103,7 @@ def run_identity(spec: RunSpec, dataset_digest: str) -> Identity:
         inputs["parent"] = run_identity(parent.run, dataset_digest).digest
         roots += FORK_ROOTS
         roots += COURSE_ROOTS if parent.at.reads else ()
-    rule = spec.optimiser
-    name = (
-        f"{spec.model.name}-{spec.dataset.name}-lr{_short(rule.learning_rate)}"
-        f"-wd{_short(rule.weight_decay)}-seed{spec.seed}"
-    )
+    name = f"{spec.model.name}-{spec.dataset.name}-{_rates(spec.optimiser)}-seed{spec.seed}"
     if parent is not None:
         name += f"-fork-{parent.at.name}"
     return _identity("run", name, spec.to_dict(), _code(blocks, *roots), inputs)
@@ -211,5 +208,8 @@ def _code(blocks: Iterable[Block], *roots: str, words: bool = False) -> _Code:
     )
 
 
-def _short(number: float) -> str:
-    return f"{number:g}"
+def _rates(rule: UpdateRule) -> str:
+    """The rates of an update rule, as a folder's name tells them."""
+    told = {"learning_rate": "lr", "effective_learning_rate": "elr", "weight_decay": "wd"}
+    given = rule.parameters
+    return "-".join(f"{short}{given[name]:g}" for name, short in told.items() if name in given)

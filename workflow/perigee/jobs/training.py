@@ -389,13 +389,12 @@ class _Work:
         if job.parent is None:
             raise PerigeeError(f"{job.identity.name} forks from another run; give its folder.")
         identity = run_identity(parent.run, job.identity.inputs["dataset"])
-        needed = {m.name: m for m in (*(read() for read in parent.at.reads), Checkpoints())}
-        identities = {name: measure_identity(m, identity) for name, m in needed.items()}
+        identities = {m.name: measure_identity(m, identity) for m in parent.at.measures}
         version = find_version(job.parent, parent.epochs, list(identities.values()))
         if version is None:
             raise PerigeeError(
                 f"{job.parent} has no complete version of {parent.epochs} epochs with "
-                f"{', '.join(needed)} of the run {identity.digest}; train that one first."
+                f"{', '.join(identities)} of the run {identity.digest}; train that one first."
             )
         folders = {}
         for name, one in identities.items():

@@ -32,6 +32,7 @@ class FlatParameters:
         weights: the scale-invariant part of ``values``, a view.
         weights_gradient: the same part of ``gradient``, a view.
         weight_names: names of the scale-invariant parameters, in order.
+        filter_names: names of those that are scale-invariant filter by filter, in order.
         names: names of all trained parameters, in order.
         lengths: how many numbers each of these has.
         groups: the name of the group of each of these.
@@ -44,7 +45,9 @@ class FlatParameters:
         self, model: nn.Module, memory_format: torch.memory_format = torch.contiguous_format
     ) -> None:
         parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.weight_names = declared_weights(model).names
+        declared = declared_weights(model)
+        self.weight_names = declared.names
+        self.filter_names = tuple(n for n in self.weight_names if n in declared.by_filter)
         if not parameters:
             raise PerigeeError(
                 f"{type(model).__name__} has no parameter that trains; choose another model."
@@ -79,6 +82,23 @@ class FlatParameters:
         self.groups = (SCALE_INVARIANT,) * len(self.weight_names) + tuple(
             NORMALISATION if id(parameters[name]) in of_normalisations else OTHER for name in others
         )
+
+    @property
+    def filters(self) -> list[Tensor]:
+        """The weights of `filter_names`, a row per filter: views, each (filters, numbers)."""
+        return self.by_filter(self.values)
+
+    def by_filter(self, vector: Tensor) -> list[Tensor]:
+        """The same parts of another vector, such as the gradient, as views.
+
+        Args:
+            vector: a vector as long as ``values``.
+        """
+        parts = zip(self.names, self._shapes, vector.split(self.lengths), strict=True)
+        # The outputs of a convolution come first in either layout.
+        return [
+            chunk.view(shape[0], -1) for name, shape, chunk in parts if name in self.filter_names
+        ]
 
     def strict(self, vector: Tensor) -> Tensor:
         """Return a vector's numbers with every parameter in row-major order, whatever the layout.

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from perigee import registry
+from perigee.blocks.optimisers import ProjectedSGD
 from perigee.errors import PerigeeError
 from perigee.kernel.batch_norm import synchronise
 from perigee.kernel.execution import Execution
@@ -80,6 +81,7 @@ class Trainer:
         first_schedule_epoch: the epoch of the schedule at the run's epoch 0.
         loss: the loss of the step in progress, at the weights before it; a tensor without
             dimensions.
+        rate: the learning rate eta of the step in progress; a tensor without dimensions.
 
     Raises:
         PerigeeError: task, model and data set or mini-batches do not fit together.
@@ -110,7 +112,7 @@ class Trainer:
         self.model = model
         self.parameters = FlatParameters(self.model, execution.memory_format)
         rule = spec.optimiser.parameters
-        self.base_learning_rate = rule.pop("learning_rate")
+        rate = rule.pop(spec.optimiser.rate_name)
         self.optimiser = registry.load(spec.optimiser)(self.parameters, **rule)
         self.constraint = registry.load(spec.constraint)(
             self.parameters, **spec.constraint.parameters
@@ -122,6 +124,10 @@ class Trainer:
         self.first_schedule_epoch = 0
         if start is not None:
             self._go_on(start)
+        if isinstance(spec.optimiser, ProjectedSGD):  # eta = ELR * rho^2
+            rate *= float(self.constraint.state["radius"]) ** 2
+        self.base_learning_rate: float = rate
+        self.rate = torch.zeros((), device=execution.device, dtype=torch.float64)
         self.loss = torch.zeros((), device=execution.device, dtype=execution.dtype)
         self._before_step: dict[str, Tensor] = {}
         """The state before the step in progress, if that takes several mini-batches."""
@@ -159,8 +165,9 @@ class Trainer:
             self._before_step = {}
             self.ranks.sum_(self.parameters.gradient)
             self.ranks.sum_(self.loss)
+            self.rate = rates[step]
             yield Moment.GRADIENT
-            self.update(rates[step])
+            self.update(self.rate)
             yield Moment.STEP
 
     def add_gradient(self, batch: Batch) -> None:

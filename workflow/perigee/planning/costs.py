@@ -54,12 +54,14 @@ class Cost:
     hardware: str
 
 
+RATES = ("learning_rate", "effective_learning_rate", "weight_decay")
+"""Parameters of update rules on which the cost of a step does not depend."""
+
+
 def shape_of(spec: dict[str, Any]) -> str:
     """The part of a spec that the cost depends on: not learning rate, weight decay or seed."""
     kept = {key: value for key, value in spec.items() if key not in ("seed", "parent")}
-    rule = {
-        k: v for k, v in spec["optimiser"].items() if k not in ("learning_rate", "weight_decay")
-    }
+    rule = {key: value for key, value in spec["optimiser"].items() if key not in RATES}
     return canonical_json(kept | {"optimiser": rule})
 
 

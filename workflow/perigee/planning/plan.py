@@ -297,10 +297,7 @@ class _Planner:
         parent = spec.parent
         forked = None
         if parent is not None:
-            # Where a fork starts is known only when its parent has been trained: every epoch's
-            # checkpoint is kept.
-            needed = (*(read() for read in parent.at.reads), Checkpoints())
-            forked = self.run(parent.run, parent.epochs, needed)
+            forked = self.run(parent.run, parent.epochs, parent.at.measures)
         return RunProduct(spec, dataset, epochs, parent=forked).with_measures(measures)
 
 
