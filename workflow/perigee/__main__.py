@@ -24,6 +24,7 @@ PANELS = {
         "plan",
         "status",
         "claims",
+        "refine",
         "store list",
         "store clean",
         "store verify",

@@ -31,6 +31,7 @@ class RunInput:
         checkpoint_interval: epochs between the checkpoints that are used.
         evaluations: folder of each evaluation of its checkpoints, by name.
         optimiser: the name of its optimiser, and all parameters.
+        classes: how many classes its data have; 0 where that is not told.
     """
 
     epochs: int
@@ -42,6 +43,7 @@ class RunInput:
     checkpoint_interval: int = 1
     evaluations: Mapping[str, Path] = field(default_factory=dict)
     optimiser: Mapping[str, Any] = field(default_factory=dict)
+    classes: int = 0
 
     @property
     def weight_decay(self) -> float | None:

@@ -188,7 +188,6 @@ class Regimes(Analysis, name="regimes", code="perigee.analysis.regimes:tabulate"
     """The regimes of runs at several rates, and what tells them, a row per run.
 
     Attributes:
-        classes: how many classes the data have, whose random guess is known by its error.
         rate: the dotted key of the rate.
         late_fraction: the last part of each run, whose values are its late ones.
         further: names of measures with a row per epoch, whose late columns are added.
@@ -196,7 +195,6 @@ class Regimes(Analysis, name="regimes", code="perigee.analysis.regimes:tabulate"
 
     reads: ClassVar = (Metrics,)
 
-    classes: Count
     rate: str = "optimiser.effective_learning_rate"
     late_fraction: Share = 0.2
     further: Names = ()

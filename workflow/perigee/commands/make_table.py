@@ -15,7 +15,7 @@ from perigee.blocks.measures import Checkpoints, Measure
 from perigee.cli import Digest, LogFile, read_spec, require_digest, spec_block
 from perigee.configuration.overlays import flattened
 from perigee.configuration.runs import column_value, resolved_run
-from perigee.data.manifest import MANIFEST
+from perigee.data.manifest import MANIFEST, Manifest
 from perigee.errors import PerigeeError
 from perigee.identity.products import (
     evaluation_identity,
@@ -131,4 +131,5 @@ def _run(told: dict[str, Any]) -> tuple[dict[str, Any], RunInput]:
         checkpoint_interval=1 if kept is None else kept.interval,
         evaluations=evaluations,
         optimiser=run.optimiser.full_dict(),
+        classes=Manifest.load(Path(told["dataset"])).classes,
     )

@@ -137,8 +137,10 @@ def with_parents(runs: Mapping[str, Any], file: str) -> dict[str, Any]:
                 f"key '{place}' is '{key}', which descends from it: "
                 f"{' from '.join((*line, key))}; let one of them start without a parent.",
             )
-        inherited = copy.deepcopy(written(key, line))
-        return {**inherited, **run, "parent": {**run["parent"], "run": inherited}}
+        inherited = written(key, line)
+        parent = {**run["parent"], "run": copy.deepcopy(inherited)}
+        # Copied twice: a value put into the fork is not put into its parent.
+        return {**copy.deepcopy(inherited), **run, "parent": parent}
 
     return {name: written(name) for name in runs}
 

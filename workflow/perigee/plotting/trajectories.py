@@ -31,6 +31,7 @@ OVER_EPOCHS = {
     "weight_norm": (1, "SI weight norm ρ", "log"),
     "effective_learning_rate": (1, "Effective learning rate η / ρ²", "log"),
     "effective_gradient_norm": (1, "Mean effective gradient norm", "log"),
+    "full_gradient_norm": (1, "Mean gradient norm", "log"),
 }
 """Column of the metrics -> its factor, the panel's title, and the axis scale."""
 
@@ -84,13 +85,40 @@ def draw_over_epochs(
 def draw_phase_diagram(axes: Axes, metrics: pd.DataFrame, looks: Looks) -> None:
     """Draw effective learning rate against effective gradient norm, on logarithmic axes.
 
-    Only the first seed is drawn, since lines of several would cross. A star marks the start
-    (Lobacheva et al. 2021, Figure 3), a cross the last finite point of a run that diverged.
+    See `draw_trajectories` (Lobacheva et al. 2021, Figure 3).
+    """
+    horizontal, vertical = "effective_learning_rate", "effective_gradient_norm"
+    draw_trajectories(axes, metrics, horizontal, vertical, looks)
+    axes.set(
+        title="Phase diagram",
+        xlabel="effective learning rate η / ρ²",
+        ylabel="mean effective gradient norm",
+    )
+
+
+def draw_against_loss(axes: Axes, metrics: pd.DataFrame, quantity: str, looks: Looks) -> None:
+    """Draw a quantity against the train loss, on logarithmic axes.
+
+    See `draw_trajectories` (Kodryan et al. 2022, Figures 1, 3, 5 and 7).
+    """
+    factor, title, _ = KNOWN.get(quantity, (1, in_words(quantity).capitalize(), "log"))
+    scaled = metrics.assign(**{quantity: factor * metrics[quantity]})
+    draw_trajectories(axes, scaled, "train_loss", quantity, looks)
+    axes.set(title=f"{title} against train loss", xlabel="train loss")
+
+
+def draw_trajectories(
+    axes: Axes, metrics: pd.DataFrame, horizontal: str, vertical: str, looks: Looks
+) -> None:
+    """Draw one quantity against another, on logarithmic axes.
+
+    Only the first seed is drawn, since lines of several would cross. A star marks the start, a
+    cross the last finite point of a run that diverged.
 
     Args:
         axes, metrics, looks: see `draw_over_epochs`.
+        horizontal, vertical: columns of the metrics.
     """
-    horizontal, vertical = "effective_learning_rate", "effective_gradient_norm"
     for rows, look in looks.settings(metrics):
         run = first_seed(rows)
         axes.plot(run[horizontal], run[vertical], linewidth=0.7, **look)
@@ -105,13 +133,7 @@ def draw_phase_diagram(axes: Axes, metrics: pd.DataFrame, looks: Looks) -> None:
         axes.plot(run[horizontal].iloc[0], run[vertical].iloc[0], **start)
         if run["stopped"].any():
             _draw_cross(axes, run, horizontal, vertical, look["color"])
-    axes.set(
-        title="Phase diagram",
-        xlabel="effective learning rate η / ρ²",
-        ylabel="mean effective gradient norm",
-        xscale="log",
-        yscale="log",
-    )
+    axes.set(xscale="log", yscale="log")
 
 
 def _draw_cross(axes: Axes, run: pd.DataFrame, x: str, y: str, colour: str) -> None:

@@ -1,0 +1,55 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+# %% [markdown]
+# # Three regimes of training on the sphere
+# Kodryan et al. 2022, Figure 1: train loss, test error and mean effective gradient norm over epochs,
+# and the latter two against the train loss, for fixed effective learning rates.
+
+# %% tags=["parameters"]
+tables = {}
+folder = "."
+stamp = {}
+
+# %%
+import pandas as pd
+
+from perigee.plotting.looks import Looks, seeds_in_words
+from perigee.plotting.output import save_figure
+from perigee.plotting.regimes import draw_borders, draw_late_points
+from perigee.plotting.style import apply_style
+from perigee.plotting.trajectories import draw_against_loss, draw_over_epochs
+
+apply_style()
+metrics, regimes = (pd.read_parquet(tables[name]) for name in ("runs", "regimes"))
+KEY = "optimiser.effective_learning_rate"
+looks = Looks.of(metrics, [KEY])
+
+
+# %%
+def draw(sheet):
+    """Draw one seed over epochs, and the late medians of all seeds against the train loss."""
+    (group,) = sheet.groups(5)
+    *over_epochs, sharpness, generalisation = group.panels
+    quantities = ("train_loss", "test_error", "effective_gradient_norm")
+    for axes, quantity in zip(over_epochs, quantities, strict=True):
+        draw_over_epochs(axes, metrics, quantity, looks)
+    pairs = ((sharpness, "effective_gradient_norm"), (generalisation, "test_error"))
+    for axes, quantity in pairs:
+        draw_against_loss(axes, metrics, quantity, looks)
+        draw_late_points(axes, regimes, quantity, looks)
+        draw_borders(axes, regimes)
+    told = seeds_in_words(metrics, "first seed")
+    title = "effective learning rate; ○ late in a run; dashed: borders between regimes"
+    group.legend(title + told, looks.legend(metrics))
+
+
+save_figure(draw, metrics, folder, stamp)
