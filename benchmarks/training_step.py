@@ -5,8 +5,8 @@ with one thread and the settings of `perigee.kernel.execution.prepare`; blocks o
 in turns. The bare loop has the same network, images on the device, order and update, and nothing of
 the library; one that logs what the measure `steps` does is compared with the library's loop with
 that measure, one that logs nothing with the loop as runs without measures of steps have it. The
-measures `layers` and `filters` are compared with the loop without. Before timing, an epoch in float64 proves that
-library and bare loop compute the same.
+measures `layers` and `filters` are compared with the loop without. Before timing, an epoch in
+float64 proves that library and bare loop compute the same.
 """
 
 from __future__ import annotations
@@ -49,7 +49,11 @@ class Ours:
     """
 
     def __init__(
-        self, spec: RunSpec, dataset: ArrayDataset, precision: str, *measures: type[Steps | Layers | Filters]
+        self,
+        spec: RunSpec,
+        dataset: ArrayDataset,
+        precision: str,
+        *measures: type[Steps | Layers | Filters],
     ) -> None:
         execution = prepare("cpu", precision, dataset.image_shape)
         self.trainer = Trainer(spec.model_copy(update={"precision": precision}), dataset, execution)

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from support.synthetic_runs import write_measure, write_run
 from torch import nn
 
 from perigee.analysis.filters import tabulate, tabulate_statistics
@@ -25,6 +23,7 @@ from perigee.kernel.execution import prepare
 from perigee.kernel.trainer import Moment, Trainer
 from perigee.measures.filters import QUANTITIES, Filters
 from perigee.spec import RunSpec
+from support.synthetic_runs import write_measure, write_run
 
 RATE = 0.004
 TINY = 1e-300
@@ -115,7 +114,8 @@ def test_a_row_has_means_and_root_mean_squares_over_the_steps_of_an_epoch() -> N
                     )
                 )
         row = measure.after_epoch(epoch + 1, last=False)
-        assert row is not None and row["epoch"] == epoch + 1
+        assert row is not None
+        assert row["epoch"] == epoch + 1
         values = np.array(found)
         for place, name in enumerate(QUANTITIES):
             of_steps = values[:, place]
@@ -149,7 +149,8 @@ def test_weights_that_are_scale_invariant_only_together_are_one_group() -> None:
     trainer = _trainer(spec)
     measure = Filters(trainer)
     groups = measure.description["groups"]
-    assert groups[-1] == "" and groups.count("") == 1
+    assert groups[-1] == ""
+    assert groups.count("") == 1
     assert {name.rpartition("branch.")[2] for name in groups[:-1]} == {"0.weight"}
     for moment in trainer.epoch(0):
         if moment is Moment.GRADIENT:
@@ -166,7 +167,7 @@ def test_a_network_without_scale_invariant_filters_is_refused(
 ) -> None:
     trainer = _trainer(_spec())
     monkeypatch.setattr(trainer.parameters, "filter_names", ())
-    with pytest.raises(PerigeeError, match="'filters' is of filters .* choose a network such as"):
+    with pytest.raises(PerigeeError, match=r"'filters' is of filters .* choose a network such as"):
         Filters(trainer)
 
 
@@ -230,7 +231,8 @@ def test_statistics_tell_equal_steps_from_others(tmp_path: Path) -> None:
     assert one["step_to_rate_spread"] < 0.1
     assert two["slope"] == pytest.approx(0.5, abs=0.02)
     assert two["step_to_rate_spread"] == pytest.approx(1.5, rel=0.05)
-    assert one["run"] == 0 and two["seed"] == 100
+    assert one["run"] == 0
+    assert two["seed"] == 100
 
 
 def test_values_are_averaged_over_the_last_part(tmp_path: Path) -> None:

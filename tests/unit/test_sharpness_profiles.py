@@ -193,7 +193,8 @@ def test_a_row_a_run_and_level(tmp_path: Path) -> None:
     assert table["slope"].isna().all()  # two levels only are in the lowest decade
     assert table["is_common"].tolist() == [True] * 4
     assert table["is_lowest_common"].tolist() == [False, False, False, True]
-    assert table[["gradient_ratio_to_lower", "test_error_change_to_lower"]].isna().all(axis=None)
+    assert not table["is_compared"].any()
+    assert table[list(COLUMNS[-3:])].isna().all(axis=None)
 
 
 def test_a_run_is_compared_with_that_of_the_next_lower_rate(tmp_path: Path) -> None:
@@ -206,6 +207,9 @@ def test_a_run_is_compared_with_that_of_the_next_lower_rate(tmp_path: Path) -> N
     expected = [0.25, math.nan, 0.8, math.nan, 0.5, math.nan]
     np.testing.assert_allclose(ratios["min"], expected)
     np.testing.assert_allclose(ratios["max"], expected)
+    np.testing.assert_allclose(
+        10 ** table["log10_ratio_to_lower"], table["gradient_ratio_to_lower"]
+    )
     changes = table.groupby("run")["test_error_change_to_lower"].mean()
     np.testing.assert_allclose(changes, [-0.06, math.nan, -0.02, math.nan, -0.03, math.nan])
 
@@ -217,6 +221,9 @@ def test_a_level_that_the_lower_rate_lacks_has_no_ratio(tmp_path: Path) -> None:
     ratios = table[table["run"] == 0].set_index("level")["gradient_ratio_to_lower"]
     np.testing.assert_allclose(ratios.loc[[1.0, 0.1]], 0.5)
     assert ratios.loc[[0.01, 0.001]].isna().all()
+    compared = table[table["is_compared"]]
+    assert set(compared["run"]) == {0}
+    assert compared["level"].tolist() == [1.0, 0.1]
 
 
 def test_common_levels_are_those_of_a_seed(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@
 # ---
 # %% [markdown]
 # # Three regimes of training on the sphere
-# Kodryan et al. 2022, Figure 1: train loss, test error and mean effective gradient norm over epochs,
-# and the latter two against the train loss, for fixed effective learning rates.
+# Kodryan et al. 2022, Figure 1: train loss, test error and mean effective gradient norm over
+# epochs, and the latter two against the train loss, for fixed effective learning rates.
 
 # %% tags=["parameters"]
 tables = {}

@@ -38,6 +38,7 @@ rates = sorted(forks[KEY].unique())
 
 
 def named(rows, words):
+    """Return the rows with words and their rate in a column."""
     return rows.assign(course=words + " " + rows[KEY].map(in_words))
 
 
@@ -49,7 +50,9 @@ fine_tuned = pd.concat(
     ]
 )
 names = list(dict.fromkeys(fine_tuned["course"]))
-colours = dict(zip(names, (CATEGORIES[4], *CATEGORIES[:2], *CATEGORIES[5:6], CATEGORIES[3]), strict=False))
+colours = dict(
+    zip(names, (CATEGORIES[4], *CATEGORIES[:2], *CATEGORIES[5:6], CATEGORIES[3]), strict=False)
+)
 
 
 # %%

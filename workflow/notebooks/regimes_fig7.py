@@ -40,9 +40,7 @@ def draw(sheet):
     """Draw one seed; over epochs where the norm is free, else against the train loss."""
     left, middle, right = sheet.groups(2, 2, 2)
     looks = Looks.of(decayed, [KEY])
-    for axes, quantity in zip(
-        left.panels, ("train_loss", "effective_learning_rate"), strict=True
-    ):
+    for axes, quantity in zip(left.panels, ("train_loss", "effective_learning_rate"), strict=True):
         draw_over_epochs(axes, decayed, quantity, looks)
     title = "scale-invariant ConvNet, learning rate"
     left.legend(title + seeds_in_words(decayed, "first seed", band="band"), looks.legend(decayed))
@@ -55,5 +53,7 @@ def draw(sheet):
         group.legend(title + seeds_in_words(rows, "first seed"), looks.legend(rows))
 
 
-plotted = pd.concat([decayed, constant, cosine], keys=["decayed", "constant", "cosine"], names=["panels"])
+plotted = pd.concat(
+    [decayed, constant, cosine], keys=["decayed", "constant", "cosine"], names=["panels"]
+)
 save_figure(draw, plotted.reset_index("panels"), folder, stamp)

@@ -209,21 +209,22 @@ class RunsOfSeed:
 
     def spread_level_of_forks(self, parent_rate: float) -> int | None:
         """The lowest level that all forks from one rate cross."""
-        return lowest_common_level([o for o in self.forks if o.parent_rate == parent_rate])
+        return lowest_common_level([one for one in self.forks if one.parent_rate == parent_rate])
 
     @property
     def spread_level_of_starts(self) -> int | None:
-        """The lowest level of the converged runs from the initialisation, if possible of forks."""
+        """The lowest level that all converged runs from the initialisation cross.
+
+        If possible it is one that all forks cross, too.
+        """
         with_forks = lowest_common_level([*self.converged_starts, *self.forks])
         alone = lowest_common_level(self.converged_starts)
         return alone if with_forks is None else with_forks
 
 
-def lowest_common_level(runs: Sequence[Trajectory | None]) -> int | None:
-    """The lowest level, by k, that all of some runs cross; None if one of them is missing."""
-    present = [one.profile for one in runs if one is not None]
-    levels = common_levels(present) if len(present) == len(runs) else set()
-    return min(levels, default=None)
+def lowest_common_level(runs: Sequence[Trajectory]) -> int | None:
+    """The lowest level, by k, that all of some runs cross; None if there is none."""
+    return min(common_levels([one.profile for one in runs]), default=None)
 
 
 def of_start(one: Trajectory, beside: RunsOfSeed) -> dict[str, Any]:
@@ -298,8 +299,10 @@ def _of_loss_after_fork(loss: Floats) -> dict[str, float]:
 def _at_common_level(
     fork: Trajectory, pre: Trajectory | None, base: Trajectory | None
 ) -> dict[str, float]:
+    if pre is None or base is None:
+        return {}
     level = lowest_common_level([fork, pre, base])
-    if level is None or pre is None or base is None:
+    if level is None:
         return {}
     own, of_pre, of_base = (one.log10_gradient(level) for one in (fork, pre, base))
     gap = of_base - of_pre
@@ -314,8 +317,10 @@ def _at_common_level(
 
 def _log10_distance(fork: Trajectory, other: Trajectory | None) -> float:
     """Log10 g~ of a fork less that of another run, at the lowest level that both cross."""
+    if other is None:
+        return NAN
     level = lowest_common_level([fork, other])
-    return NAN if other is None else fork.log10_gradient(level) - other.log10_gradient(level)
+    return fork.log10_gradient(level) - other.log10_gradient(level)
 
 
 def _at_spread_level(one: Trajectory, level: int | None) -> dict[str, float]:

@@ -144,8 +144,8 @@ def statistics_of(
 
     ``regime``, one of `REGIMES`; ``is_learning``, whether it is neither divergence nor its border;
     ``loss_trend``, the rank correlation of train loss and epoch over the second half of the run;
-    ``plateau_share``, of `longest_plateau`; ``final_train_loss`` and ``final_test_error``, those of the last
-    epoch.
+    ``plateau_share``, of `longest_plateau`; ``final_train_loss`` and ``final_test_error``, those of
+    the last epoch.
 
     Late values are medians over the last part of the epochs: ``late_train_loss`` and so on, of each
     of `LATE_COLUMNS` and of the further columns; ``late_flatness``, 1 over that of the effective

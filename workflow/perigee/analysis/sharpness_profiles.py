@@ -45,7 +45,9 @@ COLUMNS = (
     "is_common",
     "is_lowest_common",
     "slope",
+    "is_compared",
     "gradient_ratio_to_lower",
+    "log10_ratio_to_lower",
     "test_error_change_to_lower",
 )
 """The columns of the table behind those that tell the runs apart."""
@@ -63,10 +65,11 @@ def tabulate(runs: Sequence[RunInput], *, rate: str, levels_per_decade: int) -> 
     (whether it is the lowest such level of the seed) and ``slope`` (see `final_slope`; the same in
     all rows of a run).
 
-    Two columns compare a run with that of the next lower rate among the runs that agree with it in
-    all other swept values: ``gradient_ratio_to_lower``, its effective gradient norm over that run's
-    at the same level, and ``test_error_change_to_lower``, its test error less that run's. Both are
-    NaN where the other run does not cross the level, or where there is none.
+    Further columns compare a run with that of the next lower rate among the runs that agree with it
+    in all other swept values: ``is_compared`` (whether there is one that crosses the level),
+    ``gradient_ratio_to_lower`` (its effective gradient norm over that run's at the same level),
+    ``log10_ratio_to_lower`` (the logarithm of this to base 10) and ``test_error_change_to_lower``
+    (its test error less that run's). Where it is not compared, the last three are NaN.
 
     Args:
         runs: finished runs.
@@ -189,10 +192,12 @@ def _other_values(run: RunInput, rate: str) -> dict[str, Any]:
     return {key: value for key, value in run.swept.items() if key != rate and value is not None}
 
 
-def _compared(crossing: Crossing, lower: Crossing | None) -> dict[str, float]:
-    gradient, error = (NAN, NAN) if lower is None else np.subtract(crossing, lower)
+def _compared(crossing: Crossing, lower: Crossing | None) -> dict[str, Any]:
+    log10_ratio, error = (NAN, NAN) if lower is None else np.subtract(crossing, lower)
     return {
-        "gradient_ratio_to_lower": float(10**gradient),
+        "is_compared": lower is not None,
+        "gradient_ratio_to_lower": float(10**log10_ratio),
+        "log10_ratio_to_lower": float(log10_ratio),
         "test_error_change_to_lower": float(error),
     }
 

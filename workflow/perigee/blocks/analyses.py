@@ -136,7 +136,9 @@ class FilterStatistics(
     last_fraction: Share = 0.2
 
 
-class FilterValues(FilterStatistics, name="filter_values", code="perigee.analysis.filters:tabulate"):
+class FilterValues(
+    FilterStatistics, name="filter_values", code="perigee.analysis.filters:tabulate"
+):
     """Norms, gradients and rates of filters late in runs, a row per run and filter."""
 
 

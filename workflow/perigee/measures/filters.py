@@ -26,7 +26,7 @@ MEAN, ROOT_MEAN_SQUARE = "mean", "rms"
 
 
 class Filters(Measure):
-    """A row per epoch: of each of `QUANTITIES` the mean and root mean square over the epoch's steps.
+    """A row per epoch: mean and root mean square of `QUANTITIES` over the epoch's steps.
 
     Each column has a number for every scale-invariant group: every filter that is scale-invariant
     by itself, then all other scale-invariant weights together, if there are any (Kodryan et al.
@@ -106,7 +106,7 @@ class Filters(Measure):
         self.state["told"].fill_(True)
         return row
 
-    def _norms(self, vector: Tensor) -> Tensor:
+    def _norms(self, vector: Tensor) -> Any:
         """The norm of every group's part of a vector, (groups,), in float64."""
         parts = self.trainer.parameters.by_filter(vector)
         norms = [torch.linalg.vector_norm(part, dim=1) for part in parts]

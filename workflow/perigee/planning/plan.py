@@ -13,7 +13,7 @@ from typing import Any
 
 from perigee import registry
 from perigee.blocks.datasets import Dataset
-from perigee.blocks.measures import Checkpoints, Measure
+from perigee.blocks.measures import Measure
 from perigee.blocks.recomputed import TestStatistics, evaluated_with, measured_with
 from perigee.configuration.papers import SharedRuns, read_paper
 from perigee.configuration.reading import read_shared, read_yaml, yaml_files

@@ -10,9 +10,11 @@ from perigee.kernel.flat import FlatParameters
 
 
 class EqualFilterNorms:
-    """The projection of every filter onto a sphere of radius ``norm`` over the root of their number.
+    """The projection of every filter onto a sphere of its own, all of the same radius.
 
-    So all individual effective learning rates are equal (official code of Kodryan et al. 2022).
+    The radius is ``norm`` over the root of their number, so that all filters together have that
+    norm. So all individual effective learning rates are equal (official code of Kodryan et al.
+    2022).
 
     Args:
         parameters: the network's parameters at the start, whose filters are rescaled at once.
