@@ -104,7 +104,7 @@ def draw_against_loss(axes: Axes, metrics: pd.DataFrame, quantity: str, looks: L
     factor, title, _ = KNOWN.get(quantity, (1, in_words(quantity).capitalize(), "log"))
     scaled = metrics.assign(**{quantity: factor * metrics[quantity]})
     draw_trajectories(axes, scaled, "train_loss", quantity, looks)
-    axes.set(title=f"{title} against train loss", xlabel="train loss")
+    axes.set(title=title, xlabel="train loss")
 
 
 def draw_trajectories(
