@@ -14,6 +14,7 @@ from torch import nn
 from perigee.analysis.filters import tabulate, tabulate_statistics
 from perigee.data.building import build_dataset
 from perigee.dynamics.groups import (
+    QUANTITIES,
     next_individual_effective_learning_rates,
     total_effective_learning_rate,
     total_squared_effective_step_size,
@@ -21,7 +22,7 @@ from perigee.dynamics.groups import (
 from perigee.errors import PerigeeError
 from perigee.kernel.execution import prepare
 from perigee.kernel.trainer import Moment, Trainer
-from perigee.measures.filters import QUANTITIES, Filters
+from perigee.measures.filters import Filters
 from perigee.spec import RunSpec
 from support.synthetic_runs import write_measure, write_run
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from perigee.analysis.inputs import RunInput
-from perigee.measures.filters import MEAN, QUANTITIES, ROOT_MEAN_SQUARE
+from perigee.dynamics.groups import MEAN, QUANTITIES, ROOT_MEAN_SQUARE
 from perigee.store.provenance import PROVENANCE
 
 RATE, GRADIENT, STEP = (
@@ -30,7 +30,7 @@ def tabulate(runs: Sequence[RunInput], *, last_fraction: float) -> pd.DataFrame:
     Columns: ``run`` (its place in the sweep, from 0), the swept values by their dotted keys,
     ``group`` (its number, from 0), ``layer`` (the weight tensor that it is a filter of; "" of all
     weights that are scale-invariant only together), ``is_filter``, the mean of each of
-    `perigee.measures.filters.QUANTITIES` under its own name, and its root mean square with ``_rms``
+    `perigee.dynamics.groups.QUANTITIES` under its own name, and its root mean square with ``_rms``
     behind the name. ``total_effective_learning_rate`` and ``total_effective_step_size_rms`` are
     those of all groups together on a sphere, by eq. (4).
 

@@ -12,6 +12,18 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+QUANTITIES = (
+    "weight_norm",
+    "gradient_norm",
+    "effective_gradient_norm",
+    "effective_learning_rate",
+    "effective_step_size",
+)
+"""The names of rho_i, of the gradient norm, and of what follows from these for each group."""
+
+MEAN, ROOT_MEAN_SQUARE = "mean", "rms"
+"""The ends of the names of such quantities over steps."""
+
 
 def total_effective_learning_rate(individual: Floats) -> Floats:
     """The total ELR of groups with these individual ELRs, eq. (3); shape (...)."""

@@ -9,20 +9,12 @@ import torch
 from torch import Tensor
 
 from perigee.dynamics import sphere
+from perigee.dynamics.groups import MEAN, QUANTITIES, ROOT_MEAN_SQUARE
 from perigee.errors import PerigeeError
 from perigee.measures.base import Measure, real_type
 
 if TYPE_CHECKING:
     from perigee.kernel.trainer import Trainer
-
-QUANTITIES = (
-    "weight_norm",
-    "gradient_norm",
-    "effective_gradient_norm",
-    "effective_learning_rate",
-    "effective_step_size",
-)
-MEAN, ROOT_MEAN_SQUARE = "mean", "rms"
 
 
 class Filters(Measure):
