@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perigee.equivalence.golden import BASE, SETTINGS, golden_products, golden_runs
+from perigee.equivalence.golden import BASE, SETTINGS, golden_products, golden_runs, kind_with
 from perigee.equivalence.proving import check_out, compare, first_difference
 from perigee.errors import PerigeeError
 from perigee.identity import code, equivalences
@@ -129,7 +129,7 @@ WITHOUT = ("streamed_classification", "resized_crop_and_flip", "image_folder")
 
 
 def test_golden_runs_of_a_kind_have_one_code_and_others_another() -> None:
-    kinds = [BASE | {kind: name} for kind in (*BASE, "fork") for name in SETTINGS[kind]]
+    kinds = [kind_with(kind, name) for kind in (*BASE, "fork") for name in SETTINGS[kind]]
     codes = {}
     for kind in kinds:
         found = {run_identity(RunSpec.from_dict(run), A).code for run in golden_runs(kind)}

@@ -206,6 +206,20 @@ def test_below_its_threshold_the_sum_has_no_level_but_0() -> None:
     assert toy.equilibrium_value(alpha, 0.2) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("rate", [0.15, 0.2])
+def test_in_the_second_regime_individual_rates_average_to_their_equilibrium(rate: float) -> None:
+    """Eq. (9): alpha_i times the mean individual rate is the same for all i."""
+    alpha = np.array([1.0, 2.0, 4.0])
+    points = toy.random_point_on_sphere((3, 2), 0)
+    rates = []
+    for _ in range(4000):
+        gradient = toy.combination_gradient(points, alpha)
+        points = toy.projected_gradient_step(points, gradient, rate)
+        rates.append(rate / (points**2).sum(axis=1))
+    expected = rate * alpha.sum() / alpha
+    np.testing.assert_allclose(np.mean(rates[1000:], axis=0), expected, rtol=0.01)
+
+
 # The start
 
 

@@ -39,6 +39,7 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
             {"learning_rate": 0.01, "weight_decay": 0.01, "betas": [0.5, 0.7]},
             {"learning_rate": 0.01, "weight_decay": 0.01, "undecayed": ["scale_invariant"]},
         ),
+        "projected_sgd": ({"effective_learning_rate": 0.01},),
         "sgd": (
             {"learning_rate": 0.1, "weight_decay": 0.01},
             {"learning_rate": 0.1, "weight_decay": 0.01, "momentum": 0.9},
@@ -51,6 +52,7 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
         "steps": ({"milestones": [1], "gamma": 0.1},),
     },
     "constraint": {
+        "equal_filter_norms": ({}, {"norm": 3.0}),
         "fixed_norm": ({}, {"norm": 3.0}),
         "none": ({},),
     },
@@ -75,6 +77,7 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
     },
     "measure": {
         "checkpoints": ({}, {"interval": 2}),
+        "filters": ({},),
         "full_gradient_norm": ({},),
         "layers": ({},),
         "metrics": ({},),
@@ -107,6 +110,11 @@ BASE: Mapping[str, str] = {
     "augmentation": "none",
 }
 
+NEEDED: Mapping[str, Mapping[str, str]] = {
+    "projected_sgd": {"constraint": "fixed_norm"},
+}
+"""The blocks in place of those of `BASE` that a block needs beside it."""
+
 
 def golden_products(planned: Iterable[RunSpec] = ()) -> list[dict[str, Any]]:
     """All golden products.
@@ -123,7 +131,7 @@ def golden_products(planned: Iterable[RunSpec] = ()) -> list[dict[str, Any]]:
     Raises:
         PerigeeError: `SETTINGS` lack a block.
     """
-    kinds = [{**BASE, kind: name} for kind in (*BASE, "fork") for name in REGISTRY[kind]]
+    kinds = [kind_with(kind, name) for kind in (*BASE, "fork") for name in REGISTRY[kind]]
     for spec in planned:
         fork = {} if spec.parent is None else {"fork": spec.parent.at.name}
         kinds.append({kind: spec.blocks[kind].name for kind in BASE} | fork)
@@ -140,6 +148,11 @@ def golden_products(planned: Iterable[RunSpec] = ()) -> list[dict[str, Any]]:
     ]
     keys = ("kind", "blocks", "run", "measure")
     return [dict(zip(keys, product, strict=True)) for product in products]
+
+
+def kind_with(kind: str, name: str) -> dict[str, str]:
+    """The kind of run that has a block in place of that of `BASE`, or in addition."""
+    return {**BASE, **NEEDED.get(name, {}), kind: name}
 
 
 def golden_runs(kind: Mapping[str, str]) -> list[dict[str, Any]]:
