@@ -15,15 +15,21 @@ from perigee.spec import RunSpec
 DATASET = {"label_noise": 0, "noise_seed": 0}
 MODEL = {"head_norm": 10, "head_seed": None}
 OPTIMISER = {"weight_decay": 0, "undecayed": []}
+RATE = {"rate": "optimiser.effective_learning_rate"}
 
 DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "analysis": {
         "destabilisations": {"near_zero": "train_loss", "resolution": "epoch"},
         "dials": {"resolution": "epoch"},
         "ensemble_gains": {"near_zero": "train_loss"},
+        "filter_statistics": {"last_fraction": 0.2},
+        "filter_values": {"last_fraction": 0.2},
+        "fine_tuning": RATE | {"late_fraction": 0.2},
         "late_image_errors": {"near_zero": "train_loss", "resolution": "epoch"},
         "period_statistics": {"near_zero": "train_loss", "resolution": "epoch"},
+        "regimes": RATE | {"late_fraction": 0.2, "further": []},
         "run_metrics": {"further": []},
+        "sharpness_profiles": RATE | {"levels_per_decade": 4},
         "similarity": {"near_zero": "train_loss"},
         "toy_regimes": {"starts": 1},
     },
@@ -41,7 +47,7 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
             "channel_stds": [0.229, 0.224, 0.225],
         },
     },
-    "constraint": {"fixed_norm": {"norm": None}},
+    "constraint": {"equal_filter_norms": {"norm": None}, "fixed_norm": {"norm": None}},
     "fork": {"before_destabilisation": {"number": 1}},
     "loss": {"cross_entropy": {"label_smoothing": 0}},
     "measure": {"checkpoints": {"interval": 1}},
@@ -128,6 +134,9 @@ OTHERS: dict[str, Any] = {
     "plus": {"epoch": 1},
     "minus": {"epoch": 1},
     "last_fraction": 0.5,
+    "late_fraction": 0.5,
+    "levels_per_decade": 8,
+    "rate": "optimiser.learning_rate",
     "starts": 2,
 }
 """For every parameter with a default a value that is another."""
@@ -222,9 +231,19 @@ RUNS["another"] = {
     "loss": {"name": "cross_entropy", "label_smoothing": 0.1},
     "precision": "float64",
 }
+RUNS["on a sphere"] = {
+    **RUNS["plain"],
+    "optimiser": {"name": "projected_sgd", "effective_learning_rate": 0.001},
+    "constraint": {"name": "equal_filter_norms"},
+}
 RUNS["fork"] = {
     **RUNS["plain"],
     "parent": {"run": RUNS["another"], "epochs": 9, "at": {"name": "at_epoch", "epoch": 3}},
+}
+RUNS["fork with another rate"] = {
+    **RUNS["on a sphere"],
+    "optimiser": {"name": "projected_sgd", "effective_learning_rate": 0.01},
+    "parent": {"run": RUNS["on a sphere"], "epochs": 9, "at": {"name": "at_epoch", "epoch": 9}},
 }
 RUNS["fork of a fork"] = {
     **RUNS["another"],
@@ -286,6 +305,7 @@ def test_a_run_with_all_defaults_written_out_is_the_same(name: str, spelling: in
         ("optimiser", {"name": "sgd", "learning_rate": 0.1, "momentum": 0.5}),
         ("schedule", {"name": "cosine", "horizon": 5}),
         ("constraint", {"name": "fixed_norm"}),
+        ("constraint", {"name": "equal_filter_norms"}),
         ("loss", {"name": "cross_entropy", "label_smoothing": 0.5}),
         ("augmentation", {"name": "crop_and_flip", "padding": 1, "flip": True}),
         ("parent", {"run": RUNS["plain"], "epochs": 9, "at": {"name": "at_epoch", "epoch": 3}}),

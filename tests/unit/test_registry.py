@@ -57,8 +57,9 @@ def implementation(kind: str, name: str) -> tuple[Any, dict[str, inspect.Paramet
 def test_code_takes_the_parameters_of_its_block(kind: str, name: str) -> None:
     block = registry.REGISTRY[kind][name]
     code, taken = implementation(kind, name)
-    # The trainer multiplies the learning rate by the schedule's factors; noise is not the source's.
-    others = {"optimiser": {"learning_rate"}, "dataset": set(Dataset.model_fields)}
+    # The trainer multiplies the rate by the schedule's factors; noise is not the source's.
+    rate = {"effective_learning_rate" if name == "projected_sgd" else "learning_rate"}
+    others = {"optimiser": rate, "dataset": set(Dataset.model_fields)}
     given = {"within_seed"} & set(taken)  # by the claim that names a column
     assert set(taken) - given == set(block.model_fields) - others.get(kind, set())
     assert code.__module__ == block.code.partition(":")[0]
@@ -97,10 +98,14 @@ def test_a_block_tells_its_name_and_kind(kind: str, name: str) -> None:
         ("optimiser", {"name": "sgd", "learning_rate": 1, "nesterov": True}),
         ("optimiser", {"name": "adam", "learning_rate": 1, "betas": [0.9]}),
         ("optimiser", {"name": "adam", "learning_rate": 1, "undecayed": "other"}),
+        ("optimiser", {"name": "projected_sgd"}),
+        ("optimiser", {"name": "projected_sgd", "effective_learning_rate": 0}),
+        ("optimiser", {"name": "projected_sgd", "learning_rate": 0.1}),
         ("schedule", {"name": "cosine", "horizon": 0}),
         ("schedule", {"name": "steps", "milestones": [], "gamma": 0.1}),
         ("schedule", {"name": "steps", "milestones": [1], "gamma": 0}),
         ("constraint", {"name": "fixed_norm", "norm": 0}),
+        ("constraint", {"name": "equal_filter_norms", "norm": 0}),
         ("loss", {"name": "cross_entropy", "label_smoothing": 1}),
         ("loss", {"name": "cross_entropy", "label_smoothing": -0.1}),
         ("augmentation", {"name": "crop_and_flip", "padding": -1, "flip": True}),
@@ -108,7 +113,11 @@ def test_a_block_tells_its_name_and_kind(kind: str, name: str) -> None:
         ("dataset", {"name": "digits", "label_noise": 1.5}),
         ("dataset", {"name": "digits", "noise_seed": 2**32}),
         ("measure", {"name": "checkpoints", "interval": 0}),
+        ("fork", {"name": "at_epoch", "epoch": -1}),
         ("fork", {"name": "before_destabilisation", "epochs": 1, "number": 0}),
+        ("analysis", {"name": "filter_values", "last_fraction": 0}),
+        ("analysis", {"name": "regimes", "late_fraction": 1.1}),
+        ("analysis", {"name": "sharpness_profiles", "levels_per_decade": 0}),
     ],
 )
 def test_values_without_meaning_are_refused(kind: str, block: dict[str, Any]) -> None:
