@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from perigee.blocks.measures import Checkpoints
+from perigee.blocks.measures import Checkpoints, Metrics
 from perigee.errors import PerigeeError
-from perigee.planning.products import EvaluationProduct, TableProduct
+from perigee.planning.products import EvaluationProduct, RunProduct, TableProduct
 from support.planning import PREDICTIONS, SEEDS, Project, make, name_of
 
 Edit = Callable[[Project], None]
@@ -144,6 +144,65 @@ def test_a_measure_without_a_row_an_epoch_of_its_own_is_refused(
     told = rf"{key} names '{name}', which is not a measure with .*known are full_gradient_norm"
     with pytest.raises(PerigeeError, match=told):
         project.plan()
+
+
+# The parents of forks
+
+
+def at_epoch(epoch: int) -> dict[str, Any]:
+    return {"name": "at_epoch", "epoch": epoch}
+
+
+BEFORE = {"name": "before_destabilisation", "epochs": 1}
+
+
+def parent_of_forks(project: Project, *rules: dict[str, Any]) -> RunProduct:
+    """The run that figure 5 has forks of, one by each rule, and nothing else needs."""
+    runs, figure = project.periodic["runs"], project.periodic["figures"]["fig5"]
+    runs["alone"] = runs["base"] | {"seed": 7}
+    figure["runs"] = {}
+    for number, rule in enumerate(rules):
+        parent = {"run": "alone", "epochs": 8, "at": rule}
+        runs[f"fork{number}"] = {"parent": parent, "constraint": {"name": "fixed_norm"}}
+        figure["runs"][f"fork{number}"] = {"run": f"fork{number}", "epochs": 3}
+    figure["tables"]["forks"]["runs"] = list(figure["runs"])
+    plan = project.plan()
+    (folder,) = {run.parent.folder for run in plan.figures["periodic_fig5"].runs if run.parent}
+    found = plan.products[folder]
+    assert isinstance(found, RunProduct)
+    assert found.epochs == 8
+    return found
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 8])
+def test_a_fork_at_an_epoch_asks_for_few_checkpoints(epoch: int, project: Project) -> None:
+    assert parent_of_forks(project, at_epoch(epoch)).measures == (Checkpoints(interval=epoch),)
+
+
+def test_a_fork_at_the_initialisation_asks_for_every_one(
+    project: Project,
+) -> None:
+    assert parent_of_forks(project, at_epoch(0)).measures == (Checkpoints(),)
+
+
+def test_a_fork_at_an_epoch_still_to_be_found_asks_for_every_one(project: Project) -> None:
+    assert parent_of_forks(project, BEFORE).measures == (Checkpoints(), Metrics())
+
+
+@pytest.mark.parametrize(
+    ("rules", "interval"),
+    [
+        ((at_epoch(4), at_epoch(6)), 2),
+        ((at_epoch(4), at_epoch(8)), 4),
+        ((at_epoch(4), at_epoch(7)), 1),
+        ((at_epoch(6), BEFORE), 1),
+    ],
+)
+def test_forks_of_one_parent_make_it_keep_what_all_of_them_ask_for(
+    rules: tuple[dict[str, Any], ...], interval: int, project: Project
+) -> None:
+    kept = [one for one in parent_of_forks(project, *rules).measures if one.name == "checkpoints"]
+    assert kept == [Checkpoints(interval=interval)]
 
 
 def test_planning_needs_no_torch() -> None:

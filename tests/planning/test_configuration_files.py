@@ -26,10 +26,11 @@ def lines(*patterns: str) -> int:
     return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
 
 
-def test_periodics_seven_figures_are_short_to_read() -> None:
-    assert len(list(CONFIG.glob("papers/periodic/fig*.yaml"))) == 7
-    assert lines("papers/periodic/*.yaml") <= 300
-    assert lines("scales/smoke/periodic/*.yaml", "scales/laptop/periodic/*.yaml") <= 200
+@pytest.mark.parametrize("paper", ["periodic", "regimes"])
+def test_a_papers_seven_figures_are_short_to_read(paper: str) -> None:
+    assert len(list(CONFIG.glob(f"papers/{paper}/fig*.yaml"))) == 7
+    assert lines(f"papers/{paper}/*.yaml") <= 300
+    assert lines(f"scales/smoke/{paper}/*.yaml", f"scales/laptop/{paper}/*.yaml") <= 200
 
 
 def test_the_paper_scale_has_no_overlays() -> None:

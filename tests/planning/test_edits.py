@@ -34,6 +34,8 @@ ADAM = {"name": "adam", "learning_rate": 0.1}
 PLAIN = {"dataset": DIGITS, "model": CONVNET, "optimiser": SGD, "batch_size": 32, "seed": 0}
 FILES = {"name": "image_folder", "folder": "images", "train_images": 9, "resolution": 32}
 SPHERE = {**PLAIN, "constraint": {"name": "fixed_norm"}}
+PROJECTED = {**SPHERE, "optimiser": {"name": "projected_sgd", "effective_learning_rate": 0.01}}
+EQUAL = {**PROJECTED, "constraint": {"name": "equal_filter_norms"}}
 
 
 def fork(parent: dict[str, Any], at: dict[str, Any], **changed: Any) -> dict[str, Any]:
@@ -59,6 +61,12 @@ RUNS: dict[str, dict[str, Any]] = {
     "adam": {**PLAIN, "optimiser": ADAM, "dataset": {"name": "cifar10"}, "precision": "tf32"},
     "fork": fork(PLAIN, {"name": "at_epoch", "epoch": 3}, optimiser=ADAM),
     "sphere fork": fork(SPHERE, {"name": "before_destabilisation", "epochs": 3}),
+    "projected": PROJECTED,
+    "equal filters fork": fork(
+        EQUAL,
+        {"name": "at_epoch", "epoch": 9},
+        optimiser={"name": "projected_sgd", "effective_learning_rate": 0.1},
+    ),
     "streamed": {
         **PLAIN,
         "dataset": FILES,
@@ -67,9 +75,11 @@ RUNS: dict[str, dict[str, Any]] = {
     },
 }
 ALL = set(RUNS)
-WITH_SGD = ALL - {"resnet", "adam"}
+WITH_PROJECTED_SGD = {"projected", "equal filters fork"}
+WITH_SGD = ALL - {"resnet", "adam"} - WITH_PROJECTED_SGD
 """The fork trains with Adam, but its parent with SGD."""
-FORKS = {"fork", "sphere fork"}
+FORKS = {"fork", "sphere fork", "equal filters fork"}
+ON_A_SPHERE = {"sphere", "sphere fork", *WITH_PROJECTED_SGD}
 WITH_RESNET = {"resnet", "cosine"}
 OF_ARRAYS = ALL - {"streamed"}
 
@@ -132,8 +142,9 @@ CODE: dict[str, set[str]] = {
     "kernel": ALL,
     "kernel.batch_norm": ALL,
     "kernel.constraints": ALL,
-    "kernel.constraints.fixed_norm": {"sphere", "sphere fork"},
-    "kernel.constraints.none": ALL - {"sphere", "sphere fork"},
+    "kernel.constraints.equal_filter_norms": {"equal filters fork"},
+    "kernel.constraints.fixed_norm": ON_A_SPHERE - {"equal filters fork"},
+    "kernel.constraints.none": ALL - ON_A_SPHERE,
     "kernel.execution": ALL,
     "kernel.flat": ALL,
     "kernel.losses": ALL,
@@ -141,6 +152,7 @@ CODE: dict[str, set[str]] = {
     "kernel.names": ALL,
     "kernel.optimisers": ALL,
     "kernel.optimisers.adam": {"resnet", "adam", "fork"},
+    "kernel.optimisers.projected_sgd": WITH_PROJECTED_SGD,
     "kernel.optimisers.sgd": WITH_SGD,
     "kernel.ranks": ALL,
     "kernel.running_statistics": ALL,
@@ -169,6 +181,7 @@ def test_nothing_around_the_kernel_is_in_it() -> None:
     around = ("store", "jobs", "progress", "planning", "plotting", "reporting", "configuration")
     around += ("training.recording", "training.row_log", "training.saved_state", "training.loop")
     around += ("training.beginning", "measures.metrics", "measures.steps", "measures.layers")
+    around += ("measures.filters",)
     assert not [module for module in CODE if module.startswith(around)]
 
 
@@ -254,6 +267,8 @@ def test_code_around_the_kernel_changes_no_run(what: str, copy: PackageCopy, bef
         "kernel.flat",
         "kernel.optimisers.sgd",
         "kernel.optimisers.adam",
+        "kernel.optimisers.projected_sgd",
+        "kernel.constraints.equal_filter_norms",
         "kernel.constraints.fixed_norm",
         "kernel.losses.cross_entropy",
         "models.convnet",

@@ -68,6 +68,11 @@ RUNS: dict[str, dict[str, Any]] = {
         "augmentation": {"name": "crop_and_flip", "padding": 1, "flip": True},
         "constraint": {"name": "fixed_norm", "norm": 3},
     },
+    "projected, filters alike": {
+        **PLAIN,
+        "optimiser": {"name": "projected_sgd", "effective_learning_rate": 0.01},
+        "constraint": {"name": "equal_filter_norms"},
+    },
     "full batch, smoothed, steps": {
         **PLAIN,
         "gradient": "full_batch",
@@ -301,6 +306,7 @@ def mutants(module: str, name: str) -> Iterator[tuple[str, str]]:
 
 SPEC = "what it makes is the spec, which is in the digest"
 GIVEN = "that code is given the spec's values is held by tests/unit/test_registry.py"
+RATE = "with another name, what is left is not what the update rule's code takes"
 REFUSES = "it only refuses"
 
 REASONS: dict[Function, str] = {
@@ -313,6 +319,10 @@ REASONS: dict[Function, str] = {
     ("blocks.base", "plain"): GIVEN,
     ("blocks.datasets", ""): "defaults are held by tests/planning/test_defaults.py",
     ("blocks.datasets", "_as_subfolder"): SPEC,
+    ("blocks.optimisers", ""): "defaults are held by tests/planning/test_defaults.py",
+    ("blocks.optimisers", "ProjectedSGD._nothing_else"): REFUSES,
+    ("blocks.optimisers", "ProjectedSGD.rate_name"): RATE,
+    ("blocks.optimisers", "UpdateRule.rate_name"): RATE,
     ("data.saving", ""): "it only has a type",
     ("data.saving", "load_dataset"): "it chooses the reader, which is in the digest, by the kind "
     "of storage that a data set declares",
@@ -322,6 +332,7 @@ REASONS: dict[Function, str] = {
     ("spec", ""): "defaults are held by tests/planning/test_defaults.py",
     ("spec", "Parent.from_dict"): SPEC,
     ("spec", "RunSpec._blocks_fit_the_data"): REFUSES,
+    ("spec", "RunSpec._projected_on_a_sphere"): REFUSES,
     ("spec", "RunSpec.from_dict"): SPEC,
 }
 """Functions, and modules outside of functions, that are executed and need not be in a digest."""
@@ -351,11 +362,13 @@ def test_runs_reach_the_kernel(found: dict[str, set[Function]]) -> None:
         "models.resnet18:Block.forward",
         "tasks.single_label:Normalisation.__call__",
         "tasks.streaming:StreamedSplit._batches",
+        "kernel.constraints.equal_filter_norms:EqualFilterNorms.apply",
         "kernel.constraints.fixed_norm:FixedNorm.apply",
         "kernel.execution:prepare",
         "kernel.flat:FlatParameters.coefficients",
         "kernel.losses.cross_entropy:cross_entropy",
         "kernel.optimisers.adam:Adam.step",
+        "kernel.optimisers.projected_sgd:ProjectedSGD.step",
         "kernel.optimisers.sgd:SGD.step",
         "kernel.schedules.cosine:Cosine.factors",
         "kernel.trainer:Trainer._go_on",

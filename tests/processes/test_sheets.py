@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,17 +18,29 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from perigee.analysis.fine_tuning import COLUMNS
+from perigee.analysis.regimes import places_of, statistics_of
 from perigee.paths import NOTEBOOKS
 from perigee.plotting import output
+from perigee.plotting.looks import LINES
 from perigee.plotting.sheet import PAPER_WIDTH, WIDE, Layout, Sheet
-from support.synthetic_tables import RATE, OnSphere, Periodic, Stuck, table_of_similarity
+from support.synthetic_tables import (
+    RATE,
+    Leaving,
+    OnSphere,
+    Periodic,
+    Stuck,
+    Trajectory,
+    table_of_similarity,
+)
 
 pytestmark = pytest.mark.usefixtures("figure_style")
 
-SEEDS = (10, 11, 12)
+SEEDS, TWO_SEEDS = (10, 11, 12), (10, 11)
 STAMP = {
     "source": "Lobacheva et al., NeurIPS 2021",
     "scale": "laptop",
@@ -104,7 +117,181 @@ def periods(table: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(destabilisations=found, first_destabilisation=first, period_epochs=first)
 
 
+ELR = "optimiser.effective_learning_rate"
+BEFORE = f"parent.run.{ELR}"
+LATE_FRACTION = 0.2
+
+
+def on_the_sphere(
+    courses: Mapping[float, Trajectory | Leaving],
+    forks: Mapping[tuple[float, float], Trajectory] | None = None,
+    fork_epoch: int = 100,
+) -> pd.DataFrame:
+    """A table like that of `perigee.analysis.run_metrics` for runs at effective learning rates.
+
+    Args:
+        courses: runs from the initialisation, by their rates.
+        forks: runs from an epoch of these, by the rates before and after.
+        fork_epoch: the epoch.
+    """
+    settings = [((float("nan"), rate), course) for rate, course in courses.items()]
+    settings += list((forks or {}).items())
+    parts: list[pd.DataFrame] = []
+    for (before, rate), course in settings:
+        for seed in TWO_SEEDS:
+            rows = course.rows(seed + len(parts)).drop(columns="full_gradient_norm")
+            told = {"run": len(parts), ELR: rate, "seed": seed, "stopped": False, "fork_epoch": 0}
+            if forks:
+                told |= {BEFORE: before, "fork_epoch": 0 if np.isnan(before) else fork_epoch}
+            norm = rows["weight_norm"]
+            rates = {"learning_rate": rate * norm**2, "effective_learning_rate": rate}
+            parts.append(rows.assign(**told, **rates))
+    return pd.concat(parts, ignore_index=True)
+
+
+def regimes_of(table: pd.DataFrame) -> pd.DataFrame:
+    """A table like that of `perigee.analysis.regimes`, of 100 classes."""
+    known = {"classes": 100, "late_fraction": LATE_FRACTION, "stopped": False}
+    rows = [
+        {"run": run, ELR: rate, "seed": seed, "stopped": False, **statistics_of(metrics, **known)}
+        for (run, rate, seed), metrics in table.groupby(["run", ELR, "seed"])
+    ]
+    found = pd.DataFrame(rows)
+    alike = [one for _, one in found.groupby("seed")]
+    return found.join(pd.concat([places_of(one.sort_values(ELR)) for one in alike]))
+
+
+def tuning_of(table: pd.DataFrame) -> pd.DataFrame:
+    """A table like that of `perigee.analysis.fine_tuning`, with the columns that are drawn."""
+    rows = []
+    for (run, rate, seed), metrics in table.groupby(["run", ELR, "seed"]):
+        late = metrics["train_loss"].tail(round(LATE_FRACTION * len(metrics))).median()
+        is_fork = bool(metrics[BEFORE].notna().all())
+        found = {"is_fork": is_fork, "late_train_loss": late}
+        told = {"run": run, ELR: rate, "seed": seed, BEFORE: metrics[BEFORE].iloc[0]}
+        rows.append({**told, **dict.fromkeys(COLUMNS, float("nan")), **found})
+    return pd.DataFrame(rows)
+
+
+def filters_of(steps: Mapping[float, float], width: int = 16) -> pd.DataFrame:
+    """A table like that of `perigee.analysis.filters` for a ConvNet.
+
+    Args:
+        steps: by rate how much the individual effective step sizes differ.
+        width: filters of its first convolution.
+    """
+    layers = np.repeat([f"features.{n}.0.weight" for n in (0, 1, 3, 5)], width * 2 ** np.arange(4))
+    parts = []
+    for run, (rate, seed) in enumerate((r, s) for r in steps for s in TWO_SEEDS):
+        noise = np.random.default_rng(seed).standard_normal((2, len(layers)))
+        elr = np.exp(0.5 * noise[0])
+        elr *= rate * (1 / elr).sum()  # eq. (4)
+        total = 10 * rate
+        step = total * np.exp(steps[rate] * noise[1])
+        gradient = step / elr if steps[rate] < 0.2 else step / rate / len(layers)
+        means = {
+            "weight_norm": elr**-0.5,
+            "gradient_norm": gradient * elr**0.5,
+            "effective_gradient_norm": gradient,
+            "effective_learning_rate": elr,
+            "effective_step_size": gradient * elr,
+        }
+        part = pd.DataFrame({"run": run, ELR: rate, "seed": seed, "group": range(len(layers))})
+        rms = {f"{name}_rms": 1.1 * value for name, value in means.items()}
+        part = part.assign(layer=layers, is_filter=True, **means, **rms)
+        together = {"total_effective_learning_rate": rate, "total_effective_step_size_rms": total}
+        parts.append(part.assign(**together))
+    return pd.concat(parts, ignore_index=True)
+
+
+def by_rate(courses: Mapping[float, Trajectory], seeds: Sequence[int]) -> pd.DataFrame:
+    """A table like that of `perigee.analysis.run_metrics` for learning rates in the whole space."""
+    parts: list[pd.DataFrame] = []
+    for rate, course in courses.items():
+        for seed in seeds:
+            rows = course.rows(seed + len(parts))
+            told = {RATE: rate, "learning_rate": rate, "seed": seed, "fork_epoch": 0}
+            stopped = course.stops_at is not None
+            elr = rate / rows["weight_norm"] ** 2
+            rows = rows.assign(run=len(parts), stopped=stopped, effective_learning_rate=elr, **told)
+            parts.append(rows)
+    return pd.concat(parts, ignore_index=True)
+
+
+CONVERGENT = {
+    2.5e-4: Trajectory(0.3, speed=0.03, gradient=2.5, late_test_error=0.45),
+    5e-4: Trajectory(0.12, speed=0.035, gradient=2, late_test_error=0.4),
+    0.001: Trajectory(0.05, speed=0.04, gradient=1.6, late_test_error=0.3),
+    0.002: Trajectory(0.02, speed=0.05, gradient=1.2, late_test_error=0.25),
+    0.004: Trajectory(0.01, speed=0.06, gradient=0.9, late_test_error=0.2),
+    0.008: Trajectory(0.006, speed=0.07, gradient=0.6, late_test_error=0.15),
+}
+CHAOTIC = {
+    0.012: Trajectory(0.4, speed=0.4, gradient=30, wobble=0.25, late_test_error=0.3),
+    0.016: Trajectory(0.6, speed=0.4, gradient=25, wobble=0.25, late_test_error=0.35),
+    0.025: Trajectory(1.1, speed=0.5, gradient=20, wobble=0.25, late_test_error=0.4),
+    0.05: Trajectory(2.0, speed=0.5, gradient=17, wobble=0.2, late_test_error=0.55),
+}
+DIVERGENT = {
+    0.1: Trajectory(5.0, speed=0.5, gradient=20, wobble=0.15, late_test_error=0.9),
+    0.3: Trajectory(6.5, speed=0.5, gradient=30, wobble=0.1, late_test_error=0.98),
+}
+AT_RATES = CONVERGENT | CHAOTIC | DIVERGENT
+"""The rates at laptop scale."""
+
+
+def going_on(before: float, rate: float) -> Trajectory:
+    """A course with another rate from the end of one."""
+    parent = AT_RATES[before]
+    return replace(AT_RATES[rate], start=parent.level, test_error=parent.late_test_error)
+
+
+FINE_TUNED = {
+    (0.002, 0.001): Trajectory(0.008, 0.05, 1.2, start=0.09, test_error=0.36, late_test_error=0.24),
+    (0.002, 0.008): Trajectory(0.004, 0.1, 0.6, start=0.09, test_error=0.36, late_test_error=0.16),
+}
+LEVELS = {
+    (before, rate): replace(going_on(before, rate), epochs=40)
+    for before, rates in {0.016: (0.025, 0.05), 0.05: (0.016, 0.025)}.items()
+    for rate in rates
+}
+MINIMA = {
+    (before, rate): replace(going_on(before, rate), gradient=0.5)
+    for before in (0.016, 0.05)
+    for rate in (0.002, 0.004, 0.008)
+}
+STEPS_APART = {0.004: 0.4, 0.016: 0.05}
+TRANSITIONS = {
+    0.004: AT_RATES[0.004],
+    0.01: Leaving(AT_RATES[0.012], Trajectory(0.004, speed=0.3, start=0.3), 40),
+    0.016: AT_RATES[0.016],
+    0.025: AT_RATES[0.025],
+    0.1: DIVERGENT[0.1],
+    1.0: DIVERGENT[0.3],
+}
+OVERFLOW = Trajectory(100.0, epochs=60, stops_at=2)
+CONSTANT = {
+    0.03: Trajectory(0.02, gradient=3, epochs=60),
+    0.1: Trajectory(0.01, gradient=2, epochs=60),
+    0.3: Trajectory(0.05, gradient=5, epochs=60, wobble=0.2),
+    1.0: Trajectory(0.6, gradient=4, epochs=60, wobble=0.2),
+    1000.0: OVERFLOW,
+}
+COSINE = {
+    0.01: Trajectory(0.05, gradient=4, epochs=60),
+    0.03: Trajectory(0.01, gradient=3, epochs=60),
+    0.3: Trajectory(0.003, gradient=1.5, epochs=60),
+    3.0: Trajectory(0.01, gradient=2, epochs=60, wobble=0.2),
+}
+
 RATES = {0.01: Stuck(epochs=150), 0.1: PERIODIC, 0.3: DENSE, 3.0: Stuck(epochs=150)}
+DECAYED = {
+    0.01: Stuck(0.1, 240),
+    0.1: PERIODIC,
+    0.3: DENSE,
+    3.0: Stuck(epochs=240),
+    300.0: Stuck(8.0, 240),
+}
 NORMS = {1.0: Stuck(5.0, 150), 2.0: Stuck(4.0, 150), 4.0: OnSphere(), 8.0: OnSphere(spikes=(3,))}
 FORKS = {"free norm": PERIODIC, "fixed long before": OnSphere(), "fixed shortly before": OnSphere()}
 MODIFICATIONS = {
@@ -131,6 +318,8 @@ PANELS = ["train_loss", "weight_norm", "phase_diagram", "period_statistics", "si
 def tables_of(key: str) -> dict[str, pd.DataFrame]:
     similar = table_of_similarity(seeds=SEEDS)
     rates = runs(RATES, RATE)
+    at_rates = on_the_sphere(AT_RATES)
+    transitions = on_the_sphere(TRANSITIONS)
     made: dict[str, Callable[[], dict[str, pd.DataFrame]]] = {
         "periodic_fig1": lambda: {"convnet": rates, "resnet18": runs({1.0: DENSE}, RATE, (10,))},
         "periodic_fig2": lambda: {"steps": toy_steps()},
@@ -145,7 +334,24 @@ def tables_of(key: str) -> dict[str, pd.DataFrame]:
             "single": runs(MODIFICATIONS, "label"),
             "together": runs(RATES | {0.03: PERIODIC, 1.0: DENSE}, RATE),
         },
+        "regimes_fig1": lambda: {"runs": at_rates, "regimes": regimes_of(at_rates)},
         "regimes_fig2": lambda: {"values": TOY},
+        "regimes_fig3": lambda: {"runs": on_the_sphere(CONVERGENT, FINE_TUNED, 25)},
+        "regimes_fig4": lambda: {
+            "filters": filters_of(STEPS_APART),
+            "regimes": regimes_of(at_rates[at_rates[ELR].isin(STEPS_APART)]),
+        },
+        "regimes_fig5": lambda: {
+            "levels": (levels := on_the_sphere(CHAOTIC, LEVELS)),
+            "minima": on_the_sphere({r: CONVERGENT[r] for r in (0.002, 0.004, 0.008)}, MINIMA),
+            "level_tuning": tuning_of(levels),
+        },
+        "regimes_fig6": lambda: {"runs": transitions, "regimes": regimes_of(transitions)},
+        "regimes_fig7": lambda: {
+            "decayed": runs(DECAYED, RATE),
+            "constant": by_rate(CONSTANT, TWO_SEEDS),
+            "cosine": by_rate(COSINE, TWO_SEEDS),
+        },
         "study": lambda: {
             "runs": rates,
             "periods": periods(rates),
@@ -258,18 +464,31 @@ def require_legends(figure: Figure, with_seeds: bool) -> None:
     assert legends
     for legend in legends:
         told = " ".join(text.get_text() for text in legend.findobj(Text))
-        assert bool(re.search(rf"n = ({len(SEEDS)}|1)\b", told)) == with_seeds
+        assert bool(re.search(rf"n = [1-{len(SEEDS)}]\b", told)) == with_seeds
         box = legend.get_window_extent()
         panels = [axes.get_tightbbox() for axes in figure.axes if axes.axison]
         assert not [panel for panel in panels if panel and panel.overlaps(box)]
 
 
 def require_styles(figure: Figure) -> None:
-    """Lines of a panel that differ in colour differ in style, for print in grey."""
+    """Lines of a panel differ in style, for print in grey; if they are too many, in lightness."""
     for axes in figure.axes:
-        curves = [line for line in axes.lines if len(line.get_xdata()) > 20]
-        looks = {(line.get_color(), repr(line._dash_pattern)) for line in curves}
-        assert len({style for _, style in looks}) == len({colour for colour, _ in looks})
+        drawn = [line for line in axes.lines if line.get_linestyle() != "None"]
+        curves = [line for line in drawn if len(line.get_xdata()) > 20]
+        looks = {(str(line.get_color()), repr(line._dash_pattern)) for line in curves}
+        styles = {style for _, style in looks}
+        assert len(styles) == min(len(looks), len(LINES))
+        for style in styles:
+            shades = sorted(lightness(colour) for colour, one in looks if one == style)
+            assert all(np.diff(shades) > 25)
+
+
+def lightness(colour: str) -> float:
+    """L* of CIELAB: from 0 for black to 100 for white."""
+    channels = np.array(to_rgb(colour))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ (0.2126, 0.7152, 0.0722))
+    return 116 * luminance ** (1 / 3) - 16 if luminance > 0.008856 else 903.3 * luminance
 
 
 @pytest.mark.parametrize(

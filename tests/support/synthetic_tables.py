@@ -108,6 +108,70 @@ class OnSphere:
         )
 
 
+@dataclass(frozen=True)
+class Trajectory:
+    """A run whose gradient norm goes with its train loss, in any regime of Kodryan et al. 2022.
+
+    Attributes:
+        level: where the train loss ends.
+        speed: the share of its way there, in the logarithm, that it goes in the first epoch.
+        gradient: the effective gradient norm at a train loss of 1.
+        wobble: the size of the train loss's noise.
+        start: where the train loss begins.
+        test_error, late_test_error: where the test error begins and ends.
+        epochs: how many.
+        stops_at: the epoch whose train loss is not finite, at which the run stops.
+    """
+
+    level: float
+    speed: float = 0.1
+    gradient: float = 1.0
+    wobble: float = 0.05
+    start: float = 5.0
+    test_error: float = 0.95
+    late_test_error: float = 0.1
+    epochs: int = 100
+    stops_at: int | None = None
+
+    def rows(self, seed: int) -> pd.DataFrame:
+        epochs = np.arange(self.epochs + 1)
+        noise = np.random.default_rng(seed).standard_normal((3, len(epochs)))
+        left = (1 - self.speed) ** epochs
+        noise[:, 0] = 0
+        loss = self.level * (self.start / self.level) ** left * np.exp(self.wobble * noise[0])
+        gradient = self.gradient * loss**0.5 * np.exp(0.1 * noise[1])
+        test_error = self.late_test_error ** (1 - left) * self.test_error**left
+        rows = pd.DataFrame(
+            {
+                "epoch": epochs,
+                "train_loss": loss,
+                "train_error": np.minimum(loss / 5, 0.985),
+                "test_error": np.minimum(test_error * np.exp(0.05 * noise[2]), 0.99),
+                "weight_norm": 9.0,
+                "effective_gradient_norm": gradient,
+                "full_gradient_norm": gradient / 9,
+            }
+        )
+        if self.stops_at is None:
+            return rows
+        rows.loc[self.stops_at, ["train_loss", "effective_gradient_norm"]] = np.nan
+        return rows[: self.stops_at + 1]
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """A run that is on one trajectory up to an epoch, and then on another."""
+
+    before: Trajectory
+    after: Trajectory
+    epoch: int
+
+    def rows(self, seed: int) -> pd.DataFrame:
+        rows = [self.before.rows(seed)[: self.epoch], self.after.rows(seed)]
+        table = pd.concat(rows, ignore_index=True)[: self.before.epochs + 1]
+        return table.assign(epoch=np.arange(len(table)))
+
+
 Signal = Periodic | Stuck | OnSphere
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from perigee import registry
 from perigee.blocks.datasets import Dataset
+from perigee.blocks.optimisers import UpdateRule
 from perigee.spec import BLOCK_FIELDS, Claim, RunSpec
 
 BLOCKS = [(kind, name) for kind, blocks in registry.REGISTRY.items() for name in blocks]
@@ -58,7 +59,7 @@ def test_code_takes_the_parameters_of_its_block(kind: str, name: str) -> None:
     block = registry.REGISTRY[kind][name]
     code, taken = implementation(kind, name)
     # The trainer multiplies the rate by the schedule's factors; noise is not the source's.
-    rate = {"effective_learning_rate" if name == "projected_sgd" else "learning_rate"}
+    rate = {block.model_construct().rate_name} if issubclass(block, UpdateRule) else set()
     others = {"optimiser": rate, "dataset": set(Dataset.model_fields)}
     given = {"within_seed"} & set(taken)  # by the claim that names a column
     assert set(taken) - given == set(block.model_fields) - others.get(kind, set())
@@ -100,7 +101,7 @@ def test_a_block_tells_its_name_and_kind(kind: str, name: str) -> None:
         ("optimiser", {"name": "adam", "learning_rate": 1, "undecayed": "other"}),
         ("optimiser", {"name": "projected_sgd"}),
         ("optimiser", {"name": "projected_sgd", "effective_learning_rate": 0}),
-        ("optimiser", {"name": "projected_sgd", "learning_rate": 0.1}),
+        ("optimiser", {"name": "projected_sgd", "effective_learning_rate": 1, "momentum": 0.9}),
         ("schedule", {"name": "cosine", "horizon": 0}),
         ("schedule", {"name": "steps", "milestones": [], "gamma": 0.1}),
         ("schedule", {"name": "steps", "milestones": [1], "gamma": 0}),

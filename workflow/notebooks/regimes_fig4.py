@@ -26,7 +26,7 @@ import pandas as pd
 from perigee.plotting.looks import first_seed
 from perigee.plotting.output import save_figure
 from perigee.plotting.regimes import BORDER
-from perigee.plotting.style import apply_style, ordered_colours
+from perigee.plotting.style import apply_style, in_words, ordered_colours
 
 apply_style()
 filters, regimes = (pd.read_parquet(tables[name]) for name in ("filters", "regimes"))
@@ -55,6 +55,7 @@ def draw(sheet):
                 alpha=0.7,
                 linestyle="",
                 color=colour,
+                zorder=2.9 - 0.1 * number,  # layers with few filters above those with many
                 label=f"convolution {number} ({len(points)} filters)",
             )
         ends = rows["effective_learning_rate"].agg(["min", "max"]).to_numpy() * [0.7, 1.4]
@@ -72,8 +73,9 @@ def draw(sheet):
     for axes, (low, high), span in zip(group.panels, limits, spans, strict=True):
         more = 10 ** ((spans.max() - span) / 2)  # as many powers of ten in each panel
         axes.set_ylim(low / more, high * more)
-    seeds = f" (seed {shown['seed'].min()})" if "seed" in shown else ""
-    group.legend("mean over the last fifth of the epochs" + seeds)
+    seeds = filters["seed"].nunique() if "seed" in filters else 0
+    told = f" (seed {in_words(shown['seed'].min())}, one of n = {seeds})" if seeds > 1 else ""
+    group.legend("mean over the last fifth of the epochs" + told)
 
 
 save_figure(draw, filters, folder, stamp)

@@ -44,12 +44,15 @@ def draw(sheet):
         draw_over_epochs(axes, decayed, quantity, looks)
     title = "scale-invariant ConvNet, learning rate"
     left.legend(title + seeds_in_words(decayed, "first seed", band="band"), looks.legend(decayed))
-    parts = ((middle, constant, "constant"), (right, cosine, "cosine from"))
+    parts = (
+        (middle, constant, "constant learning rate"),
+        (right, cosine, "learning rate that falls by a cosine from"),
+    )
     for group, rows, words in parts:
         looks = Looks.of(rows, [KEY])
         for axes, quantity in zip(group.panels, ("full_gradient_norm", "test_error"), strict=True):
             draw_against_loss(axes, rows, quantity, looks)
-        title = f"standard ResNet-18, learning rate, {words}"
+        title = f"standard ResNet-18, {words}"
         group.legend(title + seeds_in_words(rows, "first seed"), looks.legend(rows))
 
 

@@ -48,7 +48,8 @@ def tabulate_statistics(runs: Sequence[RunInput], *, last_fraction: float) -> pd
 
     What is equal in the second regime is the root mean square of the individual effective step
     sizes: by eq. (5) individual rates are stationary where E log(1 + ESS_i^2) is that of all groups
-    together. So statistics are of root mean squares, over filters only.
+    together. So statistics are of root mean squares, over filters only; those without a gradient
+    are left out.
 
     Columns: ``run`` (its place in the sweep, from 0), the swept values by their dotted keys,
     ``rate_spread``, ``gradient_spread`` and ``step_spread`` (the standard deviations over filters
@@ -77,6 +78,8 @@ def tabulate_statistics(runs: Sequence[RunInput], *, last_fraction: float) -> pd
                     (before, RATE),
                 )
             )
+        told = np.isfinite(rate) & np.isfinite(gradient) & np.isfinite(former)  # not a dead filter
+        rate, gradient, step, former = (x[told] for x in (rate, gradient, step, former))
         rate_spread, gradient_spread, step_spread = (np.std(x) for x in (rate, gradient, step))
         drift = float(np.sqrt(np.mean((rate - former) ** 2)))
         centred = rate - rate.mean()

@@ -144,8 +144,8 @@ def statistics_of(
 
     ``regime``, one of `REGIMES`; ``is_learning``, whether it is neither divergence nor its border;
     ``loss_trend``, the rank correlation of train loss and epoch over the second half of the run;
-    ``plateau_share``, of `longest_plateau`; ``final_train_loss`` and ``final_test_error``, those of
-    the last epoch.
+    ``leaves_a_plateau``, of the function of that name; ``plateau_share``, of `longest_plateau`;
+    ``final_train_loss`` and ``final_test_error``, those of the last epoch.
 
     Late values are medians over the last part of the epochs: ``late_train_loss`` and so on, of each
     of `LATE_COLUMNS` and of the further columns; ``late_flatness``, 1 over that of the effective
@@ -155,8 +155,8 @@ def statistics_of(
     ``late_effective_gradient_norm_variation``; over the second half of the run is
     ``effective_learning_rate_variation``.
 
-    ``largest_gradient_share`` is the late effective gradient norm over the largest after any epoch,
-    the initialisation left out, and ``largest_full_gradient_share`` the same of the column
+    ``largest_gradient_share`` is the late effective gradient norm over the largest running median
+    of it, the initialisation left out, and ``largest_full_gradient_share`` the same of the column
     ``full_gradient_norm``, where there is one.
 
     Args:
@@ -169,6 +169,7 @@ def statistics_of(
     columns = {name: metrics[name].to_numpy(float) for name in (*LATE_COLUMNS, *further)}
     loss, error = columns["train_loss"], columns["train_error"]
     late, half = last(len(loss), late_fraction), slice(len(loss) // 2, None)
+    leaves = leaves_a_plateau(loss, error, classes)
     regime = regime_of(loss, error, classes=classes, late_fraction=late_fraction, stopped=stopped)
     of_late = {f"late_{name}": float(np.median(values[late])) for name, values in columns.items()}
     lowest = float(np.min(error[late]))
@@ -176,6 +177,7 @@ def statistics_of(
         "regime": regime,
         "is_learning": regime not in (BORDER_OF_DIVERGENCE, DIVERGENCE),
         "loss_trend": trend(loss[half]),
+        "leaves_a_plateau": leaves,
         "plateau_share": longest_plateau(loss, error, classes),
         "final_train_loss": float(loss[-1]),
         "final_test_error": float(columns["test_error"][-1]),
@@ -202,7 +204,7 @@ def _shares_of_the_largest(
         "full_gradient_norm": "largest_full_gradient_share",
     }
     return {
-        share: _ratio(of_late[f"late_{name}"], np.max(columns[name][trained], initial=0.0))
+        share: _ratio(of_late[f"late_{name}"], np.max(_smoothed(columns[name][trained]), initial=0))
         for name, share in norms.items()
         if name in columns
     }

@@ -44,6 +44,7 @@ COLUMNS = (
     *Crossing._fields,
     "is_common",
     "is_lowest_common",
+    "is_lowest",
     "slope",
     "is_compared",
     "gradient_ratio_to_lower",
@@ -62,8 +63,8 @@ def tabulate(runs: Sequence[RunInput], *, rate: str, levels_per_decade: int) -> 
     ``fork_epoch`` (the epoch of its parent at which it starts; 0 without a parent), ``level`` (the
     train loss), ``effective_gradient_norm``, ``log10_effective_gradient_norm`` and ``test_error``
     there; ``is_common`` (whether all runs of the same seed cross the level), ``is_lowest_common``
-    (whether it is the lowest such level of the seed) and ``slope`` (see `final_slope`; the same in
-    all rows of a run).
+    (whether it is the lowest such level of the seed), ``is_lowest`` (whether it is the run's own
+    lowest level) and ``slope`` (see `final_slope`; the same in all rows of a run).
 
     Further columns compare a run with that of the next lower rate among the runs that agree with it
     in all other swept values: ``is_compared`` (whether there is one that crosses the level),
@@ -168,6 +169,7 @@ def _rows_of(
             **crossing._asdict(),
             "is_common": k in common,
             "is_lowest_common": k == min(common, default=None),
+            "is_lowest": k == min(profile),
             "slope": slope,
             **_compared(crossing, lower.get(k)),
         }
