@@ -13,6 +13,7 @@ import numpy as np
 from perigee import registry
 from perigee.blocks.measures import (
     Checkpoints,
+    Filters,
     FullGradientNorm,
     Layers,
     Measure,
@@ -35,6 +36,7 @@ EVERY_MEASURE: tuple[Measure, ...] = (
     RecomputedTestHits(),
     Steps(),
     Layers(),
+    Filters(),
     Checkpoints(),
 )
 

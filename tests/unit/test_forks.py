@@ -327,7 +327,7 @@ def test_a_parent_that_is_not_there_or_not_kept_is_told(store: Store) -> None:
     told = "no complete version of 4 epochs with checkpoints of the run .*; train that one first"
     with pytest.raises(PerigeeError, match=told):
         store.train(fork, 1)
-    store.train(parent, PARENTS_EPOCHS, Metrics(), Checkpoints(interval=2))
+    store.train(parent, PARENTS_EPOCHS, Metrics(), Checkpoints(interval=3))
     with pytest.raises(PerigeeError, match=told):
         store.train(fork, 1)
     with pytest.raises(PerigeeError, match="forks from another run; give its folder"):
