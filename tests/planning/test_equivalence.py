@@ -323,9 +323,11 @@ def test_after_the_proof_nothing_counts_as_changed(
         kinds = (BASE, BASE | {"fork": "before_destabilisation"}, BASE | {"optimiser": "adam"})
         return [run_identity(RunSpec.from_dict(golden_runs(kind)[0]), A).code for kind in kinds]
 
+    recorded = {k: dict(v) for k, v in read_proofs(WORKFLOW / "equivalences.json").items()}
+    write_proofs(file, recorded)  # both trees have those of the project
+    read_proofs.cache_clear()
     before = codes(trees[0])
     assert [one == other for one, other in zip(before, codes(trees[1]), strict=True)] == [False] * 3
-    recorded: dict[str, dict[str, Proof]] = {}
     for (kind, _), (old, new, problems) in found.items():
         if not any(problems):
             recorded.setdefault(kind, {})[new] = Proof(counts_as=old, how={})

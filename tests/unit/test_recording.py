@@ -256,6 +256,9 @@ def test_a_stop_while_the_last_epoch_of_a_diverged_run_is_measured_cuts_all_the_
     assert rows["losses"] == STEPS
     again.restore(trainer.state())
     resumed = Recorder(again, tmp_path, live(again, *EVERY_MEASURE), 9)
+    for name, measure in resumed.measures.items():
+        for part, value in recorder.measures[name].state.items():
+            measure.state[part].copy_(value)
     resumed.begin(rows, recorder.position, recorder.losses_of_epoch, again=False)
     train(again, resumed)
     assert_equal_rows(finished(resumed), expected)

@@ -13,6 +13,7 @@ import torch
 
 from perigee.blocks.measures import (
     Checkpoints,
+    Filters,
     FullGradientNorm,
     Layers,
     Measure,
@@ -277,6 +278,7 @@ def test_measures_of_epochs_come_from_checkpoints_and_others_from_a_replay(
         (RecomputedMetrics(), "checkpoints"),
         (TestHits(), "checkpoints"),
         (RecomputedTestHits(), "checkpoints"),
+        (Filters(), "replay"),
         (Layers(), "replay"),
         (Steps(), "replay"),
     ):

@@ -78,7 +78,7 @@ def tabulate_statistics(runs: Sequence[RunInput], *, last_fraction: float) -> pd
                     (before, RATE),
                 )
             )
-        told = np.isfinite(rate) & np.isfinite(gradient) & np.isfinite(former)  # not a dead filter
+        told = np.isfinite(rate) & np.isfinite(gradient)  # not a dead filter
         rate, gradient, step, former = (x[told] for x in (rate, gradient, step, former))
         rate_spread, gradient_spread, step_spread = (np.std(x) for x in (rate, gradient, step))
         drift = float(np.sqrt(np.mean((rate - former) ** 2)))

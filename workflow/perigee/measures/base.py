@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -29,6 +29,8 @@ class Measure:
     """
 
     row: np.dtype[Any]
+    is_of_steps: ClassVar[bool] = False
+    """Whether the row of an epoch is made of its steps, so that it cannot be measured again."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer

@@ -28,6 +28,8 @@ class Filters(Measure):
         PerigeeError: no filter of the network is scale-invariant by itself.
     """
 
+    is_of_steps = True
+
     def __init__(self, trainer: Trainer) -> None:
         super().__init__(trainer)
         parameters = trainer.parameters
@@ -52,8 +54,12 @@ class Filters(Measure):
         self.state = {
             "sums": torch.zeros((2, len(QUANTITIES), groups), dtype=torch.float64, device=device),
             "steps": torch.zeros((), dtype=torch.int64),
-            "told": torch.zeros((), dtype=torch.bool),  # the row of these steps was returned
+            "told": torch.zeros((), dtype=torch.bool),
         }
+        """Sums over the epoch's steps, their number, and whether its row was returned. They are
+        kept until the next step: a job that is stopped before all measures have their rows takes
+        these again.
+        """
 
     @property
     def description(self) -> dict[str, Any]:

@@ -31,7 +31,6 @@ OVER_EPOCHS = {
     "weight_norm": (1, "SI weight norm ρ", "log"),
     "effective_learning_rate": (1, "Effective learning rate η / ρ²", "log"),
     "effective_gradient_norm": (1, "Mean effective gradient norm", "log"),
-    "full_gradient_norm": (1, "Mean gradient norm", "log"),
 }
 """Column of the metrics -> its factor, the panel's title, and the axis scale."""
 

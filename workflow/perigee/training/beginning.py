@@ -134,7 +134,9 @@ def begin(recorder: Recorder, beginning: Beginning | None) -> SavedState | None:
     recorder.trainer.restore(tensors)
     for name, measure in recorder.measures.items():
         for part, value in measure.state.items():
-            value.copy_(tensors[f"{MEASURE}{name}.{part}"])
+            key = f"{MEASURE}{name}.{part}"
+            if key in tensors:  # not at the end of a shorter version, which is that of an epoch
+                value.copy_(tensors[key])
     losses = tensors[LOSSES].numpy() if LOSSES in tensors else np.empty(0)
     rows = {name: state.logs[name]["rows"] for name in recorder.logs}
     recorder.begin(rows, replace(state.position), losses, continues)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -121,11 +121,12 @@ class Recorder:
         self.position, self._buffered = position, 0
         self._losses = [losses] if len(losses) else []
         if again and not self.is_done:
-            for log in self.logs.values():
-                if _is_of_epochs(log.row):
+            kept = {name for name, one in self.measures.items() if one.is_of_steps}
+            for name, log in self.logs.items():
+                if _is_of_epochs(log.row) and name not in kept:
                     rows = np.load(log.path, mmap_mode="r", allow_pickle=False)
                     log.truncate(int(np.searchsorted(rows[EPOCH], position.epoch)))
-            self._measure(position.epoch, last=False)
+            self._measure(position.epoch, last=False, without=kept)
 
     def before_update(self) -> None:
         """Let the measures look at a step's gradient."""
@@ -183,9 +184,11 @@ class Recorder:
         position.taken, self._losses = 0, []
         self.last_losses = losses[:taken]
 
-    def _measure(self, epoch: int, last: bool) -> None:
+    def _measure(self, epoch: int, last: bool, without: Collection[str] = ()) -> None:
         found: dict[str, np.ndarray | None] = {
-            name: measure.after_epoch(epoch, last) for name, measure in self.measures.items()
+            name: measure.after_epoch(epoch, last)
+            for name, measure in self.measures.items()
+            if name not in without
         }
         digest = weights_digest(self.trainer)
         found[WEIGHTS] = np.array([(epoch, digest)], FINGERPRINT[WEIGHTS])
