@@ -215,7 +215,7 @@ print(*(name for name in sys.modules if name.split(".")[0] == "perigee"))
 
 @pytest.fixture(scope="module", autouse=True)
 def no_proofs() -> Iterator[None]:
-    """What is recorded of the project's own code is left out: the copy's digests have none."""
+    """The proofs about the project's own code are left out: the copy's digests have none."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(equivalences, "EQUIVALENCES", Path("none.json"))
         yield

@@ -77,7 +77,7 @@ def rates(figure: str, runs: str, key: str = EFFECTIVE_RATE) -> Mapping[str, flo
 
 @dataclass(frozen=True)
 class Given:
-    """What a course depends on beside its own numbers.
+    """The numbers that a course depends on beside its own.
 
     Attributes:
         epochs: how many are trained.
@@ -97,7 +97,7 @@ class Given:
 
 
 class Course(Protocol):
-    """What training does, epoch by epoch."""
+    """The course of training, epoch by epoch."""
 
     def rows(self, given: Given) -> pd.DataFrame:
         """Losses, errors and norms, a row per epoch and one of the beginning."""

@@ -202,14 +202,14 @@ def test_levels_of_the_second_regime(tmp_path: Path) -> None:
 def test_the_last_part_of_the_epochs_counts(
     tmp_path: Path, late_fraction: float, median: float
 ) -> None:
-    """Of 10 epochs 0.2 are the last 2; the start is no epoch."""
+    """The last 2 epochs are 0.2 of 10; the start is no epoch."""
     run = Planted(LOW, [100.0, *range(1, 11)])
     table = table_of(tmp_path, run, late_fraction=late_fraction)
     assert table["late_train_loss"].tolist() == [median]
 
 
 def test_first_epochs_are_a_tenth(tmp_path: Path) -> None:
-    """Of 20 epochs these are 2; the checkpoint itself is none of them."""
+    """These are 2 of 20 epochs; the checkpoint itself is none of them."""
     loss = [2.0, 3.0, 2.5, *[1.0] * 17, 4.0]
     row = table_of(tmp_path, Planted(HIGH, loss, parent=LOW)).iloc[0]
     assert row["early_loss_ratio"] == pytest.approx(1.25)

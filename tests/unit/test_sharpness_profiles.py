@@ -227,7 +227,7 @@ def test_a_level_that_the_lower_rate_lacks_has_no_ratio(tmp_path: Path) -> None:
 
 
 def test_common_levels_are_those_of_a_seed(tmp_path: Path) -> None:
-    """Of seed 0 one run ends above 0.01; of seed 1 another begins below 1."""
+    """One run of seed 0 ends above 0.01; one of seed 1 begins below 1."""
     losses = {0: (FALLING, FALLING[:20]), 1: (FALLING, FALLING[10:])}
     runs = [
         write_run(

@@ -24,7 +24,7 @@ FEWEST_LEVELS = 3
 
 
 class Crossing(NamedTuple):
-    """What a run has where its train loss crosses a level downwards.
+    """The numbers of a run where its train loss crosses a level downwards.
 
     Attributes:
         log10_effective_gradient_norm: the logarithm to base 10 of the effective gradient norm.

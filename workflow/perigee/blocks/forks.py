@@ -39,7 +39,7 @@ class AtEpoch(Fork, name="at_epoch", code="perigee.analysis.forks:at_epoch"):
 
     @property
     def checkpoints(self) -> Checkpoints:
-        """As few as an interval leaves, among them that of the epoch."""
+        """The fewest that an interval leaves, among them that of the epoch."""
         return Checkpoints(interval=self.epoch or 1)
 
 

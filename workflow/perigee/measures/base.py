@@ -30,7 +30,7 @@ class Measure:
 
     row: np.dtype[Any]
     is_of_steps: ClassVar[bool] = False
-    """Whether the row of an epoch is made of its steps, so that it cannot be measured again."""
+    """True if the row of an epoch is made of its steps, so that it cannot be measured again."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer

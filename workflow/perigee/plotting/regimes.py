@@ -1,4 +1,4 @@
-"""What figures about regimes of training share: late points of all runs, borders and levels."""
+"""Parts of figures about regimes of training: late points of all runs, borders and levels."""
 
 from __future__ import annotations
 
