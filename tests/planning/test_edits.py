@@ -144,7 +144,7 @@ CODE: dict[str, set[str]] = {
     "kernel.batch_norm": ALL,
     "kernel.constraints": ALL,
     "kernel.constraints.equal_filter_norms": {"equal filters fork"},
-    "kernel.constraints.fixed_norm": ON_A_SPHERE - {"equal filters fork"},
+    "kernel.constraints.fixed_norm": ON_A_SPHERE,
     "kernel.constraints.none": ALL - ON_A_SPHERE,
     "kernel.execution": ALL,
     "kernel.flat": ALL,

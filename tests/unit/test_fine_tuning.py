@@ -331,7 +331,7 @@ def test_a_fork_that_diverges_has_no_numbers_of_its_end(tmp_path: Path) -> None:
         fork = Planted(HIGH, [0.01, 0.009, 0.5, end], 4.0, LOW)
         row = table_of(tmp_path / str(number), *first_regime(fork)).iloc[0]
         ends = ["late_train_loss", "level_log_ratio", "is_nearer_to_base", "loss_rise", "loss_fall"]
-        # Of three epochs the last counts as late.
+        # The last of three epochs counts as late.
         assert row[ends].isna().all()
         assert row["early_loss_ratio"] == pytest.approx(0.9)
         assert row["base_late_train_loss"] < 1e-3

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import given, settings
 from torch.nn import functional
 
 from perigee.blocks.measures import Checkpoints, Metrics, Steps
+from perigee.errors import PerigeeError
+from perigee.kernel.flat import FlatParameters
 from perigee.kernel.optimisers.projected_sgd import ProjectedSGD
 from perigee.kernel.trainer import Moment
 from perigee.spec import RunSpec
@@ -166,3 +169,8 @@ def test_a_fork_with_another_rate_keeps_the_radius(tmp_path: Path) -> None:
     # By eq. (2) the angle of a step, whose gradient is tangential, has the tangent ELR * g~.
     ratio = np.tan(np.arccos(1 - first["cosine_distance"])) / (first["gradient_norm"] * radius)
     assert ratio == pytest.approx(OTHER_RATE, rel=1e-3)
+
+
+def test_a_network_without_scale_invariant_weights_is_refused() -> None:
+    with pytest.raises(PerigeeError, match="of which this network has none; choose another model"):
+        ProjectedSGD(cast("FlatParameters", SimpleNamespace(weight_names=())))

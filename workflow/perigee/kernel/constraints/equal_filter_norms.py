@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from perigee.errors import PerigeeError
+from perigee.kernel.constraints.fixed_norm import FixedNorm
 from perigee.kernel.flat import FlatParameters
 
 
-class EqualFilterNorms:
+class EqualFilterNorms(FixedNorm):
     """The projection of every filter onto a sphere of its own, all of the same radius.
 
     The radius is ``norm`` over the root of their number, so that all filters together have that
@@ -30,11 +30,7 @@ class EqualFilterNorms:
                 "Constraint 'equal_filter_norms' is of networks whose filters are all "
                 "scale-invariant by themselves, such as convnet; here some are only together."
             )
-        weights = parameters.weights
-        radius = torch.linalg.vector_norm(weights) if norm is None else weights.new_tensor(norm)
-        self.state: dict[str, Tensor] = {"radius": radius}
-        """The tensors that a resumed run needs."""
-        self.apply(parameters)
+        super().__init__(parameters, norm=norm)
 
     def apply(self, parameters: FlatParameters) -> None:
         """Rescale every filter in place after a step."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from perigee.errors import PerigeeError
 from perigee.kernel.flat import FlatParameters
 
 
@@ -14,9 +15,17 @@ class ProjectedSGD:
 
     Args:
         parameters: the parameters to update.
+
+    Raises:
+        PerigeeError: the network has no scale-invariant weights, and so no sphere.
     """
 
     def __init__(self, parameters: FlatParameters) -> None:
+        if not parameters.weight_names:
+            raise PerigeeError(
+                "Optimiser 'projected_sgd' trains scale-invariant weights on a sphere, of which "
+                "this network has none; choose another model or optimiser."
+            )
         self.state: dict[str, Tensor] = {}
 
     def step(self, parameters: FlatParameters, learning_rate: Tensor) -> None:
