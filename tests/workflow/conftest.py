@@ -3,32 +3,59 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock
 
-from support.workspace import FIGURES, Workspace
+from support.workspace import FIGURES, ROOT, Workspace
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Smoke figures and claims, made for real once for all test processes.
 
-    Only the figures that show the machinery; test_main_text.py makes the others.
+    Only the figures that show the machinery; `all_figures` has the others.
     """
+
+    def make(root: Path) -> str:
+        workspace = Workspace.clone(root)
+        workspace.edit_paper(_keep_figures)
+        workspace.edit_yaml("config/config.yaml", lambda c: c.update(papers=["periodic"]))
+        return workspace.make("everything")
+
+    return _made_once("finished", make, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def all_figures(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the published figures of all papers, made as a user has them made."""
+
+    def make(root: Path) -> str:
+        workspace = finished.copy(root)
+        shutil.rmtree(root / "config")
+        shutil.copytree(ROOT / "config", root / "config")
+        output = workspace.make("periodic") + workspace.make("regimes")
+        assert workspace.jobs("all_figures") == set()
+        return output
+
+    return _made_once("all_figures", make, tmp_path_factory).root / "results/smoke/figures"
+
+
+def _made_once(
+    name: str, make: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory
+) -> Workspace:
+    """A workspace that the first test process to ask for it makes; its output is kept beside it."""
     shared = tmp_path_factory.getbasetemp()
     shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
-    workspace = Workspace(shared / "finished")
-    with FileLock(shared / "finished.lock"):
-        if not (shared / "finished.done").exists():
-            Workspace.clone(workspace.root)
-            workspace.edit_paper(_keep_figures)
-            workspace.edit_yaml("config/config.yaml", lambda c: c.update(papers=["periodic"]))
-            (shared / "finished.log").write_text(workspace.make("everything"))
-            (shared / "finished.done").touch()
-    return workspace
+    log = shared / f"{name}.log"
+    with FileLock(shared / f"{name}.lock"):
+        if not log.exists():
+            log.write_text(make(shared / name))
+    return Workspace(shared / name)
 
 
 @pytest.fixture(scope="session")

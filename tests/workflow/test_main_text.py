@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from support.workspace import ROOT, Workspace
+pytestmark = pytest.mark.timeout(1500)  # one test waits until all figures are made
 
 
-@pytest.fixture(scope="module")
-def main_text(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the published figures, those of the paper all made as a user has them made."""
-    workspace = finished.copy(tmp_path_factory.mktemp("main_text") / "workspace")
-    shutil.rmtree(workspace.root / "config")
-    shutil.copytree(ROOT / "config", workspace.root / "config")
-    workspace.make("periodic")
-    assert workspace.jobs("periodic") == set()
-    return workspace.root / "results/smoke/figures"
+def plotted(all_figures: Path, key: str) -> pd.DataFrame:
+    return pd.read_csv(all_figures / f"{key}.csv")
 
 
-def plotted(main_text: Path, key: str) -> pd.DataFrame:
-    return pd.read_csv(main_text / f"{key}.csv")
-
-
-def test_every_figure_is_there(main_text: Path) -> None:
+def test_every_figure_is_there(all_figures: Path) -> None:
     for number in range(1, 8):
         for suffix in ("pdf", "png", "csv", "ipynb"):
-            assert (main_text / f"periodic_fig{number}.{suffix}").stat().st_size > 0
+            assert (all_figures / f"periodic_fig{number}.{suffix}").stat().st_size > 0
 
 
-def test_the_stamp_names_scale_and_deviations(main_text: Path) -> None:
-    notebook = (main_text / "periodic_fig3.ipynb").read_text()
+def test_the_stamp_names_scale_and_deviations(all_figures: Path) -> None:
+    notebook = (all_figures / "periodic_fig3.ipynb").read_text()
     for part in ("smoke", "dataset digits (paper: cifar10)", "width 4 (paper: 32)"):
         assert part in notebook
-    assert "paper: " not in (main_text / "periodic_fig2.ipynb").read_text()
+    assert "paper: " not in (all_figures / "periodic_fig2.ipynb").read_text()
 
 
-def test_pairs_of_fig6_are_of_two_networks(main_text: Path) -> None:
-    table = plotted(main_text, "periodic_fig6")
+def test_pairs_of_fig6_are_of_two_networks(all_figures: Path) -> None:
+    table = plotted(all_figures, "periodic_fig6")
     means = table.groupby("pair")["anchor_test_error"].mean()
     assert set(means.index) == {"ConvNet", "ResNet"}
     assert means["ConvNet"] != means["ResNet"]
 
 
-def test_both_networks_of_fig1_train_at_each_rate(main_text: Path) -> None:
-    table = plotted(main_text, "periodic_fig1")
+def test_both_networks_of_fig1_train_at_each_rate(all_figures: Path) -> None:
+    table = plotted(all_figures, "periodic_fig1")
     assert set(table["network"]) == {"ConvNet", "ResNet-18"}
     for _, of_network in table.groupby("network"):
         assert set(of_network["optimiser.learning_rate"]) == {0.1, 0.3}
@@ -56,8 +44,8 @@ def test_both_networks_of_fig1_train_at_each_rate(main_text: Path) -> None:
         assert last["train_loss"].mean() < first["train_loss"].mean()
 
 
-def test_norms_of_fig5_stay_where_they_are_fixed(main_text: Path) -> None:
-    table = plotted(main_text, "periodic_fig5")
+def test_norms_of_fig5_stay_where_they_are_fixed(all_figures: Path) -> None:
+    table = plotted(all_figures, "periodic_fig5")
     at_start = table[table["panels"] == "initialisation"]
     assert np.allclose(at_start["weight_norm"], at_start["constraint.norm"], rtol=1e-4)
     forks = table[table["panels"] == "forks"].set_index("label")
@@ -70,8 +58,8 @@ def test_norms_of_fig5_stay_where_they_are_fixed(main_text: Path) -> None:
         assert fork["train_loss"].iloc[0] == pytest.approx(free["train_loss"][fork_epoch], rel=1e-4)
 
 
-def test_modifications_of_fig7_begin_alike_and_part(main_text: Path) -> None:
-    table = plotted(main_text, "periodic_fig7")
+def test_modifications_of_fig7_begin_alike_and_part(all_figures: Path) -> None:
+    table = plotted(all_figures, "periodic_fig7")
     single = table[table["panels"] == "single"].set_index(["label", "epoch"])["train_loss"]
     labels = {"none", "all weights trained", "momentum", "augmentation"}
     labels |= {"augmentation, standard width"}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.workspace import Workspace
+pytestmark = pytest.mark.timeout(1500)  # one test waits until all figures are made
 
 KEYS = [f"regimes_fig{number}" for number in range(1, 8)]
 RATE = "optimiser.effective_learning_rate"
@@ -17,33 +17,24 @@ EPOCHS, FORKS_EPOCHS = 3, 2
 """The epochs of runs and of their forks at smoke scale, as in config/."""
 
 
-@pytest.fixture(scope="module")
-def main_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the published figures, those of the paper all made as a user has them made."""
-    workspace = Workspace.clone(tmp_path_factory.mktemp("regimes_text") / "workspace")
-    workspace.make("regimes")
-    assert workspace.jobs("regimes") == set()
-    return workspace.root / "results/smoke/figures"
+def plotted(all_figures: Path, key: str) -> pd.DataFrame:
+    return pd.read_csv(all_figures / f"{key}.csv")
 
 
-def plotted(main_text: Path, key: str) -> pd.DataFrame:
-    return pd.read_csv(main_text / f"{key}.csv")
-
-
-def test_every_file_of_every_figure_is_there(main_text: Path) -> None:
+def test_every_file_of_every_figure_is_there(all_figures: Path) -> None:
     endings = ("_paper_width.pdf", ".pdf", ".png", ".csv", ".ipynb")
     expected = {f"{key}{ending}" for key in KEYS for ending in endings}
-    assert {path.name for path in main_text.glob("[!.]*")} == expected
+    assert {path.name for path in all_figures.glob("regimes_*")} == expected
     for name in expected:
-        assert (main_text / name).stat().st_size > 0
+        assert (all_figures / name).stat().st_size > 0
 
 
-def test_the_stamp_names_scale_and_deviations(main_text: Path) -> None:
-    notebook = (main_text / "regimes_fig1.ipynb").read_text()
+def test_the_stamp_names_scale_and_deviations(all_figures: Path) -> None:
+    notebook = (all_figures / "regimes_fig1.ipynb").read_text()
     for part in ("smoke", "epochs 3 (paper: 1000)", "dataset digits (paper: cifar10)"):
         assert part in notebook
     assert "effective learning rate 0.005, 0.02, 0.1 (paper: 1e-07, 2e-07" in notebook
-    assert "paper: " not in (main_text / "regimes_fig2.ipynb").read_text()
+    assert "paper: " not in (all_figures / "regimes_fig2.ipynb").read_text()
 
 
 @pytest.mark.parametrize(
@@ -56,9 +47,9 @@ def test_the_stamp_names_scale_and_deviations(main_text: Path) -> None:
     ],
 )
 def test_the_effective_learning_rate_is_the_swept_one_in_every_epoch(
-    key: str, rates: set[float], main_text: Path
+    key: str, rates: set[float], all_figures: Path
 ) -> None:
-    table = plotted(main_text, key)
+    table = plotted(all_figures, key)
     assert set(table[RATE]) == rates
     np.testing.assert_allclose(table["effective_learning_rate"], table[RATE], rtol=1e-4)
     # One sphere for all runs, since there is one seed.
@@ -68,8 +59,8 @@ def test_the_effective_learning_rate_is_the_swept_one_in_every_epoch(
     np.testing.assert_allclose(table["learning_rate"], table[RATE] * norms.iloc[0] ** 2, rtol=1e-4)
 
 
-def test_runs_of_fig1_start_alike_and_learn(main_text: Path) -> None:
-    table = plotted(main_text, "regimes_fig1")
+def test_runs_of_fig1_start_alike_and_learn(all_figures: Path) -> None:
+    table = plotted(all_figures, "regimes_fig1")
     by_epoch = table.pivot(index="epoch", columns=RATE, values="train_loss")
     assert list(by_epoch.index) == list(range(EPOCHS + 1))
     assert by_epoch.loc[0].nunique() == 1
@@ -91,9 +82,9 @@ def test_runs_of_fig1_start_alike_and_learn(main_text: Path) -> None:
     ],
 )
 def test_forks_start_at_an_epoch_of_their_parent_with_its_loss(
-    key: str, panels: str | None, at: int, forks: set[tuple[float, float]], main_text: Path
+    key: str, panels: str | None, at: int, forks: set[tuple[float, float]], all_figures: Path
 ) -> None:
-    whole = plotted(main_text, key)
+    whole = plotted(all_figures, key)
     starts = whole[whole[BEFORE].isna()]
     assert set(starts["fork_epoch"]) == {0}
     there = starts[starts["epoch"] == at].groupby(RATE)[["train_loss", "test_loss"]].first()
@@ -108,8 +99,8 @@ def test_forks_start_at_an_epoch_of_their_parent_with_its_loss(
         assert fork["train_loss"].iloc[-1] != fork["train_loss"].iloc[0]
 
 
-def test_fig4_has_every_filter_of_each_run_with_numbers(main_text: Path) -> None:
-    table = plotted(main_text, "regimes_fig4")
+def test_fig4_has_every_filter_of_each_run_with_numbers(all_figures: Path) -> None:
+    table = plotted(all_figures, "regimes_fig4")
     assert set(table[RATE]) == {0.005, 0.02}
     for rate, run in table.groupby(RATE):
         assert list(run["group"]) == list(range(4 + 8 + 16 + 32)), "of a ConvNet of width 4"
@@ -125,8 +116,8 @@ def test_fig4_has_every_filter_of_each_run_with_numbers(main_text: Path) -> None
         assert together == pytest.approx(rate, rel=1e-2)
 
 
-def test_fig7_has_both_networks(main_text: Path) -> None:
-    table = plotted(main_text, "regimes_fig7")
+def test_fig7_has_both_networks(all_figures: Path) -> None:
+    table = plotted(all_figures, "regimes_fig7")
     networks = table.groupby("panels")["model.name"].unique().map(list).to_dict()
     assert networks == {"constant": ["resnet18"], "cosine": ["resnet18"], "decayed": ["convnet"]}
     by_panel = dict(iter(table.groupby("panels")))
