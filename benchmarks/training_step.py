@@ -87,15 +87,15 @@ class BareLoop:
     Args:
         spec: a run of SGD without momentum, with a constant learning rate and free norm.
         dataset: the data set that the spec names.
-        trainer: the trainer whose images on the device are borrowed, and nothing else.
+        trainer: the trainer whose images on the device are borrowed, and its first learning rate.
     """
 
     def __init__(self, spec: RunSpec, dataset: ArrayDataset, trainer: Trainer) -> None:
         train = trainer.task.splits["train"]
         self.images, self.labels = train.images, train.labels
         self.batch_size, self.seed = spec.batch_size, spec.seed
-        self.learning_rate = spec.optimiser.learning_rate
-        self.weight_decay = spec.optimiser.weight_decay
+        self.learning_rate = trainer.learning_rate(0)
+        self.weight_decay = getattr(spec.optimiser, "weight_decay", 0.0)
         build_model = registry.load(spec.model)
         self.model = build_model(
             dataset.image_shape, dataset.classes, spec.seed, **spec.model.parameters
