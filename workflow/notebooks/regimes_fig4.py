@@ -12,7 +12,8 @@
 # %% [markdown]
 # # Individual effective step sizes become equal in the second regime
 # Kodryan et al. 2022, Figure 4: individual effective learning rates and gradient norms of all
-# filters, averaged over the last fifth of training; here beside a run of the first regime.
+# filters, averaged over the last fifth of training; here beside a run of the first regime. Gradient
+# norms are averaged as root mean squares (our choice), since those of steps become equal.
 
 # %% tags=["parameters"]
 tables = {}
@@ -48,7 +49,7 @@ def draw(sheet):
             points = rows[rows["layer"] == layer]
             axes.plot(
                 points["effective_learning_rate"],
-                points["effective_gradient_norm"],
+                points["effective_gradient_norm_rms"],
                 marker="o",
                 markersize=3,
                 markeredgewidth=0,
@@ -75,7 +76,7 @@ def draw(sheet):
         axes.set_ylim(low / more, high * more)
     seeds = filters["seed"].nunique() if "seed" in filters else 0
     told = f" (seed {in_words(shown['seed'].min())}, one of n = {seeds})" if seeds > 1 else ""
-    group.legend("mean over the last fifth of the epochs" + told)
+    group.legend("mean rate and root mean square of the norm, last fifth of the epochs" + told)
 
 
 save_figure(draw, filters, folder, stamp)
