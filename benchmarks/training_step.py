@@ -85,7 +85,8 @@ class BareLoop:
     comparison would flatter the library.
 
     Args:
-        spec: a run of SGD without momentum, with a constant learning rate and free norm.
+        spec: a run; whatever its update rule, the loop's is SGD without momentum, with the run's
+            first learning rate, its weight decay if it has one, and free norm.
         dataset: the data set that the spec names.
         trainer: the trainer whose images on the device are borrowed, and its first learning rate.
     """
