@@ -15,6 +15,7 @@ from perigee.paths import FIGURE_FILES
 from perigee.store.figures import publish, published_figure
 from perigee.store.housekeeping import leftovers
 from perigee.store.provenance import FORMAT, PROVENANCE, read_product
+from perigee.store.publishing import Publication
 from perigee.store.runs import (
     MEASURE_FILES,
     RUN_FILES,
@@ -145,6 +146,32 @@ def test_published_copies_are_known_to_be_current(tmp_path: Path) -> None:
     assert not copies.is_current("0" * 16)
     (published / "periodic_fig3.csv").write_text("changed")
     assert not copies.is_current(figure.digest)
+
+
+def test_copies_that_another_snakemake_removes_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = Identity("figure", "periodic_fig3", {}, "code", {})
+    folder, published = tmp_path / figure.folder, tmp_path / "published"
+    with product_writer(folder, figure) as product:
+        for name in FIGURE_FILES:
+            (product.aside / name).write_text(name)
+    confirm, removed = Publication.confirm, []
+
+    def confirm_after_a_removal(publication: Publication, digest: str) -> None:
+        if len(removed) < times:
+            removed.append(publication.paths[0])
+            publication.paths[0].unlink()
+        confirm(publication, digest)
+
+    monkeypatch.setattr(Publication, "confirm", confirm_after_a_removal)
+    times = 2
+    publish(folder, published, "periodic_fig3")
+    assert published_figure(published, "periodic_fig3").is_current(figure.digest)
+    assert len(removed) == 2
+    times = 9  # then something else is wrong
+    with pytest.raises(FileNotFoundError):
+        publish(folder, published, "periodic_fig3")
 
 
 # Versions of a run and its measures

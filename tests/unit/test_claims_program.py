@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from perigee.claims.outcomes import COLUMNS
 from perigee.commands import claims as program
 from perigee.errors import PerigeeError
+from perigee.planning.plan import Plan
 
 ROWS = [
     {
@@ -85,3 +87,19 @@ def test_a_table_of_another_version_is_refused(table: Path) -> None:
 def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(PerigeeError, match="make it with 'snakemake claims --config scale=paper'"):
         program.main(claims=tmp_path / "claims.csv", scale="paper")
+
+
+def test_the_seeds_that_were_judged_can_be_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+
+    def plan_of_options(*options: Any) -> tuple[Plan, Path]:
+        asked.append(options)
+        return Plan("laptop", {}), tmp_path / "results/store"
+
+    monkeypatch.setattr(program, "plan_of_options", plan_of_options)
+    for action in (program.Action.KEEP, None):
+        with pytest.raises(PerigeeError, match="snakemake claims"):
+            program.main(action, scale="laptop", papers=["periodic"], results="r", seeds=8)
+    assert asked == [("laptop", ["periodic"], "r", 8)] * 2

@@ -25,9 +25,9 @@ from perigee.claims.outcomes import (
 )
 from perigee.claims.seed_results import COLUMNS as SEED_COLUMNS
 from perigee.claims.seed_results import merged, seed_results
-from perigee.cli import Results, Scale
+from perigee.cli import Papers, Results, Scale, Seeds
 from perigee.configuration.locks import lock_rules
-from perigee.configuration.scales import papers
+from perigee.configuration.scales import papers as papers_known
 from perigee.errors import PerigeeError
 from perigee.paths import shown
 from perigee.planning.plan import Plan, plan_of_options
@@ -64,7 +64,9 @@ def main(
         Path | None, typer.Option(help="The table, if not that of the project at its scale.")
     ] = None,
     scale: Scale = None,
+    papers: Papers = None,
     results: Results = None,
+    seeds: Seeds = None,
     copy: Annotated[Path | None, typer.Option(help="Also write what is printed here.")] = None,
     table: Annotated[
         Path, typer.Option(help="The table of seeds' numbers that 'keep' adds to.")
@@ -82,10 +84,10 @@ def main(
         _lock()
         return
     if action is Action.KEEP:
-        _keep(table, *plan_of_options(scale, None, results))
+        _keep(table, *plan_of_options(scale, papers, results, seeds))
         return
     if claims is None:
-        plan, store = plan_of_options(scale, None, results)
+        plan, store = plan_of_options(scale, papers, results, seeds)
         claims = store.parent / plan.scale / CLAIMS
     if not claims.is_file():
         options = f" --config scale={scale}" if scale else ""
@@ -108,7 +110,7 @@ def main(
 def _lock() -> None:
     """Lock the rules of all papers' claims, and say which are new."""
     today = datetime.now(UTC).date().isoformat()
-    for paper in papers():
+    for paper in papers_known():
         for path, locks in lock_rules(paper, today, perigee.__version__).items():
             names = ", ".join(f"{lock.figure}.{lock.claim}" for lock in locks) or "nothing new"
             typer.echo(f"{shown(path)}: {names}")

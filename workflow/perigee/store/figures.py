@@ -9,6 +9,10 @@ from perigee.store.provenance import read_product
 from perigee.store.publishing import Publication
 from perigee.store.writing import copy_atomically
 
+TRIES = 3
+"""How often copies are made: another Snakemake that publishes into the same folder removes them
+before it makes its own."""
+
 
 def published_names(key: str) -> list[str]:
     """<key>.pdf, <key>_paper_width.pdf and so on, in the order of `FIGURE_FILES`."""
@@ -34,6 +38,13 @@ def publish(figure: Path, folder: Path, key: str) -> None:
     provenance = read_product(figure, FIGURE_FILES)
     publication = published_figure(folder, key)
     publication.withdraw()
-    for file, copy in zip(FIGURE_FILES, publication.paths, strict=True):
-        copy_atomically(figure / file, copy)
-    publication.confirm(provenance.digest)
+    for others_left in reversed(range(TRIES)):
+        for file, copy in zip(FIGURE_FILES, publication.paths, strict=True):
+            copy_atomically(figure / file, copy)
+        try:
+            publication.confirm(provenance.digest)
+        except FileNotFoundError:
+            if not others_left:
+                raise
+        else:
+            return
