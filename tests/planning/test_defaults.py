@@ -13,6 +13,7 @@ from perigee.identity.products import run_identity
 from perigee.spec import RunSpec
 
 DATASET = {"label_noise": 0, "noise_seed": 0}
+WARM_UP = {"warm_up_steps": 0, "warm_up_from": 0.001}
 MODEL = {"head_norm": 10, "head_seed": None}
 OPTIMISER = {"weight_decay": 0, "undecayed": []}
 RATE = {"rate": "optimiser.effective_learning_rate"}
@@ -22,15 +23,21 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "destabilisations": {"near_zero": "train_loss", "resolution": "epoch"},
         "dials": {"resolution": "epoch"},
         "ensemble_gains": {"near_zero": "train_loss"},
+        "equilibrium": {"layers": [], "window": 200, "late_fraction": 0.5},
+        "equilibrium_runs": {"window": 200, "late_fraction": 0.5},
         "filter_statistics": {"last_fraction": 0.2},
         "filter_values": {"last_fraction": 0.2},
         "fine_tuning": RATE | {"late_fraction": 0.2},
         "late_image_errors": {"near_zero": "train_loss", "resolution": "epoch"},
+        "layer_courses": {"layers": [], "window": 200},
+        "layer_steps": {"layers": [], "window": 200, "rows": 3000},
         "period_statistics": {"near_zero": "train_loss", "resolution": "epoch"},
         "regimes": RATE | {"late_fraction": 0.2, "further": []},
         "run_metrics": {"further": []},
         "sharpness_profiles": RATE | {"levels_per_decade": 4},
         "similarity": {"near_zero": "train_loss"},
+        "stage_metrics": {"layers": []},
+        "stages": {"layers": [], "window": 200},
         "toy_regimes": {"starts": 1},
     },
     "dataset": {
@@ -51,9 +58,14 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "fork": {"before_destabilisation": {"number": 1}},
     "loss": {"cross_entropy": {"label_smoothing": 0}},
     "measure": {"checkpoints": {"interval": 1}},
-    "model": {"convnet": MODEL, "resnet18": MODEL},
+    "model": {
+        "convnet": MODEL,
+        "post_activation_resnet": {"width": 64},
+        "resnet18": MODEL,
+    },
     "optimiser": {
         "adam": OPTIMISER | {"betas": [0.9, 0.999]},
+        "adamw": OPTIMISER | {"betas": [0.9, 0.999]},
         "sgd": OPTIMISER | {"momentum": 0},
     },
     "quantity": {
@@ -68,6 +80,10 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
             "where": {},
         },
         "column_at_lowest": {"where": {}},
+    },
+    "schedule": {
+        "rescaled_steps": WARM_UP | {"velocity": "multiplied"},
+        "steps": WARM_UP,
     },
 }
 """The defaults of every registered block that has any. Add a new parameter here with its default;
@@ -95,11 +111,19 @@ REQUIRED: dict[tuple[str, str], dict[str, Any]] = {
     ("dataset", "image_folder"): {"folder": "a", "train_images": 9, "resolution": 32},
     ("fork", "before_destabilisation"): {"epochs": 1},
     ("model", "convnet"): {"width": 2, "scale_invariant": True},
+    ("model", "post_activation_resnet"): {
+        "block": "basic",
+        "blocks": [1, 1, 1, 1],
+        "stem": "small",
+    },
     ("model", "resnet18"): {"width": 2, "scale_invariant": True},
     ("optimiser", "adam"): {"learning_rate": 0.1},
+    ("optimiser", "adamw"): {"learning_rate": 0.1},
     ("optimiser", "sgd"): {"learning_rate": 0.1},
     ("quantity", "column"): {"column": "a"},
     ("quantity", "column_at_lowest"): {"column": "a", "lowest": "b"},
+    ("schedule", "rescaled_steps"): {"milestones": [1], "gamma": 0.1},
+    ("schedule", "steps"): {"milestones": [1], "gamma": 0.1},
 }
 """Values of the parameters without a default."""
 
@@ -134,10 +158,17 @@ OTHERS: dict[str, Any] = {
     "plus": {"epoch": 1},
     "minus": {"epoch": 1},
     "last_fraction": 0.5,
-    "late_fraction": 0.5,
+    "late_fraction": 0.3,
+    "layers": ["layer2.0.conv2"],
+    "window": 50,
+    "rows": 9,
     "levels_per_decade": 8,
     "rate": "optimiser.learning_rate",
     "starts": 2,
+    "width": 8,
+    "warm_up_steps": 3,
+    "warm_up_from": 0.1,
+    "velocity": "reset",
 }
 """For every parameter with a default a value that is another."""
 

@@ -333,6 +333,7 @@ REASONS: dict[Function, str] = {
     ("spec", "Parent.from_dict"): SPEC,
     ("spec", "RunSpec._blocks_fit_the_data"): REFUSES,
     ("spec", "RunSpec._projected_on_a_sphere"): REFUSES,
+    ("spec", "RunSpec._rescaled_by_the_theorems"): REFUSES,
     ("spec", "RunSpec.from_dict"): SPEC,
 }
 """Functions, and modules outside of functions, that are executed and need not be in a digest."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,14 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from perigee.errors import PerigeeError
 from perigee.kernel.flat import FlatParameters
 from perigee.kernel.schedules.base import Optimiser, Schedule
 from perigee.kernel.schedules.constant import Constant
 from perigee.kernel.schedules.cosine import Cosine
-from perigee.kernel.schedules.steps import Steps
+from perigee.kernel.schedules.steps import RescaledSteps, Steps
+from perigee.spec import RunSpec
 from support.recorded import recorded
 from support.reference_training import Settings
 from support.runs import make_trainer
+
+NO_WARM_UP = {"warm_up_steps": 0, "warm_up_from": 0.001}
 
 
 def factor(schedule: Schedule, epoch: int) -> float:
@@ -60,11 +66,66 @@ def test_cosine_starts_at_one_and_ends_at_exactly_zero() -> None:
 def test_steps_are_those_of_torch(milestones: list[int], gamma: float) -> None:
     optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     reference = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones, gamma=gamma)
-    schedule = Steps(3, milestones=milestones, gamma=gamma)
+    schedule = Steps(3, milestones=milestones, gamma=gamma, **NO_WARM_UP)
     for epoch in range(32):
         assert factor(schedule, epoch) == pytest.approx(optimiser.param_groups[0]["lr"])
         optimiser.step()
         reference.step()
+
+
+@settings(max_examples=50)
+@given(
+    steps=st.integers(1, 7),
+    warm_up=st.integers(1, 30),
+    begin=st.floats(1e-3, 1),
+    milestone=st.integers(1, 8),
+)
+def test_a_warm_up_rises_in_every_step_as_that_of_torch(
+    steps: int, warm_up: int, begin: float, milestone: int
+) -> None:
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    references = [
+        torch.optim.lr_scheduler.LinearLR(optimiser, begin, 1.0, total_iters=warm_up),
+        torch.optim.lr_scheduler.MultiStepLR(optimiser, [milestone * steps], gamma=0.1),
+    ]
+    schedule = Steps(
+        steps, milestones=[milestone], gamma=0.1, warm_up_steps=warm_up, warm_up_from=begin
+    )
+    for epoch in range(10):
+        for found in schedule.factors(epoch):
+            assert found == pytest.approx(optimiser.param_groups[0]["lr"])
+            optimiser.step()
+            for reference in references:
+                reference.step()
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("velocity", ["multiplied", "reset"])
+def test_rescaling_takes_the_weights_to_the_norm_of_the_next_equilibrium(
+    velocity: str, momentum: float
+) -> None:
+    trainer = make_trainer(Settings(momentum=momentum, scale_invariant=False))
+    schedule = RescaledSteps(
+        trainer.task.steps_per_epoch, milestones=[2, 4], gamma=0.1, velocity=velocity, **NO_WARM_UP
+    )
+    list(trainer.epoch(0))
+    parameters, state = trainer.parameters, trainer.optimiser.state
+    count = len(parameters.weights)
+    assert 0 < count < len(parameters.values)
+    before = parameters.values.clone()
+    speeds = state["velocity"].clone() if momentum else None
+    for epoch in (0, 1, 3, 5):
+        schedule.begin_epoch(epoch, parameters, trainer.optimiser)
+        assert torch.equal(parameters.values, before)
+    schedule.begin_epoch(2, parameters, trainer.optimiser)
+    root = 10**0.25
+    torch.testing.assert_close(parameters.weights, before[:count] / root)
+    assert torch.equal(parameters.values[count:], before[count:])
+    assert ("velocity" in state) == bool(momentum)
+    if speeds is not None:
+        times = root if velocity == "multiplied" else 0
+        torch.testing.assert_close(state["velocity"][:count], times * speeds[:count])
+        assert torch.equal(state["velocity"][count:], speeds[count:])
 
 
 class Eventful(Schedule):
@@ -117,3 +178,24 @@ def test_a_state_in_the_middle_of_an_epoch_has_its_beginning_once(full_batch: bo
     list(resumed.epoch(0, taken=0 if full_batch else 1))
     for name, value in whole.state().items():
         assert torch.equal(value, resumed.state()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"constraint": {"name": "fixed_norm"}}, r"divides the norm .* 'fixed_norm' fixes it"),
+        ({"optimiser": {"name": "adamw", "learning_rate": 0.1}}, r"right for SGD, .* is 'adamw'"),
+    ],
+)
+def test_rescaling_is_refused_where_it_has_no_meaning(changes: dict[str, Any], told: str) -> None:
+    spec = {
+        "dataset": {"name": "digits"},
+        "model": {"name": "convnet", "width": 2, "scale_invariant": True},
+        "optimiser": {"name": "sgd", "learning_rate": 0.1},
+        "schedule": {"name": "rescaled_steps", "milestones": [1], "gamma": 0.1},
+        "batch_size": 128,
+        "seed": 0,
+    }
+    RunSpec.from_dict(spec)
+    with pytest.raises(PerigeeError, match=told):
+        RunSpec.from_dict({**spec, **changes})

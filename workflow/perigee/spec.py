@@ -19,10 +19,10 @@ from perigee.blocks.constraints import Constraint, Unconstrained
 from perigee.blocks.datasets import Dataset
 from perigee.blocks.forks import Fork
 from perigee.blocks.losses import CrossEntropy, Loss
-from perigee.blocks.models import Model
-from perigee.blocks.optimisers import ProjectedSGD, UpdateRule
+from perigee.blocks.models import Network
+from perigee.blocks.optimisers import SGD, ProjectedSGD, UpdateRule
 from perigee.blocks.quantities import Quantity
-from perigee.blocks.schedules import Constant, Schedule
+from perigee.blocks.schedules import Constant, RescaledSteps, Schedule
 from perigee.blocks.tasks import Classification, Task
 from perigee.errors import PerigeeError
 
@@ -64,7 +64,7 @@ class RunSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: InstanceOf[Dataset]
-    model: InstanceOf[Model]
+    model: InstanceOf[Network]
     optimiser: InstanceOf[UpdateRule]
     batch_size: Count
     seed: Seed
@@ -111,6 +111,27 @@ class RunSpec(BaseModel):
             raise PerigeeError(
                 f"Key 'optimiser.name' is '{self.optimiser.name}', which trains on a sphere; set "
                 f"constraint.name to {' or '.join(spheres)}."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rescaled_by_the_theorems(self) -> Self:
+        """Refuse rescaling at a decay where norms have no equilibrium, or another one.
+
+        Raises:
+            PerigeeError: the constraint fixes the norm, or the update rule is not SGD.
+        """
+        if not isinstance(self.schedule, RescaledSteps):
+            return self
+        told = f"Key 'schedule.name' is '{self.schedule.name}', which divides the norm of weights"
+        if self.constraint.is_sphere:
+            raise PerigeeError(
+                f"{told}, but constraint '{self.constraint.name}' fixes it; leave out one of them."
+            )
+        if not isinstance(self.optimiser, SGD):
+            raise PerigeeError(
+                f"{told} as it is right for SGD, but key 'optimiser.name' is "
+                f"'{self.optimiser.name}'; take 'sgd', or schedule 'steps'."
             )
         return self
 

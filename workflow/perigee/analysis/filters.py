@@ -6,16 +6,15 @@ scale-invariant groups become equal.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from perigee.analysis.descriptions import description
 from perigee.analysis.inputs import RunInput
 from perigee.dynamics.groups import MEAN, QUANTITIES, ROOT_MEAN_SQUARE
-from perigee.store.provenance import PROVENANCE
 
 RATE, GRADIENT, STEP = (
     "effective_learning_rate",
@@ -105,7 +104,7 @@ def _of_run(
 ) -> pd.DataFrame:
     """The averages of one run over its last part, or over one of the parts before it."""
     rows = run.rows("filters")
-    layers = np.array(_groups(run))
+    layers = np.array(description(run, "filters")["groups"])
     length = max(1, round(last_fraction * len(rows)))
     end = len(rows) - parts_before * length
     part = rows[max(0, end - length) : max(0, end)]
@@ -136,10 +135,3 @@ def _of_run(
 def _over_epochs(values: np.ndarray) -> np.ndarray:
     """The mean over epochs, (groups,); NaN without any."""
     return values.mean(axis=0) if len(values) else np.full(values.shape[1], np.nan)
-
-
-def _groups(run: RunInput) -> list[str]:
-    """The layer of every group."""
-    told = json.loads((run.measures["filters"] / PROVENANCE).read_text(encoding="utf-8"))
-    groups: list[str] = told["details"]["description"]["groups"]
-    return groups

@@ -8,6 +8,7 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from perigee.blocks.base import (
+    BelowOne,
     Block,
     Count,
     Names,
@@ -19,7 +20,15 @@ from perigee.blocks.base import (
     Share,
 )
 from perigee.blocks.evaluations import Evaluation, Predictions
-from perigee.blocks.measures import Checkpoints, Filters, Measure, Metrics, Steps, TestHits
+from perigee.blocks.measures import (
+    Checkpoints,
+    Filters,
+    Layers,
+    Measure,
+    Metrics,
+    Steps,
+    TestHits,
+)
 
 NearZero = Literal["train_loss", "train_error"]
 Resolution = Literal["epoch", "step"]
@@ -98,6 +107,48 @@ class ResolvedByEither(Resolved):
         return self
 
 
+class BasinSteps(Analysis, name="basin_steps", code="perigee.analysis.basin:tabulate"):
+    """Steps of a fixed angular update in a basin.
+
+    Attributes:
+        learning_rates: eta; each is tried.
+        weight_decay: lambda.
+        momentum: alpha.
+        start: the first angle from the bottom, in radians.
+        steps: how many are taken at each rate.
+    """
+
+    learning_rates: Positives
+    weight_decay: Positive
+    momentum: BelowOne
+    start: Positive
+    steps: Count
+
+
+class BasinAfterDecay(
+    Analysis, name="basin_after_decay", code="perigee.analysis.basin:tabulate_after_decay"
+):
+    """Steps in a basin before and after a decay of the learning rate.
+
+    Attributes:
+        learning_rate: eta before the decay.
+        factor: by which it is divided.
+        weight_decay: lambda.
+        momentum: alpha.
+        start: the first angle from the bottom, in radians.
+        steps_before: steps in equilibrium before the decay.
+        steps_after: steps after it.
+    """
+
+    learning_rate: Positive
+    factor: Positive
+    weight_decay: Positive
+    momentum: BelowOne
+    start: Positive
+    steps_before: NotNegativeInteger
+    steps_after: Count
+
+
 class CompletePeriods(
     Analysis, name="complete_periods", code="perigee.analysis.complete_periods:tabulate"
 ):
@@ -120,6 +171,64 @@ class Destabilisations(
 
 class Dials(Resolved, name="dials", code="perigee.analysis.dials:tabulate"):
     """Numbers that tell how near runs are to the paper's conditions, a row per run."""
+
+
+class OfLayers(Analysis):
+    """An analysis of the steps of scale-invariant weight tensors.
+
+    Attributes:
+        window: consecutive steps whose mean stands for an expectation, as in Figure 3 of Wan et al.
+    """
+
+    reads: ClassVar = (Metrics, Layers)
+
+    window: Count = 200
+
+
+class LayerCourses(
+    OfLayers, name="layer_courses", code="perigee.analysis.equilibrium:tabulate_courses"
+):
+    """Norms and angular updates beside their equilibrium, a row per run, layer and window.
+
+    Attributes:
+        layers: names of layers, such as "layer2.0.conv2"; all if none is named.
+    """
+
+    layers: Names = ()
+
+
+class LayerSteps(
+    LayerCourses, name="layer_steps", code="perigee.analysis.equilibrium:tabulate_steps"
+):
+    """The same of single steps, a row per run, layer and step.
+
+    Attributes:
+        rows: of a run and layer at most; steps between them are left out evenly.
+    """
+
+    rows: Count = 3000
+
+
+class Equilibrium(LayerCourses, name="equilibrium", code="perigee.analysis.equilibrium:tabulate"):
+    """The distance of layers from equilibrium and the theorems' assumptions, a row per layer.
+
+    Attributes:
+        late_fraction: the last part of each run that is late.
+    """
+
+    late_fraction: Share = 0.5
+
+
+class EquilibriumRuns(
+    OfLayers, name="equilibrium_runs", code="perigee.analysis.equilibrium:tabulate_runs"
+):
+    """How alike the layers are in equilibrium, and when they arrive there, a row per run.
+
+    Attributes:
+        late_fraction: the last part of each run that is late.
+    """
+
+    late_fraction: Share = 0.5
 
 
 class FilterStatistics(
@@ -275,6 +384,22 @@ class EnsembleGains(
     Similarity, name="ensemble_gains", code="perigee.analysis.similarity:tabulate_gains"
 ):
     """Gains of ensembles with the anchor, a row per run, period, partner and test image."""
+
+
+class Stages(LayerCourses, name="stages", code="perigee.analysis.stages:tabulate"):
+    """How layers come to the equilibrium of each learning rate, a row per run, layer and stage."""
+
+
+class StageMetrics(Analysis, name="stage_metrics", code="perigee.analysis.stages:tabulate_metrics"):
+    """How loss, errors and angular updates change in each stage, a row per run and stage.
+
+    Attributes:
+        layers: names of layers, such as "layer1.0.conv1"; all if none is named.
+    """
+
+    reads: ClassVar = (Metrics, Layers)
+
+    layers: Names = ()
 
 
 class ToyConvergence(

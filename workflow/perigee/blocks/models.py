@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from perigee.blocks.base import Block, Count, Positive, Seed, Truth
+from typing import Annotated, Literal
+
+from annotated_types import Len
+from pydantic import BeforeValidator
+
+from perigee.blocks.base import Block, Count, Positive, Seed, Truth, as_tuple
 
 
-class Model(Block, kind="model"):
-    """A network.
+class Network(Block, kind="model"):
+    """A network of any kind."""
+
+
+class Model(Network):
+    """A network of which there is a fully scale-invariant version.
 
     Attributes:
         width: channels of its first stage.
@@ -28,3 +37,25 @@ class ConvNet(Model, name="convnet", code="perigee.models.convnet:build"):
 
 class ResNet18(Model, name="resnet18", code="perigee.models.resnet18:build"):
     """The pre-activation ResNet-18 of Lobacheva et al. 2021 and Kodryan et al. 2022."""
+
+
+class PostActivationResNet(
+    Network,
+    name="post_activation_resnet",
+    code="perigee.models.post_activation_resnet:build",
+):
+    """A ResNet of He et al. 2016 as torchvision has it, in which everything trains.
+
+    ResNet-18 has the basic blocks (2, 2, 2, 2), ResNet-50 the bottlenecks (3, 4, 6, 3).
+
+    Attributes:
+        block: "basic" or "bottleneck".
+        blocks: number of blocks of each of the four stages.
+        width: channels of its first stage.
+        stem: "large" for images of 224 pixels, "small" for those of 32 and fewer.
+    """
+
+    block: Literal["basic", "bottleneck"]
+    blocks: Annotated[tuple[Count, ...], BeforeValidator(as_tuple), Len(4, 4)]
+    width: Count = 64
+    stem: Literal["large", "small"]

@@ -45,6 +45,16 @@ class Adam(Optimiser, name="adam", code="perigee.kernel.optimisers.adam:Adam"):
     betas: Annotated[tuple[BelowOne, BelowOne], BeforeValidator(as_tuple)] = (0.9, 0.999)
 
 
+class AdamW(Optimiser, name="adamw", code="perigee.kernel.optimisers.adamw:AdamW"):
+    """Adam with decoupled weight decay.
+
+    Attributes:
+        betas: decay rates of the two moments.
+    """
+
+    betas: Annotated[tuple[BelowOne, BelowOne], BeforeValidator(as_tuple)] = (0.9, 0.999)
+
+
 class SGD(Optimiser, name="sgd", code="perigee.kernel.optimisers.sgd:SGD"):
     """Stochastic gradient descent.
 

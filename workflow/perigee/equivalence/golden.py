@@ -27,6 +27,11 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
             {"width": 1, "scale_invariant": False},
             {"width": 1, "scale_invariant": True, "head_norm": 3.0, "head_seed": 1},
         ),
+        "post_activation_resnet": (
+            {"block": "basic", "blocks": [1, 1, 1, 1], "width": 1, "stem": "small"},
+            {"block": "bottleneck", "blocks": [1, 1, 1, 1], "width": 1, "stem": "small"},
+            {"block": "basic", "blocks": [2, 1, 1, 1], "width": 1, "stem": "large"},
+        ),
         "resnet18": (
             {"width": 1, "scale_invariant": True},
             {"width": 1, "scale_invariant": False},
@@ -35,6 +40,11 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
     },
     "optimiser": {
         "adam": (
+            {"learning_rate": 0.01, "weight_decay": 0.01},
+            {"learning_rate": 0.01, "weight_decay": 0.01, "betas": [0.5, 0.7]},
+            {"learning_rate": 0.01, "weight_decay": 0.01, "undecayed": ["scale_invariant"]},
+        ),
+        "adamw": (
             {"learning_rate": 0.01, "weight_decay": 0.01},
             {"learning_rate": 0.01, "weight_decay": 0.01, "betas": [0.5, 0.7]},
             {"learning_rate": 0.01, "weight_decay": 0.01, "undecayed": ["scale_invariant"]},
@@ -49,7 +59,14 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
     "schedule": {
         "constant": ({},),
         "cosine": ({"horizon": 3},),
-        "steps": ({"milestones": [1], "gamma": 0.1},),
+        "rescaled_steps": (
+            {"milestones": [1], "gamma": 0.1},
+            {"milestones": [1], "gamma": 0.1, "velocity": "reset"},
+        ),
+        "steps": (
+            {"milestones": [1], "gamma": 0.1},
+            {"milestones": [1], "gamma": 0.1, "warm_up_steps": 3, "warm_up_from": 0.1},
+        ),
     },
     "constraint": {
         "equal_filter_norms": ({}, {"norm": 3.0}),

@@ -1,0 +1,141 @@
+"""Steps of every scale-invariant weight tensor, and means over consecutive ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perigee.analysis.descriptions import description
+from perigee.analysis.inputs import RunInput
+from perigee.dynamics.equilibrium import equilibrium_angular_update, equilibrium_norm
+from perigee.errors import PerigeeError
+
+Floats = NDArray[np.float64]
+
+LAYERS = "layers"
+VELOCITY_GRADIENT = "velocity_gradient"
+SGD = "sgd"
+
+
+@dataclass(frozen=True)
+class LayerSteps:
+    """The measure ``layers`` of a run, with the settings by which the theorems judge it.
+
+    Attributes:
+        names: of the tensors.
+        norm, gradient_norm: ||w_t|| and ||g_t|| before each step, (steps, tensors).
+        angular_update: Delta_t in radians, (steps, tensors).
+        velocity_gradient: <v_{t-1}, g_t>, (steps, tensors); zeros without momentum.
+        learning_rate: eta of each step, (steps,). It is that of the first step of its epoch, from
+            which it differs only while a warm-up lasts.
+        weight_decay, momentum: lambda and alpha of SGD; None of another update rule, for which
+            there is no theorem.
+    """
+
+    names: tuple[str, ...]
+    norm: Floats
+    gradient_norm: Floats
+    angular_update: Floats
+    velocity_gradient: Floats
+    learning_rate: Floats
+    weight_decay: float | None
+    momentum: float
+
+    @classmethod
+    def of(cls, run: RunInput, layers: Sequence[str] = ()) -> LayerSteps:
+        """Read a run.
+
+        Args:
+            run: a finished run with the measures ``metrics`` and ``layers``.
+            layers: names of layers, such as "layer2.0.conv2"; all of them if none is named.
+
+        Raises:
+            PerigeeError: the network has no such layer.
+        """
+        known = [name.removesuffix(".weight") for name in description(run, LAYERS)[LAYERS]]
+        for name in layers:
+            if name not in known:
+                raise PerigeeError(
+                    f"The network has no scale-invariant layer '{name}'; it has {', '.join(known)}."
+                )
+        places = [known.index(name) for name in layers] or list(range(len(known)))
+        rows = run.rows(LAYERS)
+        numbers = {name: rows[name][:, places].astype(float) for name in rows.dtype.names or ()}
+        numbers.setdefault(VELOCITY_GRADIENT, np.zeros_like(numbers["norm"]))
+        rates = run.metrics()["learning_rate"].to_numpy(float)
+        epoch = np.arange(len(rows)) // run.steps_per_epoch
+        return cls(
+            names=tuple(known[place] for place in places),
+            learning_rate=rates[np.minimum(epoch, len(rates) - 1)],
+            weight_decay=run.weight_decay,
+            momentum=run.momentum if run.optimiser.get("name") == SGD else 0.0,
+            **numbers,
+        )
+
+    def __len__(self) -> int:
+        """The number of steps."""
+        return len(self.norm)
+
+    @property
+    def unit_gradient(self) -> Floats:
+        """||~g_t||^2, and with momentum ~h_t (Wan et al. 2021, Theorems 1 and 2)."""
+        square = self.gradient_norm**2 + 2 * self.momentum * self.velocity_gradient
+        return square * self.norm**2
+
+    @property
+    def equilibrium_angular_update(self) -> Floats:
+        """Theorem 3's angular update in every step, (steps,); NaN of another rule than SGD."""
+        if self.weight_decay is None:
+            return np.full(len(self), np.nan)
+        return equilibrium_angular_update(self.learning_rate, self.weight_decay, self.momentum)
+
+    def equilibrium_norm(self, unit_gradient: Floats, learning_rate: Floats) -> Floats:
+        """The norm of Theorems 1 and 2; NaN where there is none.
+
+        Args:
+            unit_gradient: L, (k, tensors).
+            learning_rate: eta, (k,).
+        """
+        if self.weight_decay is None or not self.weight_decay:
+            return np.full_like(unit_gradient, np.nan)
+        squares = np.where(unit_gradient > 0, unit_gradient, np.nan)
+        rate = np.broadcast_to(learning_rate[:, None], squares.shape)
+        return equilibrium_norm(rate, self.weight_decay, squares, self.momentum)
+
+
+def means(values: Floats, window: int) -> Floats:
+    """The means over windows of consecutive steps; steps left over at the end do not count.
+
+    Args:
+        values: (steps, ...).
+        window: steps of a window; if there are fewer steps, all of them are one window.
+
+    Returns:
+        (windows, ...).
+    """
+    window = min(window, len(values))
+    count = len(values) // window if window else 0
+    averaged: Floats = values[: count * window].reshape(count, window, *values.shape[1:]).mean(1)
+    return averaged
+
+
+def running_means(values: Floats, window: int) -> Floats:
+    """The means over the steps around each step, of which there are fewer at both ends.
+
+    Args:
+        values: (steps, ...).
+        window: steps of a window.
+
+    Returns:
+        The shape of ``values``.
+    """
+    sums = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
+    places = np.arange(len(values))
+    first = np.maximum(places - window // 2, 0)
+    last = np.minimum(places + (window + 1) // 2, len(values))
+    counts = (last - first).reshape(-1, *[1] * (values.ndim - 1))
+    averaged: Floats = (sums[last] - sums[first]) / counts
+    return averaged
