@@ -128,6 +128,18 @@ def test_rescaling_takes_the_weights_to_the_norm_of_the_next_equilibrium(
         assert torch.equal(state["velocity"][count:], speeds[count:])
 
 
+def test_a_milestone_that_stands_twice_rescales_as_it_decays() -> None:
+    trainer = make_trainer(Settings())
+    steps = trainer.task.steps_per_epoch
+    schedule = RescaledSteps(
+        steps, milestones=[2, 2], gamma=0.1, velocity="multiplied", **NO_WARM_UP
+    )
+    assert factor(schedule, 2) == pytest.approx(0.01)
+    before = trainer.parameters.weights.clone()
+    schedule.begin_epoch(2, trainer.parameters, trainer.optimiser)
+    torch.testing.assert_close(trainer.parameters.weights, before / 100**0.25)
+
+
 class Eventful(Schedule):
     """Another factor in each step; doubles the weights at the beginning of every epoch."""
 
@@ -183,8 +195,8 @@ def test_a_state_in_the_middle_of_an_epoch_has_its_beginning_once(full_batch: bo
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"constraint": {"name": "fixed_norm"}}, r"divides the norm .* 'fixed_norm' fixes it"),
-        ({"optimiser": {"name": "adamw", "learning_rate": 0.1}}, r"right for SGD, .* is 'adamw'"),
+        ({"constraint": {"name": "fixed_norm"}}, r"rescales weights, but .* 'fixed_norm' fixes"),
+        ({"optimiser": {"name": "adamw", "learning_rate": 0.1}}, r"as SGD needs it, .* is 'adamw'"),
     ],
 )
 def test_rescaling_is_refused_where_it_has_no_meaning(changes: dict[str, Any], told: str) -> None:

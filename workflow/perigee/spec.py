@@ -123,15 +123,16 @@ class RunSpec(BaseModel):
         """
         if not isinstance(self.schedule, RescaledSteps):
             return self
-        told = f"Key 'schedule.name' is '{self.schedule.name}', which divides the norm of weights"
+        key = f"Key 'schedule.name' is '{self.schedule.name}'"
         if self.constraint.is_sphere:
             raise PerigeeError(
-                f"{told}, but constraint '{self.constraint.name}' fixes it; leave out one of them."
+                f"{key}, which rescales weights, but constraint '{self.constraint.name}' fixes "
+                "their norm; leave out one of them."
             )
         if not isinstance(self.optimiser, SGD):
             raise PerigeeError(
-                f"{told} as it is right for SGD, but key 'optimiser.name' is "
-                f"'{self.optimiser.name}'; take 'sgd', or schedule 'steps'."
+                f"{key}, which rescales weights as SGD needs it, but key 'optimiser.name' is "
+                f"'{self.optimiser.name}'; choose 'sgd', or schedule 'steps'."
             )
         return self
 

@@ -123,9 +123,7 @@ def tabulate(
             **_late(steps, windows, late_fraction),
             **_assumptions(steps, windows, late_fraction),
         }
-        for number, name in enumerate(steps.names):
-            told = {key: _at(value, number) for key, value in columns.items()}
-            rows.append({"run": place, **run.labels(), "layer": name, **told})
+        rows += [{"run": place, **run.labels(), **row} for row in steps.rows(columns)]
     return pd.DataFrame(rows)
 
 
@@ -217,11 +215,6 @@ def _steps_of(
             for number, name in enumerate(steps.names)
         ]
     )
-
-
-def _at(value: Any, number: int) -> Any:
-    """The number of a layer: of an array that one, else the value of all."""
-    return value[number].item() if isinstance(value, np.ndarray) else value
 
 
 def _arrival(steps: LayerSteps, windows: _Windows) -> Mapping[str, Floats]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,9 @@ class LayerSteps:
         velocity_gradient: <v_{t-1}, g_t>, (steps, tensors); zeros without momentum.
         learning_rate: eta of each step, (steps,). It is that of the first step of its epoch, from
             which it differs only while a warm-up lasts.
-        weight_decay, momentum: lambda and alpha of SGD; None of another update rule, for which
-            there is no theorem.
+        weight_decay: lambda of SGD; None without any, and of another update rule, since the
+            theorems say nothing of these.
+        momentum: alpha of SGD; 0 of another update rule.
     """
 
     names: tuple[str, ...]
@@ -70,10 +72,23 @@ class LayerSteps:
         return cls(
             names=tuple(known[place] for place in places),
             learning_rate=rates[np.minimum(epoch, len(rates) - 1)],
-            weight_decay=run.weight_decay,
+            weight_decay=run.weight_decay or None,
             momentum=run.momentum if run.optimiser.get("name") == SGD else 0.0,
             **numbers,
         )
+
+    def rows(self, columns: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield a row of a table for each layer.
+
+        Args:
+            columns: a value for all layers, or an array with one for each, by name.
+        """
+        for place, name in enumerate(self.names):
+            row = {
+                key: value[place].item() if isinstance(value, np.ndarray) else value
+                for key, value in columns.items()
+            }
+            yield {"layer": name, **row}
 
     def __len__(self) -> int:
         """The number of steps."""
@@ -87,7 +102,7 @@ class LayerSteps:
 
     @property
     def equilibrium_angular_update(self) -> Floats:
-        """Theorem 3's angular update in every step, (steps,); NaN of another rule than SGD."""
+        """Theorem 3's angular update in every step, (steps,); NaN where there is none."""
         if self.weight_decay is None:
             return np.full(len(self), np.nan)
         return equilibrium_angular_update(self.learning_rate, self.weight_decay, self.momentum)
@@ -99,7 +114,7 @@ class LayerSteps:
             unit_gradient: L, (k, tensors).
             learning_rate: eta, (k,).
         """
-        if self.weight_decay is None or not self.weight_decay:
+        if self.weight_decay is None:
             return np.full_like(unit_gradient, np.nan)
         squares = np.where(unit_gradient > 0, unit_gradient, np.nan)
         rate = np.broadcast_to(learning_rate[:, None], squares.shape)

@@ -84,12 +84,7 @@ def tabulate(runs: Sequence[RunInput], *, layers: Sequence[str], window: int) ->
         steps = LayerSteps.of(run, layers)
         for stage, part in _parts(steps):
             columns = _of_stage(stage, part, min(window, max(1, round(END * len(part)))))
-            for number, name in enumerate(steps.names):
-                told = {
-                    key: value[number].item() if isinstance(value, np.ndarray) else value
-                    for key, value in columns.items()
-                }
-                rows.append({"run": place, **run.labels(), "layer": name, **told})
+            rows += [{"run": place, **run.labels(), **row} for row in part.rows(columns)]
     return pd.DataFrame(rows)
 
 

@@ -38,13 +38,12 @@ def publish(figure: Path, folder: Path, key: str) -> None:
     provenance = read_product(figure, FIGURE_FILES)
     publication = published_figure(folder, key)
     publication.withdraw()
-    for others_left in reversed(range(TRIES)):
+    for attempt in range(1, TRIES + 1):
         for file, copy in zip(FIGURE_FILES, publication.paths, strict=True):
             copy_atomically(figure / file, copy)
         try:
             publication.confirm(provenance.digest)
-        except FileNotFoundError:
-            if not others_left:
-                raise
-        else:
             return
+        except FileNotFoundError:
+            if attempt == TRIES:
+                raise

@@ -83,9 +83,10 @@ class RescaledSteps(Steps):
 
     def begin_epoch(self, epoch: int, parameters: FlatParameters, optimiser: Optimiser) -> None:
         """Rescale if the epoch is a milestone."""
-        if epoch not in self.milestones:
+        decays = self.milestones.count(epoch)  # a milestone that stands twice counts twice
+        if not decays:
             return
-        root = (1 / self.gamma) ** 0.25
+        root = (1 / self.gamma) ** (0.25 * decays)
         parameters.weights.div_(root)
         if VELOCITY in optimiser.state:
             velocity = optimiser.state[VELOCITY][: len(parameters.weights)]
