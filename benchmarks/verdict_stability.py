@@ -1,23 +1,29 @@
 """Stability of verdicts: how often two halves of the seeds, or two machines, give the same one.
 
-The figures' tables have to be made for at least 12 seeds:
+The numbers of single seeds come from evidence/seeds.csv, to which `perigee claims keep` adds, so
+that nothing is trained:
 
-    snakemake claims --config seeds=16
-    python benchmarks/verdict_stability.py --seeds 16
+    python benchmarks/verdict_stability.py
 
 The seeds are split into two halves, again and again, and every claim is judged on each half. Beside
 the share of splits in which the halves agree stands the share that is to be expected of the claim's
 own rate: a claim that holds in 7 of 10 seeds must turn now and then, whatever the software does.
-Identities, and claims that the scale cannot test, are left out. --other takes the results of
-another machine, whose verdicts on all its seeds are compared with those here.
+--other takes the numbers of another machine, whose verdicts on all its seeds are compared with
+those here.
+
+Left out, and counted: identities; claims that the scale cannot test; claims of too few kept seeds;
+and those whose interval needs more than a number a seed, such as the test images of every seed.
+Numbers that were kept before a claim's rule was locked are not of that rule, and do not count.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,19 +32,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-from perigee.claims.judging import judgements
-from perigee.claims.outcomes import (
-    CONTRADICTED,
-    IDENTITY,
-    NOT_TESTABLE,
-    NOTHING,
-    REPRODUCED,
-)
-from perigee.claims.verdicts import verdict_of_rate
+from perigee.claims.outcomes import CONTRADICTED, IDENTITY, NOTHING, REPRODUCED
+from perigee.claims.verdicts import is_rate, judge, verdict_of_rate
 from perigee.planning.plan import make_plan
-from perigee.planning.products import FigureProduct
+from perigee.spec import Claim
 from perigee.store.provenance import hardware, versions
-from perigee.store.tables import TABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 FEWEST = 12
@@ -49,6 +47,10 @@ EQUAL = 0.85
 
 SPLITS_SEED = 0
 
+Numbers = Mapping[int, float | None]
+"""What is kept of a claim, by seed: NaN where there was nothing to measure, None where the premise
+is not met."""
+
 
 def splits(seeds: Sequence[int], count: int) -> list[tuple[list[int], list[int]]]:
     """Random splits of the seeds into two halves of equal size."""
@@ -58,19 +60,32 @@ def splits(seeds: Sequence[int], count: int) -> list[tuple[list[int], list[int]]
     return [(sorted(one[:half]), sorted(one[half : 2 * half])) for one in mixed]
 
 
-def verdicts(
-    figure: FigureProduct, tables: Mapping[str, pd.DataFrame], seeds: Sequence[int]
-) -> dict[str, str]:
-    """The verdicts on a figure's empirical claims, judged on some of the seeds, by claim."""
-    some = {
-        name: table[table["seed"].isin(seeds)] if "seed" in table else table
-        for name, table in tables.items()
+def kept_numbers(table: pd.DataFrame, claim: Claim) -> dict[int, float | None]:
+    """The number of each seed that is kept for a claim, of several the one kept last.
+
+    Args:
+        table: the rows of the claim, as `perigee claims keep` writes them, all as text.
+        claim: the claim, whose rule the numbers must not be older than.
+
+    Returns:
+        By seed: NaN where there was nothing to measure, None where the premise is not met.
+    """
+    locked = claim.locked.partition(",")[0]
+    of_the_rule = table[table["date"] >= locked].sort_values("date", kind="stable")
+    return {
+        int(row.seed): None
+        if row.premise == "not met"
+        else float(row.value)
+        if row.value
+        else math.nan
+        for row in of_the_rule.itertuples()
     }
-    planned = {name: list(seeds) for name, table in tables.items() if "seed" in table}
-    request = figure.request
-    judged = judgements(request.paper, request.name, request.claims, some, planned)
-    rows = judged[(judged["kind"] != IDENTITY) & (judged["verdict"] != NOT_TESTABLE)]
-    return dict(zip(rows["claim"], rows["verdict"], strict=True))
+
+
+def verdict(claim: Claim, numbers: Numbers, seeds: Sequence[int]) -> str:
+    """The verdict on a claim, judged on some of the seeds."""
+    given = (numbers[seed] for seed in seeds)
+    return judge(claim, [number for number in given if number is not None]).verdict
 
 
 def expected_agreement(fulfilled: int, measured: int, half: int) -> float:
@@ -84,8 +99,8 @@ def expected_agreement(fulfilled: int, measured: int, half: int) -> float:
         return 1.0
     chances: dict[str, float] = {}
     for count, chance in enumerate(binom.pmf(range(half + 1), half, fulfilled / measured)):
-        verdict = verdict_of_rate(count, half)
-        chances[verdict] = chances.get(verdict, 0.0) + float(chance)
+        found = verdict_of_rate(count, half)
+        chances[found] = chances.get(found, 0.0) + float(chance)
     return sum(chance**2 for chance in chances.values())
 
 
@@ -98,6 +113,52 @@ def agreement(pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
     }
 
 
+def stability(claim: Claim, numbers: Numbers, count: int, there: Numbers) -> dict[str, Any]:
+    """How stable the verdict on a claim is: a row of the result.
+
+    Args:
+        claim: the claim.
+        numbers: what is kept of it here, by seed.
+        count: the number of splits.
+        there: what is kept of it on another machine; nothing if there is none.
+    """
+    seeds = sorted(numbers)
+    pairs = [
+        (verdict(claim, numbers, one), verdict(claim, numbers, other))
+        for one, other in splits(seeds, count)
+    ]
+    found = judge(claim, [number for number in numbers.values() if number is not None])
+    return {
+        "verdict": found.verdict,
+        **agreement(pairs),
+        "expected": expected_agreement(found.fulfilled, found.measured, len(seeds) // 2)
+        if is_rate(claim)
+        else None,
+        **({"there": verdict(claim, there, sorted(there))} if there else {}),
+    }
+
+
+def left_out(claim: Claim, numbers: Numbers) -> str | None:
+    """Why a claim is left out, in a few words; None if it is compared."""
+    if claim.kind == IDENTITY:
+        return "identities"
+    if not claim.testable:
+        return "not testable at this scale"
+    if claim.pooled or claim.shared is not None or claim.draws != "seed":
+        return "judged on more than a number a seed"
+    return f"fewer than {FEWEST} seeds kept" if len(numbers) < FEWEST else None
+
+
+def read_kept(path: Path, scale: str) -> dict[tuple[str, str, str], pd.DataFrame]:
+    """The rows of a table of kept numbers at one scale, by paper, figure and claim."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    rows = table[table["scale"] == scale]
+    return {
+        (str(paper), str(figure), str(claim)): part
+        for (paper, figure, claim), part in rows.groupby(["paper", "figure", "claim"])
+    }
+
+
 def main() -> int:
     """Judge the claims on halves of the seeds, print the table and write the JSON file."""
     parser = argparse.ArgumentParser(
@@ -105,77 +166,41 @@ def main() -> int:
     )
     parser.add_argument("--scale", default="laptop", help="default: %(default)s")
     parser.add_argument("--papers", nargs="+", default=["periodic", "regimes"])
-    parser.add_argument("--seeds", type=int, default=FEWEST, help="default: %(default)s")
     parser.add_argument("--splits", type=int, default=200, help="default: %(default)s")
-    parser.add_argument("--results", type=Path, default=ROOT / "results")
-    parser.add_argument("--other", type=Path, help="results of another machine, same version")
+    parser.add_argument(
+        "--kept", type=Path, default=ROOT / "evidence/seeds.csv", help="the numbers of seeds"
+    )
+    parser.add_argument("--other", type=Path, help="those of another machine, same version")
     parser.add_argument(
         "--out", type=Path, default=ROOT / "benchmarks/results/verdict_stability.json"
     )
     given = parser.parse_args()
-    if given.seeds < FEWEST:
-        parser.error(f"--seeds must be at least {FEWEST}")
-    plan = make_plan(given.papers, given.scale, given.seeds)
+    here, there = (
+        read_kept(path, given.scale) if path else {} for path in (given.kept, given.other)
+    )
     found: dict[str, Any] = {}
-    for key, figure in plan.figures.items():
-        tables = read_tables(figure, given.results)
-        seeds = sorted({seed for table in tables.values() for seed in table.get("seed", ())})
-        if not seeds or not figure.request.claims:
-            continue
-        halves = splits(seeds, given.splits)
-        both = [tuple(verdicts(figure, tables, half) for half in pair) for pair in halves]
-        every = verdicts(figure, tables, seeds)
-        there = (
-            verdicts(figure, read_tables(figure, given.other), seeds)
-            if given.other
-            else dict[str, str]()
-        )
-        rates = rates_of(figure, tables, seeds)
-        for claim in every:
-            found[f"{key}.{claim}"] = {
-                "verdict": every[claim],
-                **agreement([(one[claim], other[claim]) for one, other in both]),
-                "expected": expected_agreement(*rates[claim], len(seeds) // 2)
-                if claim in rates
-                else None,
-                **({"there": there[claim]} if claim in there else {}),
-            }
+    without: Counter[str] = Counter()
+    for figure in make_plan(given.papers, given.scale).figures.values():
+        request = figure.request
+        for claim in request.claims:
+            key = request.paper, request.name, claim.name
+            numbers, others = (
+                kept_numbers(rows[key], claim) if key in rows else {} for rows in (here, there)
+            )
+            if reason := left_out(claim, numbers):
+                without[reason] += 1
+            else:
+                name = f"{request.paper}_{request.name}.{claim.name}"
+                found[name] = stability(claim, numbers, given.splits, others)
     if not found:
-        sys.exit("No claim has seeds to be split.")
-    report(found, given)
+        sys.exit(f"No claim has {FEWEST} seeds in {given.kept}; add some with perigee claims keep.")
+    report(found, without, given)
     return 0
 
 
-def read_tables(figure: FigureProduct, results: Path) -> dict[str, pd.DataFrame]:
-    """A figure's tables.
-
-    Raises:
-        SystemExit: one is not made.
-    """
-    try:
-        return {
-            name: pd.read_parquet(results / "store" / table.folder / TABLE)
-            for name, table in figure.tables.items()
-        }
-    except FileNotFoundError as error:
-        sys.exit(f"{error.filename} is not made; run snakemake claims with as many seeds first.")
-
-
-def rates_of(
-    figure: FigureProduct, tables: Mapping[str, pd.DataFrame], seeds: Sequence[int]
-) -> dict[str, tuple[int, int]]:
-    """The seeds that fulfil a rule and those that were measured, of claims that count seeds."""
-    request = figure.request
-    planned = {name: list(seeds) for name, table in tables.items() if "seed" in table}
-    rows = judgements(request.paper, request.name, request.claims, tables, planned)
-    counted = rows[rows["kind"].isin(["rate", "trend"])]
-    return {
-        claim: (int(text.partition("/")[0]), int(text.partition("/")[2]))
-        for claim, text in zip(counted["claim"], counted["fulfilled"], strict=True)
-    }
-
-
-def report(found: Mapping[str, Mapping[str, Any]], given: argparse.Namespace) -> None:
+def report(
+    found: Mapping[str, Mapping[str, Any]], without: Mapping[str, int], given: argparse.Namespace
+) -> None:
     """Print a line per claim and the mean over them, and write the JSON file."""
     width = max(map(len, found))
     print(f"{'':{width}} {'equal':>8} {'expected':>9} {'opposite':>9}  verdict on all seeds")
@@ -189,20 +214,21 @@ def report(found: Mapping[str, Mapping[str, Any]], given: argparse.Namespace) ->
     equal = float(np.mean([one["equal"] for one in found.values()]))
     opposite = float(np.mean([one["opposite"] for one in found.values()]))
     met = equal >= EQUAL and opposite == 0
-    print(f"equal {equal:.3f}, opposite {opposite:.4f}")
+    print(f"{len(found)} claims: equal {equal:.3f}, opposite {opposite:.4f}")
+    for reason, count in without.items():
+        print(f"left out: {count}, {reason}")
     print(f"target: equal >= {EQUAL:g} and opposite = 0: {'met' if met else 'MISSED'}")
-    measured = [one for one in found.values() if one["verdict"] != NOTHING]
     document = {
         "benchmark": "verdict_stability",
         "command": " ".join(["python", "benchmarks/verdict_stability.py", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "scale": given.scale,
-        "seeds": given.seeds,
         "splits": given.splits,
         "equal": equal,
         "opposite": opposite,
         "met": met,
-        "measured": len(measured),
+        "measured": sum(one["verdict"] != NOTHING for one in found.values()),
+        "left_out": dict(without),
         "claims": found,
         "hardware": hardware(),
         "versions": versions(),
