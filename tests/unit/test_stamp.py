@@ -68,3 +68,9 @@ def test_every_difference_is_told_and_nothing_else(
     labels = {"a.width": "width", "b.name": "b", "epochs": "epochs", "c.d.rate": "rate"}
     told = [words.split()[0] for words in deviations(here, there)]
     assert sorted(told) == sorted(labels[key] for key in different)
+
+
+def test_values_of_another_block_are_not_missed_here() -> None:
+    here = {"dataset.name": "digits", "dataset.label_noise": 0.6}
+    there = {"dataset.name": "image_folder", "dataset.folder": "imagenet"}
+    assert deviations(here, there) == ["dataset digits (paper: image_folder)", "label noise 0.6"]

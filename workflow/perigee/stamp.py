@@ -19,6 +19,9 @@ def deviations(settings: Mapping[str, Any], paper_settings: Mapping[str, Any]) -
     found: list[str] = []
     for key in (*settings, *(k for k in paper_settings if k not in settings)):
         here, there = settings.get(key), paper_settings.get(key)
+        name = f"{key.rpartition('.')[0]}.name"
+        if here is None and settings.get(name) not in (None, paper_settings.get(name)):
+            continue  # another block is here, which is told, and has no such value
         if here != there:
             words = f"{_label(key)} {_shown(here)}"
             if there is not None:  # or else the paper's block has no such value

@@ -308,6 +308,7 @@ Unit = Literal[
     "epoch",
     "fork",
     "image",
+    "layer",
     "period",
     "point",
     "run",
