@@ -48,8 +48,8 @@ EQUAL = 0.85
 SPLITS_SEED = 0
 
 Numbers = Mapping[int, float | None]
-"""What is kept of a claim, by seed: NaN where there was nothing to measure, None where the premise
-is not met."""
+"""The kept numbers of a claim, by seed: NaN where there was nothing to measure, None where the
+premise is not met."""
 
 
 def splits(seeds: Sequence[int], count: int) -> list[tuple[list[int], list[int]]]:
@@ -165,7 +165,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--scale", default="laptop", help="default: %(default)s")
-    parser.add_argument("--papers", nargs="+", default=["periodic", "regimes"])
+    parser.add_argument("--papers", nargs="+", default=["periodic", "regimes", "smd"])
     parser.add_argument("--splits", type=int, default=200, help="default: %(default)s")
     parser.add_argument(
         "--kept", type=Path, default=ROOT / "evidence/seeds.csv", help="the numbers of seeds"

@@ -6,12 +6,17 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-LANES = ("processes", "workflow", "faults", "slurm", "project")
+TESTS = Path(__file__).resolve().parent
+LANES = ("claims", "training", "processes", "workflow", "faults", "slurm", "project")
 """The folders whose tests plain `pytest` leaves out (pyproject.toml); each is a marker."""
+
+WITHOUT_LANES = " and ".join(f"not {one}" for one in LANES)
+"""The marker expression of plain `pytest`."""
 
 # A GPU gives other bits than the CPU on which golden curves were made, and forbids forks after use.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -54,10 +59,16 @@ def pytest_configure(config: pytest.Config) -> None:
     A shell makes background jobs ignore SIGINT, and processes that tests start inherit that.
     """
     names_a_folder = config.args_source is pytest.Config.ArgsSource.ARGS
-    if names_a_folder and config.option.markexpr == " and ".join(f"not {one}" for one in LANES):
+    if names_a_folder and config.option.markexpr == WITHOUT_LANES:
         config.option.markexpr = ""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import nothing of the folders that are left out."""
+    is_lane = collection_path.parent == TESTS and collection_path.name in LANES
+    return True if is_lane and config.option.markexpr == WITHOUT_LANES else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by marker

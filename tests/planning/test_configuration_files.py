@@ -26,9 +26,9 @@ def lines(*patterns: str) -> int:
     return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
 
 
-@pytest.mark.parametrize("paper", ["periodic", "regimes"])
-def test_a_papers_seven_figures_are_short_to_read(paper: str) -> None:
-    assert len(list(CONFIG.glob(f"papers/{paper}/fig*.yaml"))) == 7
+@pytest.mark.parametrize(("paper", "figures"), [("periodic", 7), ("regimes", 7), ("smd", 5)])
+def test_a_papers_figures_are_short_to_read(paper: str, figures: int) -> None:
+    assert len(list(CONFIG.glob(f"papers/{paper}/fig*.yaml"))) == figures
     assert lines(f"papers/{paper}/*.yaml") <= 300
     assert lines(f"scales/smoke/{paper}/*.yaml", f"scales/laptop/{paper}/*.yaml") <= 200
 
@@ -104,7 +104,7 @@ def test_blocks_are_told_apart_by_their_names() -> None:
 
 
 def notes_of(key: str, scale: str) -> dict[tuple[str, bool], str]:
-    _, requests = read_requests(["periodic", "regimes"], scale)
+    _, requests = read_requests(["periodic", "regimes", "smd"], scale)
     (request,) = (one for one in requests if one.key == key)
     return {(note.key, note.was_seen): note.told for note in request.notes}
 

@@ -158,6 +158,6 @@ def test_impossible_numbers_of_seeds_are_refused(value: Any, remedy: str) -> Non
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_no_figure_of_a_paper_judges_a_seed_that_was_looked_at(scale: str) -> None:
-    planned = make_plan(["periodic", "regimes"], scale).of_papers
+    planned = make_plan(["periodic", "regimes", "smd"], scale).of_papers
     seeds = {run.spec.seed for run in planned.runs.values()}
     assert seeds == ({10, 11} if scale == "smoke" else {10, 11, 12})

@@ -183,7 +183,7 @@ def all_lookups(layout: Layout) -> None:
     for key in layout.plan.figures:
         layout.publication_inputs(key)
         layout.caption(key)
-    layout.published(layout.plan.figures)
+    layout.published("everything")
     layout.gathering_inputs()
     layout.claims_spec()
     layout.claims_version()

@@ -342,7 +342,7 @@ def test_it_is_reported_from_when_it_is_made(folder: Path) -> None:
     ]
     assert after.claims_version() != before.claims_version()
     # Whether it is reported or not, it can be asked for.
-    assert before.published(["study_mine"])[:4] == after.published(["study_mine"])[:4]
+    assert before.published("study_mine")[:4] == after.published("study_mine")[:4]
 
 
 def test_two_are_independent(folder: Path) -> None:

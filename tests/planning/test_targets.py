@@ -14,7 +14,7 @@ NAMED = ("everything", "all_figures", "periodic", "periodic_fig3", "study_label_
     [
         ("periodic_fg3", ["not a target", "did you mean 'periodic_fig3'"]),
         ("clams", ["not a target", "did you mean 'claims'"]),
-        ("smd_fig1", ["not a target", "known are all_figures, claims"]),
+        ("other_fig1", ["not a target", "known are all_figures, claims"]),
         ("study_label_smothing", ["label_smothing.yaml", "did you mean 'label_smoothing'"]),
         ("study_mine", ["needs a file config/studies/mine.yaml", "known are label_smoothing"]),
         ("regimes_fig2", ["paper 'regimes'", "'papers' of config/config.yaml", "add it there"]),

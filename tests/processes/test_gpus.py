@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from perigee import gpus
 from perigee.errors import PerigeeError
-from perigee.gpus import own_gpu
+from perigee.gpus import own_gpu, own_gpus
 
 SECONDS = 30
 """The seconds after which a test stops waiting for a process."""
@@ -188,6 +188,51 @@ def test_a_gpu_that_is_not_there_is_refused(device: str, pretend: Pretend) -> No
     told = rf"'device' is '{device}' but the GPUs of this machine are cuda:0, cuda:1; set"
     with pytest.raises(PerigeeError, match=told), own_gpu(device, 1):
         pass
+
+
+# Several GPUs for one job
+
+
+def test_a_job_holds_several_gpus_that_nobody_joins(pretend: Pretend, jobs: ExitStack) -> None:
+    pretend(*some_gpus(4))
+    assert jobs.enter_context(own_gpu("cuda:1", 2)) == "cuda:1"
+    assert jobs.enter_context(own_gpus("auto", 2)) == [0, 2]
+    assert jobs.enter_context(own_gpu("auto", 1)) == "cuda:3"
+    with pytest.raises(NoneFreeError):
+        jobs.enter_context(own_gpu("auto", 1, give_up))
+
+
+def test_nobody_joins_whatever_may_share_a_gpu(pretend: Pretend, jobs: ExitStack) -> None:
+    pretend(*some_gpus(2))
+    jobs.enter_context(own_gpus("auto", 1))
+    assert [jobs.enter_context(own_gpu("auto", 3, give_up)) for _ in range(3)] == ["cuda:1"] * 3
+    with pytest.raises(NoneFreeError):
+        jobs.enter_context(own_gpu("auto", 3, give_up))
+
+
+def test_it_holds_all_of_them_or_none(pretend: Pretend, jobs: ExitStack) -> None:
+    pretend(*some_gpus(3))
+    first = own_gpus("cuda", 2)
+    assert first.__enter__() == [0, 1]
+    with pytest.raises(NoneFreeError):
+        jobs.enter_context(own_gpus("cuda", 2, give_up))
+    assert jobs.enter_context(own_gpu("auto", 1, give_up)) == "cuda:2"  # it was let go
+    first.__exit__(None, None, None)
+    assert jobs.enter_context(own_gpus("cuda", 2, give_up)) == [0, 1]
+
+
+def test_more_processes_than_gpus_are_refused(pretend: Pretend) -> None:
+    pretend(*some_gpus(2))
+    told = "'processes_per_run' is 3, but this machine has 2 GPUs; set it to 2 at most"
+    with pytest.raises(PerigeeError, match=told), own_gpus("auto", 3):
+        pass
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_on_the_cpu_processes_hold_none(device: str, pretend: Pretend) -> None:
+    pretend(*([] if device == "auto" else some_gpus(1)))
+    with own_gpus(device, 2, give_up) as got:
+        assert got == []
 
 
 # No GPU

@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,12 +23,15 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from perigee import registry
 from perigee.analysis.fine_tuning import COLUMNS
 from perigee.analysis.regimes import places_of, statistics_of
 from perigee.paths import NOTEBOOKS
+from perigee.planning.plan import read_requests
 from perigee.plotting import output
 from perigee.plotting.looks import LINES
 from perigee.plotting.sheet import PAPER_WIDTH, WIDE, Layout, Sheet
+from support import smd_tables
 from support.synthetic_tables import (
     RATE,
     Leaving,
@@ -315,6 +319,20 @@ TOY = pd.DataFrame(
 PANELS = ["train_loss", "weight_norm", "phase_diagram", "period_statistics", "similarity"]
 
 
+def smd_tables_of(number: int) -> dict[str, pd.DataFrame]:
+    """The tables that a figure on equilibrium draws."""
+    if number in (1, 2, 7):
+        _, figures = read_requests(["smd"], "laptop")
+        (figure,) = (one for one in figures if one.key == f"smd_fig{number}")
+        return {
+            table.name: registry.load(table.analysis)([], **table.analysis.parameters)
+            for table in figure.tables
+        }
+    planted = smd_tables.USUAL if number == 3 else smd_tables.DECAYED
+    steps = planted.table("steps", TWO_SEEDS)
+    return {"steps": steps if number == 5 else steps[steps["layer"] == "layer2.0.conv2"]}
+
+
 def tables_of(key: str) -> dict[str, pd.DataFrame]:
     similar = table_of_similarity(seeds=SEEDS)
     rates = runs(RATES, RATE)
@@ -352,6 +370,7 @@ def tables_of(key: str) -> dict[str, pd.DataFrame]:
             "constant": by_rate(CONSTANT, TWO_SEEDS),
             "cosine": by_rate(COSINE, TWO_SEEDS),
         },
+        **{f"smd_fig{number}": partial(smd_tables_of, number) for number in (1, 2, 3, 5, 7)},
         "study": lambda: {
             "runs": rates,
             "periods": periods(rates),
@@ -362,7 +381,7 @@ def tables_of(key: str) -> dict[str, pd.DataFrame]:
 
 
 KEYS = sorted(path.stem for path in NOTEBOOKS.glob("*.py"))
-WITHOUT_SEEDS = {"periodic_fig2", "regimes_fig2"}
+WITHOUT_SEEDS = {"periodic_fig2", "regimes_fig2", "smd_fig1", "smd_fig2", "smd_fig7"}
 LAYOUTS = {"wide": WIDE, "paper width": PAPER_WIDTH}
 PDFS = {"wide": "figure.pdf", "paper width": "figure_paper_width.pdf"}
 

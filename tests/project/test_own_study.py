@@ -11,8 +11,8 @@ import yaml
 
 from support.workspace import ROOT, TESTS, Workspace
 
-READING_STUDIES = ("unit/test_claims.py", "planning/test_claims_configuration.py")
-CASES_OF_STUDIES = "not periodic_fig and not regimes_fig"
+READING_STUDIES = ("claims/test_claims.py", "planning/test_claims_configuration.py")
+CASES_OF_STUDIES = "not periodic_fig and not regimes_fig and not smd_fig"
 """The cases of the papers' own figures are the same with and without the study."""
 
 

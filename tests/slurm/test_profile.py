@@ -71,7 +71,9 @@ def test_all_figures_from_a_fresh_clone(cluster: Cluster, tmp_path: Path) -> Non
     """The command of the README works as written, except for the scale and with one paper."""
     workspace = Workspace.clone(tmp_path / "clone")
     # The other paper's jobs are of the same kinds, and twice as many take twice as long.
-    workspace.replace("config/config.yaml", "papers: [periodic, regimes]", "papers: [periodic]")
+    workspace.replace(
+        "config/config.yaml", "papers: [periodic, regimes, smd]", "papers: [periodic]"
+    )
     often = "perigee-slurm-init-seconds-before-status-checks: 3"
     workspace.replace("slurm/profile.yaml", f"{often[:-1]}15", often)  # only to save time
     started = snakemake(workspace, "all_figures")
@@ -119,7 +121,9 @@ def four_runs(tmp_path: Path) -> Workspace:
 
     workspace = Workspace.clone(tmp_path / "four")
     # Figures of the other paper share runs with this one, and would have them shorter first.
-    workspace.replace("config/config.yaml", "papers: [periodic, regimes]", "papers: [periodic]")
+    workspace.replace(
+        "config/config.yaml", "papers: [periodic, regimes, smd]", "papers: [periodic]"
+    )
     workspace.edit_paper(edit)
     make_holdable(workspace)
     return workspace
@@ -155,6 +159,21 @@ def test_short_runs_share_a_submission_and_its_gpu(four_runs: Workspace, cluster
     assert queued.count(f"job {number}") == 4, queued
     assert len(re.findall(r"^ *training .*lr", training, flags=re.MULTILINE)) == 4, training
     assert four_runs.by_hand(*status).stdout.count("done") >= 4
+
+
+def test_two_processes_share_a_run_in_one_job(four_runs: Workspace, cluster: Cluster) -> None:
+    four_runs.edit_paper(lambda study: show_rates(study, 0.1))
+    four_runs.edit_paper(lambda study: sweep_of(study).update(epochs=2))
+    four_runs.replace("config/config.yaml", "processes_per_run: 1 ", "processes_per_run: 2 ")
+    started = snakemake(four_runs, "periodic_fig3", "--until", "train_run", *OFTEN)
+    try:
+        assert started.end() == 0, started.printed
+    finally:
+        started.process.kill()
+    (number,) = started.submitted
+    assert cluster.job(number)["NumCPUs"] == "2"
+    (provenance,) = four_runs.root.glob("results/store/run/*/e*/provenance.json")
+    assert json.loads(provenance.read_text())["details"]["ranks"] == 2
 
 
 def test_a_cluster_that_wants_gpus_instead_of_gres_and_no_work_on_its_login_node(

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from perigee import registry
+from perigee.analysis.inputs import RunInput
 from perigee.configuration.requests import TableRequest
 from perigee.planning.plan import read_requests
 from support.random_gradients import PER_EPOCH, Floats, random_steps, write_run_of_layers
@@ -41,72 +42,88 @@ def requests() -> Mapping[tuple[str, str], TableRequest]:
 
 @dataclass(frozen=True, eq=False)
 class Process:
-    """What a run does, from a norm that SGD takes 4,000 steps from, and momentum 400.
+    """The course of a run, from a norm that SGD takes 4,000 steps from, and momentum 400.
 
     Attributes:
+        momentum: alpha.
         size: the mean squared norm of unit gradients, (steps, layers).
         start: the norm before the first step.
-        learning_rate, weight_decay: eta and lambda.
-        along: see `random_steps`.
+        stages: eta of each of some stages of equal length.
+        weight_decay: lambda.
+        told_decay: what the run's settings say that it is, relative to it.
+        along, is_rescaled: see `random_steps`.
         loss_epochs: how fast the loss falls from 4 to 1.
     """
 
+    momentum: float = 0.0
     size: Floats = field(default_factory=lambda: SIZE)
     start: float = 8.4
-    learning_rate: float = 0.05
+    stages: tuple[float, ...] = (0.05,)
     weight_decay: float = 0.01
+    told_decay: float = 1.0
     along: float | None = None
+    is_rescaled: bool = False
     loss_epochs: float = 60.0
 
+    @property
+    def rates(self) -> Floats:
+        """Eta of every step, (steps,)."""
+        return np.repeat(self.stages, LENGTH // len(self.stages))
 
-USUAL_PROCESS = Process()
+    def write(self, folder: Path, swept: Mapping[str, Any], rows: NDArray[Any]) -> RunInput:
+        """The run with these rows of its measure ``layers``."""
+        decay = self.told_decay * self.weight_decay
+        optimiser = {"name": "sgd", "weight_decay": decay, "momentum": self.momentum}
+        loss = 1 + 3 * np.exp(-np.arange(LENGTH // PER_EPOCH + 1) / self.loss_epochs)
+        return write_run_of_layers(folder, rows, self.rates, optimiser, swept, loss)
 
 
 @cache
-def steps_of(process: Process, momentum: float, seeds: tuple[int, ...]) -> NDArray[Any]:
+def steps_of(process: Process, seeds: tuple[int, ...]) -> NDArray[Any]:
     """The measure ``layers`` of a run of each seed."""
     return random_steps(
-        np.full(LENGTH, process.learning_rate),
+        process.rates,
         process.weight_decay,
-        momentum,
+        process.momentum,
         start=process.start,
         size=process.size,
-        seeds=[round(100 * momentum) + 1000 * seed for seed in seeds],
+        seeds=[round(100 * process.momentum) + 1000 * seed for seed in seeds],
         along=process.along,
+        is_rescaled=process.is_rescaled,
     )
 
 
 @dataclass(frozen=True, eq=False)
 class LayerRuns:
-    """Runs of SGD and of SGD with momentum, of which a figure's tables can be made.
+    """Runs of which a figure's tables can be made.
 
     Attributes:
-        sgd, sgdm: what they do.
+        figure: the figure's key.
+        swept: the key that distinguishes them.
+        processes: what they do, by its value.
     """
 
-    sgd: Process = USUAL_PROCESS
-    sgdm: Process = USUAL_PROCESS
+    figure: str
+    swept: str
+    processes: Mapping[Any, Process]
 
     def table(self, name: str, seeds: tuple[int, ...]) -> pd.DataFrame:
         """The table of that name."""
         return made(self, name, seeds)
 
+    def but(self, value: Any, process: Process) -> LayerRuns:
+        """The runs, of which some do something else."""
+        return replace(self, processes={**self.processes, value: process})
+
 
 @cache
 def made(runs: LayerRuns, name: str, seeds: tuple[int, ...]) -> pd.DataFrame:
-    analysis = requests()["smd_fig3", name].analysis
+    analysis = requests()[runs.figure, name].analysis
     with TemporaryDirectory() as folder:
         written = [
-            write_run_of_layers(
-                Path(folder) / f"{momentum}-{seed}",
-                rows,
-                np.full(LENGTH, process.learning_rate),
-                {"name": "sgd", "weight_decay": process.weight_decay, "momentum": momentum},
-                {MOMENTUM: momentum, "seed": seed},
-                1 + 3 * np.exp(-np.arange(LENGTH // PER_EPOCH + 1) / process.loss_epochs),
-            )
-            for momentum, process in ((SGD, runs.sgd), (SGDM, runs.sgdm))
-            for seed, rows in zip(seeds, steps_of(process, momentum, seeds), strict=True)
+            process.write(Path(folder) / f"{value}-{seed}", {runs.swept: value, "seed": seed}, rows)
+            for value, process in runs.processes.items()
+            for seed, rows in zip(seeds, steps_of(process, seeds), strict=True)
         ]
         table: pd.DataFrame = registry.load(analysis)(written, **analysis.parameters)
     return table
@@ -115,61 +132,104 @@ def made(runs: LayerRuns, name: str, seeds: tuple[int, ...]) -> pd.DataFrame:
 Planted = tuple[LayerRuns, LayerRuns]
 """Runs that show what a claim says, and runs that lack it."""
 
-USUAL = LayerRuns()
-VANISHING = Process(size=SIZE * np.exp(-25 * TIME))
-"""As where a network interpolates: the norm cannot fall as fast as its equilibrium."""
+# smd_fig3
+
+OF_SGD, OF_SGDM = Process(), Process(momentum=SGDM)
+USUAL = LayerRuns("smd_fig3", MOMENTUM, {SGD: OF_SGD, SGDM: OF_SGDM})
+
+
+def sgd(**changed: Any) -> LayerRuns:
+    """Runs of which SGD's do something else."""
+    return USUAL.but(SGD, replace(OF_SGD, **changed))
+
+
+def sgdm(**changed: Any) -> LayerRuns:
+    """Runs of which those with momentum do something else."""
+    return USUAL.but(SGDM, replace(OF_SGDM, **changed))
+
+
+VANISHING = SIZE * np.exp(-25 * TIME)
+"""Those of a network that interpolates: the norm cannot fall as fast as its equilibrium."""
 
 BURSTS = np.exp(1.5 * np.random.default_rng(0).standard_normal((LENGTH, 2)))
-ONE_LAYER = Process(size=SIZE * np.concatenate([np.exp(-25 * TIME), np.ones_like(TIME)], axis=1))
+ONE_LAYER = SIZE * np.concatenate([np.exp(-25 * TIME), np.ones_like(TIME)], axis=1)
 """The unit gradients of the first layer vanish."""
 
 ONE_ZERO = SIZE.copy()
 ONE_ZERO[9000] = 0.0
-INSIDE = Process(start=3.0, learning_rate=0.02, weight_decay=0.0005, along=0.0)
+INSIDE = {"start": 3.0, "stages": (0.02,), "weight_decay": 0.0005, "along": 0.0}
 """With momentum inside the theorem: lambda eta is 1e-5 and velocities are perpendicular."""
 
 
 def moving(turns: float) -> LayerRuns:
     """Runs whose mean unit gradients rise and fall so many times."""
-    process = Process(size=SIZE * np.exp(np.sin(2 * np.pi * turns * TIME)))
-    return LayerRuns(process, process)
+    size = SIZE * np.exp(np.sin(2 * np.pi * turns * TIME))
+    return sgd(size=size).but(SGDM, replace(OF_SGDM, size=size))
 
 
 def growing(sign: int) -> LayerRuns:
     """Runs of SGD whose mean unit gradients grow, or fall."""
-    return LayerRuns(sgd=Process(size=SIZE * (2 + sign * TIME)))
+    return sgd(size=SIZE * (2 + sign * TIME))
 
 
 OF_EQUILIBRIUM: dict[str, Planted] = {
     # The first norm is that of equilibrium.
-    "far_from_equilibrium_at_first": (USUAL, LayerRuns(sgd=Process(start=1.655))),
-    "angular_update_of_sgd": (USUAL, LayerRuns(sgd=VANISHING)),
-    "angular_update_of_sgdm": (USUAL, LayerRuns(sgdm=replace(VANISHING, size=VANISHING.size**8))),
-    "norm_of_sgd": (USUAL, LayerRuns(sgd=VANISHING)),
-    "norm_of_sgdm": (USUAL, LayerRuns(sgdm=replace(VANISHING, size=VANISHING.size**8))),
+    "far_from_equilibrium_at_first": (USUAL, sgd(start=1.655)),
+    "angular_update_of_sgd": (USUAL, sgd(size=VANISHING)),
+    "angular_update_of_sgdm": (USUAL, sgdm(size=VANISHING**8)),
+    "norm_of_sgd": (USUAL, sgd(size=VANISHING)),
+    "norm_of_sgdm": (USUAL, sgdm(size=VANISHING**8)),
     # Its equilibrium moves up and down faster than the norm can follow.
     "norm_follows_its_equilibrium": (moving(0.75), moving(15)),
     # SGD starts near its equilibrium.
-    "momentum_arrives_sooner": (USUAL, LayerRuns(sgd=Process(start=2.1))),
-    "larger_variance_with_momentum": (USUAL, LayerRuns(sgd=Process(size=SIZE * BURSTS))),
-    "velocity_is_perpendicular_to_the_gradient": (USUAL, LayerRuns(sgdm=Process(along=0.2))),
-    "all_layers_alike": (USUAL, LayerRuns(sgd=ONE_LAYER)),
-    "all_layers_near_their_equilibrium": (USUAL, LayerRuns(sgd=ONE_LAYER)),
-    "before_the_loss": (USUAL, LayerRuns(sgdm=Process(loss_epochs=3.0))),
+    "momentum_arrives_sooner": (USUAL, sgd(start=2.1)),
+    "larger_variance_with_momentum": (USUAL, sgd(size=SIZE * BURSTS)),
+    "velocity_is_perpendicular_to_the_gradient": (USUAL, sgdm(along=0.2)),
+    "all_layers_alike": (USUAL, sgd(size=ONE_LAYER)),
+    "all_layers_near_their_equilibrium": (USUAL, sgd(size=ONE_LAYER)),
+    "before_the_loss": (USUAL, sgdm(loss_epochs=3.0)),
     "unit_gradients_grow_with_sgd": (growing(1), growing(-1)),
-    "bounded_below_with_sgd": (USUAL, LayerRuns(sgd=Process(size=ONE_ZERO))),
+    "bounded_below_with_sgd": (USUAL, sgd(size=ONE_ZERO)),
     "smooth_with_sgd": (USUAL, growing(1)),
-    "bounded_below_with_momentum": (
-        LayerRuns(sgdm=INSIDE),
-        LayerRuns(sgdm=replace(INSIDE, size=ONE_ZERO)),
+    "bounded_below_with_momentum": (sgdm(**INSIDE), sgdm(**INSIDE, size=ONE_ZERO)),
+}
+
+# smd_fig5
+
+STANDARD, RESCALED = "standard", "rescaled"
+OF_STANDARD = Process(SGDM, start=5.0, stages=(0.2, 0.02, 0.002, 0.0002), weight_decay=0.005)
+"""Stages of 2,500 steps, of which a new equilibrium takes 1,152, 11,513 and 115,130."""
+
+OF_RESCALED = replace(OF_STANDARD, is_rescaled=True)
+DECAYED = LayerRuns("smd_fig5", "label", {STANDARD: OF_STANDARD, RESCALED: OF_RESCALED})
+AS_RESCALED = DECAYED.but(STANDARD, OF_RESCALED)
+SLOWER = DECAYED.but(STANDARD, replace(OF_STANDARD, weight_decay=0.0005, start=8.9))
+LESS_THAN_TOLD = DECAYED.but(STANDARD, replace(OF_STANDARD, told_decay=4.0))
+"""The weights decay less than the settings say."""
+
+OF_DECAYS: dict[str, Planted] = {
+    "falls_below_equilibrium_at_once": (DECAYED, AS_RESCALED),
+    "arrives_in_the_second_stage": (DECAYED, SLOWER),
+    "arrives_in_the_time_of_the_corollary": (DECAYED, LESS_THAN_TOLD),
+    "does_not_arrive_in_the_third_stage": (DECAYED, AS_RESCALED),
+    "does_not_arrive_in_the_fourth_stage": (DECAYED, AS_RESCALED),
+    "follows_the_course_of_the_theorems": (DECAYED, LESS_THAN_TOLD),
+    "stays_in_equilibrium_if_rescaled": (DECAYED, DECAYED.but(RESCALED, OF_STANDARD)),
+    "nearer_to_equilibrium_if_rescaled": (
+        DECAYED,
+        AS_RESCALED.but(RESCALED, OF_STANDARD),
     ),
 }
+
+# All figures
 
 Place = tuple[str, str]
 """A figure's key and a claim's name."""
 
 TABLES: dict[Place, Planted] = {
-    ("smd_fig3", name): planted for name, planted in OF_EQUILIBRIUM.items()
+    (f"smd_{figure}", name): planted
+    for figure, claims in (("fig3", OF_EQUILIBRIUM), ("fig5", OF_DECAYS))
+    for name, planted in claims.items()
 }
 
 WITHOUT_PREMISE: dict[Place, LayerRuns] = {

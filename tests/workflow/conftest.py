@@ -38,7 +38,7 @@ def all_figures(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -
         workspace = finished.copy(root)
         shutil.rmtree(root / "config")
         shutil.copytree(ROOT / "config", root / "config")
-        output = workspace.make("periodic") + workspace.make("regimes")
+        output = workspace.make("periodic") + workspace.make("regimes") + workspace.make("smd")
         assert workspace.jobs("all_figures") == set()
         return output
 

@@ -1,6 +1,6 @@
 """A refactoring that is proven to change no number keeps all results; a change of numbers fails.
 
-tests/planning/test_equivalence.py goes through what is compared and how.
+tests/training/test_equivalence.py goes through what is compared and how.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ PROGRAMS = Path(sys.executable).parent
 DIGESTS = """
 import json
 from perigee.planning.plan import make_plan
-plans = [make_plan(["periodic", "regimes"], scale) for scale in ("smoke", "laptop", "paper")]
+plans = [make_plan(["periodic", "regimes", "smd"], scale) for scale in ("smoke", "laptop", "paper")]
 told = {
     folder: sorted(getattr(product, "measure_identities", ()))
     for plan in plans for folder, product in plan.of_papers.products.items()

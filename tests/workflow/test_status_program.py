@@ -122,7 +122,7 @@ PLANS: dict[str, Plan] = {}
 
 def plan_at(scale: str) -> Plan:
     if scale not in PLANS:
-        PLANS[scale] = make_plan(["periodic", "regimes"], scale)
+        PLANS[scale] = make_plan(["periodic", "regimes", "smd"], scale)
     return PLANS[scale]
 
 

@@ -24,10 +24,10 @@ stamp = {}
 import numpy as np
 import pandas as pd
 
-from perigee.plotting.looks import first_seed
+from perigee.plotting.looks import first_seed, of_one_seed
 from perigee.plotting.output import save_figure
 from perigee.plotting.regimes import BORDER
-from perigee.plotting.style import apply_style, in_words, ordered_colours
+from perigee.plotting.style import apply_style, ordered_colours
 
 apply_style()
 filters, regimes = (pd.read_parquet(tables[name]) for name in ("filters", "regimes"))
@@ -74,9 +74,8 @@ def draw(sheet):
     for axes, (low, high), span in zip(group.panels, limits, spans, strict=True):
         more = 10 ** ((spans.max() - span) / 2)  # as many powers of ten in each panel
         axes.set_ylim(low / more, high * more)
-    seeds = filters["seed"].nunique() if "seed" in filters else 0
-    told = f" (seed {in_words(shown['seed'].min())}, one of n = {seeds})" if seeds > 1 else ""
-    group.legend("mean rate and root mean square of the norm, last fifth of the epochs" + told)
+    told = "mean rate and root mean square of the norm, last fifth of the epochs"
+    group.legend(told + of_one_seed(filters))
 
 
 save_figure(draw, filters, folder, stamp)

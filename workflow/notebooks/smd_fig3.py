@@ -24,9 +24,9 @@ stamp = {}
 # %%
 import pandas as pd
 
-from perigee.plotting.looks import first_seed
+from perigee.plotting.looks import first_seed, of_one_seed
 from perigee.plotting.output import save_figure
-from perigee.plotting.style import apply_style, in_words
+from perigee.plotting.style import apply_style
 
 apply_style()
 steps = pd.read_parquet(tables["steps"])
@@ -68,8 +68,7 @@ def draw(sheet):
         angle.set(title=f"{name}: Δ, radians", yscale="log")
         for axes in group.panels:
             axes.set(xlabel="step")
-        seed = f", seed {in_words(rows['seed'].iloc[0])}" if "seed" in rows else ""
-        group.legend(f"{layer}{seed}")
+        group.legend(f"{layer}{of_one_seed(steps)}")
 
 
 save_figure(draw, steps, folder, stamp)

@@ -21,7 +21,7 @@ from perigee.blocks.base import Block
 from perigee.configuration.own_blocks import register_own_blocks
 from perigee.configuration.validation import validated_block
 from perigee.errors import PerigeeError
-from perigee.failures import forget_failure, note_failure, reason
+from perigee.failures import forget_failure, note_failure, noted_failure, reason
 from perigee.identity.products import Identity
 from perigee.paths import configuration_file
 from perigee.surroundings import print_in_any_locale
@@ -97,7 +97,7 @@ def program(
             exit_status = getattr(error, "exit_status", 1)
             why = reason(error, options.get("out"), log)
             logger.error(_last_word(name, why, options.get("out"), log))
-            if log is not None:
+            if log is not None and not (is_one_of_several() and noted_failure(log)):
                 note_failure(log, why, exit_status)
             raise typer.Exit(exit_status) from None
 
@@ -130,6 +130,11 @@ def is_main_rank() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def is_one_of_several() -> bool:
+    """True in a process of several that share a program's work."""
+    return int(os.environ.get("WORLD_SIZE") or 1) > 1
+
+
 def _set_up_logging(log: Path | None) -> None:
     print_in_any_locale()
     logger.setLevel(logging.INFO)
@@ -139,14 +144,15 @@ def _set_up_logging(log: Path | None) -> None:
     logger.handlers = [terminal]
     if not is_main_rank():
         terminal.setLevel(logging.WARNING)
-        return
     logging.raiseExceptions = False  # a full disk is told once, by the program
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        forget_failure(log)
+        if not is_one_of_several():  # the first to fail tells why; the others lost it
+            forget_failure(log)
         # Added to: an earlier start's log may tell why it ended, and its job may still be at work.
         # Made anew if it is removed, as Snakemake does with the log of what it is about to start.
         file = _LogFile(log, mode="a", encoding="utf-8")
+        file.setLevel(terminal.level)
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         logger.handlers.append(file)
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import random
 import socket
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -27,6 +28,9 @@ logger = logging.getLogger("perigee")
 
 NAMES = "perigee-gpu/"
 """The prefix of the socket names of all holds."""
+
+ALONE = "alone"
+"""The end of the name by which a job holds a GPU that nobody may join."""
 
 NAMES_IN_USE = Path("/proc/net/unix")
 
@@ -56,10 +60,7 @@ def own_gpu(
     """
     gpus = _eligible(device)
     if not gpus:
-        if device == "auto" and os.environ.get("CUDA_VISIBLE_DEVICES"):
-            logger.warning(
-                "computing on the CPU: PyTorch does not see the GPU that there should be"
-            )
+        _warn_if_unseen(device)
         yield device
         return
     name, hold = _take_one(gpus, runs_per_gpu, waiting)
@@ -69,12 +70,77 @@ def own_gpu(
         yield name
 
 
+@contextmanager
+def own_gpus(
+    device: str, wanted: int, waiting: Callable[[], None] = lambda: None
+) -> Iterator[list[int]]:
+    """While the context is active, this job holds so many GPUs, which nobody else computes on.
+
+    It takes all of them at once or none, so that jobs which need several do not wait for each
+    other.
+
+    Args:
+        device: "auto" or "cuda" for any GPUs. Of anything else, and on a machine without GPUs,
+            none are held.
+        wanted: how many.
+        waiting: see `own_gpu`.
+
+    Yields:
+        Their numbers, as PyTorch counts in this process.
+
+    Raises:
+        PerigeeError: there are GPUs, but fewer.
+    """
+    uuids = list(_eligible(device).values()) if device in ("auto", "cuda") else []
+    if not uuids:
+        _warn_if_unseen(device)
+        yield []
+        return
+    if len(uuids) < wanted:
+        raise PerigeeError(
+            f"Key 'processes_per_run' is {wanted}, but this machine has {len(uuids)} GPUs; set it "
+            f"to {len(uuids)} at most in config/config.yaml, or 'device' to 'cpu'."
+        )
+    told = False
+    while True:
+        with ExitStack() as held:
+            mine: list[int] = []
+            for number, uuid in enumerate(uuids):
+                if len(mine) < wanted and (hold := _hold_alone(uuid)) is not None:
+                    held.enter_context(hold)
+                    mine.append(number)
+            if len(mine) == wanted:
+                logger.info("computing on %s GPUs", wanted)
+                yield mine
+                return
+        if not told:
+            logger.info("waiting for %s GPUs: %s of %s are free", wanted, len(mine), len(uuids))
+        told = True
+        waiting()
+        # Those that wait must not look at the same moments, when each holds what another needs.
+        time.sleep(PATIENCE * (0.5 + random.random()))
+
+
+def _hold_alone(uuid: str) -> socket.socket | None:
+    """A socket that holds a GPU which no other job holds; None if one does."""
+    hold = _listen(_alone(uuid))
+    if hold is not None and _holds(uuid, _names_in_use()) != [_alone(uuid)]:
+        hold.close()
+        return None
+    return hold
+
+
 def visible_gpus() -> tuple[str, ...]:
     """The UUIDs of cuda:0, cuda:1, ...: CUDA_VISIBLE_DEVICES renumbers GPUs but keeps UUIDs."""
     if not torch.cuda.is_available():
         return ()
     numbers = range(torch.cuda.device_count())
     return tuple(str(torch.cuda.get_device_properties(number).uuid) for number in numbers)
+
+
+def _warn_if_unseen(device: str) -> None:
+    if device == "auto" and os.environ.get("CUDA_VISIBLE_DEVICES"):
+        logger.warning("computing on the CPU: PyTorch does not see the GPU that there should be")
 
 
 def _eligible(device: str) -> Mapping[str, str]:
@@ -100,13 +166,19 @@ def _take_one(
     while True:
         in_use = _names_in_use()
         holds = {name: _holds(uuid, in_use) for name, uuid in gpus.items()}
-        while (fewest := min(map(len, holds.values()))) < runs_per_gpu:
-            name = next(name for name, names in holds.items() if len(names) == fewest)
+        while (
+            fewest := min(_jobs(names, runs_per_gpu) for names in holds.values())
+        ) < runs_per_gpu:
+            name = next(
+                name for name, names in holds.items() if _jobs(names, runs_per_gpu) == fewest
+            )
             # The lowest number: of jobs that start at once, all but one then look further.
             mine = next(n for n in _possible_names(gpus[name]) if n not in holds[name])
             hold = _listen(mine)
-            if hold is not None:
+            if hold is not None and _alone(gpus[name]) not in _names_in_use():
                 return name, hold
+            if hold is not None:
+                hold.close()  # another job took the whole GPU meanwhile
             holds[name].append(mine)
         if not told:
             held = "; ".join(
@@ -117,6 +189,16 @@ def _take_one(
         told = True
         waiting()
         time.sleep(PATIENCE)
+
+
+def _jobs(names: list[str], runs_per_gpu: int) -> int:
+    """The number of jobs that the holds of a GPU count for; one that is alone fills it."""
+    return runs_per_gpu if any(name.endswith(f"/{ALONE}") for name in names) else len(names)
+
+
+def _alone(uuid: str) -> str:
+    """The name by which a job holds this GPU alone."""
+    return f"{NAMES}{uuid}/{ALONE}"
 
 
 def _possible_names(uuid: str) -> Iterator[str]:

@@ -292,7 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.chdir(settings["folder"])  # so that all is read as Snakemake reads it
     results = Path.cwd() / settings["results"]
     plan = make_plan(settings["papers"], settings["scale"], settings["seeds"])
-    plan = plan.of_figures(Layout(plan, str(results)).reported.figures)
+    plan = plan.of_figures(Layout(plan, str(results), settings["data"]).reported.figures)
     board = Board(plan, results, settings["cores"])
     index, report = (board.folder / name for name in (PAGES[0], "report.html"))
     if given.dry_run:

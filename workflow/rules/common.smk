@@ -26,6 +26,7 @@ from perigee.configuration.version import version_warning
 from perigee.errors import PerigeeError
 from perigee.failures import failed_jobs
 from perigee.paths import CARRIED, IS_INSTALLED, configuration_file
+from perigee.planning.absent_images import tell_left_out
 from perigee.planning.forecast import retraining_warning
 from perigee.planning.layout import NAME, VERSION, Layout
 from perigee.planning.plan import make_plan
@@ -60,11 +61,10 @@ try:
     plan = make_plan(settings["papers"], settings["scale"], settings["seeds"])
     if workflow.is_main_process:
         check_results(Path(settings["results"]))
+        check_datasets(Path(settings["results"]) / "store", plan.datasets)
     if workflow.is_main_process and not workflow.output_settings.dryrun:
         check_writable(Path(settings["results"]))
         note_project(Path(settings["results"]))
-    if workflow.is_main_process:
-        check_datasets(Path(settings["results"]) / "store", plan.datasets)
 except PerigeeError as error:
     sys.exit(f"Error: {error}")
 
@@ -73,9 +73,11 @@ shell.prefix("set -euo pipefail; trap : TERM HUP; ")
 
 settings_file = os.environ.get("PERIGEE_SETTINGS")  # quickstart.py asks for them
 if workflow.is_main_process and settings_file:
-    told = settings | {"folder": os.getcwd(), "cores": workflow.resource_settings.cores}
-    text = json.dumps(told, default=str)
-    Path(settings_file).write_text(text, encoding="utf-8")
+    asked = settings | {
+        "folder": os.getcwd(),
+        "cores": workflow.resource_settings.cores,
+    }
+    Path(settings_file).write_text(json.dumps(asked, default=str), encoding="utf-8")
 
 RESULTS = settings["results"]
 BENCHMARKS = f"{RESULTS}/benchmarks"
@@ -88,17 +90,18 @@ PLAN_OPTIONS = " ".join(
         *(f"--paper {paper}" for paper in settings["papers"]),
     ]
 )
-layout = Layout(plan, RESULTS, writes=not workflow.output_settings.dryrun)
-LOGS = layout.logs
-RECEIPTS = layout.receipts.folder
+layout = Layout(
+    plan, RESULTS, settings["data"], writes=not workflow.output_settings.dryrun
+)
+LOGS, RECEIPTS = layout.logs, layout.receipts.folder
 
 if workflow.is_main_process:
-    told = (
+    warnings = (
         version_warning(settings.get("perigee")),
         retraining_warning(layout, settings["warn_retraining_hours"]),
         earlier_products(Path(layout.store)),
     )
-    for warning in filter(None, told):
+    for warning in filter(None, warnings):
         print(f"Warning: {warning}", file=sys.stderr)
 
 
@@ -107,9 +110,16 @@ def is_planning():
     return workflow.is_main_process and "plan" in workflow.dag_settings.targets
 
 
-def published(name):
-    """What a named target needs: the published figures it stands for."""
-    return lambda w: [] if is_planning() else layout.published(layout.named[name])
+def published(name, inputs=None):
+    """What a named target needs: the figures it stands for, or other inputs that contain them."""
+
+    def found(w):
+        if is_planning():
+            return []
+        tell_left_out(name, layout.named[name], layout.absent)
+        return inputs() if inputs else layout.published(name)
+
+    return found
 
 
 def figures_to_plan():

@@ -13,7 +13,10 @@ localrules:
 
 rule data:
     input:
-        lambda w: layout.receipts_of(layout.reported.datasets.values()),
+        published(
+            "everything",
+            lambda: layout.receipts_of(layout.reported.datasets.values()),
+        ),
 
 
 rule build_dataset:

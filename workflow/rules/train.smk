@@ -16,12 +16,16 @@ rule train_run:
     benchmark:
         f"{BENCHMARKS}/train_run/{{version}}.{{n}}.tsv"
     group:
-        lambda w: layout.group(w.version, settings["short_run_steps"])
+        lambda w: (
+            layout.group(w.version, settings["short_run_steps"])
+            if settings["processes_per_run"] == 1
+            else None
+        )
     conda:
         CONDA
-    threads: 1
+    threads: settings["processes_per_run"]
     resources:
-        mem_mb=1200,
+        mem_mb=1200 * settings["processes_per_run"],
         runtime=lambda w, attempt: layout.run_minutes(
             w.version,
             attempt,
@@ -34,6 +38,11 @@ rule train_run:
         out=lambda w: layout.out("run", w.version),
         device=settings["device"],
         runs_per_gpu=settings["runs_per_gpu"],
+        processes=(
+            f"--processes {settings['processes_per_run']}"
+            if settings["processes_per_run"] > 1
+            else ""
+        ),
         progress_interval=settings["progress_interval"],
         save_interval=settings["save_interval"],
         workers=settings["workers"],
@@ -42,6 +51,6 @@ rule train_run:
         "train_run {wildcards.version}"
     shell:
         "python -m perigee train --spec {params.spec:q} --out {params.out:q}"
-        " --device {params.device} --runs-per-gpu {params.runs_per_gpu}"
+        " --device {params.device} --runs-per-gpu {params.runs_per_gpu} {params.processes}"
         " --progress-interval {params.progress_interval} --save-interval {params.save_interval}"
         " --workers {params.workers} --on-departure {params.on_departure} --digest {params.digest} --log {log:q}"

@@ -63,26 +63,21 @@ def tabulate_courses(
     """
     parts = []
     for place, run in enumerate(runs):
-        steps = LayerSteps.of(run, layers)
-        windows = _Windows(steps, window)
-        for number, name in enumerate(steps.names):
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "run": place,
-                        **run.labels(),
-                        "layer": name,
-                        "step": windows.first_step,
-                        "norm": windows.norm[:, number],
-                        "angular_update": windows.angular_update[:, number],
-                        "unit_gradient": windows.unit_gradient[:, number],
-                        "equilibrium_norm": windows.equilibrium_norm[:, number],
-                        "equilibrium_angular_update": windows.equilibrium_angular_update,
-                        "relative_norm": windows.relative_norm[:, number],
-                        "relative_angular_update": windows.relative_angular_update[:, number],
-                    }
-                )
-            )
+        for steps in LayerSteps.each(run, layers):
+            windows = _Windows(steps, window)
+            columns = {
+                "norm": windows.norm,
+                "angular_update": windows.angular_update,
+                "unit_gradient": windows.unit_gradient,
+                "equilibrium_norm": windows.equilibrium_norm,
+                "equilibrium_angular_update": windows.equilibrium_angular_update,
+                "relative_norm": windows.relative_norm,
+                "relative_angular_update": windows.relative_angular_update,
+            }
+            (name,) = steps.names
+            told = {"run": place, **run.labels(), "layer": name, "step": windows.first_step}
+            flat = {key: values.reshape(-1) for key, values in columns.items()}
+            parts.append(pd.DataFrame({**told, **flat}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -116,14 +111,14 @@ def tabulate(
     """
     rows = []
     for place, run in enumerate(runs):
-        steps = LayerSteps.of(run, layers)
-        windows = _Windows(steps, window)
-        columns = {
-            **_arrival(steps, windows),
-            **_late(steps, windows, late_fraction),
-            **_assumptions(steps, windows, late_fraction),
-        }
-        rows += [{"run": place, **run.labels(), **row} for row in steps.rows(columns)]
+        for steps in LayerSteps.each(run, layers):
+            windows = _Windows(steps, window)
+            columns = {
+                **_arrival(steps, windows),
+                **_late(steps, windows, late_fraction),
+                **_assumptions(steps, windows, late_fraction),
+            }
+            rows += [{"run": place, **run.labels(), **row} for row in steps.rows(columns)]
     return pd.DataFrame(rows)
 
 
@@ -143,13 +138,19 @@ def tabulate_runs(runs: Sequence[RunInput], *, window: int, late_fraction: float
     """
     rows = []
     for place, run in enumerate(runs):
-        steps = LayerSteps.of(run)
-        windows = _Windows(steps, window)
-        late = windows.late(late_fraction)
-        angle = windows.angular_update[late].mean(axis=0)
-        relative = windows.relative_angular_update[late].mean(axis=0)
-        arrivals = np.nan_to_num(_arrival(steps, windows)["arrival_step"], nan=np.inf)
-        arrival = float(np.median(arrivals))
+        of_layers = []
+        for steps in LayerSteps.each(run):
+            windows = _Windows(steps, window)
+            late = windows.late(late_fraction)
+            of_layers.append(
+                (
+                    windows.angular_update[late].mean(),
+                    windows.relative_angular_update[late].mean(),
+                    _arrival(steps, windows)["arrival_step"].item(),
+                )
+            )
+        angle, relative, arrivals = np.array(of_layers).T
+        arrival = float(np.median(np.nan_to_num(arrivals, nan=np.inf)))
         arrival = arrival if math.isfinite(arrival) else NAN
         losses = _losses(run, late_fraction)
         rows.append(
@@ -191,30 +192,24 @@ class _Windows:
 def _steps_of(
     place: int, run: RunInput, layers: Sequence[str], window: int, rows: int
 ) -> pd.DataFrame:
-    steps = LayerSteps.of(run, layers)
-    shown = np.unique(np.linspace(0, len(steps) - 1, min(rows, len(steps))).round().astype(int))
-    mean = running_means(steps.unit_gradient, window)[shown]
-    theory = steps.equilibrium_norm(mean, steps.learning_rate[shown])
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "run": place,
-                    **run.labels(),
-                    "layer": name,
-                    "step": shown,
-                    "learning_rate": steps.learning_rate[shown],
-                    "norm": steps.norm[shown, number],
-                    "angular_update": steps.angular_update[shown, number],
-                    "unit_gradient": steps.unit_gradient[shown, number],
-                    "equilibrium_angular_update": steps.equilibrium_angular_update[shown],
-                    "mean_unit_gradient": mean[:, number],
-                    "equilibrium_norm": theory[:, number],
-                }
-            )
-            for number, name in enumerate(steps.names)
-        ]
-    )
+    parts = []
+    for steps in LayerSteps.each(run, layers):
+        shown = np.unique(np.linspace(0, len(steps) - 1, min(rows, len(steps))).round().astype(int))
+        mean = running_means(steps.unit_gradient, window)[shown]
+        columns = {
+            "learning_rate": steps.learning_rate[shown],
+            "norm": steps.norm[shown],
+            "angular_update": steps.angular_update[shown],
+            "unit_gradient": steps.unit_gradient[shown],
+            "equilibrium_angular_update": steps.equilibrium_angular_update[shown],
+            "mean_unit_gradient": mean,
+            "equilibrium_norm": steps.equilibrium_norm(mean, steps.learning_rate[shown]),
+        }
+        (name,) = steps.names
+        told = {"run": place, **run.labels(), "layer": name, "step": shown}
+        flat = {key: values.reshape(-1) for key, values in columns.items()}
+        parts.append(pd.DataFrame({**told, **flat}))
+    return pd.concat(parts)
 
 
 def _arrival(steps: LayerSteps, windows: _Windows) -> Mapping[str, Floats]:

@@ -47,23 +47,39 @@ class LayerSteps:
     momentum: float
 
     @classmethod
-    def of(cls, run: RunInput, layers: Sequence[str] = ()) -> LayerSteps:
-        """Read a run.
+    def each(cls, run: RunInput, layers: Sequence[str] = ()) -> Iterator[LayerSteps]:
+        """Read a run layer by layer; all layers of a long run together may not fit into memory.
 
         Args:
-            run: a finished run with the measures ``metrics`` and ``layers``.
-            layers: names of layers, such as "layer2.0.conv2"; all of them if none is named.
+            run, layers: see `of`.
+
+        Yields:
+            The steps of one tensor.
 
         Raises:
             PerigeeError: the network has no such layer.
         """
-        known = [name.removesuffix(".weight") for name in description(run, LAYERS)[LAYERS]]
+        for name in layers or _names(run):
+            yield cls.of(run, [name])
+
+    @classmethod
+    def of(cls, run: RunInput, layers: Sequence[str]) -> LayerSteps:
+        """Read some layers of a run.
+
+        Args:
+            run: a finished run with the measures ``metrics`` and ``layers``.
+            layers: their names, such as "layer2.0.conv2".
+
+        Raises:
+            PerigeeError: the network has no such layer.
+        """
+        known = _names(run)
         for name in layers:
             if name not in known:
                 raise PerigeeError(
                     f"The network has no scale-invariant layer '{name}'; it has {', '.join(known)}."
                 )
-        places = [known.index(name) for name in layers] or list(range(len(known)))
+        places = [known.index(name) for name in layers]
         rows = run.rows(LAYERS)
         numbers = {name: rows[name][:, places].astype(float) for name in rows.dtype.names or ()}
         numbers.setdefault(VELOCITY_GRADIENT, np.zeros_like(numbers["norm"]))
@@ -119,6 +135,11 @@ class LayerSteps:
         squares = np.where(unit_gradient > 0, unit_gradient, np.nan)
         rate = np.broadcast_to(learning_rate[:, None], squares.shape)
         return equilibrium_norm(rate, self.weight_decay, squares, self.momentum)
+
+
+def _names(run: RunInput) -> list[str]:
+    """The names of the layers of a run."""
+    return [name.removesuffix(".weight") for name in description(run, LAYERS)[LAYERS]]
 
 
 def means(values: Floats, window: int) -> Floats:

@@ -81,10 +81,13 @@ def tabulate(runs: Sequence[RunInput], *, layers: Sequence[str], window: int) ->
     """
     rows = []
     for place, run in enumerate(runs):
-        steps = LayerSteps.of(run, layers)
-        for stage, part in _parts(steps):
-            columns = _of_stage(stage, part, min(window, max(1, round(END * len(part)))))
-            rows += [{"run": place, **run.labels(), **row} for row in part.rows(columns)]
+        of_stages: dict[int, list[dict[str, Any]]] = {}
+        for steps in LayerSteps.each(run, layers):
+            for stage, part in _parts(steps):
+                columns = _of_stage(stage, part, min(window, max(1, round(END * len(part)))))
+                of_stages.setdefault(stage.number, []).extend(part.rows(columns))
+        found = (row for stage in of_stages.values() for row in stage)
+        rows += [{"run": place, **run.labels(), **row} for row in found]
     return pd.DataFrame(rows)
 
 
@@ -104,25 +107,28 @@ def tabulate_metrics(runs: Sequence[RunInput], *, layers: Sequence[str]) -> pd.D
     names = ("train_loss", "train_error", "test_loss", "test_error")
     rows = []
     for place, run in enumerate(runs):
-        steps, metrics = LayerSteps.of(run, layers), run.metrics().set_index("epoch")
-        for stage, part in _parts(steps):
-            per_epoch = run.steps_per_epoch
+        metrics, per_epoch = run.metrics().set_index("epoch"), run.steps_per_epoch
+        growths: dict[int, list[float]] = {}
+        for steps in LayerSteps.each(run, layers):
+            for stage, part in _parts(steps):
+                length = max(1, round(PART * len(part)))
+                first, last = part.angular_update[:length], part.angular_update[-length:]
+                growths.setdefault(stage.number, []).append(last.mean() / first.mean())
+        for stage in stages_of(steps.learning_rate):
             epochs = metrics.loc[stage.first // per_epoch + 1 : stage.last // per_epoch]
             count = max(1, round(PART * len(epochs)))
             rises = {
                 f"{name}_rise": epochs[name].iloc[-count:].mean() - epochs[name].iloc[:count].min()
                 for name in names
             }
-            length = max(1, round(PART * len(part)))
-            first, last = part.angular_update[:length], part.angular_update[-length:]
             rows.append(
                 {
                     "run": place,
                     **run.labels(),
                     "stage": stage.number,
-                    "learning_rate": part.learning_rate[-1],
+                    "learning_rate": steps.learning_rate[stage.last - 1],
                     **rises,
-                    "angular_update_growth": float(np.median(last.mean(0) / first.mean(0))),
+                    "angular_update_growth": float(np.median(growths[stage.number])),
                 }
             )
     return pd.DataFrame(rows)

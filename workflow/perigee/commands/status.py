@@ -14,7 +14,7 @@ from perigee.cli import Papers, Results, Scale, Seeds
 from perigee.errors import PerigeeError
 from perigee.planning.costs import read_records
 from perigee.planning.layout import Layout
-from perigee.planning.plan import plan_of_options
+from perigee.planning.plan import plan_of_options, settings_of_options
 from perigee.planning.status import RunStatus, State, figures_of, statuses, time_left
 from perigee.slurm import Queue
 from perigee.store.progress import duration
@@ -46,11 +46,12 @@ def main(
     store, the logs and, where there is SLURM, its queue.
     """
     plan, store = plan_of_options(scale, papers, results, seeds)
+    data = settings_of_options({})["data"]
     queue = Queue(store)
     console = Console()
     with suppress(KeyboardInterrupt):
         while True:
-            layout = Layout(plan, str(store.parent))
+            layout = Layout(plan, str(store.parent), data)
             found, remark = _look(layout, targets or [], queue)
             lines = [*_summary(layout, found), *remark, "", *_table(found)]
             if every is not None:

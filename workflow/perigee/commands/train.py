@@ -1,6 +1,6 @@
 """Train one run and take its measures."""
 
-import os
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -17,14 +17,16 @@ from perigee.cli import (
     LogFile,
     RunsPerGpu,
     is_main_rank,
+    is_one_of_several,
     read_spec,
     require_digest,
     spec_block,
 )
 from perigee.configuration.runs import resolved_run
-from perigee.gpus import own_gpu
+from perigee.gpus import own_gpu, own_gpus
 from perigee.identity.products import run_identity
 from perigee.interruption import stop_request
+from perigee.jobs.shared import end_with_parent, is_child, run_as_processes
 from perigee.jobs.training import TrainingJob
 from perigee.progress import noted_in
 from perigee.store.locks import locked
@@ -51,6 +53,12 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the run's files: .../<run>/e<epochs>.")],
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto.")] = "auto",
     runs_per_gpu: RunsPerGpu = 1,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Processes that share the run, with a GPU each; torchrun's alike."
+        ),
+    ] = 1,
     progress_interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between progress lines.")
     ] = 10.0,
@@ -73,7 +81,8 @@ def main(
     """Train one run and take its measures.
 
     Told to stop by SIGTERM, SIGINT or SIGHUP, it saves its state and exits with 128 plus the
-    signal's number. Started again, after that or any other end, it goes on from the state saved
+    signal's number. Several processes share the mini-batches of a run and compute the same, but for
+    the order of sums. Started again, after that or any other end, it goes on from the state saved
     last, to the same bits. If beside OUT there is a shorter version of the same run (e100 beside
     e400), training goes on from its end. Of a finished run only missing measures are taken.
     """
@@ -97,28 +106,32 @@ def main(
         workers=workers,
         new_trajectory=on_departure is OnDeparture.TRAIN_ANEW,
     )
+    status = 0
     with stop_request() as stop:
         waits = partial(stop.end_waiting_if_told, identity.name)
-        if not is_main_rank():
+        noted = partial(noted_in, unfinished_folder(job.run_folder, out.name), job.epochs)
+        if is_child():
+            end_with_parent()
+            with noted() if is_main_rank() else nullcontext():
+                job.run(stop)
+        elif not is_main_rank():
             job.run(stop)  # what the first process decides, which holds the lock and logs
-            return
-        with locked(job.run_folder, partial(waits, "the run's lock")):
-            remove_abandoned(out)
-            if is_shared() or not job.is_done():
-                with (
-                    _device(device, runs_per_gpu, partial(waits, "a GPU")) as own,
-                    noted_in(unfinished_folder(job.run_folder, out.name), job.epochs),
-                ):
-                    replace(job, device=own).run(stop)
-
-
-def is_shared() -> bool:
-    """True if torchrun started several processes for this run."""
-    return int(os.environ.get("WORLD_SIZE") or 1) > 1
+        else:
+            with locked(job.run_folder, partial(waits, "the run's lock")):
+                remove_abandoned(out)
+                if is_one_of_several() or not job.is_done():
+                    if processes > 1 and not is_one_of_several():
+                        with own_gpus(device, processes, partial(waits, "GPUs")) as gpus:
+                            status = run_as_processes(sys.argv[1:], processes, stop, gpus)
+                    else:
+                        with _device(device, runs_per_gpu, partial(waits, "a GPU")) as own, noted():
+                            replace(job, device=own).run(stop)
+    if status:
+        sys.exit(status)
 
 
 def _device(
     device: str, runs_per_gpu: int, waiting: Callable[[], None]
 ) -> AbstractContextManager[str]:
     """The device to compute on: a GPU of one's own, or those that torchrun numbers."""
-    return nullcontext(device) if is_shared() else own_gpu(device, runs_per_gpu, waiting)
+    return nullcontext(device) if is_one_of_several() else own_gpu(device, runs_per_gpu, waiting)

@@ -481,6 +481,9 @@ class Settings(Model):
         description="auto (a GPU if there is one), cpu, cuda, or cuda:0, cuda:1 and so on."
     )
     runs_per_gpu: Count = Field(1, description="Training runs, or predictions, at a time on a GPU.")
+    processes_per_run: Count = Field(
+        1, description="Processes that share each training run, with a GPU each."
+    )
     progress_interval: Annotated[Number, Field(ge=0.1)] = Field(
         description="Seconds between the progress lines of a training run."
     )

@@ -91,7 +91,10 @@ def read_records(store: Path) -> list[Record]:
         records.append(
             Record(
                 shape=shape_of(provenance.spec),
-                seconds_per_epoch=details["seconds"] / details["trained_epochs"],
+                # Of several processes: as long as one would take, so that no limit is too short.
+                seconds_per_epoch=details["seconds"]
+                * details.get("ranks", 1)
+                / details["trained_epochs"],
                 bytes_per_epoch=size / epochs,
                 hardware=_in_words(provenance.hardware),
                 bytes_per_checkpoint=max(each, default=None),

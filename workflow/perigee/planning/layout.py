@@ -17,10 +17,12 @@ from typing import Any
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import DIGEST_LENGTH, digest
 from perigee.paths import CAPTIONS, template
+from perigee.planning.absent_images import absent_images
 from perigee.planning.costs import Record, read_records
 from perigee.planning.pages import PAGES, pages_version
 from perigee.planning.plan import Plan
 from perigee.planning.products import (
+    DatasetProduct,
     FigureProduct,
     Product,
     RunProduct,
@@ -50,13 +52,21 @@ class Layout:
     Args:
         plan: a plan at one scale.
         results: the results folder.
+        data: the folder that key 'data' of the configuration names. Figures whose images are not
+            there are left out of all targets but their own; of none, if it is not given.
         writes: whether the files with what programs are told are written, as a dry run does not.
+
+    Attributes:
+        absent: of these figures the folder that is missing, by key.
     """
 
-    def __init__(self, plan: Plan, results: str, *, writes: bool = True) -> None:
+    def __init__(
+        self, plan: Plan, results: str, data: str | None = None, *, writes: bool = True
+    ) -> None:
         self.plan = plan
         self._writes = writes
         self.store = f"{results}/store"
+        self.absent = {} if data is None else self._absent(Path(data))
         self.logs = f"{results}/logs"
         self.specs = f"{results}/specs"
         self.receipts = Receipts(f"{results}/receipts")
@@ -67,9 +77,24 @@ class Layout:
         self.reported = plan.of_figures(
             key
             for key, figure in plan.figures.items()
+            if key not in self.absent
             if not figure.request.is_own or self._is_published(key)
         )
         """The figures in report, claims and `everything`; own sweeps are among them once made."""
+
+    def _absent(self, data: Path) -> dict[str, Path]:
+        """The folders that figures lack; one that is made, or whose runs are, lacks none."""
+        found = absent_images(self.plan.figures, data)
+        return {
+            key: folder
+            for key, folder in found.items()
+            if any(
+                isinstance(product, RunProduct | DatasetProduct)
+                for product in outstanding(
+                    [self.plan.figures[key]], Path(self.store), self.plan.runs
+                ).values()
+            )
+        }
 
     @cached_property
     def runs(self) -> dict[str, RunProduct]:
@@ -97,11 +122,12 @@ class Layout:
     def named(self) -> dict[str, list[str]]:
         """The keys of the figures that each named target stands for."""
         papers: dict[str, list[str]] = {}
-        for key, figure in self.plan.of_papers.figures.items():
+        of_papers = self.plan.of_papers.figures
+        for key, figure in of_papers.items():
             papers.setdefault(figure.request.paper, []).append(key)
         return {
-            "everything": list(self.reported.figures),
-            "all_figures": list(self.plan.of_papers.figures),
+            "everything": [*self.reported.figures, *(k for k in self.absent if k in of_papers)],
+            "all_figures": list(of_papers),
             **papers,
             **{key: [key] for key in self.plan.figures},
         }
@@ -187,8 +213,12 @@ class Layout:
 
     # Figures
 
-    def published(self, keys: Iterable[str]) -> list[str]:
-        """The inputs of a target: the copies of each figure under its public name.
+    def published(self, name: str) -> list[str]:
+        """The inputs of a named target: those of its figures whose images are there."""
+        return self._published(key for key in self.named[name] if key not in self.absent)
+
+    def _published(self, keys: Iterable[str]) -> list[str]:
+        """The copies of each figure under its public name.
 
         While the figure itself is to be made, it is an input too. Snakemake would otherwise ignore
         a figure that cannot be made as long as older copies exist.
@@ -274,5 +304,5 @@ class Layout:
 
     def everything(self) -> list[str]:
         """The inputs of the default target: figures, claims and the pages of the report."""
-        figures = self.published(self.reported.figures)
+        figures = self._published(self.reported.figures)
         return [*figures, self.claims_csv, *self.claims_to_judge(), *self.pages]

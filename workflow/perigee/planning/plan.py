@@ -120,12 +120,21 @@ def plan_of_options(
         PerigeeError: anything in the files is wrong.
     """
     given = {"scale": scale, "papers": papers, "results": results, "seeds": seeds}
-    options = {key: value for key, value in given.items() if value}
-    settings = layered(
-        [(SETTINGS, read_yaml(configuration_file())), ("The command's options", options)]
-    )
+    settings = settings_of_options(given)
     plan = make_plan(settings["papers"], settings["scale"], settings["seeds"])
     return plan, Path(settings["results"]) / "store"
+
+
+def settings_of_options(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration's settings, and over them the options that are given.
+
+    Raises:
+        PerigeeError: one is wrong.
+    """
+    options = {key: value for key, value in given.items() if value}
+    return layered(
+        [(SETTINGS, read_yaml(configuration_file())), ("The command's options", options)]
+    )
 
 
 def make_plan(papers: Sequence[str], scale: str, seeds: int = SEEDS) -> Plan:

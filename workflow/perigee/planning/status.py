@@ -261,6 +261,8 @@ class _Look:
 def figures_of(layout: Layout, targets: Sequence[str]) -> list[str]:
     """The keys of the figures that targets stand for; those of `everything` without targets.
 
+    Of several figures those whose images are absent are left out.
+
     Raises:
         PerigeeError: one is not a target that stands for figures.
     """
@@ -268,4 +270,9 @@ def figures_of(layout: Layout, targets: Sequence[str]) -> list[str]:
     if unknown:
         known = ", ".join(layout.named)
         raise PerigeeError(f"'{unknown[0]}' is not a target with runs; known are {known}.")
-    return [key for name in targets or ["everything"] for key in layout.named[name]]
+    return [
+        key
+        for name in targets or ["everything"]
+        for key in layout.named[name]
+        if key == name or key not in layout.absent
+    ]

@@ -137,6 +137,12 @@ def first_seed(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["seed"] == table["seed"].min()] if "seed" in table else table
 
 
+def of_one_seed(table: pd.DataFrame) -> str:
+    """For a legend: which seed is drawn, and of how many; nothing where there is one alone."""
+    seeds = table["seed"].nunique() if "seed" in table else 0
+    return f" (seed {in_words(table['seed'].min())}, one of n = {seeds})" if seeds > 1 else ""
+
+
 def over_seeds(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     """The median and the range over the runs of one setting, at each epoch.
 
