@@ -77,7 +77,7 @@ if workflow.is_main_process and settings_file:
         "folder": os.getcwd(),
         "cores": workflow.resource_settings.cores,
     }
-    Path(settings_file).write_text(json.dumps(asked, default=str), encoding="utf-8")
+    Path(settings_file).write_bytes(json.dumps(asked, default=str).encode())
 
 RESULTS = settings["results"]
 BENCHMARKS = f"{RESULTS}/benchmarks"
