@@ -328,6 +328,9 @@ def smd_tables_of(number: int) -> dict[str, pd.DataFrame]:
             table.name: registry.load(table.analysis)([], **table.analysis.parameters)
             for table in figure.tables
         }
+    if number in (4, 6):
+        planted = smd_tables.pairs() if number == 4 else smd_tables.BY_OPTIMISER
+        return {name: planted.table(name, TWO_SEEDS) for name in ("runs", "courses")}
     planted = smd_tables.USUAL if number == 3 else smd_tables.DECAYED
     steps = planted.table("steps", TWO_SEEDS)
     return {"steps": steps if number == 5 else steps[steps["layer"] == "layer2.0.conv2"]}
@@ -370,7 +373,7 @@ def tables_of(key: str) -> dict[str, pd.DataFrame]:
             "constant": by_rate(CONSTANT, TWO_SEEDS),
             "cosine": by_rate(COSINE, TWO_SEEDS),
         },
-        **{f"smd_fig{number}": partial(smd_tables_of, number) for number in (1, 2, 3, 5, 7)},
+        **{f"smd_fig{number}": partial(smd_tables_of, number) for number in range(1, 8)},
         "study": lambda: {
             "runs": rates,
             "periods": periods(rates),

@@ -26,6 +26,7 @@ from support.random_gradients import PER_EPOCH, Floats, random_steps, write_run_
 MOMENTUM = "optimiser.momentum"
 SGD, SGDM = 0.0, 0.9
 LENGTH = 10_000
+EPOCHS = np.arange(LENGTH // PER_EPOCH + 1)
 TIME = np.arange(LENGTH)[:, None] / LENGTH
 """From 0 to 1, (steps, 1)."""
 
@@ -52,7 +53,7 @@ class Process:
         weight_decay: lambda.
         told_decay: what the run's settings say that it is, relative to it.
         along, is_rescaled: see `random_steps`.
-        loss_epochs: how fast the loss falls from 4 to 1.
+        loss_epochs: how fast the loss falls from 4 to 1, where a run is given none.
     """
 
     momentum: float = 0.0
@@ -70,11 +71,14 @@ class Process:
         """Eta of every step, (steps,)."""
         return np.repeat(self.stages, LENGTH // len(self.stages))
 
-    def write(self, folder: Path, swept: Mapping[str, Any], rows: NDArray[Any]) -> RunInput:
-        """The run with these rows of its measure ``layers``."""
+    def write(
+        self, folder: Path, swept: Mapping[str, Any], rows: NDArray[Any], loss: Floats | None
+    ) -> RunInput:
+        """The run with these rows of its measure ``layers``, and all its losses and errors."""
         decay = self.told_decay * self.weight_decay
         optimiser = {"name": "sgd", "weight_decay": decay, "momentum": self.momentum}
-        loss = 1 + 3 * np.exp(-np.arange(LENGTH // PER_EPOCH + 1) / self.loss_epochs)
+        if loss is None:
+            loss = 1 + 3 * np.exp(-EPOCHS / self.loss_epochs)
         return write_run_of_layers(folder, rows, self.rates, optimiser, swept, loss)
 
 
@@ -99,21 +103,27 @@ class LayerRuns:
 
     Attributes:
         figure: the figure's key.
-        swept: the key that distinguishes them.
-        processes: what they do, by its value.
+        swept: the keys that distinguish them.
+        processes: what they do, by the values of these keys.
+        losses: their losses and errors of every epoch, of those that are given any.
     """
 
     figure: str
-    swept: str
-    processes: Mapping[Any, Process]
+    swept: tuple[str, ...]
+    processes: Mapping[tuple[Any, ...], Process]
+    losses: Mapping[tuple[Any, ...], Floats] = field(default_factory=dict)
 
     def table(self, name: str, seeds: tuple[int, ...]) -> pd.DataFrame:
         """The table of that name."""
         return made(self, name, seeds)
 
     def but(self, value: Any, process: Process) -> LayerRuns:
-        """The runs, of which some do something else."""
-        return replace(self, processes={**self.processes, value: process})
+        """The runs, of which those with this value of the only key do something else."""
+        return replace(self, processes={**self.processes, (value,): process})
+
+    def losing(self, losses: Mapping[tuple[Any, ...], Floats]) -> LayerRuns:
+        """The runs, some of which have other losses and errors."""
+        return replace(self, losses={**self.losses, **losses})
 
 
 @cache
@@ -121,8 +131,13 @@ def made(runs: LayerRuns, name: str, seeds: tuple[int, ...]) -> pd.DataFrame:
     analysis = requests()[runs.figure, name].analysis
     with TemporaryDirectory() as folder:
         written = [
-            process.write(Path(folder) / f"{value}-{seed}", {runs.swept: value, "seed": seed}, rows)
-            for value, process in runs.processes.items()
+            process.write(
+                Path(folder) / f"{place}-{seed}",
+                {**dict(zip(runs.swept, values, strict=True)), "seed": seed},
+                rows,
+                runs.losses.get(values),
+            )
+            for place, (values, process) in enumerate(runs.processes.items())
             for seed, rows in zip(seeds, steps_of(process, seeds), strict=True)
         ]
         table: pd.DataFrame = registry.load(analysis)(written, **analysis.parameters)
@@ -135,7 +150,7 @@ Planted = tuple[LayerRuns, LayerRuns]
 # smd_fig3
 
 OF_SGD, OF_SGDM = Process(), Process(momentum=SGDM)
-USUAL = LayerRuns("smd_fig3", MOMENTUM, {SGD: OF_SGD, SGDM: OF_SGDM})
+USUAL = LayerRuns("smd_fig3", (MOMENTUM,), {(SGD,): OF_SGD, (SGDM,): OF_SGDM})
 
 
 def sgd(**changed: Any) -> LayerRuns:
@@ -194,6 +209,78 @@ OF_EQUILIBRIUM: dict[str, Planted] = {
     "bounded_below_with_momentum": (sgdm(**INSIDE), sgdm(**INSIDE, size=ONE_ZERO)),
 }
 
+# smd_fig4
+
+SMALLER, LARGER = "smaller product", "larger product"
+RATES = {0.05: 1.0, 0.025: 2.0}
+"""The learning rates at laptop scale, with the weight decays of the smaller product over 0.02."""
+
+OF_PRODUCTS: dict[tuple[str, float], Process] = {
+    (SMALLER, SGD): Process(start=2.0, weight_decay=0.02),
+    (SMALLER, SGDM): Process(SGDM, start=2.0, weight_decay=0.02),
+    (LARGER, SGD): Process(start=2.0, weight_decay=0.04),
+    (LARGER, SGDM): Process(SGDM, start=2.0, weight_decay=0.04),
+}
+LEVELS = {(SMALLER, SGD): 1.0, (LARGER, SGD): 1.2, (SMALLER, SGDM): 1.4, (LARGER, SGDM): 1.7}
+
+
+def pairs(
+    processes: Mapping[tuple[str, float], Process] = OF_PRODUCTS,
+    levels: Mapping[tuple[str, float], float] = LEVELS,
+    higher: float = 0.0,
+) -> LayerRuns:
+    """Runs at two pairs of each product, with these late losses and errors.
+
+    Args:
+        processes, levels: by product and momentum.
+        higher: how much higher losses and errors are at the higher learning rate.
+    """
+    runs, losses = {}, {}
+    for key, process in processes.items():
+        for rate, factor in RATES.items():
+            values = (*key, rate, factor * OF_PRODUCTS[key].weight_decay)
+            runs[values] = process
+            level = levels[key] + higher * (rate == max(RATES))
+            losses[values] = level + 3 * np.exp(-EPOCHS / 30)
+    keys = ("label", MOMENTUM, "optimiser.learning_rate", "optimiser.weight_decay")
+    return LayerRuns("smd_fig4", keys, runs, losses)
+
+
+def vanishing(momentum: float) -> LayerRuns:
+    """Runs of which those of the larger product and this momentum interpolate."""
+    key = (LARGER, momentum)
+    return pairs({**OF_PRODUCTS, key: replace(OF_PRODUCTS[key], size=VANISHING**8)})
+
+
+ALIKE = pairs(levels=dict.fromkeys(LEVELS, 1.2))
+"""Losses and errors depend on nothing."""
+
+BY_RATE = pairs(higher=0.3)
+"""They depend on the learning rate as well."""
+
+OF_PAIRS: dict[str, Planted] = {
+    "near_the_theoretical_value_with_sgd": (pairs(), vanishing(SGD)),
+    "near_the_theoretical_value_with_sgdm": (pairs(), vanishing(SGDM)),
+    "higher_loss_with_sgd": (pairs(), ALIKE),
+    "higher_loss_with_sgdm": (pairs(), ALIKE),
+    "higher_test_error_with_sgd": (pairs(), pairs(levels={**LEVELS, (LARGER, SGD): 0.9})),
+    "higher_test_error_with_sgdm": (pairs(), pairs(levels={**LEVELS, (LARGER, SGDM): 1.3})),
+    "same_loss_with_sgd": (pairs(), BY_RATE),
+    "same_loss_with_sgdm": (pairs(), BY_RATE),
+    "same_test_error_with_sgd": (pairs(), BY_RATE),
+    "same_test_error_with_sgdm": (pairs(), BY_RATE),
+    # With momentum steps are as large as without.
+    "momentum_decreases_the_angular_update": (
+        pairs(),
+        pairs({(label, momentum): OF_PRODUCTS[label, SGD] for label, momentum in OF_PRODUCTS}),
+    ),
+    "momentum_increases_the_loss": (pairs(), ALIKE),
+    "momentum_increases_the_test_error": (
+        pairs(),
+        pairs(levels={**LEVELS, (SMALLER, SGDM): 0.9, (LARGER, SGDM): 0.9}),
+    ),
+}
+
 # smd_fig5
 
 STANDARD, RESCALED = "standard", "rescaled"
@@ -201,7 +288,7 @@ OF_STANDARD = Process(SGDM, start=5.0, stages=(0.2, 0.02, 0.002, 0.0002), weight
 """Stages of 2,500 steps, of which a new equilibrium takes 1,152, 11,513 and 115,130."""
 
 OF_RESCALED = replace(OF_STANDARD, is_rescaled=True)
-DECAYED = LayerRuns("smd_fig5", "label", {STANDARD: OF_STANDARD, RESCALED: OF_RESCALED})
+DECAYED = LayerRuns("smd_fig5", ("label",), {(STANDARD,): OF_STANDARD, (RESCALED,): OF_RESCALED})
 AS_RESCALED = DECAYED.but(STANDARD, OF_RESCALED)
 SLOWER = DECAYED.but(STANDARD, replace(OF_STANDARD, weight_decay=0.0005, start=8.9))
 LESS_THAN_TOLD = DECAYED.but(STANDARD, replace(OF_STANDARD, told_decay=4.0))
@@ -221,6 +308,61 @@ OF_DECAYS: dict[str, Planted] = {
     ),
 }
 
+# smd_fig6
+
+OF_STAGES = Process(SGDM, start=2.5, stages=(0.05, 0.005, 0.0005, 0.00005), weight_decay=0.05)
+"""Stages of 2,500 steps, of which a new equilibrium takes 461, 4,606 and 46,060."""
+
+SHRINKING = replace(OF_STAGES, weight_decay=0.0005, start=8.0)
+"""Weights hardly decay, so that no angular update grows; as with Adam in the paper."""
+
+IN_STAGES = 0.3 + 1.7 * np.exp(-EPOCHS / 20)
+"""Losses and errors that only fall."""
+
+
+def dipping(*stages: int) -> Floats:
+    """Losses and errors that fall at the beginning of these stages and rise again."""
+    part = EPOCHS * 4 / EPOCHS[-1]
+    dips = [np.exp(-8 * (part - stage + 1)) * (part >= stage - 1) for stage in stages]
+    return np.asarray(IN_STAGES - 0.2 * sum(dips))
+
+
+BY_LABEL = ("SGDM", "SGDM, rescaled", "Adam", "AdamW")
+BY_OPTIMISER = LayerRuns(
+    "smd_fig6",
+    ("label",),
+    {
+        ("SGDM",): OF_STAGES,
+        ("SGDM, rescaled",): replace(OF_STAGES, is_rescaled=True),
+        ("Adam",): SHRINKING,
+        ("AdamW",): SHRINKING,
+    },
+    {(label,): dipping(2) if label == "SGDM" else IN_STAGES for label in BY_LABEL},
+)
+
+
+def dipping_in(**stages: tuple[int, ...]) -> LayerRuns:
+    """Runs of which these dip in other stages."""
+    names = {"sgdm": "SGDM", "rescaled": "SGDM, rescaled", "adam": "Adam"}
+    return BY_OPTIMISER.losing({(names[key],): dipping(*stages[key]) for key in stages})
+
+
+OF_OPTIMISERS: dict[str, Planted] = {
+    "test_accuracy_drops_in_the_second_stage": (BY_OPTIMISER, dipping_in(sgdm=(3,))),
+    "drops_less_in_the_third_stage": (BY_OPTIMISER, dipping_in(sgdm=(3,))),
+    "drops_less_in_the_fourth_stage": (BY_OPTIMISER, dipping_in(sgdm=(4,))),
+    "drops_less_if_rescaled": (BY_OPTIMISER, dipping_in(sgdm=(3,), rescaled=(2,))),
+    "no_drop_with_adam": (BY_OPTIMISER, dipping_in(adam=(3,))),
+    "train_loss_rises_in_the_second_stage": (BY_OPTIMISER, dipping_in(sgdm=(3,))),
+    "train_loss_rises_less_if_rescaled": (BY_OPTIMISER, dipping_in(rescaled=(2,))),
+    "angular_update_grows_in_the_second_stage": (BY_OPTIMISER, BY_OPTIMISER.but("SGDM", SHRINKING)),
+    "angular_update_does_not_grow_if_rescaled": (
+        BY_OPTIMISER,
+        BY_OPTIMISER.but("SGDM, rescaled", OF_STAGES),
+    ),
+    "angular_update_does_not_grow_with_adam": (BY_OPTIMISER, BY_OPTIMISER.but("Adam", OF_STAGES)),
+}
+
 # All figures
 
 Place = tuple[str, str]
@@ -228,7 +370,12 @@ Place = tuple[str, str]
 
 TABLES: dict[Place, Planted] = {
     (f"smd_{figure}", name): planted
-    for figure, claims in (("fig3", OF_EQUILIBRIUM), ("fig5", OF_DECAYS))
+    for figure, claims in (
+        ("fig3", OF_EQUILIBRIUM),
+        ("fig4", OF_PAIRS),
+        ("fig5", OF_DECAYS),
+        ("fig6", OF_OPTIMISERS),
+    )
     for name, planted in claims.items()
 }
 

@@ -93,7 +93,8 @@ def tabulate(
       equilibrium, relative to it;
     - ``arrival_step``: steps until a window's mean angular update is first within a tenth of its
       equilibrium; NaN if none is;
-    - late in the run ``relative_angular_update`` (its mean over its equilibrium),
+    - late in the run ``mean_angular_update`` and ``relative_angular_update`` (the same over its
+      equilibrium),
       ``angular_update_deviation`` and ``norm_deviation`` (medians over windows of how far angular
       update and norm are from equilibrium, relative to it), ``norm_spread`` (root mean square of
       the distance of ||w||^2 from (w*)^2, relative to it), ``norm_correlation`` (of the logarithms
@@ -232,6 +233,7 @@ def _late(steps: LayerSteps, windows: _Windows, fraction: float) -> Mapping[str,
     gradient = (steps.gradient_norm[begin:] ** 2).mean(axis=0)
     product = 2 * steps.momentum * steps.velocity_gradient[begin:].mean(axis=0)
     return {
+        "mean_angular_update": windows.angular_update[late].mean(axis=0),
         "relative_angular_update": windows.relative_angular_update[late].mean(axis=0),
         "angular_update_deviation": np.median(
             np.abs(windows.relative_angular_update[late] - 1), axis=0

@@ -143,20 +143,26 @@ def of_one_seed(table: pd.DataFrame) -> str:
     return f" (seed {in_words(table['seed'].min())}, one of n = {seeds})" if seeds > 1 else ""
 
 
-def over_seeds(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The median and the range over the runs of one setting, at each epoch.
+def over_seeds(rows: pd.DataFrame, column: str, along: str = "epoch") -> pd.DataFrame:
+    """The median, the mean and the range over the runs of one setting, at each epoch.
 
     Args:
         rows: a row per run and epoch; a run that stopped counts up to its last finite value.
         column: the column that is summarised.
+        along: the column that tells epochs, or steps, apart.
 
     Returns:
-        Columns ``median``, ``lowest`` and ``highest``, by epoch.
+        Columns ``median``, ``mean``, ``lowest`` and ``highest``, by epoch.
     """
     finite = rows.loc[np.isfinite(rows[column].astype(float))]
-    grouped = finite.groupby("epoch")[column]
+    grouped = finite.groupby(along)[column]
     return pd.DataFrame(
-        {"median": grouped.median(), "lowest": grouped.min(), "highest": grouped.max()}
+        {
+            "median": grouped.median(),
+            "mean": grouped.mean(),
+            "lowest": grouped.min(),
+            "highest": grouped.max(),
+        }
     )
 
 
@@ -165,10 +171,10 @@ def seeds_in_words(table: pd.DataFrame, drawn: str, band: str = "") -> str:
 
     Args:
         table: the drawn rows.
-        drawn: "median" or "first seed".
+        drawn: "median", "mean" or "first seed".
         band: what the legend calls the range over seeds, if it is drawn.
     """
     if "seed" not in table or table["seed"].nunique() < 2:
         return ""
-    line = "median" if drawn == "median" else f"seed {in_words(table['seed'].min())}"
+    line = f"seed {in_words(table['seed'].min())}" if drawn == "first seed" else drawn
     return f" (line: {line}, {band}: range over n seeds)" if band else f" (line: {line}, one of n)"

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from perigee.plotting.looks import Looks, first_seed, over_seeds
 from perigee.plotting.style import BAND, in_words
 
-Drawn = Literal["first seed", "median"]
+Drawn = Literal["first seed", "median", "mean"]
 
 STEADY = ("weight_norm", "effective_learning_rate", "cosine_similarity")
 """Quantities that no event throws to the other end of their axis: their range over seeds says
@@ -28,6 +28,7 @@ OVER_EPOCHS = {
     "train_error": (100, "Train error, %", "log"),
     "test_loss": (1, "Test loss", "log"),
     "test_error": (100, "Test error, %", "log"),
+    "angular_update": (1, "Angular update Δ, radians", "log"),
     "weight_norm": (1, "SI weight norm ρ", "log"),
     "effective_learning_rate": (1, "Effective learning rate η / ρ²", "log"),
     "effective_gradient_norm": (1, "Mean effective gradient norm", "log"),
@@ -51,8 +52,9 @@ def draw_over_epochs(
     looks: Looks,
     drawn: Drawn = "first seed",
     of: str = "",
+    along: str = "epoch",
 ) -> None:
-    """Draw a line for each setting, and of medians and of `STEADY` quantities the range over seeds.
+    """Draw a line for each setting; of medians, means and `STEADY` quantities the range over seeds.
 
     A cross marks the last finite point of a run that diverged, where one run is drawn.
 
@@ -61,24 +63,25 @@ def draw_over_epochs(
         metrics: a table of `perigee.analysis.run_metrics`, or one with the columns of the panel.
         quantity: the column on the vertical axis.
         looks: the looks of the settings.
-        drawn: what a line shows: the run of the first seed, or the median over seeds.
+        drawn: what a line shows: the run of the first seed, or the median or mean over seeds.
         of: what the title says the quantity is of.
+        along: the column on the horizontal axis, which may be that of steps.
     """
     factor, title, scale = KNOWN.get(quantity, (1, in_words(quantity).capitalize(), "linear"))
     scaled = metrics.assign(**{quantity: factor * metrics[quantity]})
     for rows, look in looks.settings(scaled):
-        summary, run = over_seeds(rows, quantity), first_seed(rows)
-        if drawn == "median" or quantity in STEADY:
+        summary, run = over_seeds(rows, quantity, along), first_seed(rows)
+        if drawn != "first seed" or quantity in STEADY:
             edges = (summary["lowest"], summary["highest"])
             axes.fill_between(summary.index, *edges, color=look["color"], **BAND)
-        if drawn == "median":
-            axes.plot(summary.index, summary["median"], **look)
+        if drawn != "first seed":
+            axes.plot(summary.index, summary[drawn], **look)
             continue
-        axes.plot(run["epoch"], run[quantity], **look)
+        axes.plot(run[along], run[quantity], **look)
         if "stopped" in run and run["stopped"].any():
-            _draw_cross(axes, run, "epoch", quantity, look["color"])
+            _draw_cross(axes, run, along, quantity, look["color"])
     title = f"{of}: {title[:1].lower()}{title[1:]}" if of else title
-    axes.set(title=title, xlabel="epoch", yscale=scale)
+    axes.set(title=title, xlabel=along, yscale=scale)
 
 
 def draw_phase_diagram(axes: Axes, metrics: pd.DataFrame, looks: Looks) -> None:

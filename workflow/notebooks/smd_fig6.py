@@ -1,0 +1,53 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Test accuracy and angular update in four stages of the learning rate
+# Wan et al. 2021, Figure 6: a residual network trained by SGD with momentum, by the same with weights
+# rescaled at each decay, by Adam and by AdamW.
+
+# %% tags=["parameters"]
+tables = {}
+folder = "."
+stamp = {}
+
+# %%
+import pandas as pd
+
+from perigee.plotting.looks import Looks, seeds_in_words
+from perigee.plotting.output import save_figure
+from perigee.plotting.style import apply_style
+from perigee.plotting.trajectories import draw_over_epochs
+
+apply_style()
+runs = pd.read_parquet(tables["runs"])
+courses = pd.read_parquet(tables["courses"])
+looks = Looks.of(runs, ["label"])
+for rows in (runs,):
+    for split in ("train", "test"):
+        rows[f"{split}_accuracy,_%"] = 100 * (1 - rows[f"{split}_error"])
+
+
+# %%
+def draw(sheet):
+    """Draw accuracies, train loss and the angular update of one layer."""
+    (layer,) = courses["layer"].unique()
+    (group,) = sheet.groups(4)
+    *metrics, angle = group.panels
+    names = ("train_accuracy,_%", "test_accuracy,_%", "train_loss")
+    for axes, quantity in zip(metrics, names, strict=True):
+        draw_over_epochs(axes, runs, quantity, looks, "mean")
+    draw_over_epochs(angle, courses, "angular_update", looks, "mean", of=layer, along="step")
+    group.legend("optimiser" + seeds_in_words(runs, "mean", band="band"), looks.legend(runs))
+
+
+save_figure(draw, runs, folder, stamp)
