@@ -12,8 +12,8 @@
 
 # %% [markdown]
 # # Train loss and test error at several angular updates
-# Wan et al. 2021, Figure 4: pairs of learning rate and weight decay of two products, by SGD and by SGD
-# with momentum. The equilibrium angular update follows from the product and the momentum alone.
+# Wan et al. 2021, Figure 4: pairs of learning rate and weight decay of two products, by SGD and by
+# SGD with momentum. The equilibrium angular update follows from product and momentum alone.
 
 # %% tags=["parameters"]
 tables = {}

@@ -12,8 +12,8 @@
 
 # %% [markdown]
 # # Test accuracy and angular update in four stages of the learning rate
-# Wan et al. 2021, Figure 6: a residual network trained by SGD with momentum, by the same with weights
-# rescaled at each decay, by Adam and by AdamW.
+# Wan et al. 2021, Figure 6: a residual network trained by SGD with momentum, by the same with
+# weights rescaled at each decay, by Adam and by AdamW.
 
 # %% tags=["parameters"]
 tables = {}
@@ -32,9 +32,8 @@ apply_style()
 runs = pd.read_parquet(tables["runs"])
 courses = pd.read_parquet(tables["courses"])
 looks = Looks.of(runs, ["label"])
-for rows in (runs,):
-    for split in ("train", "test"):
-        rows[f"{split}_accuracy,_%"] = 100 * (1 - rows[f"{split}_error"])
+for split in ("train", "test"):
+    runs[f"{split}_accuracy,_%"] = 100 * (1 - runs[f"{split}_error"])
 
 
 # %%
