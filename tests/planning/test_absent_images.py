@@ -22,11 +22,11 @@ def test_only_figures_of_image_folders_lack_them(
 ) -> None:
     lacking = absent_images(plan.figures, tmp_path)
     assert lacking["smd_fig3"] == tmp_path / "imagenet"
-    assert not {"smd_fig1", "smd_fig2", "smd_fig7"} & set(lacking)
+    assert not {"smd_fig1", "smd_fig2", "smd_fig6", "smd_fig7"} & set(lacking)
     tell_left_out("smd", plan.figures, lacking)
     tell_left_out("smd_fig1", ["smd_fig1"], lacking)
     told = capsys.readouterr().err.splitlines()
-    assert [line.split()[2] for line in told] == ["smd_fig3", "smd_fig5"]
+    assert [line.split()[2] for line in told] == ["smd_fig3", "smd_fig4", "smd_fig5"]
     assert all(str(tmp_path / "imagenet") in line for line in told)
     with pytest.raises(SystemExit, match="Error: smd_fig5 needs images in "):
         tell_left_out("smd_fig5", ["smd_fig5"], lacking)

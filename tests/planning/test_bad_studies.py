@@ -461,6 +461,10 @@ def test_a_key_that_stands_twice_in_the_configuration(clone: Path) -> None:
         ({"papers": []}, ["'papers' is empty"]),
         ({"papers": ["periodic", "periodic"]}, ["'periodic' twice"]),
         ({"runs_per_gpu": 0}, ["'runs_per_gpu'", "at least 1"]),
+        (
+            {"processes_per_run": 3, "nodes_per_run": 2},
+            ["'nodes_per_run'", "a divisor of processes_per_run, which is 3"],
+        ),
         ({"progress_interval": 0}, ["'progress_interval'", "at least 0.1"]),
         ({"papers": ["periodical"]}, ["'papers'", "'periodical'", "known are periodic"]),
         ({"download": "perhaps"}, ["'download'", "'perhaps'", "of type boolean"]),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from perigee.errors import PerigeeError
 from perigee.interruption import StopRequest
 from perigee.jobs import shared
 
@@ -30,6 +31,14 @@ def stop() -> StopRequest:
 def program(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """Have processes run a line of Python."""
     monkeypatch.setattr(shared, "PROGRAM", (sys.executable, "-c", code))
+
+
+def note(stop: StopRequest, number: int, folder: Path, ranks: int) -> None:
+    """Note a signal, as often as somebody presses Ctrl-C, once all processes have started."""
+    while not all((folder / str(rank)).exists() for rank in range(ranks)):
+        time.sleep(0.01)
+    for _ in range(3):
+        stop.note(number)
 
 
 @pytest.mark.parametrize(
@@ -77,16 +86,9 @@ def test_told_to_stop_they_are_told_whenever_it_was(
     moment: str, stop: StopRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(monkeypatch, WAITING)
-
-    def tell() -> None:
-        while not all((tmp_path / str(rank)).exists() for rank in range(2)):
-            time.sleep(0.01)
-        for _ in range(3):  # as often as somebody presses Ctrl-C
-            stop.note(signal.SIGINT)
-
     if moment == "before":
         stop.note(signal.SIGINT)
-    telling = threading.Thread(target=tell)
+    telling = threading.Thread(target=note, args=(stop, signal.SIGINT, tmp_path, 2))
     telling.start()
     status = shared.run_as_processes([str(tmp_path)], 2, stop)
     if moment == "before":
@@ -104,3 +106,88 @@ def test_who_does_not_end_is_killed(
     stop.note(signal.SIGTERM)
     assert shared.run_as_processes([str(tmp_path)], 2, stop) == 128 + signal.SIGTERM
     assert "RANK" not in os.environ
+
+
+SRUN = """#!{python}
+import os, subprocess, sys
+tasks = next(int(word[9:]) for word in sys.argv if word.startswith("--ntasks="))
+given = sys.argv[1:]
+while given[0].startswith("--"):
+    given.pop(0)
+parts = [
+    subprocess.Popen(given, env=os.environ | {{"SLURM_PROCID": str(part)}}) for part in range(tasks)
+]
+sys.exit(max(part.wait() for part in parts))
+"""
+"""A program that starts tasks as SLURM's does, on this machine."""
+
+AS_PART = """
+import os, sys
+from perigee.interruption import stop_request
+from perigee.jobs import shared
+if shared.is_child():
+    exec(sys.argv[2])
+else:
+    assert shared.is_part()
+    shared.PROGRAM = {program!r}
+    with stop_request() as stop:
+        sys.exit(shared.run_part(sys.argv[1:], 4, 2, stop))
+"""
+"""A part that starts its processes, or one of these, which runs the line that it is given."""
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SLURM job whose nodes are this machine."""
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text(SRUN.format(python=sys.executable))
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", str(srun.parent), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    part = tmp_path / "part.py"
+    program = (sys.executable, str(part))
+    part.write_text(AS_PART.format(program=program))
+    monkeypatch.setattr(shared, "PROGRAM", program)
+
+
+def test_on_nodes_every_process_knows_its_place(
+    nodes: None, stop: StopRequest, tmp_path: Path
+) -> None:
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+    line = f"told = [os.environ[name] for name in {names}]; "
+    line += "open(f'{sys.argv[1]}/{told[0]}', 'w').write(' '.join(told))"
+    assert shared.run_on_nodes([str(tmp_path), line], 4, 2, stop) == 0
+    found = [(tmp_path / str(rank)).read_text() for rank in range(4)]
+    assert found == ["0 0 4 2", "1 1 4 2", "2 0 4 2", "3 1 4 2"]
+
+
+def test_on_nodes_one_that_fails_ends_all(nodes: None, stop: StopRequest, tmp_path: Path) -> None:
+    line = f"{BEGIN}sys.exit(3) if rank == 3 else exec({WAITING.removeprefix(BEGIN)!r})"
+    begun = time.monotonic()
+    assert shared.run_on_nodes([str(tmp_path), line], 4, 2, stop) in (3, 143)
+    assert time.monotonic() - begun < 30
+
+
+def test_on_nodes_told_to_stop_all_are_told(nodes: None, stop: StopRequest, tmp_path: Path) -> None:
+    threading.Thread(target=note, args=(stop, signal.SIGTERM, tmp_path, 4)).start()
+    begun = time.monotonic()
+    assert shared.run_on_nodes([str(tmp_path), WAITING], 4, 2, stop) == 128 + signal.SIGTERM
+    assert time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize(
+    ("processes", "job", "told"),
+    [
+        (3, "1", "'processes_per_run' is 3, which 2 nodes .* cannot share out evenly; set it to"),
+        (4, "", "'nodes_per_run' is 2, but this is not a SLURM job; set it to 1, or run with"),
+    ],
+)
+def test_what_nodes_cannot_do_is_refused(
+    processes: int, job: str, told: str, stop: StopRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    if job:
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+    with pytest.raises(PerigeeError, match=told):
+        shared.run_on_nodes([], processes, 2, stop)

@@ -14,7 +14,15 @@ from typing import Any
 import pytest
 
 from support.cluster import SECONDS, Cluster, Started, wait_until
-from support.workspace import HOLD, Workspace, make_holdable, show_rates, sweep_of
+from support.workspace import (
+    HOLD,
+    Workspace,
+    make_holdable,
+    result_of,
+    sessions,
+    show_rates,
+    sweep_of,
+)
 
 pytestmark = pytest.mark.timeout(600, func_only=True)  # not of waiting for one's turn
 
@@ -174,6 +182,40 @@ def test_two_processes_share_a_run_in_one_job(four_runs: Workspace, cluster: Clu
     assert cluster.job(number)["NumCPUs"] == "2"
     (provenance,) = four_runs.root.glob("results/store/run/*/e*/provenance.json")
     assert json.loads(provenance.read_text())["details"]["ranks"] == 2
+
+
+def test_two_tasks_share_a_run_are_stopped_and_go_on(
+    four_runs: Workspace, cluster: Cluster
+) -> None:
+    """A task for each of two nodes, which here are one: the cluster has no more."""
+    four_runs.edit_paper(lambda study: show_rates(study, 0.1))
+    four_runs.edit_paper(lambda study: sweep_of(study).update(epochs=40))
+    four_runs.replace("config/config.yaml", "processes_per_run: 1 ", "processes_per_run: 2 ")
+    four_runs.replace("config/config.yaml", "nodes_per_run: 1 ", "nodes_per_run: 2 ")
+    four_runs.replace("config/config.yaml", "save_interval: 60 ", "save_interval: 0.2 ")
+    one_node = "    nodes: 1\n    cpus_per_task: 2\n"
+    four_runs.replace("slurm/profile.yaml", '    gres: "gpu:1" ', f'{one_node}    gres: "gpu:1" ')
+    alone = four_runs.copy(four_runs.root.parent / "alone")
+    options = ("--until", "train_run", *OFTEN)
+    started = snakemake(four_runs, "periodic_fig3", *options)
+    try:
+        state = "results/store/run/*/unfinished/e40/latest.safetensors"
+        wait_until(lambda: list(four_runs.root.glob(state)), "no state was saved")
+        (first,) = started.submitted
+        subprocess.run(["scancel", "--signal=TERM", first], check=True)
+        assert started.end() == 0, started.printed
+    finally:
+        started.process.kill()
+    assert len(started.submitted) == 2, started.printed
+    for number in started.submitted:
+        assert cluster.job(number)["NumCPUs"] == "2"
+    (run,) = four_runs.root.glob("results/store/run/*/e*")
+    assert json.loads((run / "provenance.json").read_text())["details"]["ranks"] == 2
+    assert len(sessions(run)) == 2
+    undisturbed = snakemake(alone, "periodic_fig3", *options)
+    assert undisturbed.end() == 0, undisturbed.printed
+    (other,) = alone.root.glob("results/store/run/*/e*")
+    assert result_of(run) == result_of(other)
 
 
 def test_a_cluster_that_wants_gpus_instead_of_gres_and_no_work_on_its_login_node(

@@ -5,6 +5,11 @@ losses.npy, weights.npy, state.safetensors and provenance.json; below it a folde
 <measure>-<digest>/ with rows.npy and provenance.json.
 """
 
+PROCESSES, NODES = settings["processes_per_run"], settings["nodes_per_run"]
+
+# Of tasks SLURM's plugin would otherwise ask for so many per GPU.
+ON_NODES = {"nodes": NODES, "tasks": NODES, "tasks_per_gpu": 0} if NODES > 1 else {}
+
 
 rule train_run:
     input:
@@ -18,14 +23,15 @@ rule train_run:
     group:
         lambda w: (
             layout.group(w.version, settings["short_run_steps"])
-            if settings["processes_per_run"] == 1
+            if PROCESSES == 1
             else None
         )
     conda:
         CONDA
-    threads: settings["processes_per_run"]
+    threads: PROCESSES // NODES
     resources:
-        mem_mb=1200 * settings["processes_per_run"],
+        **ON_NODES,
+        mem_mb=1200 * PROCESSES // NODES,
         runtime=lambda w, attempt: layout.run_minutes(
             w.version,
             attempt,
@@ -38,11 +44,7 @@ rule train_run:
         out=lambda w: layout.out("run", w.version),
         device=settings["device"],
         runs_per_gpu=settings["runs_per_gpu"],
-        processes=(
-            f"--processes {settings['processes_per_run']}"
-            if settings["processes_per_run"] > 1
-            else ""
-        ),
+        processes=f"--processes {PROCESSES} --nodes {NODES}" if PROCESSES > 1 else "",
         progress_interval=settings["progress_interval"],
         save_interval=settings["save_interval"],
         workers=settings["workers"],

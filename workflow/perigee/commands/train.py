@@ -1,8 +1,7 @@
 """Train one run and take its measures."""
 
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
@@ -26,7 +25,14 @@ from perigee.configuration.runs import resolved_run
 from perigee.gpus import own_gpu, own_gpus
 from perigee.identity.products import run_identity
 from perigee.interruption import stop_request
-from perigee.jobs.shared import end_with_parent, is_child, run_as_processes
+from perigee.jobs.shared import (
+    end_with_parent,
+    is_child,
+    is_part,
+    run_as_processes,
+    run_on_nodes,
+    run_part,
+)
 from perigee.jobs.training import TrainingJob
 from perigee.progress import noted_in
 from perigee.store.locks import locked
@@ -58,6 +64,9 @@ def main(
         typer.Option(
             min=1, help="Processes that share the run, with a GPU each; torchrun's alike."
         ),
+    ] = 1,
+    nodes: Annotated[
+        int, typer.Option(min=1, help="Nodes of this SLURM job that these processes are on.")
     ] = 1,
     progress_interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between progress lines.")
@@ -114,24 +123,26 @@ def main(
             end_with_parent()
             with noted() if is_main_rank() else nullcontext():
                 job.run(stop)
+        elif is_part():
+            with own_gpus(device, processes // nodes, partial(waits, "GPUs")) as gpus:
+                status = run_part(sys.argv[1:], processes, nodes, stop, gpus)
         elif not is_main_rank():
             job.run(stop)  # what the first process decides, which holds the lock and logs
         else:
             with locked(job.run_folder, partial(waits, "the run's lock")):
                 remove_abandoned(out)
-                if is_one_of_several() or not job.is_done():
-                    if processes > 1 and not is_one_of_several():
-                        with own_gpus(device, processes, partial(waits, "GPUs")) as gpus:
-                            status = run_as_processes(sys.argv[1:], processes, stop, gpus)
-                    else:
-                        with _device(device, runs_per_gpu, partial(waits, "a GPU")) as own, noted():
-                            replace(job, device=own).run(stop)
+                if is_one_of_several():  # torchrun's, which numbers their GPUs
+                    with noted():
+                        job.run(stop)
+                elif job.is_done():
+                    pass
+                elif nodes > 1:
+                    status = run_on_nodes(sys.argv[1:], processes, nodes, stop)
+                elif processes > 1:
+                    with own_gpus(device, processes, partial(waits, "GPUs")) as gpus:
+                        status = run_as_processes(sys.argv[1:], processes, stop, gpus)
+                else:
+                    with own_gpu(device, runs_per_gpu, partial(waits, "a GPU")) as own, noted():
+                        replace(job, device=own).run(stop)
     if status:
         sys.exit(status)
-
-
-def _device(
-    device: str, runs_per_gpu: int, waiting: Callable[[], None]
-) -> AbstractContextManager[str]:
-    """The device to compute on: a GPU of one's own, or those that torchrun numbers."""
-    return nullcontext(device) if is_one_of_several() else own_gpu(device, runs_per_gpu, waiting)

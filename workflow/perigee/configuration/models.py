@@ -12,7 +12,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
@@ -484,6 +486,9 @@ class Settings(Model):
     processes_per_run: Count = Field(
         1, description="Processes that share each training run, with a GPU each."
     )
+    nodes_per_run: Count = Field(
+        1, description="On a cluster: nodes on which these processes are, as many on each."
+    )
     progress_interval: Annotated[Number, Field(ge=0.1)] = Field(
         description="Seconds between the progress lines of a training run."
     )
@@ -523,3 +528,13 @@ class Settings(Model):
     blocks: Annotated[str | None, _is_package] = Field(
         None, description="The package of the project with blocks of the user's own."
     )
+
+    @field_validator("nodes_per_run")
+    @classmethod
+    def _nodes_share_evenly(cls, value: int, info: ValidationInfo) -> int:
+        processes = info.data.get("processes_per_run", value)
+        if processes % value:
+            raise PydanticCustomError(
+                "nodes", f"must be a divisor of processes_per_run, which is {processes}"
+            )
+        return value
