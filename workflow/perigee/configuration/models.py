@@ -256,7 +256,8 @@ class Runs(Model):
         0, description="Epochs from one kept checkpoint to the next, where a table reads them."
     )
     layers: KeptLayers = Field(
-        KeptLayers(), description="The steps of layers that are kept, where a table reads them."
+        KeptLayers.model_validate({}),
+        description="The steps of layers that are kept, where a table reads them.",
     )
 
 
