@@ -69,7 +69,7 @@ def run_of_paper() -> RunSpec:
 
 
 def told_of(spec: RunSpec, root: Path) -> dict[str, Any]:
-    """What the job is told, with the data set built."""
+    """The spec for the job; builds the data set."""
     grow(root / "images")
     dataset = root / dataset_identity(spec.dataset).folder
     build = [*PERIGEE, "build-dataset", "--spec", json.dumps(spec.dataset.to_dict())]

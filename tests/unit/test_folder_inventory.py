@@ -1,4 +1,4 @@
-"""What is wrong with a folder of images is told at once, a sentence for each thing."""
+"""All that is wrong with a folder of images is told at once, a sentence for each thing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """All that is wrong with a folder of images, told at once where building a data set of it failed.
 
-Building ends at the first thing that it cannot use. This module is no part of what is built, and
-costs nothing where nothing is wrong.
+Building ends at the first thing that it cannot use. This module looks on from there; where nothing
+is wrong it does not run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOST = 20
 
 @dataclass
 class _Split:
-    """What a split's folder holds.
+    """The classes and images of a split, and what is wrong with its folder.
 
     Attributes:
         folder: the split's folder.
