@@ -57,7 +57,10 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "constraint": {"equal_filter_norms": {"norm": None}, "fixed_norm": {"norm": None}},
     "fork": {"before_destabilisation": {"number": 1}},
     "loss": {"cross_entropy": {"label_smoothing": 0}},
-    "measure": {"checkpoints": {"interval": 1}},
+    "measure": {
+        "checkpoints": {"interval": 1},
+        "thinned_layers": {"every": 1, "in_full": []},
+    },
     "model": {
         "convnet": MODEL,
         "post_activation_resnet": {"width": 64},
@@ -144,6 +147,8 @@ OTHERS: dict[str, Any] = {
     "number": 2,
     "label_smoothing": 0.1,
     "interval": 2,
+    "every": 10,
+    "in_full": ["layer2.0.conv2"],
     "head_norm": 1,
     "head_seed": 0,
     "weight_decay": 1,

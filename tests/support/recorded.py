@@ -22,6 +22,7 @@ from perigee.blocks.measures import (
     RecomputedTestHits,
     Steps,
     TestHits,
+    ThinnedLayers,
 )
 from perigee.kernel.trainer import Trainer
 from perigee.measures.base import Measure as LiveMeasure
@@ -36,6 +37,7 @@ EVERY_MEASURE: tuple[Measure, ...] = (
     RecomputedTestHits(),
     Steps(),
     Layers(),
+    ThinnedLayers(every=3),
     Filters(),
     Checkpoints(),
 )

@@ -22,6 +22,7 @@ from perigee.blocks.measures import (
     RecomputedTestHits,
     Steps,
     TestHits,
+    ThinnedLayers,
 )
 from perigee.errors import PerigeeError, StoppedBySignalError
 from perigee.jobs.following import DepartureError
@@ -280,6 +281,7 @@ def test_measures_of_epochs_come_from_checkpoints_and_others_from_a_replay(
         (RecomputedTestHits(), "checkpoints"),
         (Filters(), "replay"),
         (Layers(), "replay"),
+        (ThinnedLayers(every=3), "replay"),
         (Steps(), "replay"),
     ):
         assert store.train(spec, 3, measure) == version

@@ -88,6 +88,7 @@ BLOCKS: tuple[type[Block], ...] = (
     measures.RecomputedTestHits,
     measures.Steps,
     measures.TestHits,
+    measures.ThinnedLayers,
     models.ConvNet,
     models.PostActivationResNet,
     models.ResNet18,

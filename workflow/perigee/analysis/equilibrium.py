@@ -1,6 +1,7 @@
 """How near weights and angular updates are to their equilibrium (Wan et al. 2021, Section 4.1).
 
-The paper estimates expectations by means over 200 consecutive steps; so do these tables.
+The paper estimates expectations by means over 200 consecutive steps; so do these tables. Where only
+every n-th step of a layer is kept, a mean is over those of the 200 that are.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def tabulate_steps(
     and ``equilibrium_norm`` that is computed from it.
 
     Args:
-        runs: finished runs with the measure ``layers``.
+        runs: finished runs with the measure ``layers`` or ``thinned_layers``.
         layers: names of layers; all if none is named.
         window: steps of a mean.
         rows: of a run and layer at most.
@@ -169,16 +170,23 @@ def tabulate_runs(runs: Sequence[RunInput], *, window: int, late_fraction: float
 
 
 class _Windows:
-    """Means over windows of consecutive steps, (windows, layers), and their equilibrium."""
+    """Means over windows of consecutive steps, (windows, layers), and their equilibrium.
+
+    Attributes:
+        kept: how many kept steps a window has.
+        length: how many steps of the run it stands for.
+        first_step: the first of each in the run.
+    """
 
     def __init__(self, steps: LayerSteps, window: int) -> None:
-        self.length = min(window, len(steps))
-        self.norm = means(steps.norm, window)
-        self.angular_update = means(steps.angular_update, window)
-        self.unit_gradient = means(steps.unit_gradient, window)
-        self.learning_rate = means(steps.learning_rate, window)
+        self.kept = min(steps.within(window), len(steps))
+        self.length = self.kept * steps.every
+        self.norm = means(steps.norm, self.kept)
+        self.angular_update = means(steps.angular_update, self.kept)
+        self.unit_gradient = means(steps.unit_gradient, self.kept)
+        self.learning_rate = means(steps.learning_rate, self.kept)
         self.equilibrium_norm = steps.equilibrium_norm(self.unit_gradient, self.learning_rate)
-        self.equilibrium_angular_update = means(steps.equilibrium_angular_update, window)
+        self.equilibrium_angular_update = means(steps.equilibrium_angular_update, self.kept)
         self.relative_norm = self.norm / self.equilibrium_norm
         self.relative_angular_update = (
             self.angular_update / self.equilibrium_angular_update[:, None]
@@ -189,6 +197,11 @@ class _Windows:
         """The windows of the last part of the run, one at least."""
         return slice(-max(1, round(fraction * len(self.norm))), None)
 
+    def late_from(self, fraction: float) -> int:
+        """The place of the first of these windows' steps among the kept ones."""
+        count = len(self.norm[self.late(fraction)])
+        return (len(self.norm) - count) * self.kept
+
 
 def _steps_of(
     place: int, run: RunInput, layers: Sequence[str], window: int, rows: int
@@ -196,7 +209,7 @@ def _steps_of(
     parts = []
     for steps in LayerSteps.each(run, layers):
         shown = np.unique(np.linspace(0, len(steps) - 1, min(rows, len(steps))).round().astype(int))
-        mean = running_means(steps.unit_gradient, window)[shown]
+        mean = running_means(steps.unit_gradient, steps.within(window))[shown]
         columns = {
             "learning_rate": steps.learning_rate[shown],
             "norm": steps.norm[shown],
@@ -207,15 +220,16 @@ def _steps_of(
             "equilibrium_norm": steps.equilibrium_norm(mean, steps.learning_rate[shown]),
         }
         (name,) = steps.names
-        told = {"run": place, **run.labels(), "layer": name, "step": shown}
+        told = {"run": place, **run.labels(), "layer": name, "step": steps.step[shown]}
         flat = {key: values.reshape(-1) for key, values in columns.items()}
         parts.append(pd.DataFrame({**told, **flat}))
     return pd.concat(parts)
 
 
 def _arrival(steps: LayerSteps, windows: _Windows) -> Mapping[str, Floats]:
-    theory = steps.equilibrium_angular_update[:FIRST_STEPS].mean()
-    first = steps.angular_update[:FIRST_STEPS].mean(axis=0)
+    beginning = slice(steps.within(FIRST_STEPS))
+    theory = steps.equilibrium_angular_update[beginning].mean()
+    first = steps.angular_update[beginning].mean(axis=0)
     near = np.abs(windows.relative_angular_update - 1) <= NEAR
     arrived = (near.argmax(axis=0) + 1.0) * windows.length
     return {
@@ -226,9 +240,9 @@ def _arrival(steps: LayerSteps, windows: _Windows) -> Mapping[str, Floats]:
 
 def _late(steps: LayerSteps, windows: _Windows, fraction: float) -> Mapping[str, Floats]:
     late = windows.late(fraction)
-    begin = int(windows.first_step[late][0])
+    begin = windows.late_from(fraction)
     square = steps.norm[begin:] ** 2
-    theory = np.repeat(windows.equilibrium_norm[late] ** 2, windows.length, axis=0)
+    theory = np.repeat(windows.equilibrium_norm[late] ** 2, windows.kept, axis=0)
     square, theory = square[: len(theory)], theory[: len(square)]
     gradient = (steps.gradient_norm[begin:] ** 2).mean(axis=0)
     product = 2 * steps.momentum * steps.velocity_gradient[begin:].mean(axis=0)
@@ -256,12 +270,12 @@ def _correlations(first: Floats, second: Floats) -> Floats:
 
 def _assumptions(steps: LayerSteps, windows: _Windows, fraction: float) -> Mapping[str, Any]:
     late = windows.late(fraction)
-    begin = int(windows.first_step[late][0])
-    end = begin + len(windows.norm[late]) * windows.length
+    begin = windows.late_from(fraction)
+    end = begin + len(windows.norm[late]) * windows.kept
     unit, mean = steps.unit_gradient[begin:end], windows.unit_gradient[late]
-    squares = (unit - np.repeat(mean, windows.length, axis=0)) ** 2
-    variance = means(squares, windows.length).max(axis=0)
-    least = (unit / np.repeat(mean, windows.length, axis=0)).min(axis=0)
+    squares = (unit - np.repeat(mean, windows.kept, axis=0)) ** 2
+    variance = means(squares, windows.kept).max(axis=0)
+    least = (unit / np.repeat(mean, windows.kept, axis=0)).min(axis=0)
     time = np.arange(len(mean)) * float(windows.length)
     time -= time.mean()
     drift = np.abs((time[:, None] * mean).sum(axis=0) / (time**2).sum()) if len(time) > 1 else NAN

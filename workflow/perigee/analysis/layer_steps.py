@@ -16,7 +16,7 @@ from perigee.errors import PerigeeError
 
 Floats = NDArray[np.float64]
 
-LAYERS = "layers"
+LAYERS, THINNED = "layers", "thinned_layers"
 VELOCITY_GRADIENT = "velocity_gradient"
 SGD = "sgd"
 
@@ -25,8 +25,13 @@ SGD = "sgd"
 class LayerSteps:
     """The measure ``layers`` of a run, with the settings by which the theorems judge it.
 
+    Of a run with the measure ``thinned_layers`` instead they are the steps that are kept, and
+    ``steps`` below is their number.
+
     Attributes:
         names: of the tensors.
+        step: the number of each step in the run, from 0, (steps,).
+        every: steps of the run from one to the next.
         norm, gradient_norm: ||w_t|| and ||g_t|| before each step, (steps, tensors).
         angular_update: Delta_t in radians, (steps, tensors).
         velocity_gradient: <v_{t-1}, g_t>, (steps, tensors); zeros without momentum.
@@ -38,6 +43,8 @@ class LayerSteps:
     """
 
     names: tuple[str, ...]
+    step: NDArray[np.int64]
+    every: int
     norm: Floats
     gradient_norm: Floats
     angular_update: Floats
@@ -68,7 +75,8 @@ class LayerSteps:
 
         Args:
             run: a finished run with the measures ``metrics`` and ``layers``.
-            layers: their names, such as "layer2.0.conv2".
+            layers: their names, such as "layer2.0.conv2"; of a run whose layers are thinned,
+                those of which the same steps are kept.
 
         Raises:
             PerigeeError: the network has no such layer.
@@ -80,14 +88,15 @@ class LayerSteps:
                     f"The network has no scale-invariant layer '{name}'; it has {', '.join(known)}."
                 )
         places = [known.index(name) for name in layers]
-        rows = run.rows(LAYERS)
-        numbers = {name: rows[name][:, places].astype(float) for name in rows.dtype.names or ()}
+        step, every, numbers = (
+            _thinned(run, places) if THINNED in run.measures else _all(run, places)
+        )
         numbers.setdefault(VELOCITY_GRADIENT, np.zeros_like(numbers["norm"]))
-        rates = run.metrics()["learning_rate"].to_numpy(float)
-        epoch = np.arange(len(rows)) // run.steps_per_epoch
         return cls(
             names=tuple(known[place] for place in places),
-            learning_rate=rates[np.minimum(epoch, len(rates) - 1)],
+            step=step,
+            every=every,
+            learning_rate=rates_of(run, step),
             weight_decay=run.weight_decay or None,
             momentum=run.momentum if run.optimiser.get("name") == SGD else 0.0,
             **numbers,
@@ -109,6 +118,10 @@ class LayerSteps:
     def __len__(self) -> int:
         """The number of steps."""
         return len(self.norm)
+
+    def within(self, steps: int) -> int:
+        """How many of these steps stand for so many consecutive steps of the run; one at least."""
+        return max(1, steps // self.every)
 
     @property
     def unit_gradient(self) -> Floats:
@@ -137,9 +150,45 @@ class LayerSteps:
         return equilibrium_norm(rate, self.weight_decay, squares, self.momentum)
 
 
+def rates_of(run: RunInput, step: NDArray[np.int64]) -> Floats:
+    """The learning rate of steps, see `LayerSteps.learning_rate`.
+
+    Args:
+        run: a finished run with the measure ``metrics``.
+        step: numbers of steps, from 0.
+    """
+    rates = run.metrics()["learning_rate"].to_numpy(float)
+    found: Floats = rates[np.minimum(step // run.steps_per_epoch, len(rates) - 1)]
+    return found
+
+
+def _all(run: RunInput, places: Sequence[int]) -> tuple[NDArray[np.int64], int, dict[str, Floats]]:
+    """All steps of some layers: their numbers, one, and the columns."""
+    rows = run.rows(LAYERS)
+    numbers = {name: rows[name][:, places].astype(float) for name in rows.dtype.names or ()}
+    return np.arange(len(rows)), 1, numbers
+
+
+def _thinned(
+    run: RunInput, places: Sequence[int]
+) -> tuple[NDArray[np.int64], int, dict[str, Floats]]:
+    """The kept steps of some layers: their numbers, the steps between them, and the columns."""
+    told, rows = description(run, THINNED), run.rows(THINNED)
+    known = _names(run)
+    every = {1 if known[place] in told["in_full"] else told["every"] for place in places}
+    assert len(every) == 1, "layers of which other steps are kept are read one by one"
+    parts = [rows[rows["layer"] == place] for place in places]
+    names = [name for name in rows.dtype.names or () if name not in ("epoch", "step", "layer")]
+    numbers = {
+        name: np.stack([part[name] for part in parts], axis=1).astype(float) for name in names
+    }
+    return parts[0]["step"].astype(np.int64), every.pop(), numbers
+
+
 def _names(run: RunInput) -> list[str]:
     """The names of the layers of a run."""
-    return [name.removesuffix(".weight") for name in description(run, LAYERS)[LAYERS]]
+    measure = THINNED if THINNED in run.measures else LAYERS
+    return [name.removesuffix(".weight") for name in description(run, measure)[LAYERS]]
 
 
 def means(values: Floats, window: int) -> Floats:

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 
 from perigee.analysis.inputs import RunInput
-from perigee.analysis.layer_steps import Floats, LayerSteps, means
+from perigee.analysis.layer_steps import Floats, LayerSteps, means, rates_of
 from perigee.dynamics.equilibrium import (
     approach_rate,
     equilibrium_angular_update,
     steps_to_new_equilibrium,
 )
+from perigee.errors import PerigeeError
 
 NAN = math.nan
 
@@ -43,6 +44,11 @@ class Stage(NamedTuple):
     first: int
     last: int
     factor: float
+
+    @property
+    def steps(self) -> int:
+        """How many steps it has."""
+        return self.last - self.first
 
 
 def stages_of(learning_rate: Floats) -> list[Stage]:
@@ -75,16 +81,19 @@ def tabulate(runs: Sequence[RunInput], *, layers: Sequence[str], window: int) ->
       is predicted, relative to it.
 
     Args:
-        runs: finished runs by SGD with the measure ``layers``.
+        runs: finished runs by SGD with the measure ``layers`` or ``thinned_layers``.
         layers: names of layers; all if none is named.
         window: steps of a mean; a tenth of the stage if that has fewer.
+
+    Raises:
+        PerigeeError: so few steps of layers are kept that a stage has none.
     """
     rows = []
     for place, run in enumerate(runs):
         of_stages: dict[int, list[dict[str, Any]]] = {}
         for steps in LayerSteps.each(run, layers):
-            for stage, part in _parts(steps):
-                columns = _of_stage(stage, part, min(window, max(1, round(END * len(part)))))
+            for stage, part in _parts(run, steps):
+                columns = _of_stage(stage, part, min(window, max(1, round(END * stage.steps))))
                 of_stages.setdefault(stage.number, []).extend(part.rows(columns))
         found = (row for stage in of_stages.values() for row in stage)
         rows += [{"run": place, **run.labels(), **row} for row in found]
@@ -101,8 +110,11 @@ def tabulate_metrics(runs: Sequence[RunInput], *, layers: Sequence[str]) -> pd.D
     last fifth of the steps divided by that over the first fifth, the median over layers.
 
     Args:
-        runs: finished runs with the measure ``layers``.
+        runs: finished runs with the measure ``layers`` or ``thinned_layers``.
         layers: names of layers; all if none is named.
+
+    Raises:
+        PerigeeError: so few steps of layers are kept that a stage has none.
     """
     names = ("train_loss", "train_error", "test_loss", "test_error")
     rows = []
@@ -110,11 +122,12 @@ def tabulate_metrics(runs: Sequence[RunInput], *, layers: Sequence[str]) -> pd.D
         metrics, per_epoch = run.metrics().set_index("epoch"), run.steps_per_epoch
         growths: dict[int, list[float]] = {}
         for steps in LayerSteps.each(run, layers):
-            for stage, part in _parts(steps):
+            for stage, part in _parts(run, steps):
                 length = max(1, round(PART * len(part)))
                 first, last = part.angular_update[:length], part.angular_update[-length:]
                 growths.setdefault(stage.number, []).append(last.mean() / first.mean())
-        for stage in stages_of(steps.learning_rate):
+        rates = _rates(run, steps)
+        for stage in stages_of(rates):
             epochs = metrics.loc[stage.first // per_epoch + 1 : stage.last // per_epoch]
             count = max(1, round(PART * len(epochs)))
             rises = {
@@ -126,7 +139,7 @@ def tabulate_metrics(runs: Sequence[RunInput], *, layers: Sequence[str]) -> pd.D
                     "run": place,
                     **run.labels(),
                     "stage": stage.number,
-                    "learning_rate": steps.learning_rate[stage.last - 1],
+                    "learning_rate": rates[stage.last - 1],
                     **rises,
                     "angular_update_growth": float(np.median(growths[stage.number])),
                 }
@@ -143,7 +156,7 @@ def course(part: LayerSteps, window: int) -> Floats:
 
     Args:
         part: steps at one learning rate, with momentum alpha and weight decay lambda of SGD.
-        window: steps of a mean.
+        window: steps of a mean, of those that are kept.
 
     Returns:
         The angular update in the middle of each window, (windows, tensors).
@@ -154,7 +167,7 @@ def course(part: LayerSteps, window: int) -> Floats:
         means(part.unit_gradient, window), means(part.learning_rate, window)
     )
     fourths = fourths**4
-    half = math.exp(-approach_rate(rate, part.weight_decay, part.momentum) * window)
+    half = math.exp(-approach_rate(rate, part.weight_decay, part.momentum) * window * part.every)
     settled = equilibrium_angular_update(rate, part.weight_decay, part.momentum)
     fourth, predicted = part.norm[0] ** 4, []
     for equilibrium in fourths:
@@ -164,32 +177,46 @@ def course(part: LayerSteps, window: int) -> Floats:
     return np.array(predicted)
 
 
-def _parts(steps: LayerSteps) -> Iterator[tuple[Stage, LayerSteps]]:
-    """Yield each stage with its steps."""
-    arrays = ("norm", "gradient_norm", "angular_update", "velocity_gradient", "learning_rate")
-    for stage in stages_of(steps.learning_rate):
-        part = slice(stage.first, stage.last)
-        yield stage, replace(steps, **{name: getattr(steps, name)[part] for name in arrays})
+def _rates(run: RunInput, steps: LayerSteps) -> Floats:
+    """The learning rate of every step of the run, whichever of them are kept."""
+    last = min(int(steps.step[-1]) + steps.every, run.epochs * run.steps_per_epoch)
+    return rates_of(run, np.arange(last))
+
+
+def _parts(run: RunInput, steps: LayerSteps) -> Iterator[tuple[Stage, LayerSteps]]:
+    """Yield each stage with those of its steps that are kept."""
+    arrays = ("step", "norm", "gradient_norm", "angular_update", "velocity_gradient")
+    for stage in stages_of(_rates(run, steps)):
+        part = slice(*np.searchsorted(steps.step, [stage.first, stage.last]))
+        if not len(steps.step[part]):
+            raise PerigeeError(
+                f"Stage {stage.number} has {stage.steps} steps, of which none of layer "
+                f"{steps.names[0]} is kept; lower key 'layers.every' of the figure's runs, "
+                f"{steps.every}."
+            )
+        kept = {name: getattr(steps, name)[part] for name in (*arrays, "learning_rate")}
+        yield stage, replace(steps, **kept)
 
 
 def _of_stage(stage: Stage, part: LayerSteps, window: int) -> dict[str, Any]:
     """The columns of a stage; arrays have a number for each layer."""
+    kept = min(part.within(window), len(part))
     rate, decay = float(part.learning_rate[-1]), part.weight_decay
     theory = part.equilibrium_angular_update
-    relative = means(part.angular_update / theory[:, None], window)
+    relative = means(part.angular_update / theory[:, None], kept)
     end = part.angular_update[-max(1, round(END * len(part))) :].mean(axis=0) / theory[-1]
     needed = math.inf
     if decay is not None and stage.factor > 1:
         needed = steps_to_new_equilibrium(stage.factor, rate, decay, part.momentum)
-    is_long_enough = needed <= len(part)
-    place = min(int(min(needed, len(part)) // window), len(relative) - 1)
+    is_long_enough = needed <= stage.steps
+    place = min(int(min(needed, stage.steps) // (kept * part.every)), len(relative) - 1)
     error: Any = NAN
     if decay is not None:
-        predicted = course(part, window)
-        error = np.median(np.abs(means(part.angular_update, window) / predicted - 1), axis=0)
+        predicted = course(part, kept)
+        error = np.median(np.abs(means(part.angular_update, kept) / predicted - 1), axis=0)
     return {
         "stage": stage.number,
-        "steps": len(part),
+        "steps": stage.steps,
         "learning_rate": rate,
         "factor": stage.factor,
         "relative_at_start": relative[0],

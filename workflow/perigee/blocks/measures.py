@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from perigee.blocks.base import Block, Count
+from perigee.blocks.base import Block, Count, Names
 
 
 class Measure(Block, kind="measure"):
@@ -76,6 +76,20 @@ class Steps(Measure, name="steps", code="perigee.measures.steps:Steps"):
 
 class Layers(Measure, name="layers", code="perigee.measures.layers:Layers"):
     """Norms and angular update of every scale-invariant weight tensor in every step."""
+
+
+class ThinnedLayers(
+    Measure, name="thinned_layers", code="perigee.measures.thinned_layers:ThinnedLayers"
+):
+    """The same as ``layers``, but of most layers only at every n-th step of the run.
+
+    Attributes:
+        every: steps from one kept step to the next.
+        in_full: layers of which all steps are kept, such as "layer2.0.conv2".
+    """
+
+    every: Count = 1
+    in_full: Names = ()
 
 
 class Filters(Measure, name="filters", code="perigee.measures.filters:Filters"):

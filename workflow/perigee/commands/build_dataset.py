@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
-from perigee.blocks.datasets import Dataset
+from perigee.blocks.datasets import Dataset, ImageFolder
 from perigee.cli import Digest, LogFile, read_spec, require_digest, spec_block
 from perigee.data.building import build_dataset
 from perigee.data.downloading import mirrored
 from perigee.data.file_datasets import FileDataset
+from perigee.data.folder_inventory import in_full
 from perigee.data.saving import save_dataset
+from perigee.errors import PerigeeError
 from perigee.identity.products import dataset_identity
 from perigee.store.writing import product_writer
 
@@ -31,12 +33,21 @@ def main(
     digest: Digest = None,
     log: LogFile = None,
 ) -> None:
-    """Build a data set: from the installed packages, or from downloaded or named files."""
+    """Build a data set: from the installed packages, or from downloaded or named files.
+
+    Of a folder of images it looks at splits, classes, the number of training images, and whether 32
+    images per split, chosen at random, can be read; all that is wrong is told at once.
+    """
     dataset = spec_block(Dataset, read_spec(spec), "dataset")
     identity = dataset_identity(dataset)
     require_digest(identity, digest)
-    with mirrored(mirror):
-        built = build_dataset(dataset, downloads, download)
+    try:
+        with mirrored(mirror):
+            built = build_dataset(dataset, downloads, download)
+    except PerigeeError as error:
+        if isinstance(dataset, ImageFolder):
+            raise in_full(error, dataset, downloads) from error
+        raise
     if contents and isinstance(built, FileDataset):
         built = built.with_contents()
     with product_writer(out, identity, origin=built.origin) as product:

@@ -231,6 +231,17 @@ class Paper(Noted):
     )
 
 
+class KeptLayers(Model):
+    """The steps of layers that are kept for tables."""
+
+    every: Count = Field(
+        1, description="Steps of the run from one kept step to the next; 1 keeps all."
+    )
+    in_full: Names = Field(
+        (), description="Layers of which all steps are kept, such as layer2.0.conv2."
+    )
+
+
 class Runs(Model):
     """Runs of a figure: every swept value with every other."""
 
@@ -245,6 +256,10 @@ class Runs(Model):
     label: Text = Field("", description="A word for these runs, a column of the table.")
     checkpoint_interval: Count = Field(
         0, description="Epochs from one kept checkpoint to the next, where a table reads them."
+    )
+    layers: KeptLayers = Field(
+        KeptLayers.model_validate({}),
+        description="The steps of layers that are kept, where a table reads them.",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from perigee.blocks.analyses import Analysis
 from perigee.blocks.base import Block
-from perigee.blocks.measures import Measure
+from perigee.blocks.measures import Layers, Measure
 from perigee.configuration import models
 from perigee.configuration.claims import FigureOfClaims, claims_of, require_claims
 from perigee.configuration.locks import locks_of
@@ -268,7 +268,7 @@ def _require_checkpoints(
 
 
 def _require_use(figure: models.Figure, tables: Sequence[TableRequest], file: str) -> None:
-    """Refuse runs that no table reads, and kept checkpoints that none does."""
+    """Refuse runs that no table reads, and kept checkpoints and layers that none does."""
     for name, group in figure.runs.items():
         reading = [t.analysis for t in tables if name in figure.tables[t.name].runs]
         key = f"runs.{name}"
@@ -281,6 +281,14 @@ def _require_use(figure: models.Figure, tables: Sequence[TableRequest], file: st
                 file,
                 key,
                 f"key '{key}' is given, but the analysis '{reading[0].name}' reads no checkpoints; "
+                "remove it.",
+            )
+        if "layers" in group.model_fields_set and not any(Layers in one.reads for one in reading):
+            key = f"{key}.layers"
+            raise refusal(
+                file,
+                key,
+                f"key '{key}' is given, but the analysis '{reading[0].name}' reads no layers; "
                 "remove it.",
             )
 

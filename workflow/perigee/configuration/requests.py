@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perigee.blocks.analyses import Analysis
+from perigee.blocks.measures import ThinnedLayers
 from perigee.blocks.recomputed import TestStatistics
 from perigee.paths import STUDY
 from perigee.spec import Claim, RunSpec
@@ -23,12 +24,14 @@ class RunRequest:
             ones, a label if there is one, and those of the spec that differ between the table's
             runs, e.g. ``{"label": "wide", "optimiser.learning_rate": 0.3, "seed": 0}``.
         checkpoint_interval: epochs from one kept checkpoint to the next; None keeps none.
+        layers: what tables read in the place of the measure ``layers``; None if they read that.
     """
 
     spec: RunSpec
     epochs: int
     swept: Mapping[str, Any]
     checkpoint_interval: int | None = None
+    layers: ThinnedLayers | None = None
 
 
 @dataclass(frozen=True)

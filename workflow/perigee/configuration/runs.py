@@ -10,6 +10,7 @@ from typing import Any
 
 from perigee.blocks.base import Block
 from perigee.blocks.forks import AtEpoch, Fork
+from perigee.blocks.measures import ThinnedLayers
 from perigee.configuration import models
 from perigee.configuration.overlays import flattened
 from perigee.configuration.requests import RunRequest
@@ -63,6 +64,7 @@ def swept_runs(
     lists = [list(v.values()) if isinstance(v, Mapping) else v for v in sweep.values()]
     label = getattr(group, "label", "")
     interval = group.checkpoint_interval or None
+    layers = _thinned(group.layers) if isinstance(group, models.Runs) else None
     requests: dict[str, RunRequest] = {}
     for values in itertools.product(*lists):
         one = copy.deepcopy(run)
@@ -72,13 +74,20 @@ def swept_runs(
         plain = {"parent": None, **spec.full_dict()}
         swept = {"label": label} if label else {}
         swept |= {key: _get(plain, key) for key in sweep}
-        request = RunRequest(spec, group.epochs, swept, interval)
+        request = RunRequest(spec, group.epochs, swept, interval, layers)
         requests.setdefault(canonical_json(spec.to_dict()), request)
     names, known_names = (
         {key: value for key, value in given.items() if isinstance(value, Mapping)}
         for given in (group.sweep, plain_sweep)
     )
     return SweptRuns(tuple(requests.values()), names, known_names)
+
+
+def _thinned(kept: models.KeptLayers) -> ThinnedLayers | None:
+    """The measure that keeps these steps; None if all are kept."""
+    if kept.every == 1:
+        return None
+    return ThinnedLayers(every=kept.every, in_full=tuple(sorted(set(kept.in_full))))
 
 
 def told_apart(requests: Iterable[RunRequest]) -> tuple[RunRequest, ...]:

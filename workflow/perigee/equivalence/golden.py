@@ -102,6 +102,7 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
         "recomputed_test_hits": ({},),
         "steps": ({},),
         "test_hits": ({},),
+        "thinned_layers": ({"every": 3}, {"every": 2, "in_full": ["features.0.0"]}),
     },
 }
 """The parameters that reach each branch of a block's code. Blocks with an empty entry need files,

@@ -13,7 +13,7 @@ from typing import Any
 
 from perigee import registry
 from perigee.blocks.datasets import Dataset
-from perigee.blocks.measures import Measure
+from perigee.blocks.measures import Layers, Measure, ThinnedLayers
 from perigee.blocks.recomputed import TestStatistics, evaluated_with, measured_with
 from perigee.configuration.papers import SharedRuns, read_paper
 from perigee.configuration.reading import read_shared, read_yaml, yaml_files
@@ -248,6 +248,8 @@ class _Planner:
 
     def __init__(self) -> None:
         self._datasets: dict[Dataset, DatasetProduct] = {}
+        self._thinned: dict[str, tuple[ThinnedLayers, str]] = {}
+        """How the layers of a run are thinned, by its folder, and the file that says so."""
 
     def figure(self, request: FigureRequest, scale: str) -> FigureProduct:
         """A figure with all that it is made of."""
@@ -277,10 +279,16 @@ class _Planner:
         return ClaimsProduct(request, read) if read else None
 
     def table(self, figure: FigureRequest, request: TableRequest) -> TableProduct:
-        """Make a table with its runs."""
+        """Make a table with its runs.
+
+        Raises:
+            PerigeeError: another figure thins the layers of one of them in another way.
+        """
         further = [_measure(name) for name in request.analysis.further_measures()]
         statistics = figure.test_statistics
         entries = tuple(self.entry(request, run, further, statistics) for run in request.runs)
+        for entry in entries:
+            self._require_one_thinning(entry.run, figure.file)
         return TableProduct(f"{figure.key}-{request.name}", request.analysis, entries)
 
     def entry(
@@ -292,7 +300,10 @@ class _Planner:
     ) -> TableEntry:
         """Make a table's entry for a run."""
         measures = (*request.analysis.measures(run.checkpoint_interval), *further)
-        chosen = [measured_with(statistics, measure) for measure in measures]
+        chosen: list[Measure] = [
+            run.layers if run.layers and measure == Layers() else measured_with(statistics, measure)
+            for measure in measures
+        ]
         product = self.run(run.spec, run.epochs, chosen)
         evaluations = tuple(
             EvaluationProduct(evaluated_with(statistics, evaluation()), product)
@@ -308,6 +319,24 @@ class _Planner:
         if parent is not None:
             forked = self.run(parent.run, parent.epochs, parent.at.measures)
         return RunProduct(spec, dataset, epochs, parent=forked).with_measures(measures)
+
+    def _require_one_thinning(self, run: RunProduct, file: str) -> None:
+        """Refuse two ways of thinning the layers of one run, whose job could only take one."""
+        asked = next((one for one in run.measures if isinstance(one, ThinnedLayers)), None)
+        if asked is None:
+            return
+        known, where = self._thinned.setdefault(run.identity.folder, (asked, file))
+        if known != asked:
+            raise PerigeeError(
+                f"{file}: key 'layers' of 'runs' keeps {_told(asked)} of {run.identity.name}, but "
+                f"{where} keeps {_told(known)} of the same run; give both the same."
+            )
+
+
+def _told(thinned: ThinnedLayers) -> str:
+    """Which steps of layers are kept, in words."""
+    in_full = f", all of {', '.join(thinned.in_full)}" if thinned.in_full else ""
+    return f"every {thinned.every}. step{in_full}"
 
 
 def _measure(name: str) -> Measure:
