@@ -48,7 +48,7 @@ def test_a_run_is_thinned_in_one_way_and_may_be_kept_in_full_beside(tmp_path: Pa
     figure = document["figures"]["fig5"]
     figure["runs"]["again"] = {**figure["runs"]["standard"], "layers": {"every": 9}}
     figure["tables"]["stages"]["runs"] = ["again", "rescaled"]
-    told = r"fig5\.yaml: key 'layers' of 'runs' keeps every 10\. step, all of .* every 9\. step of"
+    told = r"fig5\.yaml: key 'layers' of 'runs' keeps one of 10 steps, all of .* one of 9 steps of"
     with pytest.raises(PerigeeError, match=told):
         plan_of(tmp_path / "other", {"smd": document}, "paper")
     figure["runs"]["again"]["layers"] = {"every": 1}

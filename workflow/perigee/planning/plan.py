@@ -336,7 +336,7 @@ class _Planner:
 def _told(thinned: ThinnedLayers) -> str:
     """Which steps of layers are kept, in words."""
     in_full = f", all of {', '.join(thinned.in_full)}" if thinned.in_full else ""
-    return f"every {thinned.every}. step{in_full}"
+    return f"one of {thinned.every} steps{in_full}"
 
 
 def _measure(name: str) -> Measure:
