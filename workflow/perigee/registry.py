@@ -64,6 +64,7 @@ BLOCKS: tuple[type[Block], ...] = (
     analyses.ToyRegimes,
     analyses.ToyStabilisation,
     augmentations.CropAndFlip,
+    augmentations.HorizontalFlip,
     augmentations.NoAugmentation,
     augmentations.ResizedCropAndFlip,
     constraints.EqualFilterNorms,
@@ -71,6 +72,8 @@ BLOCKS: tuple[type[Block], ...] = (
     constraints.Unconstrained,
     datasets.Cifar10,
     datasets.Cifar100,
+    datasets.Coco,
+    datasets.ColouredShapes,
     datasets.DigitPairs,
     datasets.Digits,
     datasets.ImageFolder,
@@ -89,6 +92,7 @@ BLOCKS: tuple[type[Block], ...] = (
     measures.Steps,
     measures.TestHits,
     models.ConvNet,
+    models.MaskRCNN,
     models.PostActivationResNet,
     models.ResNet18,
     optimisers.Adam,
@@ -111,6 +115,7 @@ BLOCKS: tuple[type[Block], ...] = (
     schedules.Steps,
     tasks.Classification,
     tasks.StreamedClassification,
+    tasks.StreamedDetection,
 )
 
 REGISTRY: dict[str, dict[str, type[Block]]] = {}
