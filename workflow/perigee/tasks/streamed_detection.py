@@ -36,7 +36,7 @@ STRIDE = 32
 """The sides of mini-batches are multiples of it, as the strides of the body need."""
 
 PROOF_SIDE = 64
-"""The side of images on which a network's declaration is proven; others would take minutes."""
+"""The largest side of images on which a declaration is proven; larger ones take minutes."""
 
 STREAM = 4
 """The key that separates the seeds of images from other random numbers."""
@@ -90,7 +90,8 @@ class StreamedDetection:
         self._device, self._dtype = execution.device, execution.dtype
         self.sizes = {name: len(split) for name, split in dataset.splits.items()}
         self.classes = dataset.classes
-        self.image_shape = (3, PROOF_SIDE, PROOF_SIDE)
+        side = min(PROOF_SIDE, _whole(dataset.resize))
+        self.image_shape = (3, side, side)
         images = self.sizes["train"]
         self.steps_per_epoch = order.steps_per_epoch(images, spec.batch_size, spec.gradient)
         self._order = epoch_order or partial(order.epoch_order, images, spec.seed)
@@ -180,7 +181,7 @@ class StreamedDetection:
             resized_size(height, width, resize, longest)
             for height, width in split.image_sizes[images].tolist()
         ]
-        height, width = (-(-max(sides) // STRIDE) * STRIDE for sides in zip(*sizes, strict=True))
+        height, width = (_whole(max(sides)) for sides in zip(*sizes, strict=True))
         return height, width
 
     def _inputs(self, packed: Packed, seeds: Sequence[int]) -> DetectionInputs:
@@ -195,6 +196,11 @@ class StreamedDetection:
         categories = (packed.categories.to(self._device) + 1).split(counts)
         masks = unpacked(packed.masks.to(self._device)).split(counts)
         return DetectionInputs(images, sizes, boxes, categories, masks, seeds)
+
+
+def _whole(side: int) -> int:
+    """The least multiple of `STRIDE` that is not less than a side in pixels."""
+    return -(-side // STRIDE) * STRIDE
 
 
 def image_seed(seed: int, epoch: int, image_number: int) -> int:
