@@ -72,22 +72,21 @@ def draw_angles(axes, runs, title):
 
 def draw(sheet):
     """Draw for each network a panel of all layers for each schedule, and the norms of one layer."""
-    groups = sheet.groups(2, 1, 2, 1)
-    for (angles, norms), network in zip((groups[:2], groups[2:]), NETWORKS.values(), strict=True):
+    for group, network in zip(sheet.groups(3, 3), NETWORKS.values(), strict=True):
         shown = first_seed(steps[steps["network"] == network])
-        for axes, (label, schedule) in zip(angles.panels, SCHEDULES.items(), strict=True):
+        *angles, norms = group.panels
+        for axes, (label, schedule) in zip(angles, SCHEDULES.items(), strict=True):
             runs = shown[shown["label"] == label]
             layers = draw_angles(axes, runs, f"{network}, {schedule}: Δ, radians")
-        low, high = zip(*(axes.get_ylim() for axes in angles.panels), strict=True)
-        for axes in angles.panels:
+        low, high = zip(*(axes.get_ylim() for axes in angles), strict=True)
+        for axes in angles:
             axes.set_ylim(min(low), max(high))
-        (axes,) = norms.panels
         for label, (colour, line) in NORMS.items():
             rows = shown[(shown["label"] == label) & (shown["layer"] == SHOWN)]
-            axes.plot(rows["step"], rows["norm"], color=colour, linestyle=line, label=label)
-        axes.set(title=f"{network}: weight norm of {SHOWN}", xlabel="step", yscale="log")
-        angles.legend(f"all {layers} convolutions, the first to the last{of_one_seed(steps)}")
-        norms.legend(f"{SHOWN}{of_one_seed(steps)}")
+            name = f"norm, {SCHEDULES[label]}"
+            norms.plot(rows["step"], rows["norm"], color=colour, linestyle=line, label=name)
+        norms.set(title=f"Norm of {SHOWN}", xlabel="step", yscale="log")
+        group.legend(f"all {layers} convolutions, the first to the last{of_one_seed(steps)}")
 
 
 save_figure(draw, steps, folder, stamp)
