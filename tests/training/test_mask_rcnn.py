@@ -230,7 +230,6 @@ def test_an_object_is_found_by_a_box_of_its_category_that_covers_half() -> None:
 
 
 def test_few_proposals_overlap() -> None:
-    """What goes on to the heads was thinned by torchvision's own suppression."""
     network, given = narrow().double().eval(), scene()
     assert isinstance(network, MaskRCNN)
     generators = [draws(n) for n in range(3)]

@@ -1,4 +1,4 @@
-"""What networks that detect objects are given: images with their annotated objects."""
+"""The input of networks that detect objects: images with their annotated objects."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class StreamedDetection:
 
     The network is given images with their objects and returns each image's loss and the share of
     its objects that it misses, in both modes. That share, averaged over images, stands for the
-    error (our choice: the paper shows none, and COCO's average precision is no mean over images).
+    error. It is our choice: the paper shows none, and COCO's average precision is not such a mean.
 
     Images of a mini-batch are put into the upper left corner of one canvas, the smallest that holds
     all of them; so the numbers do not depend on the processes that share it. The random choice
@@ -185,7 +185,7 @@ class StreamedDetection:
         return height, width
 
     def _inputs(self, packed: Packed, seeds: Sequence[int]) -> DetectionInputs:
-        """What the network is given, on the device."""
+        """The network's input, on the device."""
         sizes = [(height, width) for height, width in packed.sizes.tolist()]
         images = self._normalised(packed.images)
         for image, (height, width) in zip(images, sizes, strict=True):
