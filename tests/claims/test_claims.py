@@ -942,8 +942,15 @@ def without_settings(rule: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-UNTESTABLE = {("smd_fig3", "before_the_loss")}
-"""The claims that the laptop's data cannot test; its overlay tells why."""
+UNTESTABLE = {
+    ("smd_fig3", "before_the_loss"),
+    ("smd_fig5", "coco_falls_below_equilibrium_at_once"),
+    ("smd_fig5", "coco_does_not_arrive_in_the_second_stage"),
+    ("smd_fig5", "coco_does_not_arrive_in_the_third_stage"),
+    ("smd_fig5", "coco_stays_in_equilibrium_if_rescaled"),
+    ("smd_fig5", "coco_nearer_to_equilibrium_if_rescaled"),
+}
+"""The claims that the laptop's data or runs cannot test; its overlays tell why."""
 
 
 @every_claim

@@ -332,6 +332,7 @@ REASONS: dict[Function, str] = {
     ("spec", ""): "defaults are held by tests/planning/test_defaults.py",
     ("spec", "Parent.from_dict"): SPEC,
     ("spec", "RunSpec._blocks_fit_the_data"): REFUSES,
+    ("spec", "RunSpec._network_fits_the_task"): REFUSES,
     ("spec", "RunSpec._projected_on_a_sphere"): REFUSES,
     ("spec", "RunSpec._rescaled_by_the_theorems"): REFUSES,
     ("spec", "RunSpec.from_dict"): SPEC,

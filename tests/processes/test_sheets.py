@@ -333,7 +333,9 @@ def smd_tables_of(number: int) -> dict[str, pd.DataFrame]:
         return {name: planted.table(name, TWO_SEEDS) for name in ("runs", "courses")}
     planted = smd_tables.USUAL if number == 3 else smd_tables.DECAYED
     steps = planted.table("steps", TWO_SEEDS)
-    return {"steps": steps if number == 5 else steps[steps["layer"] == "layer2.0.conv2"]}
+    if number == 5:
+        return {"steps": steps, "coco_steps": smd_tables.COCO.table("coco_steps", TWO_SEEDS)}
+    return {"steps": steps[steps["layer"] == "layer2.0.conv2"]}
 
 
 def tables_of(key: str) -> dict[str, pd.DataFrame]:

@@ -308,6 +308,21 @@ OF_DECAYS: dict[str, Planted] = {
     ),
 }
 
+OF_COCO = Process(SGDM, start=8.9, stages=(0.2, 0.2, 0.02, 0.002), weight_decay=0.0005)
+"""Three stages of 5,000, 2,500 and 2,500 steps; after the first, a new equilibrium takes 11,513."""
+
+OF_RESCALED_COCO = replace(OF_COCO, is_rescaled=True)
+COCO = LayerRuns("smd_fig5", ("label",), {(STANDARD,): OF_COCO, (RESCALED,): OF_RESCALED_COCO})
+COCO_AS_RESCALED = COCO.but(STANDARD, OF_RESCALED_COCO)
+
+OF_DECAYS |= {
+    "coco_falls_below_equilibrium_at_once": (COCO, COCO_AS_RESCALED),
+    "coco_does_not_arrive_in_the_second_stage": (COCO, COCO_AS_RESCALED),
+    "coco_does_not_arrive_in_the_third_stage": (COCO, COCO_AS_RESCALED),
+    "coco_stays_in_equilibrium_if_rescaled": (COCO, COCO.but(RESCALED, OF_COCO)),
+    "coco_nearer_to_equilibrium_if_rescaled": (COCO, COCO_AS_RESCALED.but(RESCALED, OF_COCO)),
+}
+
 # smd_fig6
 
 OF_STAGES = Process(SGDM, start=2.5, stages=(0.05, 0.005, 0.0005, 0.00005), weight_decay=0.05)

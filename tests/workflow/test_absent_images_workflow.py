@@ -36,7 +36,9 @@ def test_all_figures_but_those_are_made_and_each_is_told(clone: Workspace) -> No
         assert planned.returncode == 0, planned.stdout
         assert planned.stdout.count(f"Left out: {NEEDED} needs images in data/imagenet") == 1
         assert "draw_figure smd_fig1" in planned.stdout
+        assert planned.stdout.count("Left out: smd_fig5 needs images in data/coco") == 1
         assert f"draw_figure {NEEDED}" not in planned.stdout
+        assert "draw_figure smd_fig5" not in planned.stdout
 
 
 def test_asking_for_one_is_an_error(clone: Workspace) -> None:
@@ -50,10 +52,19 @@ def test_with_the_folder_it_is_planned_and_an_incomplete_one_refused(clone: Work
     images(clone.root / "data/imagenet")
     planned = dry_run(clone, "smd")
     assert planned.returncode == 0, planned.stdout
-    assert "Left out" not in planned.stdout
+    assert "Left out: smd_fig3" not in planned.stdout
+    assert "Left out: smd_fig5 needs images in data/coco" in planned.stdout
     assert f"draw_figure {NEEDED}" in planned.stdout
     clone.edit_yaml("config/config.yaml", lambda c: c.update(papers=["smd"]))
     listed = clone.snakemake("data", scale="paper")
     assert listed.returncode != 0
     assert "'train_images' is 1281167, but" in listed.stdout
     assert "has 3 images" in listed.stdout
+
+
+def test_asking_for_one_without_coco_is_an_error(clone: Workspace) -> None:
+    images(clone.root / "data/imagenet")
+    asked = dry_run(clone, "smd_fig5")
+    assert asked.returncode != 0
+    assert "Error: smd_fig5 needs images in data/coco, which does not exist" in asked.stdout
+    assert "Traceback" not in asked.stdout

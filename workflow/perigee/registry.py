@@ -64,6 +64,7 @@ BLOCKS: tuple[type[Block], ...] = (
     analyses.ToyRegimes,
     analyses.ToyStabilisation,
     augmentations.CropAndFlip,
+    augmentations.HorizontalFlip,
     augmentations.NoAugmentation,
     augmentations.ResizedCropAndFlip,
     constraints.EqualFilterNorms,
@@ -71,6 +72,8 @@ BLOCKS: tuple[type[Block], ...] = (
     constraints.Unconstrained,
     datasets.Cifar10,
     datasets.Cifar100,
+    datasets.Coco,
+    datasets.ColouredShapes,
     datasets.DigitPairs,
     datasets.Digits,
     datasets.ImageFolder,
@@ -90,6 +93,7 @@ BLOCKS: tuple[type[Block], ...] = (
     measures.TestHits,
     measures.ThinnedLayers,
     models.ConvNet,
+    models.MaskRCNN,
     models.PostActivationResNet,
     models.ResNet18,
     optimisers.Adam,
@@ -112,6 +116,7 @@ BLOCKS: tuple[type[Block], ...] = (
     schedules.Steps,
     tasks.Classification,
     tasks.StreamedClassification,
+    tasks.StreamedDetection,
 )
 
 REGISTRY: dict[str, dict[str, type[Block]]] = {}

@@ -99,6 +99,26 @@ class RunSpec(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _network_fits_the_task(self) -> Self:
+        """Refuse a network that detects objects in another task, and the reverse.
+
+        Raises:
+            PerigeeError: they do not fit; the message names the networks that do.
+        """
+        if self.model.detects == self.task.detects:
+            return self
+        known = registry.REGISTRY[Network.kind].values()
+        fitting = [
+            one.name
+            for one in known
+            if issubclass(one, Network) and one.detects == self.task.detects
+        ]
+        raise PerigeeError(
+            f"Key 'model.name' is '{self.model.name}', which does not fit task "
+            f"'{self.task.name}'; choose {' or '.join(fitting)}, or another task."
+        )
+
+    @model_validator(mode="after")
     def _projected_on_a_sphere(self) -> Self:
         """Refuse training by an effective learning rate where the norm is free.
 

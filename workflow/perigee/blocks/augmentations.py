@@ -21,9 +21,9 @@ class Augmentation(Block, kind="augmentation"):
 class NoAugmentation(
     Augmentation, name="none", code="perigee.data.augmentations.none:NoAugmentation"
 ):
-    """No augmentation; images in files are cropped at the centre, as for measures."""
+    """No augmentation; images in files are cropped or resized as for measures."""
 
-    fits: ClassVar[tuple[Storage, ...]] = ("arrays", "files")
+    fits: ClassVar[tuple[Storage, ...]] = ("arrays", "files", "annotated_files")
 
 
 class CropAndFlip(
@@ -48,3 +48,13 @@ class ResizedCropAndFlip(
     """Random parts of images, resized, and horizontal flips: the usual augmentation of ImageNet."""
 
     fits: ClassVar[tuple[Storage, ...]] = ("files",)
+
+
+class HorizontalFlip(
+    Augmentation,
+    name="horizontal_flip",
+    code="perigee.data.augmentations.horizontal_flip:HorizontalFlip",
+):
+    """Images mirrored left to right with probability 1/2, together with their objects."""
+
+    fits: ClassVar[tuple[Storage, ...]] = ("annotated_files",)

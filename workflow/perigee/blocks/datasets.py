@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Le
+from annotated_types import Ge, Le
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
@@ -20,8 +20,9 @@ from perigee.blocks.base import (
     as_tuple,
 )
 
-Storage = Literal["arrays", "files"]
-"""The ways to store a data set: as arrays that fit on a device, or as image files."""
+Storage = Literal["arrays", "files", "annotated_files"]
+"""The ways to store a data set: as arrays that fit on a device, as image files with a label each,
+or as image files with annotated objects."""
 
 
 class Dataset(Block, kind="dataset"):
@@ -130,3 +131,72 @@ class ImageFolder(Dataset, name="image_folder", code="perigee.data.file_datasets
                 {"resolution": resolution},
             )
         return resize
+
+
+class AnnotatedImages(Dataset):
+    """Images of any size that stay files, with the box, the mask and the category of every object.
+
+    Attributes:
+        train_images, test_images: how many images the two splits have; building checks them.
+        resize: length of the shorter side, in pixels, to which images are resized.
+        longest_side: the limit of the longer side, in pixels; an image that would exceed it is
+            resized to this length instead.
+        channel_means, channel_stds: means and standard deviations of red, green and blue in
+            [0, 1]; images are normalised by them.
+        label_noise: 0, since noise is drawn for images of one label only.
+    """
+
+    stored_as: ClassVar[Storage] = "annotated_files"
+
+    label_noise: Annotated[NotNegative, Le(0)] = 0.0
+    train_images: Count  # type: ignore[misc] # a constant of the other data sets
+    test_images: Count
+    resize: Count = 800
+    longest_side: Count = 1333
+    channel_means: Means = (0.485, 0.456, 0.406)
+    channel_stds: Stds = (0.229, 0.224, 0.225)
+
+    @field_validator("longest_side")
+    @classmethod
+    def _is_the_longer_one(cls, longest_side: int, others: ValidationInfo) -> int:
+        resize = others.data.get("resize", 0)
+        if longest_side < resize:
+            raise PydanticCustomError(
+                "longest_side", "must be at least 'resize', {resize}", {"resize": resize}
+            )
+        return longest_side
+
+
+class Coco(AnnotatedImages, name="coco", code="perigee.data.coco:build"):
+    """COCO (Lin et al. 2014) in a folder of the user's, with its usual tree.
+
+    The defaults are those of COCO 2017 and of the usual recipe (He et al. 2019, Section 3).
+    Training images without any object are left out.
+
+    Attributes:
+        folder: its folder, below the folder that key 'data' of the configuration names. In it are
+            a folder of images per split and annotations/instances_<split>.json.
+        train_split, test_split: names of the two splits.
+        categories: how many categories there are.
+    """
+
+    folder: Subfolder = "coco"
+    train_images: Count = 117266  # type: ignore[misc] # as above
+    test_images: Count = 5000
+    train_split: Subfolder = "train2017"
+    test_split: Subfolder = "val2017"
+    categories: Count = 80
+
+
+class ColouredShapes(
+    AnnotatedImages, name="coloured_shapes", code="perigee.data.coloured_shapes:build"
+):
+    """Generated images of coloured shapes, annotated in COCO's format.
+
+    Attributes:
+        side: height and width of the images, in pixels.
+        drawing_seed: seed of the images.
+    """
+
+    side: Annotated[Count, Ge(32)] = 64
+    drawing_seed: Seed = 0

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Len
+from annotated_types import Ge, Len
 from pydantic import BeforeValidator
 
 from perigee.blocks.base import Block, Count, Positive, Seed, Truth, as_tuple
 
 
 class Network(Block, kind="model"):
-    """A network of any kind."""
+    """A network of any kind.
+
+    Attributes:
+        detects: whether it detects objects, and so belongs to a task of that kind.
+    """
+
+    detects: ClassVar[bool] = False
 
 
 class Model(Network):
@@ -59,3 +65,27 @@ class PostActivationResNet(
     blocks: Annotated[tuple[Count, ...], BeforeValidator(as_tuple), Len(4, 4)]
     width: Count = 64
     stem: Literal["large", "small"]
+
+
+class MaskRCNN(Network, name="mask_rcnn", code="perigee.models.mask_rcnn:build"):
+    """Mask R-CNN on a feature pyramid over a bottleneck ResNet, everything trained from scratch.
+
+    The defaults are those of ResNet-50 on COCO.
+
+    Attributes:
+        blocks: number of bottlenecks of each of the four stages.
+        width: channels of the first stage.
+        pyramid_width: channels of the feature pyramid and of the convolutions of the heads.
+        head_width: outputs of the hidden linear layer of the box head.
+        smallest_anchor: side of the smallest anchors, in pixels; it doubles from level to level.
+        proposals: how many proposals an image's loss is made of.
+    """
+
+    detects: ClassVar[bool] = True
+
+    blocks: Annotated[tuple[Count, ...], BeforeValidator(as_tuple), Len(4, 4)] = (3, 4, 6, 3)
+    width: Count = 64
+    pyramid_width: Count = 256
+    head_width: Count = 1024
+    smallest_anchor: Count = 32
+    proposals: Annotated[Count, Ge(4)] = 512

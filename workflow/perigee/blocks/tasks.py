@@ -13,9 +13,11 @@ class Task(Block, kind="task"):
 
     Attributes:
         fits: how data sets must be stored for it to read them.
+        detects: whether it needs a network that detects objects.
     """
 
     fits: ClassVar[tuple[Storage, ...]] = ("arrays",)
+    detects: ClassVar[bool] = False
 
 
 class Classification(
@@ -32,3 +34,12 @@ class StreamedClassification(
     """Classification of images that are read from files as they are needed."""
 
     fits: ClassVar[tuple[Storage, ...]] = ("files",)
+
+
+class StreamedDetection(
+    Task, name="streamed_detection", code="perigee.tasks.streamed_detection:StreamedDetection"
+):
+    """Detection of objects and their masks in images that are read from files."""
+
+    fits: ClassVar[tuple[Storage, ...]] = ("annotated_files",)
+    detects: ClassVar[bool] = True

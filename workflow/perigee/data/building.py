@@ -44,7 +44,7 @@ def with_noisy_labels(dataset: AnyDataset, share: float, seed: int) -> AnyDatase
     """
     if not share:
         return dataset
-    train = dataset.splits["train"]
+    train: Any = dataset.splits["train"]  # one of images with labels; others allow no noise
     draws = np.random.default_rng(seed)
     chosen = draws.permutation(len(train))[: round(share * len(train))]
     labels = train.labels.copy()

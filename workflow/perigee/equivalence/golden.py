@@ -20,6 +20,7 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
     "task": {
         "classification": ({},),
         "streamed_classification": (),
+        "streamed_detection": (),
     },
     "model": {
         "convnet": (
@@ -27,6 +28,7 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
             {"width": 1, "scale_invariant": False},
             {"width": 1, "scale_invariant": True, "head_norm": 3.0, "head_seed": 1},
         ),
+        "mask_rcnn": (),
         "post_activation_resnet": (
             {"block": "basic", "blocks": [1, 1, 1, 1], "width": 1, "stem": "small"},
             {"block": "bottleneck", "blocks": [1, 1, 1, 1], "width": 1, "stem": "small"},
@@ -78,6 +80,7 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
     },
     "augmentation": {
         "crop_and_flip": ({"padding": 1, "flip": True}, {"padding": 1, "flip": False}),
+        "horizontal_flip": (),
         "none": ({},),
         "resized_crop_and_flip": (),
     },
@@ -88,6 +91,8 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
     "dataset": {
         "cifar10": ({},),
         "cifar100": ({},),
+        "coco": (),
+        "coloured_shapes": (),
         "digit_pairs": ({}, {"test_pairs_per_class": 25}),
         "digits": ({}, {"label_noise": 0.1, "noise_seed": 1}, {"train_images": 400}),
         "image_folder": (),
@@ -106,7 +111,7 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
     },
 }
 """The parameters that reach each branch of a block's code. Blocks with an empty entry need files,
-so no golden run compares them, and they count as changed."""
+or others that do, so no golden run compares them, and they count as changed."""
 
 PLAIN: Mapping[str, Any] = {"dataset": {"name": "digits"}, "batch_size": 40, "seed": 0}
 """The rest of a run's spec; the batch size leaves a smaller last mini-batch."""

@@ -42,7 +42,7 @@ class Predictions(Evaluation):
             for number, rows in enumerate(checkpoint_probabilities(run), start=1):
                 stream.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())
                 run.told(number)
-        write_labels_and_epochs(folder, test.labels, epochs)
+        write_labels_and_epochs(folder, test.labels, epochs)  # type: ignore[union-attr]
 
 
 @torch.no_grad()

@@ -36,7 +36,11 @@ A fork is a run that starts from a kept checkpoint. Its rule may depend on its p
 the values that passes over the data give, whatever other columns the measure has.
 """
 
-STORAGE_ROOTS = {"arrays": "perigee.data.array_files", "files": "perigee.data.file_datasets"}
+STORAGE_ROOTS = {
+    "arrays": "perigee.data.array_files",
+    "files": "perigee.data.file_datasets",
+    "annotated_files": "perigee.data.annotated_files",
+}
 """The modules that write data sets and read them for training, by how they are stored."""
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import DIGEST_LENGTH, digest
 from perigee.paths import CAPTIONS, template
-from perigee.planning.absent_images import absent_images
+from perigee.planning.absent_images import AbsentFolder, absent_images
 from perigee.planning.costs import Record, read_records
 from perigee.planning.pages import PAGES, pages_version
 from perigee.planning.plan import Plan
@@ -57,7 +57,7 @@ class Layout:
         writes: whether the files with what programs are told are written, as a dry run does not.
 
     Attributes:
-        absent: of these figures the folder that is missing, by key.
+        absent: of these figures the folders that are missing, by key.
     """
 
     def __init__(
@@ -82,12 +82,12 @@ class Layout:
         )
         """The figures in report, claims and `everything`; own sweeps are among them once made."""
 
-    def _absent(self, data: Path) -> dict[str, Path]:
+    def _absent(self, data: Path) -> dict[str, tuple[AbsentFolder, ...]]:
         """The folders that figures lack; one that is made, or whose runs are, lacks none."""
         found = absent_images(self.plan.figures, data)
         return {
-            key: folder
-            for key, folder in found.items()
+            key: folders
+            for key, folders in found.items()
             if any(
                 isinstance(product, RunProduct | DatasetProduct)
                 for product in outstanding(
