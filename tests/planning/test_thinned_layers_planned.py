@@ -52,9 +52,17 @@ def test_a_run_is_thinned_in_one_way_and_may_be_kept_in_full_beside(tmp_path: Pa
     with pytest.raises(PerigeeError, match=told):
         plan_of(tmp_path / "other", {"smd": document}, "paper")
     figure["runs"]["again"]["layers"] = {"every": 1}
-    run = plan_of(tmp_path / "all", {"smd": document}, "paper").figures["smd_fig5"].runs[0]
-    runs = plan_of(tmp_path / "all", {"smd": document}, "paper").runs
-    assert set(runs[run.folder].measures) == {Metrics(), Layers(), KEPT}
+    plan = plan_of(tmp_path / "all", {"smd": document}, "paper")
+    schedule = figure["runs"]["standard"]["set"]["schedule"]
+    folders = {
+        run.folder
+        for run in plan.figures["smd_fig5"].runs
+        if list(run.spec.schedule.parameters["milestones"]) == schedule["milestones"]
+        and run.spec.schedule.name == schedule["name"]
+    }
+    assert folders
+    for folder in folders:
+        assert set(plan.runs[folder].measures) == {Metrics(), Layers(), KEPT}
 
 
 @pytest.mark.parametrize(
