@@ -37,7 +37,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = Workspace.clone(tmp_path_factory.mktemp("images") / "clone")
     for name, overlay in OVERLAYS.items():
         put(workspace.root / f"config/scales/{SCALE}/{name}.yaml", overlay)
-    workspace.edit_yaml("config/config.yaml", lambda settings: settings.update(papers=["smd"]))
+    given = {"papers": ["smd"], "stage_images": "copies"}
+    workspace.edit_yaml("config/config.yaml", lambda settings: settings.update(given))
     grow(workspace.root / "data/insects", side=20)
     workspace.make(FIGURE, scale=SCALE)
     return workspace
@@ -53,6 +54,7 @@ def test_the_figure_is_drawn_of_streamed_images(drawn: Workspace) -> None:
     assert manifest["splits"]["train"] == TRAIN_IMAGES
     told = [json.loads(path.read_text()) for path in drawn.root.glob("results/specs/run/**/*.json")]
     assert {spec["run"]["task"]["name"] for spec in told} == {"streamed_classification"}
+    assert len(list((drawn.root / "copies").rglob("*.png"))) == sum(manifest["splits"].values())
     assert drawn.jobs(FIGURE, scale=SCALE) == set()
 
 

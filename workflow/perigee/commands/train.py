@@ -77,6 +77,13 @@ def main(
     workers: Annotated[
         int, typer.Option(min=0, help="Processes that read images that stay files; 0: this one.")
     ] = 0,
+    stage_images: Annotated[
+        str,
+        typer.Option(
+            help="Folder on a disk of this node, such as '$TMPDIR', to which images that stay "
+            "files are copied first; without it they are read where they are."
+        ),
+    ] = "",
     on_departure: Annotated[
         OnDeparture,
         typer.Option(
@@ -113,6 +120,7 @@ def main(
         save_interval=save_interval,
         parent=Path(told["parent"]) if "parent" in told else None,
         workers=workers,
+        stage_images=stage_images,
         new_trajectory=on_departure is OnDeparture.TRAIN_ANEW,
     )
     status = 0
@@ -124,6 +132,7 @@ def main(
             with noted() if is_main_rank() else nullcontext():
                 job.run(stop)
         elif is_part():
+            job.data(stop)  # whose images are copied before the processes meet
             with own_gpus(device, processes // nodes, partial(waits, "GPUs")) as gpus:
                 status = run_part(sys.argv[1:], processes, nodes, stop, gpus)
         elif not is_main_rank():
@@ -139,6 +148,7 @@ def main(
                 elif nodes > 1:
                     status = run_on_nodes(sys.argv[1:], processes, nodes, stop)
                 elif processes > 1:
+                    job.data(stop)
                     with own_gpus(device, processes, partial(waits, "GPUs")) as gpus:
                         status = run_as_processes(sys.argv[1:], processes, stop, gpus)
                 else:

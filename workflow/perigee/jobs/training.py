@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from perigee.errors import PerigeeError, StoppedBySignalError
 from perigee.identity.products import Identity, measure_identity, run_identity
 from perigee.interruption import StopRequest
 from perigee.jobs.following import DepartureError, Follower
+from perigee.jobs.staging import staged
 from perigee.jobs.watching import RunWatch
 from perigee.kernel.execution import Execution, prepare
 from perigee.kernel.ranks import Ranks
@@ -74,6 +75,8 @@ class TrainingJob:
             old one, instead of being an error.
         workers, prefetch: how images are read that stay files, see
             `perigee.tasks.streaming.StreamedSplit`.
+        stage_images: the folder to which these are copied first, see `perigee.jobs.staging`; ""
+            reads them where they are.
     """
 
     identity: Identity
@@ -89,6 +92,7 @@ class TrainingJob:
     new_trajectory: bool = False
     workers: int = 0
     prefetch: int = 2
+    stage_images: str = ""
 
     @property
     def run_folder(self) -> Path:
@@ -100,6 +104,22 @@ class TrainingJob:
     def wanted(self) -> dict[str, Identity]:
         """The identities of the measures by name."""
         return {m.name: measure_identity(m, self.identity) for m in self.measures}
+
+    def data(self, stop: StopRequest) -> AnyDataset:
+        """Load the data set, whose images are copied first where that is asked for.
+
+        Args:
+            stop: is looked at while they are.
+
+        Raises:
+            StoppedBySignalError: told to stop.
+            PerigeeError: the data set is damaged, or its images cannot be copied.
+        """
+        loaded = load_dataset(self.dataset)
+        if not self.stage_images:
+            return loaded
+        waiting = partial(stop.end_waiting_if_told, self.identity.name, "its images")
+        return staged(loaded, self.stage_images, waiting)
 
     def is_done(self) -> bool:
         """True if the store has the run with all measures."""
@@ -156,7 +176,7 @@ class _Work:
 
     def __init__(self, job: TrainingJob, stop: StopRequest) -> None:
         self.job, self.stop = job, stop
-        self.data: AnyDataset = load_dataset(job.dataset)
+        self.data = job.data(stop)
         self.execution: Execution = prepare(
             job.device, job.spec.precision, self.data.image_shape, job.workers, job.prefetch
         )
