@@ -86,7 +86,7 @@ def steps_of(runs: list[RunProduct]) -> dict[str, int]:
 
 def measure(repetitions: int, target: str, seeds: int) -> Report:
     cores = len(os.sched_getaffinity(0))
-    plan = make_plan(["periodic", "regimes"], "laptop", seeds)
+    plan = make_plan(["periodic", "regimes", "smd"], "laptop", seeds)
     keys = [key for key in plan.figures if key == target or key.startswith(f"{target}_")]
     runs = list(plan.of_figures(keys or [target]).runs.values())
     steps, kinds = steps_of(runs), {kind_of(run.spec): run.spec for run in runs}
