@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from perigee.errors import PerigeeError
@@ -130,8 +131,10 @@ if shared.is_child():
 else:
     assert shared.is_part()
     shared.PROGRAM = {program!r}
-    with stop_request() as stop:
-        sys.exit(shared.run_part(sys.argv[1:], 4, 2, stop))
+    with stop_request() as stop, shared.joined(4, 2, stop) as part:
+        part.meet(lambda: None)
+        status = part.run(sys.argv[1:])
+    sys.exit(status)
 """
 """A part that starts its processes, or one of these, which runs the line that it is given."""
 
@@ -139,11 +142,12 @@ else:
 @pytest.fixture
 def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A SLURM job whose nodes are this machine."""
-    srun = tmp_path / "bin" / "srun"
-    srun.parent.mkdir()
-    srun.write_text(SRUN.format(python=sys.executable))
-    srun.chmod(0o755)
-    monkeypatch.setenv("PATH", str(srun.parent), prepend=os.pathsep)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in (("srun", SRUN), ("squeue", "#!/bin/sh\necho 2\n")):
+        (programs / name).write_text(text.format(python=sys.executable))
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     part = tmp_path / "part.py"
     program = (sys.executable, str(part))
@@ -173,6 +177,49 @@ def test_on_nodes_told_to_stop_all_are_told(nodes: None, stop: StopRequest, tmp_
     threading.Thread(target=note, args=(stop, signal.SIGTERM, tmp_path, 4)).start()
     begun = time.monotonic()
     assert shared.run_on_nodes([str(tmp_path), WAITING], 4, 2, stop) == 128 + signal.SIGTERM
+    assert time.monotonic() - begun < 30
+
+
+def test_on_nodes_one_that_fails_before_they_meet_ends_all(
+    nodes: None, stop: StopRequest, tmp_path: Path
+) -> None:
+    part = Path(shared.PROGRAM[-1])
+    fails = "raise SystemExit(4) if part.number else part.meet(lambda: None)"
+    code = part.read_text().replace("part.meet(lambda: None)", fails)
+    part.write_text(code)
+    begun = time.monotonic()
+    assert shared.run_on_nodes([str(tmp_path), "pass"], 4, 2, stop) in (4, 143)
+    assert time.monotonic() - begun < 30
+
+
+def test_a_detached_program_hears_no_signal_of_this_one_and_its_status_is_known(
+    tmp_path: Path,
+) -> None:
+    line = f"import os, sys, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); "
+    program = shared.DetachedProgram(
+        [sys.executable, "-c", line + "time.sleep(1); sys.exit(7)"], dict(os.environ)
+    )
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.01)
+    number = int((tmp_path / "pid").read_text())
+    below = psutil.Process().children(recursive=True)
+    assert number not in {process.pid for process in below}
+    assert os.getsid(number) != os.getsid(0)
+    assert program.poll() is None
+    while program.poll() is None:
+        time.sleep(0.01)
+    assert program.returncode == 7
+
+
+def test_a_detached_program_can_be_ended(tmp_path: Path) -> None:
+    program = shared.DetachedProgram(
+        [sys.executable, "-c", "import time; time.sleep(60)"], dict(os.environ)
+    )
+    begun = time.monotonic()
+    while program.poll() is None:
+        program.kill()
+        time.sleep(0.05)
+    assert program.returncode == -signal.SIGTERM
     assert time.monotonic() - begun < 30
 
 

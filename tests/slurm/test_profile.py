@@ -59,6 +59,12 @@ def training_times(workspace: Workspace) -> list[tuple[str, float]]:
     return found
 
 
+def logged(workspace: Workspace) -> str:
+    """The logs of training."""
+    paths = workspace.root.glob("results/logs/train_run/*/*.log")
+    return "".join(path.read_text() for path in paths)
+
+
 def gpus_given(workspace: Workspace) -> list[str]:
     """CUDA_VISIBLE_DEVICES of each process that trains in the workspace."""
     found = []
@@ -189,18 +195,16 @@ def test_two_tasks_share_a_run_are_stopped_and_go_on(
 ) -> None:
     """A task for each of two nodes, which here are one: the cluster has no more."""
     four_runs.edit_paper(lambda study: show_rates(study, 0.1))
-    four_runs.edit_paper(lambda study: sweep_of(study).update(epochs=40))
+    four_runs.edit_paper(lambda study: sweep_of(study).update(epochs=150))
     four_runs.replace("config/config.yaml", "processes_per_run: 1 ", "processes_per_run: 2 ")
     four_runs.replace("config/config.yaml", "nodes_per_run: 1 ", "nodes_per_run: 2 ")
-    four_runs.replace("config/config.yaml", "save_interval: 60 ", "save_interval: 0.2 ")
     one_node = "    nodes: 1\n    cpus_per_task: 2\n"
     four_runs.replace("slurm/profile.yaml", '    gres: "gpu:1" ', f'{one_node}    gres: "gpu:1" ')
     alone = four_runs.copy(four_runs.root.parent / "alone")
     options = ("--until", "train_run", *OFTEN)
     started = snakemake(four_runs, "periodic_fig3", *options)
     try:
-        state = "results/store/run/*/unfinished/e40/latest.safetensors"
-        wait_until(lambda: list(four_runs.root.glob(state)), "no state was saved")
+        wait_until(lambda: "epoch 1" in logged(four_runs), "training does not start")
         (first,) = started.submitted
         subprocess.run(["scancel", "--signal=TERM", first], check=True)
         assert started.end() == 0, started.printed
@@ -212,6 +216,8 @@ def test_two_tasks_share_a_run_are_stopped_and_go_on(
     (run,) = four_runs.root.glob("results/store/run/*/e*")
     assert json.loads((run / "provenance.json").read_text())["details"]["ranks"] == 2
     assert len(sessions(run)) == 2
+    (epoch,) = re.findall(r"continuing after epoch (\d+) of", logged(four_runs))
+    assert int(epoch) >= 1  # what was saved when it was told to stop, long before a minute
     undisturbed = snakemake(alone, "periodic_fig3", *options)
     assert undisturbed.end() == 0, undisturbed.printed
     (other,) = alone.root.glob("results/store/run/*/e*")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,10 +81,16 @@ def test_a_variable_is_that_of_the_node(
     found = staged(dataset, "$SCRATCH_OF_NODE/images", nothing)
     assert isinstance(found, FileDataset)
     assert found.folders["train"].parent == tmp_path / "node/images"
-    monkeypatch.delenv("SCRATCH_OF_NODE")
-    told = r"'stage_images' is '\$SCRATCH_OF_NODE/images', but a variable in it has no value"
+
+
+@pytest.mark.parametrize("place", ["$NO_SUCH_VARIABLE/images", "$EMPTY", "copies"])
+def test_a_place_has_to_be_somewhere(
+    place: str, dataset: FileDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMPTY", "")
+    told = rf"'stage_images' is '{re.escape(place)}', which is not an absolute path on this node"
     with pytest.raises(PerigeeError, match=told):
-        staged(dataset, "$SCRATCH_OF_NODE/images", nothing)
+        staged(dataset, place, nothing)
 
 
 def test_too_little_room_is_told_before_anything_is_copied(
@@ -98,8 +105,16 @@ def test_too_little_room_is_told_before_anything_is_copied(
 def test_an_image_that_is_gone_is_named(dataset: FileDataset, tmp_path: Path) -> None:
     gone = tmp_path / "insects/train/bee/03.png"
     gone.unlink()
-    with pytest.raises(PerigeeError, match=r"bee/03\.png cannot be copied \(No such file"):
+    with pytest.raises(PerigeeError, match=r"insects/train/bee/03\.png cannot be read \(No such"):
         copies(dataset, tmp_path / "node")
+
+
+def test_an_image_that_changed_is_named(dataset: FileDataset, tmp_path: Path) -> None:
+    changed = tmp_path / "insects/val/cat/01.png"
+    changed.write_bytes(changed.read_bytes() + b"more")
+    for _ in range(2):
+        with pytest.raises(PerigeeError, match=r"insects/val/cat/01\.png has \d+ bytes, but had"):
+            copies(dataset, tmp_path / "node")
 
 
 def test_a_place_that_cannot_be_written_is_named(dataset: FileDataset, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = Workspace.clone(tmp_path_factory.mktemp("images") / "clone")
     for name, overlay in OVERLAYS.items():
         put(workspace.root / f"config/scales/{SCALE}/{name}.yaml", overlay)
-    given = {"papers": ["smd"], "stage_images": "copies"}
+    given = {"papers": ["smd"], "stage_images": str(workspace.root / "copies")}
     workspace.edit_yaml("config/config.yaml", lambda settings: settings.update(given))
     grow(workspace.root / "data/insects", side=20)
     workspace.make(FIGURE, scale=SCALE)

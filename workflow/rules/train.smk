@@ -56,4 +56,4 @@ rule train_run:
         "python -m perigee train --spec {params.spec:q} --out {params.out:q}"
         " --device {params.device} --runs-per-gpu {params.runs_per_gpu} {params.processes}"
         " --progress-interval {params.progress_interval} --save-interval {params.save_interval}"
-        " --workers {params.workers} --stage-images {params.stage:q} --on-departure {params.on_departure} --digest {params.digest} --log {log:q}"
+        " --workers {params.workers} --stage-images={params.stage:q} --on-departure {params.on_departure} --digest {params.digest} --log {log:q}"

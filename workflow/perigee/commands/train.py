@@ -29,9 +29,9 @@ from perigee.jobs.shared import (
     end_with_parent,
     is_child,
     is_part,
+    joined,
     run_as_processes,
     run_on_nodes,
-    run_part,
 )
 from perigee.jobs.training import TrainingJob
 from perigee.progress import noted_in
@@ -132,9 +132,16 @@ def main(
             with noted() if is_main_rank() else nullcontext():
                 job.run(stop)
         elif is_part():
-            job.data(stop)  # whose images are copied before the processes meet
-            with own_gpus(device, processes // nodes, partial(waits, "GPUs")) as gpus:
-                status = run_part(sys.argv[1:], processes, nodes, stop, gpus)
+            with joined(processes, nodes, stop) as part:
+
+                def hears(awaited: str) -> None:
+                    part.hear()
+                    waits(awaited)
+
+                job.stage(partial(hears, "its images"))
+                with own_gpus(device, processes // nodes, partial(hears, "GPUs")) as gpus:
+                    part.meet(partial(hears, "the other nodes"))
+                    status = part.run(sys.argv[1:], gpus)
         elif not is_main_rank():
             job.run(stop)  # what the first process decides, which holds the lock and logs
         else:
@@ -148,10 +155,11 @@ def main(
                 elif nodes > 1:
                     status = run_on_nodes(sys.argv[1:], processes, nodes, stop)
                 elif processes > 1:
-                    job.data(stop)
+                    job.stage(partial(waits, "its images"))
                     with own_gpus(device, processes, partial(waits, "GPUs")) as gpus:
                         status = run_as_processes(sys.argv[1:], processes, stop, gpus)
                 else:
+                    job.stage(partial(waits, "its images"))  # which takes long, before the GPU
                     with own_gpu(device, runs_per_gpu, partial(waits, "a GPU")) as own, noted():
                         replace(job, device=own).run(stop)
     if status:

@@ -16,8 +16,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -111,7 +111,8 @@ def run_as_processes(
     """
     store = _new_store()
     here = Meeting("localhost", store.port, range(processes), processes)
-    return _status(_awaited(_started(arguments, here, gpus), lambda: bool(stop)), stop)
+    status = _awaited(_started(arguments, here, gpus), lambda: bool(stop))
+    return _status(status, stop)
 
 
 def run_on_nodes(arguments: Sequence[str], processes: int, nodes: int, stop: StopRequest) -> int:
@@ -120,7 +121,7 @@ def run_on_nodes(arguments: Sequence[str], processes: int, nodes: int, stop: Sto
     Args:
         arguments: of the command line.
         processes: how many on all nodes together.
-        nodes: how many, one for each of the job's tasks.
+        nodes: how many; where the job has fewer, parts share them.
         stop: is looked at all the time.
 
     Returns:
@@ -139,52 +140,156 @@ def run_on_nodes(arguments: Sequence[str], processes: int, nodes: int, stop: Sto
             f"Key 'nodes_per_run' is {nodes}, but this is not a SLURM job; set it to 1, or run "
             "with --profile slurm."
         )
+    there = min(nodes, _nodes_of_job(nodes))
     store = _new_store()
-    each = processes // nodes
     given = {"MASTER_ADDR": socket.gethostname(), "MASTER_PORT": str(store.port), PART: "1"}
-    command = ("srun", "--overlap", f"--ntasks={nodes}", f"--cpus-per-task={each}")
-    srun = subprocess.Popen(
-        [*command, "--cpu-bind=quiet", *PROGRAM, *arguments], env=os.environ | given
+    srun = DetachedProgram(
+        [
+            *("srun", "--overlap", "--export=ALL", "--kill-on-bad-exit=0", "--wait=0"),
+            *(f"--nodes={there}", f"--ntasks={nodes}", f"--ntasks-per-node={-(-nodes // there)}"),
+            *(f"--cpus-per-task={processes // nodes}", "--cpu-bind=quiet", *PROGRAM, *arguments),
+        ],
+        os.environ | given,
     )
-    # Told to stop itself srun would have the parts killed, and killed it would leave them alone.
-    status = _awaited(
-        [srun],
-        lambda: bool(stop),
-        tell=lambda _: store.set(STOP, ""),
-        end=subprocess.Popen.terminate,
-        more=ENDING,
-    )
+    status = _awaited([srun], lambda: bool(stop), lambda: _tell(store), ENDING)
     return _status(status, stop)
 
 
-def run_part(
-    arguments: Sequence[str],
-    processes: int,
-    nodes: int,
-    stop: StopRequest,
-    gpus: Sequence[int] = (),
-) -> int:
-    """Run the processes of this part, and wait for them; see `run_on_nodes`.
+@contextmanager
+def joined(processes: int, nodes: int, stop: StopRequest) -> Iterator[Part]:
+    """This program as a part of those that `run_on_nodes` started.
 
-    If one fails, or the program that started the parts is gone, all are told to stop.
+    If it fails, all parts are told to stop.
 
     Args:
-        arguments, processes, nodes, stop: see `run_on_nodes`.
-        gpus: see `run_as_processes`.
-
-    Returns:
-        The exit status, as of `run_as_processes`.
+        processes, nodes, stop: see `run_on_nodes`.
     """
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = dist.TCPStore(  # type: ignore[attr-defined]
         address, port, is_master=False, timeout=timedelta(seconds=JOINING)
     )
-    each, part = processes // nodes, int(os.environ["SLURM_PROCID"])
-    here = Meeting(address, port, range(each * part, each * (part + 1)), processes)
-    status = _awaited(_started(arguments, here, gpus), lambda: bool(stop) or _is_told(store))
-    if status:
+    each, number = processes // nodes, int(os.environ["SLURM_PROCID"])
+    here = Meeting(address, port, range(each * number, each * (number + 1)), processes)
+    try:
+        yield Part(store, number, nodes, here, stop)
+    except BaseException:
         _tell(store)
-    return _status(status, stop)
+        raise
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a run, with the store by which parts hear of each other.
+
+    Attributes:
+        store: the store.
+        number: its number, from 0.
+        parts: how many there are.
+        here: its processes.
+        stop: is true once this part, or another one, is told to stop.
+    """
+
+    store: Any
+    number: int
+    parts: int
+    here: Meeting
+    stop: StopRequest
+
+    def hear(self) -> None:
+        """Note a request to stop that was told to others."""
+        if not self.stop and _is_told(self.store):
+            self.stop.note(signal.SIGTERM)
+
+    def meet(self, waiting: Callable[[], None]) -> None:
+        """Wait until all parts are ready, or told to stop: processes wait only so long.
+
+        Args:
+            waiting: called again and again; what it raises ends the waiting.
+        """
+        self.store.set(f"ready/{self.number}", "")
+        while not self.store.check([f"ready/{part}" for part in range(self.parts)]):
+            self.hear()
+            waiting()
+            if self.stop:
+                return
+            time.sleep(LOOK)
+
+    def run(self, arguments: Sequence[str], gpus: Sequence[int] = ()) -> int:
+        """Run the processes of this part, and wait for them; see `run_as_processes`.
+
+        If one fails, or the program that started the parts is gone, all are told to stop.
+        """
+
+        def is_told() -> bool:
+            self.hear()
+            return bool(self.stop)
+
+        status = _awaited(_started(arguments, self.here, gpus), is_told)
+        if status:
+            _tell(self.store)
+        return _status(status, self.stop)
+
+
+DETACHED = """
+import os, subprocess, sys
+if os.fork():
+    os._exit(0)
+program = subprocess.Popen(sys.argv[2:])
+os.write(int(sys.argv[1]), b"%d " % program.pid)
+os.write(int(sys.argv[1]), b"%d " % program.wait())
+"""
+"""A program that starts another one, tells its number and exit status, and is nobody's child."""
+
+
+class DetachedProgram:
+    """A program that no signal to this process, its group or its descendants reaches.
+
+    Told to stop, srun has all tasks killed at once. SLURM tells all processes below a job's first
+    one, or only that one, which tells all others; so this is not below it.
+
+    Args:
+        command: the program with its arguments.
+        environment: its environment.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._reading, writing = os.pipe()
+        subprocess.run(
+            [sys.executable, "-c", DETACHED, str(writing), *command],
+            env=environment,
+            pass_fds=(writing,),
+            start_new_session=True,
+            check=True,
+        )
+        os.close(writing)
+        os.set_blocking(self._reading, False)
+        self._heard = b""
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """The exit status; None while the program runs, and 1 if nothing is known of its end."""
+        with suppress(BlockingIOError):
+            heard = os.read(self._reading, 100)
+            self._heard += heard
+            numbers = self._heard.split()
+            if not heard:
+                self.returncode = int(numbers[1]) if len(numbers) > 1 else 1
+        return self.returncode
+
+    def kill(self) -> None:
+        """Have srun end its tasks, by the signal that makes it do so."""
+        with suppress(ProcessLookupError, IndexError):
+            os.kill(int(self._heard.split()[0]), signal.SIGTERM)
+
+
+def _nodes_of_job(expected: int) -> int:
+    """The number of nodes of this SLURM job; as many as expected if SLURM does not answer."""
+    command = ["squeue", "--noheader", "--jobs", os.environ["SLURM_JOB_ID"], "--format", "%D"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return expected
+    return int(told) if told.strip().isdigit() else expected
 
 
 def _new_store() -> Any:
@@ -246,32 +351,33 @@ def _seen(gpus: Sequence[int]) -> dict[str, str]:
 
 
 def _awaited(
-    started: Sequence[subprocess.Popen[bytes]],
+    started: Sequence[subprocess.Popen[bytes] | DetachedProgram],
     is_told: Callable[[], bool],
-    tell: Callable[[subprocess.Popen[bytes]], None] = subprocess.Popen.terminate,
-    end: Callable[[subprocess.Popen[bytes]], None] = subprocess.Popen.kill,
+    tell: Callable[[], None] | None = None,
     more: float = 0.0,
 ) -> int:
     """Wait until all have ended; return the status of the first that failed, 0 if none did.
 
     Args:
-        started: the processes.
+        started: the programs.
         is_told: whether they have to stop, if not because one failed.
-        tell: tells one to stop.
-        end: ends one that has not stopped in time.
+        tell: tells them to; without it they are sent SIGTERM.
         more: seconds beyond `GRACE` in which they have to.
     """
     failed, told_at = 0, None
     while True:
-        running = [process for process in started if process.poll() is None]
+        running = [program for program in started if program.poll() is None]
         failed = failed or next((one.returncode for one in started if one.returncode), 0)
         if not running:
             return failed
         if told_at is None and (failed or is_told()):
             told_at = time.monotonic()
-            for process in running:
-                tell(process)
+            if tell is not None:
+                tell()
+            for program in running:
+                if isinstance(program, subprocess.Popen):
+                    program.terminate()
         if told_at is not None and time.monotonic() > told_at + GRACE + more:
-            for process in running:
-                end(process)
+            for program in running:
+                program.kill()
         time.sleep(LOOK)

@@ -28,8 +28,8 @@ TELL = 10.0
 def staged(dataset: AnyDataset, place: str, waiting: Callable[[], None]) -> AnyDataset:
     """Copy the images of a data set, but those that are there already, and read them from there.
 
-    Jobs of one node share the copies; while one copies, the others wait. A file counts as copied if
-    it has the size that is listed.
+    A user's jobs of one node share the copies; while one copies, the others wait. A file counts as
+    copied if it has the size that is listed.
 
     Args:
         dataset: whose images are copied; one of arrays has none.
@@ -45,11 +45,11 @@ def staged(dataset: AnyDataset, place: str, waiting: Callable[[], None]) -> AnyD
     """
     if isinstance(dataset, ArrayDataset):
         return dataset
-    folder = Path(os.path.expandvars(place))
-    if "$" in str(folder):
+    folder = Path(os.path.expandvars(place)).expanduser()
+    if not folder.is_absolute() or "$" in str(folder):
         raise PerigeeError(
-            f"Key 'stage_images' is '{place}', but a variable in it has no value on this node; set "
-            "the variable, or name a folder."
+            f"Key 'stage_images' is '{place}', which is not an absolute path on this node; name a "
+            "folder, or set the variable in it to one."
         )
     copies = {name: folder / _name(source) for name, source in dataset.folders.items()}
     try:
@@ -66,8 +66,10 @@ def staged(dataset: AnyDataset, place: str, waiting: Callable[[], None]) -> AnyD
 
 
 def _name(source: Path) -> str:
-    """A folder's name for the copies of another one, which nothing else has."""
-    return f"perigee-{source.name}-{hashlib.sha256(os.fsencode(source.resolve())).hexdigest()[:16]}"
+    """A folder's name for a user's copies of another one, which nothing else has."""
+    user = os.getuid() if hasattr(os, "getuid") else ""
+    digest = hashlib.sha256(os.fsencode(source.resolve())).hexdigest()[:16]
+    return f"perigee{user}-{source.name}-{digest}"
 
 
 def _splits(dataset: FileDataset | AnnotatedDataset) -> Iterator[tuple[str, FileSplit]]:
@@ -98,7 +100,21 @@ def _copy(split: FileSplit, source: Path, folder: Path, waiting: Callable[[], No
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_name(f".{target.name}.unfinished")
-        shutil.copyfile(source / path, unfinished)
+        try:
+            shutil.copyfile(source / path, unfinished)
+        except OSError as error:
+            if str(error.filename) != str(source / path):
+                raise
+            raise PerigeeError(
+                f"{source / path} cannot be read ({error.strerror}); put it back, or have the "
+                "folder listed anew."
+            ) from error
+        if (found := unfinished.stat().st_size) != sizes[number]:
+            unfinished.unlink()
+            raise PerigeeError(
+                f"{source / path} has {found} bytes, but had {sizes[number]} when its folder was "
+                "listed; put that image back, or have the folder listed anew."
+            )
         unfinished.replace(target)
         if time.monotonic() > told + TELL:
             told = time.monotonic()

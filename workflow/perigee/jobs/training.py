@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -105,21 +105,25 @@ class TrainingJob:
         """The identities of the measures by name."""
         return {m.name: measure_identity(m, self.identity) for m in self.measures}
 
-    def data(self, stop: StopRequest) -> AnyDataset:
-        """Load the data set, whose images are copied first where that is asked for.
+    def stage(self, waiting: Callable[[], None]) -> None:
+        """Copy the images of the data set, where that is asked for; `data` then finds them.
 
         Args:
-            stop: is looked at while they are.
+            waiting: called again and again; what it raises ends the copying.
 
         Raises:
-            StoppedBySignalError: told to stop.
             PerigeeError: the data set is damaged, or its images cannot be copied.
         """
+        if self.stage_images:
+            self.data(waiting)
+
+    def data(self, waiting: Callable[[], None]) -> AnyDataset:
+        """Load the data set, whose images are copied first where that is asked for.
+
+        Args, raises: see `stage`.
+        """
         loaded = load_dataset(self.dataset)
-        if not self.stage_images:
-            return loaded
-        waiting = partial(stop.end_waiting_if_told, self.identity.name, "its images")
-        return staged(loaded, self.stage_images, waiting)
+        return staged(loaded, self.stage_images, waiting) if self.stage_images else loaded
 
     def is_done(self) -> bool:
         """True if the store has the run with all measures."""
@@ -176,7 +180,8 @@ class _Work:
 
     def __init__(self, job: TrainingJob, stop: StopRequest) -> None:
         self.job, self.stop = job, stop
-        self.data = job.data(stop)
+        waiting = partial(stop.end_waiting_if_told, job.identity.name, "its images")
+        self.data = job.data(waiting)
         self.execution: Execution = prepare(
             job.device, job.spec.precision, self.data.image_shape, job.workers, job.prefetch
         )

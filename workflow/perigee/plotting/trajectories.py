@@ -28,7 +28,6 @@ OVER_EPOCHS = {
     "train_error": (100, "Train error, %", "log"),
     "test_loss": (1, "Test loss", "log"),
     "test_error": (100, "Test error, %", "log"),
-    "angular_update": (1, "Angular update Δ, radians", "log"),
     "weight_norm": (1, "SI weight norm ρ", "log"),
     "effective_learning_rate": (1, "Effective learning rate η / ρ²", "log"),
     "effective_gradient_norm": (1, "Mean effective gradient norm", "log"),
@@ -41,8 +40,12 @@ SIMILARITY = {
 }
 """The same for columns of `perigee.analysis.similarity`."""
 
-KNOWN = {**OVER_EPOCHS, **SIMILARITY}
-"""The same for both; other columns are drawn as they are."""
+KNOWN = {
+    **OVER_EPOCHS,
+    **SIMILARITY,
+    "angular_update": (1, "Angular update Δ, radians", "log"),
+}
+"""The same for both, and of steps; other columns are drawn as they are."""
 
 
 def draw_over_epochs(
