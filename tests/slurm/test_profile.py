@@ -204,7 +204,7 @@ def test_two_tasks_share_a_run_are_stopped_and_go_on(
     options = ("--until", "train_run", *OFTEN)
     started = snakemake(four_runs, "periodic_fig3", *options)
     try:
-        wait_until(lambda: "epoch 1" in logged(four_runs), "training does not start")
+        wait_until(lambda: re.search(r"epoch [1-9]", logged(four_runs)), "training does not start")
         (first,) = started.submitted
         subprocess.run(["scancel", "--signal=TERM", first], check=True)
         assert started.end() == 0, started.printed
@@ -216,7 +216,7 @@ def test_two_tasks_share_a_run_are_stopped_and_go_on(
     (run,) = four_runs.root.glob("results/store/run/*/e*")
     assert json.loads((run / "provenance.json").read_text())["details"]["ranks"] == 2
     assert len(sessions(run)) == 2
-    (epoch,) = re.findall(r"continuing after epoch (\d+) of", logged(four_runs))
+    (epoch,) = re.findall(r"continuing after epoch (\d+)", logged(four_runs))
     assert int(epoch) >= 1  # what was saved when it was told to stop, long before a minute
     undisturbed = snakemake(alone, "periodic_fig3", *options)
     assert undisturbed.end() == 0, undisturbed.printed
