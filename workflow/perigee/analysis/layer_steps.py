@@ -35,8 +35,8 @@ class LayerSteps:
         norm, gradient_norm: ||w_t|| and ||g_t|| before each step, (steps, tensors).
         angular_update: Delta_t in radians, (steps, tensors).
         velocity_gradient: <v_{t-1}, g_t>, (steps, tensors); zeros without momentum.
-        learning_rate: eta of each step, (steps,). It is that of the first step of its epoch, from
-            which it differs only while a warm-up lasts.
+        learning_rate: eta of each step, (steps,). It is that of the first step of its epoch, and
+            too low to the end of an epoch in which a warm-up ends.
         weight_decay: lambda of SGD; None without any, and of another update rule, since the
             theorems say nothing of these.
         momentum: alpha of SGD; 0 of another update rule.
