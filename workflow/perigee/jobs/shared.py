@@ -286,7 +286,7 @@ def _nodes_of_job(expected: int) -> int:
     """The number of nodes of this SLURM job; as many as expected if SLURM does not answer."""
     command = ["squeue", "--noheader", "--jobs", os.environ["SLURM_JOB_ID"], "--format", "%D"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
+        told = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=30).stdout
     except (OSError, subprocess.TimeoutExpired):
         return expected
     return int(told) if told.strip().isdigit() else expected
