@@ -2,12 +2,12 @@
 
 The job is the real command line of rule train_run, on the CPU with one thread: the network and the
 update rule of `smd_fig3` with momentum, and the measure `layers`, on batches of 2 streamed images
-of 64 by 64 pixels. It is told to stop between two of its ordinary saves. The state has 25.6 million
+of 64 by 64 pixels. The signal comes between two of its ordinary saves. The state has 25.6 million
 weights, their velocities, and BatchNorm's statistics.
 
-The parts are told by the files that appear: until the new state's file is begun the job takes the
-rest of its step, writes the logs, copies the state and computes its checksum; then it writes the
-file, forces it to the disk and renames it; what is left is the end of the process.
+The files that appear divide that time: until the new state's file is begun the job takes the rest
+of its step, writes the logs, copies the state and computes its checksum; then it writes the file,
+forces it to the disk and renames it; what is left is the end of the process.
 """
 
 from __future__ import annotations

@@ -14,12 +14,12 @@ import pytest
 
 from perigee.errors import PerigeeError
 from perigee.interruption import StopRequest
-from perigee.jobs import shared
+from perigee.jobs import nodes, shared
 
 BEGIN = "import os, signal, sys, time; rank = int(os.environ['RANK']); "
 WAITING = BEGIN + (
     "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); "
-    "open(f'{sys.argv[1]}/{rank}', 'w').close(); time.sleep(60)"
+    "open(f'{sys.argv[1]}/{rank}', 'w').close(); time.sleep(600)"
 )
 """A program that notes that it has started, and waits to be told to stop."""
 
@@ -125,13 +125,13 @@ sys.exit(max(part.wait() for part in parts))
 AS_PART = """
 import os, sys
 from perigee.interruption import stop_request
-from perigee.jobs import shared
+from perigee.jobs import nodes, shared
 if shared.is_child():
     exec(sys.argv[2])
 else:
-    assert shared.is_part()
+    assert nodes.is_part()
     shared.PROGRAM = {program!r}
-    with stop_request() as stop, shared.joined(4, 2, stop) as part:
+    with stop_request() as stop, nodes.joined(4, 2, stop) as part:
         part.meet(lambda: None)
         status = part.run(sys.argv[1:])
     sys.exit(status)
@@ -140,7 +140,7 @@ else:
 
 
 @pytest.fixture
-def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def as_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A SLURM job whose nodes are this machine."""
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -156,47 +156,51 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_on_nodes_every_process_knows_its_place(
-    nodes: None, stop: StopRequest, tmp_path: Path
+    as_nodes: None, stop: StopRequest, tmp_path: Path
 ) -> None:
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
     line = f"told = [os.environ[name] for name in {names}]; "
     line += "open(f'{sys.argv[1]}/{told[0]}', 'w').write(' '.join(told))"
-    assert shared.run_on_nodes([str(tmp_path), line], 4, 2, stop) == 0
+    assert nodes.run_on_nodes([str(tmp_path), line], 4, 2, stop) == 0
     found = [(tmp_path / str(rank)).read_text() for rank in range(4)]
     assert found == ["0 0 4 2", "1 1 4 2", "2 0 4 2", "3 1 4 2"]
 
 
-def test_on_nodes_one_that_fails_ends_all(nodes: None, stop: StopRequest, tmp_path: Path) -> None:
+def test_on_nodes_one_that_fails_ends_all(
+    as_nodes: None, stop: StopRequest, tmp_path: Path
+) -> None:
     line = f"{BEGIN}sys.exit(3) if rank == 3 else exec({WAITING.removeprefix(BEGIN)!r})"
     begun = time.monotonic()
-    assert shared.run_on_nodes([str(tmp_path), line], 4, 2, stop) in (3, 143)
-    assert time.monotonic() - begun < 30
+    assert nodes.run_on_nodes([str(tmp_path), line], 4, 2, stop) in (3, 143)
+    assert time.monotonic() - begun < shared.GRACE
 
 
-def test_on_nodes_told_to_stop_all_are_told(nodes: None, stop: StopRequest, tmp_path: Path) -> None:
+def test_on_nodes_told_to_stop_all_are_told(
+    as_nodes: None, stop: StopRequest, tmp_path: Path
+) -> None:
     threading.Thread(target=note, args=(stop, signal.SIGTERM, tmp_path, 4)).start()
     begun = time.monotonic()
-    assert shared.run_on_nodes([str(tmp_path), WAITING], 4, 2, stop) == 128 + signal.SIGTERM
-    assert time.monotonic() - begun < 30
+    assert nodes.run_on_nodes([str(tmp_path), WAITING], 4, 2, stop) == 128 + signal.SIGTERM
+    assert time.monotonic() - begun < shared.GRACE
 
 
 def test_on_nodes_one_that_fails_before_they_meet_ends_all(
-    nodes: None, stop: StopRequest, tmp_path: Path
+    as_nodes: None, stop: StopRequest, tmp_path: Path
 ) -> None:
     part = Path(shared.PROGRAM[-1])
     fails = "raise SystemExit(4) if part.number else part.meet(lambda: None)"
     code = part.read_text().replace("part.meet(lambda: None)", fails)
     part.write_text(code)
     begun = time.monotonic()
-    assert shared.run_on_nodes([str(tmp_path), "pass"], 4, 2, stop) in (4, 143)
-    assert time.monotonic() - begun < 30
+    assert nodes.run_on_nodes([str(tmp_path), "pass"], 4, 2, stop) in (4, 143)
+    assert time.monotonic() - begun < shared.GRACE
 
 
 def test_a_detached_program_hears_no_signal_of_this_one_and_its_status_is_known(
     tmp_path: Path,
 ) -> None:
     line = f"import os, sys, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); "
-    program = shared.DetachedProgram(
+    program = nodes.DetachedProgram(
         [sys.executable, "-c", line + "time.sleep(1); sys.exit(7)"], dict(os.environ)
     )
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
@@ -212,7 +216,7 @@ def test_a_detached_program_hears_no_signal_of_this_one_and_its_status_is_known(
 
 
 def test_a_detached_program_can_be_ended(tmp_path: Path) -> None:
-    program = shared.DetachedProgram(
+    program = nodes.DetachedProgram(
         [sys.executable, "-c", "import time; time.sleep(60)"], dict(os.environ)
     )
     begun = time.monotonic()
@@ -220,7 +224,7 @@ def test_a_detached_program_can_be_ended(tmp_path: Path) -> None:
         program.kill()
         time.sleep(0.05)
     assert program.returncode == -signal.SIGTERM
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < shared.GRACE
 
 
 @pytest.mark.parametrize(
@@ -237,4 +241,4 @@ def test_what_nodes_cannot_do_is_refused(
     if job:
         monkeypatch.setenv("SLURM_JOB_ID", job)
     with pytest.raises(PerigeeError, match=told):
-        shared.run_on_nodes([], processes, 2, stop)
+        nodes.run_on_nodes([], processes, 2, stop)

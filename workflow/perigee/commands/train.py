@@ -25,14 +25,8 @@ from perigee.configuration.runs import resolved_run
 from perigee.gpus import own_gpu, own_gpus
 from perigee.identity.products import run_identity
 from perigee.interruption import stop_request
-from perigee.jobs.shared import (
-    end_with_parent,
-    is_child,
-    is_part,
-    joined,
-    run_as_processes,
-    run_on_nodes,
-)
+from perigee.jobs.nodes import is_part, joined, run_on_nodes
+from perigee.jobs.shared import end_with_parent, is_child, run_as_processes
 from perigee.jobs.training import TrainingJob
 from perigee.progress import noted_in
 from perigee.store.locks import locked
