@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from snakemake.cli import parse_config
 
 from perigee import paths
 from perigee.configuration.reading import read_yaml
@@ -527,6 +529,14 @@ def test_the_right_place_is_named(
     with pytest.raises(PerigeeError) as refused:
         laid_over(clone, text, **options)
     assert str(refused.value).startswith(told), str(refused.value)
+
+
+def test_every_setting_can_be_handed_on_as_json(clone: Path) -> None:
+    """As the report hands its own on to a second Snakemake; Snakemake takes `""` for None."""
+    settings = {key: value for key, value in laid_over(clone).items() if value is not None}
+    options = parse_config([f"{key}={json.dumps(value)}" for key, value in settings.items()])
+    again = laid_over(clone, **options)
+    assert {key: again[key] or settings[key] for key in settings} == settings
 
 
 def test_a_number_is_what_a_human_takes_it_for(clone: Path) -> None:

@@ -48,7 +48,7 @@ rule train_run:
         progress_interval=settings["progress_interval"],
         save_interval=settings["save_interval"],
         workers=settings["workers"],
-        stage=settings["stage_images"],
+        stage=settings["stage_images"] or "",
         on_departure=settings["on_departure"],
     message:
         "train_run {wildcards.version}"

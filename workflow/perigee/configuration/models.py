@@ -528,7 +528,7 @@ class Settings(Model):
     workers: NotNegativeInteger = Field(
         0, description="Processes that read a run's images from files; 0: the run's own."
     )
-    stage_images: str = Field(
+    stage_images: str | None = Field(
         "",
         description="A folder on a disk of each node, such as $TMPDIR, to which images that stay "
         "files are copied before a run reads them; '' reads them where they are.",
