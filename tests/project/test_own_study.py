@@ -11,7 +11,11 @@ import yaml
 
 from support.workspace import ROOT, TESTS, Workspace
 
-READING_STUDIES = ("claims/test_claims.py", "planning/test_claims_configuration.py")
+READING_STUDIES = (
+    "claims/test_claims.py",
+    "claims/test_claims_at_scales.py",
+    "planning/test_claims_configuration.py",
+)
 CASES_OF_STUDIES = "not periodic_fig and not regimes_fig and not smd_fig"
 """The cases of the papers' own figures are the same with and without the study."""
 
