@@ -13,6 +13,7 @@ import yaml
 from snakemake.cli import parse_config
 
 from perigee import paths
+from perigee.configuration.overlays import merged
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.settings import (
     checked_configuration,
@@ -568,6 +569,18 @@ def test_a_scale_is_a_folder_of_overlays(clone: Path) -> None:
     elsewhere = planned(scale=str(clone / "elsewhere"))
     assert elsewhere.scale == "elsewhere"
     assert elsewhere.figures["periodic_fig3"].runs == figure.runs
+
+
+def test_an_overlay_drops_a_sweep_or_one_of_its_values() -> None:
+    sweep = {"parent.at.number": {"last": -1, "second_to_last": -2}, "seed": [0]}
+
+    def with_(value: Any) -> Any:
+        overlay = {"runs": {"far": {"sweep": {"parent.at.number": value}}}}
+        found = merged({"runs": {"far": {"sweep": sweep}}}, overlay, "overlay.yaml")
+        return found["runs"]["far"]["sweep"]
+
+    assert with_(None) == {"seed": [0]}
+    assert with_({"last": None}) == sweep | {"parent.at.number": {"second_to_last": -2}}
 
 
 def test_a_folder_with_the_name_of_a_scale(clone: Path) -> None:

@@ -71,7 +71,10 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "constraint": {"equal_filter_norms": {"norm": None}, "fixed_norm": {"norm": None}},
-    "fork": {"before_destabilisation": {"number": 1}},
+    "fork": {
+        "at_norm_before_destabilisation": {"number": 1},
+        "before_destabilisation": {"number": 1},
+    },
     "loss": {"cross_entropy": {"label_smoothing": 0}},
     "measure": {
         "checkpoints": {"interval": 1},
@@ -137,6 +140,7 @@ REQUIRED: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("dataset", "coloured_shapes"): {"train_images": 9, "test_images": 9},
     ("dataset", "image_folder"): {"folder": "a", "train_images": 9, "resolution": 32},
+    ("fork", "at_norm_before_destabilisation"): {"factor": 1.03},
     ("fork", "before_destabilisation"): {"epochs": 1},
     ("model", "convnet"): {"width": 2, "scale_invariant": True},
     ("model", "post_activation_resnet"): {

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 from perigee.analysis import forks
 from perigee.analysis.forks import at_epoch, before_destabilisation
+from perigee.analysis.forks_by_norm import at_norm_before_destabilisation
 from perigee.blocks.measures import Checkpoints, FullGradientNorm, Layers, Metrics, Steps
 from perigee.errors import PerigeeError, StoppedBySignalError
 from perigee.kernel.trainer import Start, Trainer
@@ -63,6 +64,31 @@ def test_what_cannot_be_resolved_tells_the_parents_periods(metrics: pd.DataFrame
         before_destabilisation(metrics, epochs=60, number=1)
     with pytest.raises(PerigeeError, match="it has no destabilisation of"):
         before_destabilisation(metrics.iloc[:30], epochs=1, number=1)
+
+
+@pytest.mark.parametrize("number", [1, 2, -1, -2])
+@pytest.mark.parametrize("factor", [1.0, 1.03, 1.2])
+def test_where_the_norm_is_a_multiple_of_that_at_the_onset(
+    metrics: pd.DataFrame, factor: float, number: int
+) -> None:
+    """The norm falls between the planted rises, so its value tells the epoch."""
+    first_epoch, last_epoch = {1: (0, 42), -2: (0, 42), 2: (60, 101), -1: (60, 101)}[number]
+    fall = metrics["weight_norm"][first_epoch:last_epoch]
+    high = fall[fall >= factor * fall.min()]
+    found = at_norm_before_destabilisation(metrics, factor=factor, number=number)
+    assert found == high.loc[: fall.idxmin()].index[-1]
+    assert (factor > 1) == (found < fall.idxmin())
+
+
+def test_a_norm_that_is_nowhere_so_high_gives_way_to_the_highest(metrics: pd.DataFrame) -> None:
+    found = at_norm_before_destabilisation(metrics, factor=100, number=2)
+    assert found == metrics["weight_norm"][41:99].idxmax()
+
+
+@pytest.mark.parametrize(("number", "told"), [(3, "destabilisation 3"), (-3, "the last but 2")])
+def test_a_destabilisation_that_is_not_there(metrics: pd.DataFrame, number: int, told: str) -> None:
+    with pytest.raises(PerigeeError, match=f"before {told} of its parent, which has 2 of them"):
+        at_norm_before_destabilisation(metrics, factor=1, number=number)
 
 
 def test_the_epoch_itself(metrics: pd.DataFrame) -> None:

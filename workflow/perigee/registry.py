@@ -80,6 +80,7 @@ BLOCKS: tuple[type[Block], ...] = (
     evaluations.Predictions,
     evaluations.RecomputedPredictions,
     forks.AtEpoch,
+    forks.AtNormBeforeDestabilisation,
     forks.BeforeDestabilisation,
     losses.CrossEntropy,
     measures.Checkpoints,

@@ -57,7 +57,8 @@ def statistics_of(
     """The statistics of one run, by their columns' names; NaN where there is nothing to measure.
 
     Times and lengths are in epochs. ``epochs`` is the number trained. Destabilisations:
-    ``destabilisations``, their number, ``warm_up_destabilisations``, that of the warm-up stage,
+    ``destabilisations``, their number, ``destabilises``, whether there is any,
+    ``warm_up_destabilisations``, that of the warm-up stage,
     ``first_destabilisation``, the first norm onset, ``loss_spikes``, the number of those that the
     loss alone shows, whatever the norm does (NaN where the train error identifies phase B), and
     ``first_norm_peak``, the end of the first phase A. ``warm_up_epochs`` is the time until rho
@@ -96,6 +97,7 @@ def statistics_of(
     return {
         "epochs": int(metrics["epoch"].iloc[-1]),
         "destabilisations": len(course.found),
+        "destabilises": bool(course.found),
         "warm_up_destabilisations": course.warm_up,
         "first_destabilisation": _first([course.time(one.norm_onset) for one in course.found]),
         "loss_spikes": spikes,

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from perigee.blocks.base import Block, Count, NotNegativeInteger
+from annotated_types import Ge
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from perigee.blocks.base import Block, Count, Integer, NotNegativeInteger, Number
 from perigee.blocks.measures import Checkpoints, Measure, Metrics
+
+
+def _not_zero(value: int) -> int:
+    if value == 0:
+        raise PydanticCustomError("not_zero", "must be 1 or more, or -1 or less")
+    return value
 
 
 class Fork(Block, kind="fork"):
@@ -57,3 +67,21 @@ class BeforeDestabilisation(
 
     epochs: NotNegativeInteger
     number: Count = 1
+
+
+class AtNormBeforeDestabilisation(
+    Fork,
+    name="at_norm_before_destabilisation",
+    code="perigee.analysis.forks_by_norm:at_norm_before_destabilisation",
+):
+    """The last epoch before a destabilisation at which the norm is so much above its onset's.
+
+    Attributes:
+        factor: how many times the norm at the onset, at least 1.
+        number: number of the destabilisation, from 1, or counted from the last one, which is -1.
+    """
+
+    reads: ClassVar = (Metrics,)
+
+    factor: Annotated[Number, Ge(1)]
+    number: Annotated[Integer, AfterValidator(_not_zero)] = 1

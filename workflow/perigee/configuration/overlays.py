@@ -17,7 +17,8 @@ def merged(
     """A file's document with the values of an overlay, key by key.
 
     Lists are replaced whole, and so is a block whose ``name`` the overlay changes. In a sweep of
-    named values null drops a name. Below ``set`` any key of a run may be given.
+    named values null drops a name, and in its place the sweep. Below ``set`` any key of a run may
+    be given.
 
     Args:
         base: the document.
@@ -40,7 +41,7 @@ def merged(
         if isinstance(old, Mapping) and isinstance(value, Mapping):
             is_other_block = value.get("name", old.get("name")) != old.get("name")
             result[name] = value if is_other_block else merged(old, value, file, *path, name)
-        elif value is None and path[-2:-1] == (SWEEP,):
+        elif value is None and SWEEP in path[-2:]:
             del result[name]
         elif not is_free and isinstance(old, Mapping | list) and not isinstance(value, type(old)):
             wanted = "a mapping of names" if isinstance(old, Mapping) else "a list"
