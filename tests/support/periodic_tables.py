@@ -166,7 +166,12 @@ BEFORE: dict[str, Signal] = {
     "fixed long before": OnSphere(),
     "fixed shortly before": OnSphere(spikes=[40]),
 }
-FIXED = {label: run for label, run in BEFORE.items() if label.startswith("fixed")}
+FIXED = {
+    f"{label}{late}": run
+    for late in ("", " a late one")
+    for label, run in BEFORE.items()
+    if label.startswith("fixed")
+}
 
 
 def told_apart(by: str, usual: Mapping[Any, Signal], changed: Mapping[Any, Signal]) -> Make:
@@ -400,8 +405,9 @@ TABLES: dict[Place, tuple[Example, Example]] = {
         told_apart("label", FIXED, {}),
         told_apart("label", FIXED, {"fixed long before": OnSphere(spikes=[40, 70])}),
     ),
-    ("periodic_fig5", "near_forks_destabilise_more"): of_forks(
-        {"fixed long before": OnSphere(spikes=[70])}
+    ("periodic_fig5", "near_forks_destabilise_more"): (
+        told_apart("label", FIXED, {}),
+        told_apart("label", FIXED, {"fixed long before a late one": OnSphere(spikes=[70])}),
     ),
     ("periodic_fig5", "periods_lower_the_test_error"): errors_of_forks(0.01, near=True),
     ("periodic_fig5", "periods_lower_the_test_error_more"): errors_of_forks(0.01, near=False),
@@ -513,6 +519,7 @@ PREMISES: dict[Place, tuple[Make, Make]] = {
         if place[0] == "periodic_fig6" and claim.given is not None
     },
     ("periodic_fig5", "no_periods_on_the_sphere"): of_forks({"free norm": Periodic([1.0], 180)}),
+    ("periodic_fig5", "near_forks_destabilise_more"): of_forks({"free norm": Periodic([1.0] * 2)}),
     ("periodic_fig5", "never_again_on_the_sphere"): of_forks({"free norm": Periodic([1.0] * 2)}),
     ("periodic_fig5", "periods_lower_the_test_error"): SEVERAL,
     ("periodic_fig5", "periods_lower_the_test_error_more"): SEVERAL,
