@@ -533,7 +533,7 @@ def test_the_right_place_is_named(
 
 
 def test_every_setting_can_be_handed_on_as_json(clone: Path) -> None:
-    """As the report hands its own on to a second Snakemake; Snakemake takes `""` for None."""
+    """The report does so with a second Snakemake, which takes `""` for None."""
     settings = {key: value for key, value in laid_over(clone).items() if value is not None}
     options = parse_config([f"{key}={json.dumps(value)}" for key, value in settings.items()])
     again = laid_over(clone, **options)
