@@ -24,7 +24,7 @@ from support.killing import (
     wait_for_saves,
 )
 
-TRIALS = int(os.environ.get("PERIGEE_KILL_TRIALS", "6"))
+TRIALS = int(os.environ.get("PERIGEE_KILL_TRIALS", "3"))
 """The number of SIGKILLs at random moments; the long mode sets 200."""
 
 
@@ -56,8 +56,7 @@ def test_killed_at_random_moments(
 
 
 @pytest.mark.parametrize(
-    "numbers",
-    [[signal.SIGTERM], [signal.SIGHUP], [signal.SIGINT, signal.SIGTERM, signal.SIGINT]],
+    "numbers", [[signal.SIGTERM], [signal.SIGINT, signal.SIGTERM, signal.SIGINT]]
 )
 def test_told_to_stop(
     numbers: list[signal.Signals], dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
@@ -147,11 +146,11 @@ def test_a_waiting_job_can_be_told_to_stop(dataset: Path, tmp_path: Path) -> Non
     assert ": stopped by SIGTERM while waiting for the run's lock; start it again" in printed
 
 
-@pytest.mark.parametrize("what", ["layers-*", "*-*", "losses.npy"])
+@pytest.mark.parametrize("what", ["*-*", "losses.npy"])
 def test_what_was_deleted_is_made_again(
     what: str, dataset: Path, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
-    """A measure or all, by a run that follows the finished one; a file of the run by training."""
+    """All measures, by a run that follows the finished one; a file of the run by training."""
     jobs = Jobs.in_store(dataset, tmp_path)
     jobs.finish()
     for path in jobs.out.glob(what):

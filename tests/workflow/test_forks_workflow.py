@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.workspace import EPOCHS, STEPS, Workspace, figure_jobs, sweep_of
+from support.workspace import EPOCHS, Workspace, figure_jobs, sweep_of
 
 FORK_AT = 2
 PARENT = f"convnet-digits-lr0.3-wd0.01-seed10/e{EPOCHS}"
@@ -53,19 +53,6 @@ def test_a_fork_waits_for_its_parent_and_starts_from_its_checkpoint(workspace: W
     workspace.make()
     plotted = pd.read_csv(workspace.root / "results/smoke/figures/periodic_fig3.csv")
     assert set(plotted["fork_epoch"]) == {FORK_AT}
-
-
-def test_a_fork_that_changes_nothing_is_its_parent(workspace: Workspace) -> None:
-    """Bit for bit, since the order of the data goes on, too."""
-    workspace.edit_paper(lambda study: show_fork(study, {"name": "at_epoch", "epoch": 2}))
-    workspace.edit_paper(lambda study: sweep_of(study).update(epochs=EPOCHS - FORK_AT))
-    workspace.make()
-    child = workspace.store(f"run/*-fork-at_epoch-*/e{EPOCHS - FORK_AT}")
-    parent = workspace.store(f"run/convnet-digits-lr0.3-wd0.01-seed10-[0-9a-f][0-9a-f]*/e{EPOCHS}")
-    own, parents = (np.load(folder / "losses.npy") for folder in (child, parent))
-    assert np.array_equal(own, parents[STEPS * FORK_AT :])
-    own, parents = (np.load(folder / "weights.npy")["sha256"] for folder in (child, parent))
-    assert np.array_equal(own, parents[FORK_AT:])
 
 
 def test_a_fork_that_cannot_be_resolved_tells_the_parents_periods(workspace: Workspace) -> None:
