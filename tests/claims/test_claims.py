@@ -178,7 +178,9 @@ def test_its_tables_have_the_columns_that_the_analysis_makes(place: Place, tmp_p
         runs.append(write_stepping_run(tmp_path / "run", [90, 110]))
     elif request.analysis.parameters.get("resolution") == "step":
         run = with_hits(write_stepping_run(tmp_path / "run", [90, 110]))
-        runs.append(replace(run, swept=request.runs[0].swept))
+        runs.append(
+            replace(run, swept={k: v for one in request.runs for k, v in one.swept.items()})
+        )
     elif request.runs:
         metrics = pd.DataFrame([{"epoch": 0, **dict.fromkeys(METRICS_COLUMNS, 0.0)}])
         runs.append(write_run(tmp_path / "run", metrics, request.runs[0].swept))

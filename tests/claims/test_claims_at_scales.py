@@ -99,6 +99,7 @@ def test_the_weight_decay_it_names_is_that_of_its_runs(scale: str) -> None:
 
 LEFT_OUT: dict[str, set[Place]] = {
     "smoke": {
+        ("periodic_fig5", "near_forks_destabilise_more"),
         ("regimes_fig7", "third_regime_is_there"),
         ("regimes_fig7", "better_than_at_a_lower_rate_of_the_first_regime"),
         ("regimes_fig7", "overflows_at_a_very_high_rate"),

@@ -200,7 +200,7 @@ def test_the_files_are_right_as_they_are(clone: Path) -> None:
         pytest.param(
             FIG3,
             set_in("runs", "rates", "run", value="si_resnet"),
-            ["runs.rates.run", "'si_resnet'", "known are far_from_destabilisation"],
+            ["runs.rates.run", "'si_resnet'", "known are before_late_destabilisation"],
             id="unknown base run",
         ),
         pytest.param(

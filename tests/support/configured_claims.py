@@ -66,4 +66,4 @@ class OfRuns(Protocol):
 
 Example = Make | OfRuns
 Pair = tuple[Make, Make]
-"""What shows a phenomenon, and what is as realistic and lacks it."""
+"""A table that shows a phenomenon, and one that is as realistic and lacks it."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from perigee.blocks.base import Block
 from perigee.blocks.quantities import Quantity, Setting, settings_of
 from perigee.configuration import models
+from perigee.configuration.overlays import SWEEP
 from perigee.paths import SCHEMAS
 from perigee.registry import REGISTRY
 
@@ -128,12 +129,16 @@ def described(block: type[Block]) -> dict[str, str]:
 
 
 def _overlay(schema: Any) -> Any:
-    """A schema in which nothing is required."""
+    """A schema in which nothing is required, and null may stand in the place of a sweep."""
     if isinstance(schema, list):
         return [_overlay(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    return {key: _overlay(item) for key, item in schema.items() if key != "required"}
+    found = {key: _overlay(item) for key, item in schema.items() if key != "required"}
+    values = found.get(SWEEP, {}).get("additionalProperties")
+    if values is not None:
+        values["anyOf"].append({"type": "null"})
+    return found
 
 
 def main() -> None:
