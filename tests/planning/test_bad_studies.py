@@ -22,7 +22,7 @@ from perigee.configuration.settings import (
 )
 from perigee.errors import PerigeeError
 from perigee.planning import plan
-from perigee.planning.plan import Plan, make_plan
+from perigee.planning.plan import Plan, check_all_scales, make_plan
 from support.configuration import put, shipped_paper, write
 from support.workspace import ROOT
 
@@ -63,8 +63,11 @@ def settings() -> dict[str, Any]:
 
 
 def planned(**changes: Any) -> Plan:
+    """The plan, after files were checked at every scale, as `snakemake plan` does."""
     checked = layered([("config/config.yaml", settings() | changes)])
-    return make_plan(checked["papers"], checked["scale"])
+    plan = make_plan(checked["papers"], checked["scale"])
+    check_all_scales(checked["papers"])
+    return plan
 
 
 def refusal(**changes: Any) -> str:
@@ -616,6 +619,14 @@ def test_a_mistake_in_a_papers_file_is_not_blamed_on_an_overlay(
     sentence = refusal()
     assert sentence.startswith(f"config/{file}: ")
     assert told in sentence
+
+
+def test_a_mistake_at_another_scale_is_not_in_the_way(clone: Path) -> None:
+    put(clone / "config/scales/laptop/periodic/fig3.yaml", {"runs": {"rates": {"epoch": 3}}})
+    checked = layered([("config/config.yaml", settings() | {"scale": "smoke"})])
+    assert make_plan(checked["papers"], "smoke").scale == "smoke"
+    with pytest.raises(PerigeeError, match=r"config/scales/laptop/periodic/fig3\.yaml"):
+        check_all_scales(checked["papers"])
 
 
 def test_overlays_in_a_folder_below_are_refused(clone: Path) -> None:

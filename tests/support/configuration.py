@@ -13,7 +13,7 @@ import yaml
 from perigee.configuration.reading import read_yaml
 from perigee.configuration.requests import FigureRequest
 from perigee.paths import CARRIED
-from perigee.planning.plan import Plan, make_plan, read_requests
+from perigee.planning.plan import Plan, check_all_scales, make_plan, read_requests
 
 Documents = dict[str, Any]
 """Papers and studies by name. A paper has ``citation``, ``runs``, ``figures`` (each with its
@@ -91,24 +91,31 @@ def read_from(folder: Path) -> Iterator[None]:
 def plan_of(
     folder: Path, documents: Documents, scale: str = "smoke", papers: Collection[str] | None = None
 ) -> Plan:
-    """The plan of documents, written to a folder; of all its papers if none are named.
+    """The plan of documents, written to a folder and checked at every scale.
+
+    It is of all papers if none are named.
 
     Raises:
         PerigeeError: they are wrong.
     """
     write(folder, documents)
     every = [name for name, document in documents.items() if "figures" in document]
+    planned = every if papers is None else list(papers)
     with read_from(folder):
-        return make_plan(every if papers is None else list(papers), scale)
+        plan = make_plan(planned, scale)
+        check_all_scales(planned)
+    return plan
 
 
 def figure_of(folder: Path, documents: Documents, key: str, scale: str = "smoke") -> FigureRequest:
-    """A figure of documents, written to a folder.
+    """A figure of documents, written to a folder, and checked at every scale.
 
     Raises:
         PerigeeError: they are wrong.
     """
     write(folder, documents)
+    papers = [name for name, document in documents.items() if "figures" in document]
     with read_from(folder):
-        _, requests = read_requests([n for n, one in documents.items() if "figures" in one], scale)
+        check_all_scales(papers)
+        _, requests = read_requests(papers, scale)
     return next(request for request in requests if request.key == key)

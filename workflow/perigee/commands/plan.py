@@ -11,7 +11,7 @@ from perigee.cli import Papers, Results, Scale, Seeds
 from perigee.planning.costs import total
 from perigee.planning.forecast import Training, trainings
 from perigee.planning.layout import Layout
-from perigee.planning.plan import plan_of_options
+from perigee.planning.plan import check_all_scales, plan_of_options, settings_of_options
 from perigee.planning.status import figures_of
 
 
@@ -27,10 +27,13 @@ def main(
 ) -> None:
     """Show what would be trained, and what that would cost; nothing is made.
 
-    Options that are not given are taken from config/config.yaml. Times are those of one device,
+    Files are checked at every scale. Options that are not given are taken from config/config.yaml.
+    Times are those of one device,
     from the provenance of finished runs of the same network, data and batch size in the store.
     """
     plan, store = plan_of_options(scale, papers, results, seeds)
+    settings = settings_of_options({"papers": papers, "seeds": seeds})
+    check_all_scales(settings["papers"], settings["seeds"])
     whole = Layout(plan, str(store.parent))
     plan = plan.of_figures(figures_of(whole, targets or ["all_figures"]))
     layout = Layout(plan, str(store.parent))

@@ -140,8 +140,9 @@ def settings_of_options(given: Mapping[str, Any]) -> Mapping[str, Any]:
 def make_plan(papers: Sequence[str], scale: str, seeds: int = SEEDS) -> Plan:
     """Read the files of papers and studies and name every product.
 
-    Every study of one's own in config/studies/ is in the plan, and of the papers those named. Each
-    file is checked at every known scale, whichever is planned.
+    Every study of one's own in config/studies/ is in the plan, and of the papers those named. What
+    other scales change is not read, which would take as long again for each; `check_all_scales`
+    does.
 
     Args:
         papers: names of folders in config/papers/.
@@ -151,7 +152,11 @@ def make_plan(papers: Sequence[str], scale: str, seeds: int = SEEDS) -> Plan:
     Raises:
         PerigeeError: anything in the files is wrong, or a figure has no notebook.
     """
-    name, requests = read_requests(papers, scale, seeds)
+    try:
+        name, requests = read_requests(papers, scale, seeds)
+    except PerigeeError:
+        check_all_scales(papers, seeds)  # the paper's own first: an overlay is not to blame for it
+        raise
     planner = _Planner()
     return Plan(name, {request.key: planner.figure(request, name) for request in requests})
 
@@ -162,23 +167,27 @@ def read_requests(
     """The name of a scale, and all figures at that scale; see `make_plan`."""
     known = known_scales()
     wanted = replace(scale_of(scale, known, SETTINGS), seeds=seeds)
-    every = {name: replace(one, seeds=seeds) for name, one in known.items()}
-    every[wanted.name] = wanted
     files = papers_known()
     studies = yaml_files("studies", carried=False)
     _require_papers(papers, files, studies)
-    planned: list[FigureRequest] = []
-    for one in every.values():
-        one.require_used(files)
-        shared = {paper: SharedRuns(named[PAPER], one) for paper, named in files.items()}
-        requests = [r for paper in papers for r in read_paper(files[paper], shared[paper], one)]
-        requests += [
-            read_study(read_shared(path), path, one, list(every), shared)
-            for path in studies.values()
-        ]
-        if one == wanted:
-            planned = requests
-    return wanted.name, planned
+    wanted.require_used(files)
+    shared = {paper: SharedRuns(named[PAPER], wanted) for paper, named in files.items()}
+    names = list(dict.fromkeys([*known, wanted.name]))
+    requests = [r for paper in papers for r in read_paper(files[paper], shared[paper], wanted)]
+    requests += [
+        read_study(read_shared(path), path, wanted, names, shared) for path in studies.values()
+    ]
+    return wanted.name, requests
+
+
+def check_all_scales(papers: Sequence[str], seeds: int = SEEDS) -> None:
+    """Check the files of papers and studies at every known scale.
+
+    Raises:
+        PerigeeError: anything in them is wrong.
+    """
+    for scale in known_scales():
+        read_requests(papers, scale, seeds)
 
 
 def _require_papers(
