@@ -13,9 +13,11 @@ class Evaluation(Block, kind="evaluation"):
     Attributes:
         stands_for: the evaluation in whose place analyses read it, with the same files; None if it
             does so for no other.
+        needs_one_label: whether it is defined for tasks alone whose images have one label each.
     """
 
     stands_for: ClassVar[type[Evaluation] | None] = None
+    needs_one_label: ClassVar[bool] = False
 
     @property
     def role(self) -> str:
@@ -28,6 +30,8 @@ class Predictions(
 ):
     """Class probabilities on the test set."""
 
+    needs_one_label: ClassVar[bool] = True
+
 
 class RecomputedPredictions(
     Evaluation,
@@ -37,3 +41,4 @@ class RecomputedPredictions(
     """The predictions with BatchNorm statistics recomputed over the training set."""
 
     stands_for: ClassVar = Predictions
+    needs_one_label: ClassVar[bool] = True

@@ -17,11 +17,13 @@ class Measure(Block, kind="measure"):
             under ``further``.
         stands_for: the measure in whose place analyses read it, with the same columns; None if it
             does so for no other.
+        needs_one_label: whether it is defined for tasks alone whose images have one label each.
     """
 
     at_epochs: ClassVar[bool] = False
     columns: ClassVar[tuple[str, ...]] = ()
     stands_for: ClassVar[type[Measure] | None] = None
+    needs_one_label: ClassVar[bool] = False
 
     @property
     def role(self) -> str:
@@ -42,6 +44,7 @@ class RecomputedMetrics(
 
     at_epochs: ClassVar[bool] = True
     stands_for: ClassVar = Metrics
+    needs_one_label: ClassVar[bool] = True
 
 
 class TestHits(Measure, name="test_hits", code="perigee.measures.hits:TestHits"):
@@ -50,6 +53,7 @@ class TestHits(Measure, name="test_hits", code="perigee.measures.hits:TestHits")
     __test__: ClassVar[bool] = False
 
     at_epochs: ClassVar[bool] = True
+    needs_one_label: ClassVar[bool] = True
 
 
 class RecomputedTestHits(
@@ -59,6 +63,7 @@ class RecomputedTestHits(
 
     at_epochs: ClassVar[bool] = True
     stands_for: ClassVar = TestHits
+    needs_one_label: ClassVar[bool] = True
 
 
 class FullGradientNorm(

@@ -14,10 +14,13 @@ class Task(Block, kind="task"):
     Attributes:
         fits: how data sets must be stored for it to read them.
         detects: whether it needs a network that detects objects.
+        has_one_label: whether every image has one label, so that the network's answer for it is
+            right or wrong.
     """
 
     fits: ClassVar[tuple[Storage, ...]] = ("arrays",)
     detects: ClassVar[bool] = False
+    has_one_label: ClassVar[bool] = True
 
 
 class Classification(
@@ -43,3 +46,4 @@ class StreamedDetection(
 
     fits: ClassVar[tuple[Storage, ...]] = ("annotated_files",)
     detects: ClassVar[bool] = True
+    has_one_label: ClassVar[bool] = False

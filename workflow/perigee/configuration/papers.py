@@ -12,6 +12,7 @@ from perigee.blocks.base import Block
 from perigee.blocks.measures import Layers, Measure
 from perigee.configuration import models
 from perigee.configuration.claims import FigureOfClaims, claims_of, require_claims
+from perigee.configuration.labels import STATISTICS, require_one_label
 from perigee.configuration.locks import locks_of
 from perigee.configuration.notes import notes_of
 from perigee.configuration.overlays import SET, SWEEP, flattened
@@ -32,8 +33,6 @@ from perigee.paths import shown
 from perigee.registry import REGISTRY
 from perigee.spec import Claim
 from perigee.stamp import deviations
-
-STATISTICS = "test_statistics"
 
 
 class SharedRuns:
@@ -159,7 +158,10 @@ def _table(
         _require_two_seeds(requests, file, f"{key}.runs")
     if analysis.reads_checkpoints:
         _require_checkpoints(analysis, figure, runs, file)
-    return TableRequest(name, analysis, requests)
+    table = TableRequest(name, analysis, requests)
+    named, further = f"{key}.analysis.name", f"{key}.analysis.further"
+    require_one_label(table, figure.test_statistics, file, named, further)
+    return table
 
 
 def _runs_of(

@@ -12,6 +12,7 @@ from typing import Any
 from perigee.blocks.analyses import Analysis
 from perigee.configuration import models
 from perigee.configuration.claims import FigureOfClaims, claims_of, require_claims
+from perigee.configuration.labels import require_one_label
 from perigee.configuration.notes import notes_of
 from perigee.configuration.overlays import SWEEP
 from perigee.configuration.papers import SharedRuns, require_columns
@@ -190,7 +191,9 @@ def _tables(
     def table(key: str, runs: tuple[RunRequest, ...], **analysis: Any) -> TableRequest:
         found = validated_block("analysis", analysis, file, key)
         assert isinstance(found, Analysis)
-        return TableRequest(key, found, runs)
+        made = TableRequest(key, found, runs)
+        require_one_label(made, study.test_statistics, file, "panels", "further")
+        return made
 
     near_zero = study.near_zero
     tables = [
