@@ -13,7 +13,8 @@
 # %% [markdown]
 # # Test accuracy and angular update in four stages of the learning rate
 # Wan et al. 2021, Figure 6: a residual network trained by SGD with momentum, by the same with
-# weights rescaled at each decay, by Adam and by AdamW.
+# weights rescaled at each decay, by Adam and by AdamW. In the place of accuracies their errors are
+# drawn, whose logarithm shows drops of a percentage point beside those of the first epochs.
 
 # %% tags=["parameters"]
 tables = {}
@@ -32,17 +33,15 @@ apply_style()
 runs = pd.read_parquet(tables["runs"])
 courses = pd.read_parquet(tables["courses"])
 looks = Looks.of(runs, ["label"])
-for split in ("train", "test"):
-    runs[f"{split}_accuracy,_%"] = 100 * (1 - runs[f"{split}_error"])
 
 
 # %%
 def draw(sheet):
-    """Draw accuracies, train loss and the angular update of one layer."""
+    """Draw errors, train loss and the angular update of one layer."""
     (layer,) = courses["layer"].unique()
     (group,) = sheet.groups(4)
     *metrics, angle = group.panels
-    names = ("train_accuracy,_%", "test_accuracy,_%", "train_loss")
+    names = ("train_error", "test_error", "train_loss")
     for axes, quantity in zip(metrics, names, strict=True):
         draw_over_epochs(axes, runs, quantity, looks, "mean")
     draw_over_epochs(angle, courses, "angular_update", looks, "mean", of=layer, along="step")
