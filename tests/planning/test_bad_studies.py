@@ -130,7 +130,7 @@ def test_the_files_are_right_as_they_are(clone: Path) -> None:
             set_in("epochs", value=3),
             [
                 "unknown key 'epochs'",
-                "known are explored_seeds, ours, runs, seen, tables, test_statistics",
+                "known are explored_seeds, ours, outside_theorems, runs, seen, tables",
             ],
             id="unknown key of a figure",
         ),

@@ -1,4 +1,4 @@
-"""What is of images with one label each is refused of a task that detects objects."""
+"""Measures of images with one label each are refused of a task that detects objects."""
 
 from __future__ import annotations
 

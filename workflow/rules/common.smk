@@ -22,22 +22,16 @@ if LIBRARY is not None:
 
 from perigee.configuration.own_blocks import register_own_blocks
 from perigee.configuration.settings import settings_of_workflow
-from perigee.configuration.version import version_warning
 from perigee.errors import PerigeeError
 from perigee.failures import failed_jobs
 from perigee.paths import CARRIED, IS_INSTALLED, configuration_file
 from perigee.planning.absent_images import tell_left_out
-from perigee.planning.forecast import retraining_warning
 from perigee.planning.layout import NAME, VERSION, Layout
+from perigee.planning.notices import warnings_of
 from perigee.planning.plan import make_plan
 from perigee.planning.targets import not_a_target
 from perigee.profiles import lost_configuration
-from perigee.store.checks import (
-    check_datasets,
-    check_results,
-    check_writable,
-    earlier_products,
-)
+from perigee.store.checks import check_datasets, check_results, check_writable
 from perigee.store.housekeeping import note_project
 from perigee.surroundings import environment_of_jobs, print_in_any_locale
 
@@ -96,12 +90,7 @@ layout = Layout(
 LOGS, RECEIPTS = layout.logs, layout.receipts.folder
 
 if workflow.is_main_process:
-    warnings = (
-        version_warning(settings.get("perigee")),
-        retraining_warning(layout, settings["warn_retraining_hours"]),
-        earlier_products(Path(layout.store)),
-    )
-    for warning in filter(None, warnings):
+    for warning in warnings_of(layout, settings):
         print(f"Warning: {warning}", file=sys.stderr)
 
 

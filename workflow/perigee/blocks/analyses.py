@@ -42,12 +42,15 @@ class Analysis(Block, kind="analysis"):
         reads_checkpoints: whether it also needs checkpoints.
         compares_seeds: whether it compares each run with one of another seed.
         evaluates: the evaluations of the checkpoints that it needs.
+        needs_equilibrium: whether it compares runs with the equilibrium of Wan et al. 2021, so that
+            their settings have to be within its theorems.
     """
 
     reads: ClassVar[tuple[type[Measure], ...]] = ()
     reads_checkpoints: ClassVar[bool] = False
     compares_seeds: ClassVar[bool] = False
     evaluates: ClassVar[tuple[type[Evaluation], ...]] = ()
+    needs_equilibrium: ClassVar[bool] = False
 
     @property
     def reads_runs(self) -> bool:
@@ -216,6 +219,8 @@ class Equilibrium(LayerCourses, name="equilibrium", code="perigee.analysis.equil
         late_fraction: the last part of each run that is late.
     """
 
+    needs_equilibrium: ClassVar[bool] = True
+
     late_fraction: Share = 0.5
 
 
@@ -227,6 +232,8 @@ class EquilibriumRuns(
     Attributes:
         late_fraction: the last part of each run that is late.
     """
+
+    needs_equilibrium: ClassVar[bool] = True
 
     late_fraction: Share = 0.5
 
@@ -388,6 +395,8 @@ class EnsembleGains(
 
 class Stages(LayerCourses, name="stages", code="perigee.analysis.stages:tabulate"):
     """How layers come to the equilibrium of each learning rate, a row per run, layer and stage."""
+
+    needs_equilibrium: ClassVar[bool] = True
 
 
 class StageMetrics(Analysis, name="stage_metrics", code="perigee.analysis.stages:tabulate_metrics"):

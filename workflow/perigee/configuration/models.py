@@ -293,6 +293,11 @@ class Figure(Noted):
     untestable: dict[Text, Text] = Field(
         {}, description="In an overlay: claims that this scale cannot test -> the reason."
     )
+    outside_theorems: Text = Field(
+        "",
+        description="Why tables on equilibrium read runs whose settings are outside its theorems, "
+        "or that are too short to come near it.",
+    )
 
 
 class Expected(Model):

@@ -17,7 +17,7 @@ from perigee.configuration.locks import locks_of
 from perigee.configuration.notes import notes_of
 from perigee.configuration.overlays import SET, SWEEP, flattened
 from perigee.configuration.reading import read_shared, yaml_files
-from perigee.configuration.requests import FigureRequest, RunRequest, TableRequest
+from perigee.configuration.requests import FigureRequest, Note, RunRequest, TableRequest
 from perigee.configuration.runs import (
     SweptRuns,
     resolved_run,
@@ -27,6 +27,7 @@ from perigee.configuration.runs import (
 )
 from perigee.configuration.scales import PAPER, Document, Scale, document
 from perigee.configuration.seeds import SEED, require_unexplored
+from perigee.configuration.theorems import OUTSIDE, require_equilibrium
 from perigee.configuration.validation import checked, refusal, suggestion, validated_block
 from perigee.errors import PerigeeError
 from perigee.paths import shown
@@ -111,6 +112,9 @@ def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale
         require_unexplored(swept.requests, explored, f"runs.{name}{place}", file)
     used = {name for group in figure.runs.values() for name in shared.ancestry(group.run)}
     notes = [*notes_of(read), *notes_of(shared.document, used)]
+    if figure.outside_theorems:
+        (*_, where) = (name for source, name in read.notes if OUTSIDE in source)
+        notes.append(Note(OUTSIDE, None, figure.outside_theorems, False, (), where))
     claims: tuple[Claim, ...] = ()
     if of_claims is not None:
         told = document(read_shared(of_claims), shown(of_claims))
@@ -139,6 +143,7 @@ def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale
         deviations=tuple(deviations(here, there)),
         claims=claims,
         test_statistics=figure.test_statistics,
+        outside_theorems=figure.outside_theorems,
         notes=tuple(notes),
         file=str(file),
     )
@@ -161,6 +166,8 @@ def _table(
     table = TableRequest(name, analysis, requests)
     named, further = f"{key}.analysis.name", f"{key}.analysis.further"
     require_one_label(table, figure.test_statistics, file, named, further)
+    if not figure.outside_theorems:
+        require_equilibrium(table, file, named)
     return table
 
 

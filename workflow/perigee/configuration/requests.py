@@ -78,6 +78,8 @@ class FigureRequest:
             "width 8 (paper: 32)".
         claims: what the paper says of the figure.
         test_statistics: the BatchNorm statistics by which its runs are tested.
+        outside_theorems: why its tables on equilibrium read runs that are outside the theorems; ""
+            if it does not say so.
         parameters: those of its notebook, beside tables, folder and stamp.
         notes: values that are our choice, or that were set in view of results.
         file: where it stands, for messages.
@@ -91,6 +93,7 @@ class FigureRequest:
     deviations: tuple[str, ...]
     claims: tuple[Claim, ...]
     test_statistics: TestStatistics = "running"
+    outside_theorems: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     file: str = ""

@@ -112,7 +112,7 @@ class Document:
 
 
 NOTES = ("ours", "seen")
-GIVEN_BY_OVERLAYS = ("untestable", "test_statistics")
+GIVEN_BY_OVERLAYS = ("untestable", "test_statistics", "outside_theorems")
 """Keys that an overlay may give though the file that it overlays lacks them."""
 
 
