@@ -61,6 +61,7 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "coloured_shapes": ANNOTATED | {"side": 64, "drawing_seed": 0},
         "digit_pairs": DATASET | {"test_pairs_per_class": 5},
         "digits": DATASET | {"train_images": 1437},
+        "fashion_mnist": DATASET,
         "image_folder": DATASET
         | {
             "resize": None,

@@ -76,6 +76,7 @@ BLOCKS: tuple[type[Block], ...] = (
     datasets.ColouredShapes,
     datasets.DigitPairs,
     datasets.Digits,
+    datasets.FashionMnist,
     datasets.ImageFolder,
     evaluations.Predictions,
     evaluations.RecomputedPredictions,

@@ -77,6 +77,12 @@ class Cifar100(Dataset, name="cifar100", code="perigee.data.cifar:build_cifar100
     train_images: ClassVar[int] = 50000
 
 
+class FashionMnist(Dataset, name="fashion_mnist", code="perigee.data.fashion_mnist:build"):
+    """Fashion-MNIST, with a black border of two pixels."""
+
+    train_images: ClassVar[int] = 60000
+
+
 def _as_subfolder(value: str) -> str:
     path = PurePosixPath(value)
     if not path.parts or path.is_absolute() or ".." in path.parts:

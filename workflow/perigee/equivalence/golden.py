@@ -95,6 +95,7 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
         "coloured_shapes": (),
         "digit_pairs": ({}, {"test_pairs_per_class": 25}),
         "digits": ({}, {"label_noise": 0.1, "noise_seed": 1}, {"train_images": 400}),
+        "fashion_mnist": ({},),
         "image_folder": (),
     },
     "measure": {
