@@ -31,6 +31,7 @@ def test_a_papers_figures_are_short_to_read(paper: str, figures: int) -> None:
     assert len(list(CONFIG.glob(f"papers/{paper}/fig*.yaml"))) == figures
     assert lines(f"papers/{paper}/*.yaml") <= 300
     assert lines(f"scales/smoke/{paper}/*.yaml", f"scales/laptop/{paper}/*.yaml") <= 200
+    assert lines(f"scales/workstation/{paper}/*.yaml") <= 100
 
 
 def test_the_paper_scale_has_no_overlays() -> None:

@@ -103,6 +103,18 @@ def small_cifar(name: str, address: str, checksums: dict[str, str], **attributes
     replaced.meta = {**replaced.meta, "md5": checksums[attributes["meta"]]}
 
 
+def small_fashion_mnist(checksums: dict[str, str]) -> None:
+    """Expect small files in the place of Fashion-MNIST's, and none of Debian's package.
+
+    Args:
+        checksums: SHA-256 of the files' contents, by name.
+    """
+    from perigee.data import fashion_mnist
+
+    fashion_mnist.SHA256 = checksums
+    fashion_mnist.DEBIAN = Path("no such folder")
+
+
 def declare_wrongly(weight: str) -> None:
     """Make the ConvNet declare a weight scale-invariant that is not."""
     from perigee.models import convnet

@@ -288,5 +288,6 @@ def fitting(overlay: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]
 
 
 def without_notes(document: dict[str, Any]) -> dict[str, Any]:
-    """A file's content without the notes on our choices."""
-    return {key: value for key, value in document.items() if key not in ("ours", "seen")}
+    """A file's content without the notes on our choices and on claims."""
+    notes = ("ours", "seen", "untestable")
+    return {key: value for key, value in document.items() if key not in notes}

@@ -25,7 +25,7 @@ NAMES = (TRAIN_IMAGES, "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte")
 
 @pytest.fixture
 def arrays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, np.ndarray]:
-    """What stands in the files, whose checksums are expected; Debian's package is not there."""
+    """The contents of the files, whose checksums are expected; Debian's package is not there."""
     made = small_files(train=30, test=20)
     monkeypatch.setattr(fashion_mnist, "SHA256", checksums(made))
     monkeypatch.setattr(fashion_mnist, "DEBIAN", tmp_path / "usr")
@@ -71,7 +71,7 @@ def refusal(data: Path, download: bool = False) -> str:
 
 
 def holds(built: ArrayDataset, arrays: dict[str, np.ndarray]) -> bool:
-    """Whether a data set has the images, inside their border, and the labels of the files."""
+    """Return whether a data set has the images of the files, inside the border, and the labels."""
     return all(
         np.array_equal(split.images[:, 0, 2:30, 2:30], arrays[f"{prefix}-images-idx3-ubyte"])
         and np.array_equal(split.labels, arrays[f"{prefix}-labels-idx1-ubyte"])

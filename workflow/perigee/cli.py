@@ -40,7 +40,7 @@ Digest = Annotated[
 RunsPerGpu = Annotated[
     int, typer.Option(min=1, help="How many such jobs may share one GPU; more wait.")
 ]
-Scale = Annotated[str | None, typer.Option(help="Such as smoke, laptop or paper.")]
+Scale = Annotated[str | None, typer.Option(help="Such as smoke, laptop, workstation or paper.")]
 Seeds = Annotated[
     int | None, typer.Option(min=1, help="How many seeds are judged: 10, 11 and so on.")
 ]

@@ -545,8 +545,7 @@ class Settings(Model):
         "fail", description="If a finished run is trained again to be measured and departs."
     )
     mirror: Annotated[str | None, _is_address] = Field(
-        "",
-        description="Address of a folder with the files to be downloaded, if not that of their authors.",
+        "", description="Address of a folder with what is downloaded, if not that of the authors."
     )
     perigee: Annotated[str | None, _is_version] = Field(
         None, description="The version of Perigee that made the project."
