@@ -257,7 +257,7 @@ AROUND = {
     "the store": ("store.runs", "store.writing", "store.locks"),
     "the proof of declarations": ("models.proof",),
     "analyses, claims, figures": ("analysis.similarity", "claims.columns", "plotting.style"),
-    "data sets": ("data.digits", "data.cifar", "data.downloading"),
+    "data sets": ("data.digits", "data.cifar", "data.fashion_mnist", "data.downloading"),
 }
 
 
