@@ -17,6 +17,7 @@ CARRIED = (
     "profiles",
     "slurm",
     "workflow/Snakefile",
+    "workflow/calibrations.json",
     "workflow/equivalences.json",
     "workflow/notebooks",
     "workflow/project",

@@ -33,6 +33,7 @@ PANELS = {
     "Programs behind the rules (their logs show them as they can be run by hand)": (
         "build-dataset",
         "train",
+        "calibrate",
         "evaluate",
         "make-table",
         "draw-figure",

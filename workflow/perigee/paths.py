@@ -22,6 +22,7 @@ NOTEBOOKS = WORKFLOW / "notebooks"
 CAPTIONS = WORKFLOW / "report"
 PROJECT_TEMPLATE = WORKFLOW / "project"
 EQUIVALENCES = WORKFLOW / "equivalences.json"
+CALIBRATIONS = WORKFLOW / "calibrations.json"
 SCHEMAS = CARRIED / "config" / "schemas"
 
 CONFIGURATION = Path("config") / "config.yaml"

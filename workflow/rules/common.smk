@@ -7,7 +7,6 @@ here, in one sentence, before any job.
 
 import json
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -29,7 +28,7 @@ from perigee.planning.absent_images import tell_left_out
 from perigee.planning.layout import NAME, VERSION, Layout
 from perigee.planning.notices import warnings_of
 from perigee.planning.plan import make_plan
-from perigee.planning.targets import not_a_target
+from perigee.planning.targets import PLANNING, not_a_target, targets_beside
 from perigee.profiles import lost_configuration
 from perigee.store.checks import check_datasets, check_results, check_writable
 from perigee.store.housekeeping import note_project
@@ -95,8 +94,9 @@ if workflow.is_main_process:
 
 
 def is_planning():
-    """Whether `plan` is asked for: the targets beside it are then planned and not made."""
-    return workflow.is_main_process and "plan" in workflow.dag_settings.targets
+    """Whether the figures beside `plan` or `calibrate` are only planned, and not made."""
+    asked = workflow.dag_settings.targets if workflow.is_main_process else []
+    return not PLANNING.isdisjoint(asked)
 
 
 def published(name, inputs=None):
@@ -111,15 +111,15 @@ def published(name, inputs=None):
     return found
 
 
+def asked_beside():
+    """The targets beside `plan` or `calibrate`; none in a job's own process."""
+    asked = workflow.dag_settings.targets
+    return targets_beside(asked, layout.named) if workflow.is_main_process else []
+
+
 def figures_to_plan():
-    """Of the targets named beside `plan`; those of `everything` if there is none."""
-    beside = sorted(set(workflow.dag_settings.targets) - {"plan"})
-    unknown = [name for name in beside if name not in layout.named]
-    if unknown:
-        sys.exit(
-            f"Error: 'plan' cannot plan '{unknown[0]}'; name figures or papers beside it."
-        )
-    return [key for name in beside or ["everything"] for key in layout.named[name]]
+    """The figures that these targets stand for."""
+    return [key for name in asked_beside() for key in layout.named[name]]
 
 
 def tell_failures(logs):

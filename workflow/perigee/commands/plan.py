@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from perigee.cli import Papers, Results, Scale, Seeds
-from perigee.planning.costs import total
+from perigee.planning.costs import Source, total
 from perigee.planning.forecast import Training, trainings
 from perigee.planning.layout import Layout
 from perigee.planning.plan import check_all_scales, plan_of_options, settings_of_options
@@ -27,9 +27,10 @@ def main(
 ) -> None:
     """Show what would be trained, and what that would cost; nothing is made.
 
-    Files are checked at every scale. Options that are not given are taken from config/config.yaml.
-    Times are those of one device,
-    from the provenance of finished runs of the same network, data and batch size in the store.
+    Files are checked at every scale. Options that are not given are taken from
+    config/config.yaml. Times are those of one device: from the provenance of finished runs of the
+    same network, data and batch size in the store; without these, from what 'snakemake calibrate' measured; or else a guess from what was measured
+    on another card.
     """
     plan, store = plan_of_options(scale, papers, results, seeds)
     settings = settings_of_options({"papers": papers, "seeds": seeds})
@@ -48,8 +49,10 @@ def main(
     console = Console()
     console.print(table)
     together = total(training.cost for training in costs.values())
-    if together.hardware:
-        console.print(f"Times and sizes as measured on: {together.hardware}.")
+    for source, words in SOURCES.items():
+        found = [training.cost for training in costs.values() if training.cost.source is source]
+        if devices := total(found).hardware:
+            console.print(words.format(len(found), devices))
     replays = sum(training.is_replay for training in costs.values())
     if replays:
         console.print(f"{replays} of them are finished, and trained again for missing measures.")
@@ -69,14 +72,26 @@ def main(
         console.print(
             "No finished run tells the time of those marked '?': they are of another network, "
             "data set or batch size than all in the store. Their disk space is that of "
-            "their losses alone."
+            "their losses alone. 'snakemake calibrate' measures what they take on this device."
         )
+
+
+SOURCES = {
+    Source.RUN: "Times and sizes as measured on: {1}.",
+    Source.CALIBRATION: "Times of {0} runs by 'snakemake calibrate', on: {1}. Their disk space is "
+    "that of their losses alone.",
+    Source.GUESS: "Times of {0} runs, marked '~', are a guess from one {1}, of their training "
+    "steps alone; 'snakemake calibrate' measures what they take on this device. Their disk space "
+    "is that of their losses alone.",
+}
+"""The sentences on where times come from: of how many runs, and on which devices."""
 
 
 def _cells(trainings: Iterable[Training]) -> tuple[str, ...]:
     every = list(trainings)
     cost = total(training.cost for training in every)
-    hours = "?" if cost.seconds is None else f"{cost.seconds / 3600:.2f}"
+    is_guess = any(training.cost.source is Source.GUESS for training in every)
+    hours = "?" if cost.seconds is None else f"{'~' * is_guess}{cost.seconds / 3600:.2f}"
     return (
         str(len(every)),
         f"{sum(training.epochs for training in every):,}",

@@ -4,7 +4,6 @@ import textwrap
 import time
 from collections import Counter
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,6 @@ from rich.console import Console
 
 from perigee.cli import Papers, Results, Scale, Seeds
 from perigee.errors import PerigeeError
-from perigee.planning.costs import read_records
 from perigee.planning.layout import Layout
 from perigee.planning.plan import plan_of_options, settings_of_options
 from perigee.planning.status import RunStatus, State, figures_of, statuses, time_left
@@ -81,7 +79,7 @@ def _summary(layout: Layout, found: list[RunStatus]) -> list[str]:
     lines = [f"{runs} at {layout.plan.scale} scale: {told or 'none is needed'}."]
     unfinished = [status for status in found if status.state is not State.DONE]
     if unfinished:
-        seconds, unknown = time_left(layout, unfinished, read_records(Path(layout.store)))
+        seconds, unknown = time_left(layout, unfinished, layout.records)
         least = "at least " if unknown else ""
         known = "unknown" if unknown and not seconds else f"{least}{duration(seconds)}"
         lines.append(f"Training time left, of one device: {known}.")

@@ -1,17 +1,19 @@
-"""The cost of training runs, estimated from those in the store."""
+"""The cost of training runs, estimated from those in the store and from calibrations."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from perigee.errors import PerigeeError
-from perigee.identity.canonical import canonical_json
+from perigee.paths import CALIBRATIONS
+from perigee.planning.calibrations import Calibration, device_of, read_calibrations
 from perigee.planning.products import RunProduct
+from perigee.planning.shapes import canonical, of_steps, shape_of
 from perigee.store.provenance import FORMAT, PROVENANCE, Provenance, hardware, read_provenance
 
 STEP_BYTES = 8
@@ -20,23 +22,43 @@ STEP_BYTES = 8
 CHECKPOINTS = "checkpoints"
 
 
+class Source(Enum):
+    """Where a record comes from, the most trustworthy first."""
+
+    RUN = auto()
+    """A finished run."""
+    CALIBRATION = auto()
+    """A calibration in this results folder."""
+    GUESS = auto()
+    """A calibration of another machine that ships with Perigee; of steps alone, since the passes
+    of measures were not timed there."""
+
+
 @dataclass(frozen=True)
 class Record:
-    """The cost of a finished run.
+    """The cost of a finished run, or of a kind of run that was calibrated.
 
     Attributes:
-        shape: the part of its spec that determines its cost (see `shape_of`).
+        shape: the part of its spec that determines its cost (see `perigee.planning.shapes`).
         seconds_per_epoch: wall time of its job over the epochs that it trained.
-        bytes_per_epoch: size of its files and measures except checkpoints, over its epochs.
+        bytes_per_epoch: size of its files and measures except checkpoints, over its epochs; None
+            if it was not measured.
         bytes_per_checkpoint: size of a checkpoint; None if it keeps none.
-        hardware: the hardware that it ran on, in words.
+        hardware: the hardware that it ran on, in words; "" of a run in progress, where it is not
+            known.
+        source: where it comes from.
+        measures: of a calibration, all measures that were taken, and those of steps.
+        processor: of a calibration, the processor of its machine.
     """
 
     shape: str
     seconds_per_epoch: float
-    bytes_per_epoch: float
+    bytes_per_epoch: float | None
     hardware: str
     bytes_per_checkpoint: float | None = None
+    source: Source = Source.RUN
+    measures: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    processor: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,22 +69,13 @@ class Cost:
         seconds: seconds of one device; None if there is no record to estimate from.
         bytes: bytes on disk, at least.
         hardware: the hardware of the records; "" without any.
+        source: where the records come from.
     """
 
     seconds: float | None
     bytes: float
     hardware: str
-
-
-RATES = ("learning_rate", "effective_learning_rate", "weight_decay")
-"""Parameters of update rules on which the cost of a step does not depend."""
-
-
-def shape_of(spec: dict[str, Any]) -> str:
-    """The part of a spec that the cost depends on: not learning rate, weight decay or seed."""
-    kept = {key: value for key, value in spec.items() if key not in ("seed", "parent")}
-    rule = {key: value for key, value in spec["optimiser"].items() if key not in RATES}
-    return canonical_json(kept | {"optimiser": rule})
+    source: Source = Source.RUN
 
 
 def read_records(store: Path) -> list[Record]:
@@ -96,38 +109,95 @@ def read_records(store: Path) -> list[Record]:
                 * details.get("ranks", 1)
                 / details["trained_epochs"],
                 bytes_per_epoch=size / epochs,
-                hardware=_in_words(provenance.hardware),
+                hardware=device_of(provenance.hardware),
                 bytes_per_checkpoint=max(each, default=None),
             )
         )
     return records
 
 
+def calibrated_records(file: Path) -> list[Record]:
+    """Read the records of this results folder's calibrations, and those that ship with Perigee.
+
+    Args:
+        file: the results folder's record of calibrations.
+
+    Raises:
+        PerigeeError: a file is damaged.
+    """
+    own = [_record(one, Source.CALIBRATION) for one in read_calibrations(file)]
+    return [*own, *(_record(one, Source.GUESS) for one in read_calibrations(CALIBRATIONS))]
+
+
+def _record(one: Calibration, source: Source) -> Record:
+    shape, measures, device = one.kind
+    return Record(
+        shape=shape,
+        seconds_per_epoch=one.seconds_per_epoch,
+        bytes_per_epoch=None,
+        hardware=device,
+        source=source,
+        measures=(measures, of_steps(one.measures)),
+        processor=one.hardware.get("processor", ""),
+    )
+
+
 def estimate(run: RunProduct, epochs: int, records: Sequence[Record]) -> Cost:
     """Estimate the cost of training some epochs of a run.
 
-    The estimate is the median of the records of its shape, if possible of those on this hardware.
+    The estimate is the median of the records of its shape that `_used` chooses.
 
     Args:
         run: the run with its measures; the size of checkpoints is known only from a record that
             keeps some.
         epochs: how many epochs are still to be trained.
-        records: the records of finished runs.
+        records: the records of finished runs and of calibrations.
     """
-    shape, this_hardware = shape_of(run.spec.to_dict()), _in_words(hardware())
-    alike = [record for record in records if record.shape == shape]
-    here = [record for record in alike if record.hardware == this_hardware]
-    used = here or alike
+    used = _used(run, records)
+    losses = STEP_BYTES * run.steps_per_epoch * epochs
     if not used:
-        return Cost(None, STEP_BYTES * run.steps_per_epoch * epochs, "")
+        return Cost(None, losses, "")
+    each_epoch = [r.bytes_per_epoch for r in used if r.bytes_per_epoch is not None]
     sizes = [r.bytes_per_checkpoint for r in used if r.bytes_per_checkpoint is not None]
     intervals = [m.parameters["interval"] for m in run.measures if m.name == CHECKPOINTS]
     kept = epochs / intervals[0] * median(sizes) if intervals and sizes else 0
     return Cost(
         seconds=epochs * median(record.seconds_per_epoch for record in used),
-        bytes=epochs * median(record.bytes_per_epoch for record in used) + kept,
+        bytes=(epochs * median(each_epoch) if each_epoch else losses) + kept,
         hardware=", ".join(sorted({record.hardware for record in used})),
+        source=used[0].source,
     )
+
+
+def _used(run: RunProduct, records: Sequence[Record]) -> list[Record]:
+    """The records from which a run's cost is estimated, all of one source.
+
+    The first of these that there are: finished runs on this device, runs in progress, the latest
+    calibration, finished runs on other devices, calibrations that ship. This device is that of the
+    latest calibration, or else this machine's as far as it is known without PyTorch.
+    """
+    shape, found = shape_of(run.spec.to_dict()), hardware()
+    alike = [record for record in records if record.shape == shape]
+    runs = [record for record in alike if record.source is Source.RUN]
+    calibrations = _measured_alike(run, alike, Source.CALIBRATION)
+    of_machine = [one for one in calibrations if one.processor == found.get("processor")]
+    latest = (of_machine or calibrations)[-1:]
+    device = latest[0].hardware if latest else device_of(found)
+    return (
+        [one for one in runs if one.hardware == device]
+        or [one for one in runs if not one.hardware]
+        or latest
+        or runs
+        or _measured_alike(run, alike, Source.GUESS)
+    )
+
+
+def _measured_alike(run: RunProduct, alike: Iterable[Record], source: Source) -> list[Record]:
+    """The calibrations that took a run's measures; or else the same measures of steps."""
+    told = [measure.to_dict() for measure in run.measures]
+    every, steps = canonical(told), of_steps(told)
+    found = [one for one in alike if one.source is source and one.measures[1] == steps]
+    return [one for one in found if one.measures[0] == every] or found
 
 
 def total(costs: Iterable[Cost]) -> Cost:
@@ -143,7 +213,3 @@ def total(costs: Iterable[Cost]) -> Cost:
 
 def _bytes(provenance: Provenance) -> int:
     return sum(file["bytes"] for file in provenance.files.values())
-
-
-def _in_words(found: Any) -> str:
-    return str(found.get("gpu") or found.get("processor") or "unknown hardware")

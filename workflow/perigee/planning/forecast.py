@@ -46,7 +46,7 @@ def trainings(
     Args:
         layout: the plan's layout, newly made, since it depends on the store's contents.
         targets: products of the plan.
-        records: the records of finished runs; None takes those in the store.
+        records: the records of finished runs and of calibrations; None takes the layout's.
     """
     store = Path(layout.store)
     products = layout.outstanding(targets).items()

@@ -18,7 +18,7 @@ from perigee.errors import PerigeeError
 from perigee.identity.canonical import DIGEST_LENGTH, digest
 from perigee.paths import CAPTIONS, template
 from perigee.planning.absent_images import AbsentFolder, absent_images
-from perigee.planning.costs import Record, read_records
+from perigee.planning.costs import Record, calibrated_records, read_records
 from perigee.planning.pages import PAGES, pages_version
 from perigee.planning.plan import Plan
 from perigee.planning.products import (
@@ -69,6 +69,7 @@ class Layout:
         self.absent = {} if data is None else self._absent(Path(data))
         self.logs = f"{results}/logs"
         self.specs = f"{results}/specs"
+        self.calibrations = f"{results}/records/calibrations.json"
         self.receipts = Receipts(f"{results}/receipts")
         self.published_folder = f"{results}/{plan.scale}/figures"
         self.claims_csv = f"{results}/{plan.scale}/{CLAIMS}"
@@ -161,13 +162,13 @@ class Layout:
     def spec(self, kind: str, name: str) -> str:
         """The path of a file with the spec for a product's program."""
         product = self.product(kind, name)
-        return self._told(f"{kind}/{name}", product.told(Path(self.store)))
+        return self.told(f"{kind}/{name}", product.told(Path(self.store)))
 
     def out(self, kind: str, name: str) -> str:
         """The folder that a product is to be written to."""
         return f"{self.store}/{kind}/{name}"
 
-    def _told(self, name: str, told: Any) -> str:
+    def told(self, name: str, told: Any) -> str:
         """The path of a file that holds what a program is told; it is named after its content.
 
         So a file never changes once it is written, even if another Snakemake tells the same
@@ -208,8 +209,12 @@ class Layout:
 
     @cached_property
     def records(self) -> list[Record]:
-        """The costs of finished runs."""
-        return read_records(Path(self.store))
+        """The costs of finished runs, and those of calibrations.
+
+        Raises:
+            PerigeeError: a record of calibrations is damaged.
+        """
+        return [*read_records(Path(self.store)), *calibrated_records(Path(self.calibrations))]
 
     # Figures
 
@@ -260,7 +265,7 @@ class Layout:
 
     def claims_spec(self) -> str:
         """The path of a file with the folders of all verdicts, and the wording of their claims."""
-        return self._told(f"claims-{self.plan.scale}", self._told_of_claims())
+        return self.told(f"claims-{self.plan.scale}", self._told_of_claims())
 
     def claims_version(self) -> str:
         """The digest of the verdicts of all reported figures together, and of their wording."""

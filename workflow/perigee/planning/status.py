@@ -12,10 +12,11 @@ from pathlib import Path
 
 from perigee.errors import PerigeeError
 from perigee.failures import Failure, noted_failure
-from perigee.planning.costs import Record, shape_of
+from perigee.planning.costs import Record, Source
 from perigee.planning.forecast import trainings
 from perigee.planning.layout import Layout
 from perigee.planning.products import Product, RunProduct
+from perigee.planning.shapes import shape_of
 from perigee.slurm import RUNNING, Job
 from perigee.store.locks import held_since, holder, locked_if_free
 from perigee.store.progress import Progress, duration, read_progress
@@ -85,7 +86,8 @@ def time_left(
     Args:
         layout: the plan's layout.
         found: the status of its runs.
-        records: the records of finished runs; with the running ones they give the others' cost.
+        records: the records of finished runs and of calibrations; with the running ones they give
+            the others' cost.
     """
     to_train = [status for status in found if status.state is not State.DONE]
     known = [status.seconds_left for status in to_train if status.seconds_left is not None]
@@ -102,7 +104,8 @@ def time_left(
         training = forecast.get(run.folder)
         if training is None:
             continue  # done meanwhile, or measured without training
-        if training.cost.seconds is None:
+        # A guess from another device says nothing of this one, which is at work.
+        if training.cost.seconds is None or training.cost.source is Source.GUESS:
             unknown += 1
             continue
         epochs = min(training.epochs, run.epochs - (status.epoch or 0))

@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from perigee.planning.costs import Record, estimate
+from perigee.planning.costs import Record, Source, estimate
 from perigee.planning.products import RunProduct
 
 SHORT_RUNS = "short_runs"
 """The group of the runs that may share one submission."""
 
-HEADROOM = 2.0
+HEADROOM = {Source.RUN: 2.0, Source.CALIBRATION: 3.0, Source.GUESS: 8.0}
 STARTING_MINUTES = 10
-"""The head room of a time limit (our choice): a multiple of similar runs' times, plus minutes to
-start and save."""
+"""The head room of a time limit (our choice): a multiple of the estimate, by where that comes from,
+plus minutes to start and save.
+
+A calibration had its device to itself and saw seconds of a run, so its multiple is larger than that
+of finished runs. That of a guess allows for a card that is three times slower than the one measured
+and for passes of measures, which it lacks, of up to 1.7 times the steps (a pass over the training
+set costs about as much as its steps)."""
 
 
 def is_short(run: RunProduct, steps: int) -> bool:
@@ -27,17 +32,19 @@ def minutes(
 ) -> int:
     """The time limit of a run's job, in minutes.
 
-    It is estimated from finished runs of its kind (`perigee.planning.costs.estimate`), with head
-    room. Each further attempt adds as much again, though it resumes from what the previous one
-    saved.
+    It is estimated from finished runs of its kind or a calibration
+    (`perigee.planning.costs.estimate`), with head room. Each further attempt adds as much again,
+    though it resumes from what the previous one saved.
 
     Args:
         run: the run, all of whose epochs count.
-        records: the records of finished runs.
+        records: the records of finished runs and of calibrations.
         attempt: the number of the attempt, from 1.
-        unknown: the minutes if no finished run is of its kind.
+        unknown: the minutes if there is no estimate.
         longest: the largest limit; a run that reaches it is resumed.
     """
-    seconds = estimate(run, run.epochs, records).seconds
-    first = unknown if seconds is None else math.ceil(STARTING_MINUTES + HEADROOM * seconds / 60)
+    cost = estimate(run, run.epochs, records)
+    first = unknown
+    if cost.seconds is not None:
+        first = math.ceil(STARTING_MINUTES + HEADROOM[cost.source] * cost.seconds / 60)
     return min(first * attempt, longest)

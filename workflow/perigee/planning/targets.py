@@ -1,7 +1,8 @@
-"""The sentence that answers a target which does not exist."""
+"""Targets: the figures named beside those that plan, and the answer to one that does not exist."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 
 from perigee.configuration.scales import papers
@@ -9,8 +10,29 @@ from perigee.configuration.settings import SETTINGS
 from perigee.configuration.validation import suggestion
 from perigee.paths import STUDY
 
-OTHERS = ("claims", "data", "plan", "report")
+PLANNING = frozenset({"plan", "calibrate"})
+"""The targets beside which figures and papers are named that are not to be made."""
+
+OTHERS = ("calibrate", "claims", "data", "plan", "report")
 """The targets that stand for no figures."""
+
+
+def targets_beside(targets: Collection[str], named: Collection[str]) -> list[str]:
+    """The targets named beside one of `PLANNING`; `everything` if there is none.
+
+    Args:
+        targets: those that Snakemake is asked for, one of `PLANNING` among them.
+        named: the targets that stand for figures.
+
+    Raises:
+        SystemExit: one does not stand for figures.
+    """
+    beside = sorted(set(targets) - PLANNING)
+    unknown = next((name for name in beside if name not in named), None)
+    if unknown is not None:
+        asked = min(PLANNING & set(targets))
+        sys.exit(f"Error: '{asked}' cannot {asked} '{unknown}'; name figures or papers beside it.")
+    return beside or ["everything"]
 
 
 def not_a_target(name: str, named: Collection[str], included: Collection[str]) -> str:
