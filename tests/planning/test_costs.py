@@ -14,8 +14,9 @@ from perigee.configuration.runs import resolved_run
 from perigee.data.building import build_dataset
 from perigee.identity.products import Identity, measure_identity
 from perigee.planning import costs
-from perigee.planning.costs import Cost, Record, estimate, read_records, shape_of, total
+from perigee.planning.costs import Cost, Record, estimate, read_records, total
 from perigee.planning.products import DatasetProduct, RunProduct
+from perigee.planning.shapes import shape_of
 from perigee.registry import REGISTRY
 from perigee.store.provenance import PROVENANCE
 from support.planning import put, trained

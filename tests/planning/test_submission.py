@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from perigee.paths import ROOT
-from perigee.planning.costs import Record, shape_of
+from perigee.planning.costs import Record, Source
 from perigee.planning.layout import Layout
 from perigee.planning.plan import make_plan
 from perigee.planning.products import RunProduct
+from perigee.planning.shapes import canonical, of_steps, shape_of
 from perigee.planning.submission import SHORT_RUNS, is_short, minutes
 from perigee.store.runs import RUN_FILES
 from support.planning import FORK, RUN_01, RUN_03, SEEDS, Project, name_of, put, trained
@@ -92,6 +93,21 @@ def test_the_time_limit_is_twice_what_finished_runs_took(
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    # 4 epochs of 90 s take 6 minutes; and 10.
+    [(Source.RUN, 2 * 6 + 10), (Source.CALIBRATION, 3 * 6 + 10), (Source.GUESS, 8 * 6 + 10)],
+)
+def test_the_less_is_known_the_longer_is_the_limit(
+    source: Source, expected: int, layout: Layout
+) -> None:
+    run = next(run for run in runs(layout).values() if run.epochs == 4)
+    told = [measure.to_dict() for measure in run.measures]
+    measures = (canonical(told), of_steps(told))
+    known = Record(shape_of(run.spec.to_dict()), 90, None, "any", None, source, measures)
+    assert minutes(run, [known], 1, unknown=UNKNOWN, longest=LONGEST) == expected
+
+
 def test_time_limits_come_from_the_store(layout: Layout, tmp_path: Path) -> None:
     version, run = next((v, run) for v, run in runs(layout).items() if run.epochs == 4)
     put(tmp_path / "store" / run.folder, run.identity, RUN_FILES, **trained(4, 60.0))
@@ -123,4 +139,4 @@ def test_the_profile_asks_for_rules_that_there_are() -> None:
         for file in (ROOT / "workflow/rules").glob("*.smk")
         if "--device" in file.read_text()
     }
-    assert on_gpus == takes_device == {"train_run", "evaluate_run"}
+    assert on_gpus == takes_device == {"train_run", "evaluate_run", "calibrate_runs"}

@@ -11,7 +11,7 @@ from snakemake.cli import parse_args
 from perigee.profiles import SLURM, lost_configuration, lost_resources, memory_advice, read_profile
 
 LINE = re.compile(r"line (\d+) of slurm/profile\.yaml")
-GPU_RULES = ("train_run", "evaluate_run")
+GPU_RULES = ("train_run", "evaluate_run", "calibrate_runs")
 
 
 @pytest.fixture(autouse=True)

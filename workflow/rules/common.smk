@@ -25,6 +25,7 @@ from perigee.errors import PerigeeError
 from perigee.failures import failed_jobs
 from perigee.paths import CARRIED, IS_INSTALLED, configuration_file
 from perigee.planning.absent_images import tell_left_out
+from perigee.planning.calibrations import calibrations_file, read_calibrations
 from perigee.planning.layout import NAME, VERSION, Layout
 from perigee.planning.notices import warnings_of
 from perigee.planning.plan import make_plan
@@ -53,10 +54,11 @@ try:
     register_own_blocks(configuration_file(), settings)
     plan = make_plan(settings["papers"], settings["scale"], settings["seeds"])
     if workflow.is_main_process:
-        check_results(Path(settings["results"]))
-        check_datasets(Path(settings["results"]) / "store", plan.datasets)
+        checks.check_results(Path(settings["results"]))
+        checks.check_datasets(Path(settings["results"]) / "store", plan.datasets)
+        read_calibrations(calibrations_file(settings["results"]))
     if workflow.is_main_process and not workflow.output_settings.dryrun:
-        check_writable(Path(settings["results"]))
+        checks.check_writable(Path(settings["results"]))
         note_project(Path(settings["results"]))
 except PerigeeError as error:
     sys.exit(f"Error: {error}")

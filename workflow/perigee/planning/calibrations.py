@@ -74,6 +74,11 @@ class Calibrations(BaseModel):
     calibrations: tuple[Calibration, ...]
 
 
+def calibrations_file(results: str) -> Path:
+    """The path of the record of calibrations of a results folder."""
+    return Path(results) / "records" / "calibrations.json"
+
+
 def device_of(hardware: Mapping[str, str]) -> str:
     """The device that a machine computes on, in words: its GPU, or without one its processor."""
     return str(hardware.get("gpu") or hardware.get("processor") or "unknown hardware")

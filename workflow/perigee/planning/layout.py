@@ -18,6 +18,7 @@ from perigee.errors import PerigeeError
 from perigee.identity.canonical import DIGEST_LENGTH, digest
 from perigee.paths import CAPTIONS, template
 from perigee.planning.absent_images import AbsentFolder, absent_images
+from perigee.planning.calibrations import calibrations_file
 from perigee.planning.costs import Record, calibrated_records, read_records
 from perigee.planning.pages import PAGES, pages_version
 from perigee.planning.plan import Plan
@@ -69,7 +70,7 @@ class Layout:
         self.absent = {} if data is None else self._absent(Path(data))
         self.logs = f"{results}/logs"
         self.specs = f"{results}/specs"
-        self.calibrations = f"{results}/records/calibrations.json"
+        self.calibrations = str(calibrations_file(results))
         self.receipts = Receipts(f"{results}/receipts")
         self.published_folder = f"{results}/{plan.scale}/figures"
         self.claims_csv = f"{results}/{plan.scale}/{CLAIMS}"
