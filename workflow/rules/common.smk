@@ -54,11 +54,11 @@ try:
     register_own_blocks(configuration_file(), settings)
     plan = make_plan(settings["papers"], settings["scale"], settings["seeds"])
     if workflow.is_main_process:
-        checks.check_results(Path(settings["results"]))
-        checks.check_datasets(Path(settings["results"]) / "store", plan.datasets)
+        check_results(Path(settings["results"]))
+        check_datasets(Path(settings["results"]) / "store", plan.datasets)
         read_calibrations(calibrations_file(settings["results"]))
     if workflow.is_main_process and not workflow.output_settings.dryrun:
-        checks.check_writable(Path(settings["results"]))
+        check_writable(Path(settings["results"]))
         note_project(Path(settings["results"]))
 except PerigeeError as error:
     sys.exit(f"Error: {error}")

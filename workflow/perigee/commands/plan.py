@@ -29,8 +29,8 @@ def main(
 
     Files are checked at every scale. Options that are not given are taken from
     config/config.yaml. Times are those of one device: from the provenance of finished runs of the
-    same network, data and batch size in the store; without these, from what 'snakemake calibrate' measured; or else a guess from what was measured
-    on another card.
+    same network, data and batch size in the store; without these, from what 'snakemake calibrate'
+    measured; or else a guess from what was measured on another card.
     """
     plan, store = plan_of_options(scale, papers, results, seeds)
     settings = settings_of_options({"papers": papers, "seeds": seeds})

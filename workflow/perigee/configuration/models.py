@@ -519,7 +519,9 @@ class Settings(Model):
         0, description="On a cluster: runs of at most so many steps share a submission; 0: none."
     )
     unknown_run_minutes: Count = Field(
-        720, description="On a cluster: time limit of a run while none of its kind has finished."
+        720,
+        description="On a cluster: time limit of a run while none of its kind has finished or was "
+        "calibrated.",
     )
     longest_run_minutes: Count = Field(
         1440, description="On a cluster: the longest time limit that a run asks for."
