@@ -184,6 +184,20 @@ def test_short_runs_share_a_submission_and_its_gpu(four_runs: Workspace, cluster
     assert four_runs.by_hand(*status).stdout.count("done") >= 4
 
 
+def test_a_calibration_is_a_job_with_a_gpu(four_runs: Workspace, cluster: Cluster) -> None:
+    started = snakemake(four_runs, "calibrate", "periodic_fig3", *OFTEN)
+    try:
+        assert started.end() == 0, started.printed
+    finally:
+        started.process.kill()
+    (number,) = started.submitted
+    assert cluster.job(number)["TresPerNode"] == "gres:gpu:1"
+    assert not list(four_runs.root.glob("results/store/run"))
+    record = json.loads((four_runs.root / "results/records/calibrations.json").read_text())
+    (measured,) = record["calibrations"]
+    assert f"by 'snakemake calibrate', on: {measured['device']}" in started.printed
+
+
 def test_two_processes_share_a_run_in_one_job(four_runs: Workspace, cluster: Cluster) -> None:
     four_runs.edit_paper(lambda study: show_rates(study, 0.1))
     four_runs.edit_paper(lambda study: sweep_of(study).update(epochs=2))
