@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from perigee.planning.costs import Record, Source
 from perigee.planning.layout import Layout
+from perigee.planning.shapes import canonical, of_steps, shape_of
 from perigee.planning.status import RunStatus, State, statuses, time_left
 from perigee.store.locks import locked
 from perigee.store.progress import PROGRESS, Progress, write_progress
@@ -116,3 +118,16 @@ def test_the_time_of_a_run_stopped_half_way_is_half(project: Project) -> None:
     assert seconds == pytest.approx(50 + 0.5 * 200 + 0.5 * 400)
     assert unknown == 0
     assert time_left(layout, found[1:], []) == (0, 2)
+
+
+def test_a_calibration_tells_the_time_left_and_a_guess_does_not(project: Project) -> None:
+    layout = project.layout()
+    version = versions(project)[0]
+    run = layout.run(version)
+    told = [measure.to_dict() for measure in run.measures]
+    measures = (canonical(told), of_steps(told))
+    shape = shape_of(run.spec.to_dict())
+    waiting = [RunStatus(version, State.WAITING)]
+    for source, expected in ((Source.CALIBRATION, (4 * 0.5, 0)), (Source.GUESS, (0, 1))):
+        known = Record(shape, 0.5, None, "a card", None, source, measures)
+        assert time_left(layout, waiting, [known]) == expected

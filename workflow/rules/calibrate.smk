@@ -29,7 +29,7 @@ rule calibrate_runs:
     threads: 1
     resources:
         mem_mb=1200,
-        runtime=120,
+        runtime=min(120, settings["longest_run_minutes"]),
     params:
         spec=lambda w: f"{layout.specs}/{w.told}.json",
         out=layout.calibrations,

@@ -60,6 +60,7 @@ def main(
                 raise
             except Exception as error:
                 logger.error("%s: failed: %s", line, reason(error, None, log))
+                logging.getLogger("perigee.traceback").exception("failed")
                 failed.append(kind["name"])
                 continue
             keep(out, found)
