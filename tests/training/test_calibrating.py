@@ -172,8 +172,8 @@ def test_a_line_per_kind_and_an_entry_that_the_next_job_replaces(
         job(told)
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
-    assert lines[0].startswith("kind 1/2, run16 and 15 others: ")
-    assert lines[1].startswith("kind 2/2, run32 and 31 others: ")
+    assert lines[0].startswith("kind 1/2, 16 runs such as run16 with metrics: ")
+    assert lines[1].startswith("kind 2/2, 32 runs such as run32 with metrics: ")
     assert all(" ms per step, " in line for line in lines)
     job(told)
     assert measured(told) == [16, 32]
@@ -191,7 +191,7 @@ def test_a_kind_that_fails_is_told_and_the_others_go_on(
     with pytest.raises(PerigeeError, match=r"1 of 2 kinds could not be measured \(run16\)"):
         job(told)
     assert measured(told) == [32]
-    assert "kind 1/2, run16 and 15 others: failed: not enough memory (16 images)" in caplog.text
+    assert "such as run16 with metrics: failed: not enough memory (16 images)" in caplog.text
 
 
 def test_what_was_measured_before_a_stop_is_kept(

@@ -26,7 +26,7 @@ def test_the_plan_knows_device_hours_before_any_run(tmp_path: Path) -> None:
     assert not any("train_run" in job for job in planned)
 
     printed = workspace.make("calibrate", "periodic_fig3")
-    assert "kind 1/1, convnet-digits-lr0.1-wd0.01-seed10 and 1 others: " in printed
+    assert "kind 1/1, 2 runs such as convnet-digits-lr0.1-wd0.01-seed10 with " in printed
     record = workspace.root / "results/records/calibrations.json"
     (measured,) = json.loads(record.read_text())["calibrations"]
     assert not list(workspace.root.glob("results/store/run"))

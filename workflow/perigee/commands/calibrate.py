@@ -53,7 +53,7 @@ def main(
     failed = []
     with stop_request() as stop, own_gpu(device, 1, partial(_wait, stop)) as own:
         for number, kind in enumerate(told, start=1):
-            line = f"kind {number}/{len(told)}, {_runs(kind)}"
+            line = f"kind {number}/{len(told)}, {_in_words(kind)}"
             try:
                 timing, found = _measured(kind, own, workers, seconds, stop)
             except StoppedBySignalError:
@@ -105,9 +105,10 @@ def _measured(
     )
 
 
-def _runs(kind: Mapping[str, Any]) -> str:
-    others = f" and {kind['runs'] - 1} others" if kind["runs"] > 1 else ""
-    return f"{kind['name']}{others}"
+def _in_words(kind: Mapping[str, Any]) -> str:
+    runs = f"{kind['runs']} runs such as " if kind["runs"] > 1 else ""
+    measures = ", ".join(measure["name"] for measure in kind["measures"])
+    return f"{runs}{kind['name']} with {measures or 'no measures'}"
 
 
 def _wait(stop: StopRequest) -> None:
