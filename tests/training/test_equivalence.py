@@ -124,22 +124,14 @@ def test_every_registered_block_has_golden_runs(kind: str) -> None:
             make(kind, {"name": name, **setting})
 
 
-WITHOUT = (
-    *("streamed_classification", "resized_crop_and_flip", "image_folder"),
-    *("streamed_detection", "horizontal_flip", "coco", "coloured_shapes", "mask_rcnn"),
-)
-"""Blocks without golden products: they need files, or others that do."""
-
-
 def test_golden_runs_of_a_kind_have_one_code_and_others_another() -> None:
     kinds = [kind_with(kind, name) for kind in (*BASE, "fork") for name in SETTINGS[kind]]
     codes = {}
     for kind in kinds:
         found = {run_identity(RunSpec.from_dict(run), A).code for run in golden_runs(kind)}
-        assert len(found) == (0 if set(WITHOUT) & set(kind.values()) else 1), kind
+        assert len(found) == 1, kind
         codes.update(dict.fromkeys(found, tuple(kind.items())))
-    different = {tuple(kind.items()) for kind in kinds if not set(WITHOUT) & set(kind.values())}
-    assert set(codes.values()) == different
+    assert set(codes.values()) == {tuple(kind.items()) for kind in kinds}
 
 
 def test_golden_runs_reach_what_the_papers_use() -> None:

@@ -19,8 +19,8 @@ EPOCHS = 2
 SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
     "task": {
         "classification": ({},),
-        "streamed_classification": (),
-        "streamed_detection": (),
+        "streamed_classification": ({},),
+        "streamed_detection": ({},),
     },
     "model": {
         "convnet": (
@@ -28,7 +28,16 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
             {"width": 1, "scale_invariant": False},
             {"width": 1, "scale_invariant": True, "head_norm": 3.0, "head_seed": 1},
         ),
-        "mask_rcnn": (),
+        "mask_rcnn": (
+            {
+                "blocks": [1, 1, 1, 1],
+                "width": 2,
+                "pyramid_width": 4,
+                "head_width": 8,
+                "smallest_anchor": 4,
+                "proposals": 16,
+            },
+        ),
         "post_activation_resnet": (
             {"block": "basic", "blocks": [1, 1, 1, 1], "width": 1, "stem": "small"},
             {"block": "bottleneck", "blocks": [1, 1, 1, 1], "width": 1, "stem": "small"},
@@ -80,9 +89,9 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
     },
     "augmentation": {
         "crop_and_flip": ({"padding": 1, "flip": True}, {"padding": 1, "flip": False}),
-        "horizontal_flip": (),
+        "horizontal_flip": ({},),
         "none": ({},),
-        "resized_crop_and_flip": (),
+        "resized_crop_and_flip": ({},),
     },
     "fork": {
         "at_epoch": ({"epoch": 1},),
@@ -111,18 +120,43 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
         "thinned_layers": ({"every": 3}, {"every": 2, "in_full": ["features.0.0"]}),
     },
 }
-"""The parameters that reach each branch of a block's code. Blocks with an empty entry need files,
-or others that do, so no golden run compares them, and they count as changed."""
+"""The parameters that reach each branch of a block's code. Data sets with an empty entry are made of
+files, and no golden product compares how they are made."""
 
-PLAIN: Mapping[str, Any] = {"dataset": {"name": "digits"}, "batch_size": 40, "seed": 0}
-"""The rest of a run's spec; the batch size leaves a smaller last mini-batch."""
+PLAIN: Mapping[str, Mapping[str, Any]] = {
+    "classification": {"dataset": {"name": "digits"}, "batch_size": 40, "seed": 0},
+    "streamed_classification": {
+        "dataset": {
+            "name": "image_folder",
+            "folder": "images",
+            "train_images": 90,
+            "resolution": 16,
+        },
+        "batch_size": 40,
+        "seed": 0,
+    },
+    "streamed_detection": {
+        "dataset": {
+            "name": "coloured_shapes",
+            "train_images": 10,
+            "test_images": 3,
+            "side": 32,
+            "resize": 32,
+            "longest_side": 32,
+        },
+        "batch_size": 4,
+        "seed": 0,
+    },
+}
+"""The rest of a run's spec, by its task; the batch sizes leave a smaller last mini-batch."""
 
 FURTHER: Sequence[Mapping[str, Any]] = (
     {"precision": "float64", "seed": 1},
     {"gradient": "full_batch"},
     {"dataset": {"name": "cifar10"}},  # large images are laid out differently in memory
 )
-"""The ways in which further golden runs of a kind differ from the first."""
+"""The ways in which further golden runs of a kind differ from the first; another data set only where
+the task is that of `BASE`."""
 
 BASE: Mapping[str, str] = {
     "task": "classification",
@@ -135,7 +169,11 @@ BASE: Mapping[str, str] = {
 }
 
 NEEDED: Mapping[str, Mapping[str, str]] = {
+    "horizontal_flip": {"task": "streamed_detection", "model": "mask_rcnn"},
+    "mask_rcnn": {"task": "streamed_detection"},
     "projected_sgd": {"constraint": "fixed_norm"},
+    "resized_crop_and_flip": {"task": "streamed_classification"},
+    "streamed_detection": {"model": "mask_rcnn"},
 }
 """The blocks in place of those of `BASE` that a block needs beside it."""
 
@@ -193,9 +231,12 @@ def golden_runs(kind: Mapping[str, str]) -> list[dict[str, Any]]:
     settings = {block: _settings(block, name) for block, name in kind.items()}
     if not all(settings.values()):
         return []
-    first = {**PLAIN, **{block: choices[0] for block, choices in settings.items()}}
+    plain = PLAIN[kind["task"]]
+    first = {**plain, **{block: choices[0] for block, choices in settings.items()}}
     others = [{block: other} for block, choices in settings.items() for other in choices[1:]]
-    specs = [{**first, **change} for change in ({}, *others, *FURTHER)]
+    is_base = kind["task"] == BASE["task"]
+    further = [change for change in FURTHER if is_base or "dataset" not in change]
+    specs = [{**first, **change} for change in ({}, *others, *further)]
     if "fork" not in kind:
         return specs
     rules = [spec.pop("fork") for spec in specs]

@@ -7,15 +7,18 @@ copy of this program, so that the two need nothing in common but this protocol.
 
 from __future__ import annotations
 
+import atexit
 import json
 import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from pydantic import ValidationError
 
 from perigee import checkpoints, registry
@@ -27,8 +30,16 @@ from perigee.kernel import execution, trainer
 from perigee.spec import Parent, RunSpec
 from perigee.training import loop, recording
 
-SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
-"""The number of random images that stand in for the data sets of golden runs."""
+SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32), "image_folder": (3, 24, 20)}
+"""The shape of the random images that stand in for the data sets of golden runs."""
+
+COUNTS = {"train": 90, "test": 30}
+"""How many there are of each split."""
+
+CLASSES = 10
+
+FOLDERS = {"train": "train", "test": "val"}
+"""The folders of the splits of images that stay files."""
 
 
 def answer(
@@ -70,18 +81,48 @@ def answer(
 
 def train_run(spec: RunSpec, measure: Any, device: str, folder: Path) -> None:
     """Train a run on random images; write its fingerprint and one measure."""
+    data = data_of(spec, folder)
+    place = execution.prepare(device, spec.precision, data.image_shape)
+    start = start_of_fork(spec.parent, data, place, folder) if spec.parent else None
+    record(trainer.Trainer(spec, data, place, start), measure, folder)
+
+
+def data_of(spec: RunSpec, folder: Path) -> saving.AnyDataset:
+    """Make the data set of a golden run, of random images where it is not one that is drawn.
+
+    Args:
+        spec: the run.
+        folder: the folder that arrays are saved in, so that what is read back counts, too. Files
+            of images lie elsewhere, since their paths would tell old and new code apart.
+    """
+    if spec.dataset.stored_as == "annotated_files":
+        return building.build_dataset(spec.dataset, folder, False)
     shape = SHAPES[spec.dataset.name]
     draw: Any = partial(np.random.default_rng(0).integers, dtype=np.uint8)
     splits = {
-        name: arrays.ArraySplit(draw(256, size=(n, *shape)), draw(10, size=n))
-        for name, n in (("train", 90), ("test", 30))
+        name: arrays.ArraySplit(draw(256, size=(n, *shape)), draw(CLASSES, size=n))
+        for name, n in COUNTS.items()
     }
-    made = arrays.ArrayDataset(splits, 10, (127.5,) * shape[0], (73.9,) * shape[0], "random")
+    if spec.dataset.stored_as == "files":
+        sources = TemporaryDirectory(prefix="perigee-golden-")
+        atexit.register(sources.cleanup)
+        write_images(splits, Path(sources.name, spec.dataset.parameters["folder"]))
+        return building.build_dataset(spec.dataset, Path(sources.name), False)
+    made = arrays.ArrayDataset(splits, CLASSES, (127.5,) * shape[0], (73.9,) * shape[0], "random")
     saving.save_dataset(made, folder)
-    data = saving.load_dataset(folder)
-    place = execution.prepare(device, spec.precision, shape)
-    start = start_of_fork(spec.parent, data, place, folder) if spec.parent else None
-    record(trainer.Trainer(spec, data, place, start), measure, folder)
+    return saving.load_dataset(folder)
+
+
+def write_images(splits: Mapping[str, arrays.ArraySplit], folder: Path) -> None:
+    """Write images as the data set ``image_folder`` has them, a folder for each split and class.
+
+    Classes take turns, whatever the labels: one without images is refused.
+    """
+    for name, split in splits.items():
+        for number, levels in enumerate(split.images):
+            own = Path(folder, FOLDERS[name], str(number % CLASSES))
+            own.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(levels.transpose(1, 2, 0)).save(own / f"{number:03}.png")
 
 
 def start_of_fork(
