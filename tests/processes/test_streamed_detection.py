@@ -25,8 +25,7 @@ from perigee.jobs.training import TrainingJob
 from perigee.kernel.execution import prepare
 from perigee.kernel.ranks import Ranks
 from perigee.kernel.trainer import Trainer
-from perigee.measures.passes import test_pass as measured_test
-from perigee.measures.passes import train_pass
+from perigee.measures.passes import TestPass, TrainPass
 from perigee.models.detection_inputs import DetectionInputs
 from perigee.spec import RunSpec
 from perigee.tasks.streamed_detection import StreamedDetection, unpacked
@@ -162,8 +161,8 @@ def test_losses_and_misses_are_added_up_over_images(dataset: AnnotatedDataset) -
 
 def test_measures_pass_over_both_splits(dataset: AnnotatedDataset) -> None:
     trainer = Trainer(make_spec(), dataset, prepare("cpu", "float32", dataset.image_shape))
-    loss, error, norm = train_pass(trainer, "weights_gradient", lambda: None)
-    test_loss, test_error = measured_test(trainer, lambda: None)
+    loss, error, norm = TrainPass(trainer, "weights_gradient")(lambda: None)
+    test_loss, test_error = TestPass(trainer)(lambda: None)
     assert min(loss, norm, test_loss) > 0
     assert 0 <= error <= 1
     assert 0 <= test_error <= 1

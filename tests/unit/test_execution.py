@@ -10,6 +10,7 @@ import torch
 
 from perigee.errors import PerigeeError
 from perigee.kernel import execution
+from perigee.kernel.graphs import CudaGraphs
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,7 @@ def _settings_put_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     [
         ("float32", torch.float32, False),
         ("tf32", torch.float32, True),
+        ("bfloat16", torch.float32, False),
         ("float64", torch.float64, False),
     ],
 )
@@ -45,8 +47,8 @@ def test_precision_settles_type_and_matrix_units(
     precision: str, dtype: torch.dtype, tf32: bool
 ) -> None:
     assert execution.prepare("cpu", precision, (1, 8, 8)).dtype == dtype
-    assert torch.backends.cuda.matmul.allow_tf32 == tf32
     assert torch.backends.cudnn.allow_tf32 == tf32
+    assert not torch.backends.cuda.matmul.allow_tf32, "PyTorch's own default"
 
 
 def test_kernels_are_deterministic_and_on_one_thread() -> None:
@@ -90,13 +92,46 @@ def test_auto_without_a_gpu_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert execution.prepare("auto", "float32", (1, 8, 8)).device == torch.device("cpu")
 
 
-def test_auto_with_a_gpu_is_the_gpu_and_needs_no_channels_last(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("precision", "told", "expected"),
+    [
+        ("float32", "auto", torch.channels_last),
+        ("tf32", "auto", torch.channels_last),
+        ("bfloat16", "auto", torch.channels_last),
+        ("float64", "auto", torch.contiguous_format),
+        ("tf32", "never", torch.contiguous_format),
+    ],
+)
+def test_images_are_laid_out_channels_last_on_a_gpu(
+    precision: str, told: str, expected: torch.memory_format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    prepared = execution.prepare("auto", "float32", (1, 8, 8))
+    prepared = execution.prepare("auto", precision, (3, 32, 32), channels_last=told)
     assert prepared.device == torch.device("cuda")
-    assert prepared.memory_format == torch.contiguous_format
+    assert prepared.memory_format == expected
+
+
+@pytest.mark.parametrize("told", ["auto", "never"])
+def test_the_layout_on_a_cpu_depends_on_the_images_alone(told: str) -> None:
+    for shape, expected in (
+        ((1, 8, 8), torch.channels_last),
+        ((3, 32, 32), torch.contiguous_format),
+    ):
+        prepared = execution.prepare("cpu", "float32", shape, channels_last=told)
+        assert prepared.memory_format == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "told", "expected"),
+    [("cuda", "auto", True), ("cuda", "never", False), ("cpu", "auto", False)],
+)
+def test_steps_are_captured_on_a_gpu_unless_told_not_to(
+    device: str, told: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    graphs = execution.prepare(device, "float32", (1, 8, 8), capture=told).graphs
+    assert isinstance(graphs, CudaGraphs) == expected
+    assert expected or graphs is None
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,9 @@ class RunSpec(BaseModel):
             choice), so that it is the gradient of one fixed function.
         batch_size: images in a mini-batch; the last, smaller one of an epoch is kept.
         seed: the seed of the initialisation and of the data order.
-        precision: "float32" (strict), "tf32" (float32 with TF32 matrix units) or "float64".
+        precision: "float32" (strict), "tf32" (float32 with convolutions in TF32, PyTorch's own
+            default on GPUs), "bfloat16" (activations in bfloat16, weights and update in float32)
+            or "float64".
         parent: the run whose checkpoint this one starts from; None starts at the initialisation.
     """
 
@@ -74,7 +76,7 @@ class RunSpec(BaseModel):
     loss: InstanceOf[Loss] = CrossEntropy()
     augmentation: InstanceOf[Augmentation] = NoAugmentation()
     gradient: Literal["mini_batch", "full_batch"] = "mini_batch"
-    precision: Literal["float32", "tf32", "float64"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16", "float64"] = "float32"
     parent: Parent | None = None
 
     @model_validator(mode="after")

@@ -209,8 +209,10 @@ class Run(Model):
     seed: Seed = Field(
         0, description="The seed of the initialisation and of the order of the data."
     )
-    precision: Literal["float32", "tf32", "float64"] = Field(
-        "float32", description="float32 is strict; tf32 uses matrix units of TF32."
+    precision: Literal["float32", "tf32", "bfloat16", "float64"] = Field(
+        "float32",
+        description="float32 is strict; tf32 has convolutions in TF32 on GPUs, bfloat16 has "
+        "activations in bfloat16 and weights in float32.",
     )
     parent: Parent = Field(  # type: ignore[assignment]
         None, description="The run whose checkpoint this one starts from."

@@ -120,8 +120,8 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
         "thinned_layers": ({"every": 3}, {"every": 2, "in_full": ["features.0.0"]}),
     },
 }
-"""The parameters that reach each branch of a block's code. Data sets with an empty entry are made of
-files, and no golden product compares how they are made."""
+"""The parameters that reach each branch of a block's code. Data sets with an empty entry are made
+of files, and no golden product compares how they are made."""
 
 PLAIN: Mapping[str, Mapping[str, Any]] = {
     "classification": {"dataset": {"name": "digits"}, "batch_size": 40, "seed": 0},
@@ -155,8 +155,8 @@ FURTHER: Sequence[Mapping[str, Any]] = (
     {"gradient": "full_batch"},
     {"dataset": {"name": "cifar10"}},  # large images are laid out differently in memory
 )
-"""The ways in which further golden runs of a kind differ from the first; another data set only where
-the task is that of `BASE`."""
+"""The ways in which further golden runs of a kind differ from the first; those of tasks other than
+that of `BASE` keep their data set."""
 
 BASE: Mapping[str, str] = {
     "task": "classification",

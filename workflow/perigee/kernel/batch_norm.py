@@ -74,6 +74,8 @@ class GlobalBatchNorm(_BatchNorm):
         if not self.training:
             normalised: Tensor = super().forward(input)
             return normalised
+        if input.dtype is torch.bfloat16:  # statistics are float32, as PyTorch's layers have them
+            return self.forward(input.float()).to(input.dtype)
         with torch.no_grad():
             count, mean, variance = global_moments(input, self.ranks)
             if count < 2:

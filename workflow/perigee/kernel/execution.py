@@ -9,8 +9,15 @@ from dataclasses import dataclass
 import torch
 
 from perigee.errors import PerigeeError
+from perigee.kernel.graphs import CudaGraphs, Graphs
 
-DTYPES = {"float32": torch.float32, "tf32": torch.float32, "float64": torch.float64}
+DTYPES = {
+    "float32": torch.float32,
+    "tf32": torch.float32,
+    "bfloat16": torch.float32,
+    "float64": torch.float64,
+}
+"""The type of weights and images in each precision."""
 
 CHANNELS_LAST_PIXELS = 16 * 16
 """The largest number of pixels for which images are laid out channels-last on a CPU.
@@ -33,6 +40,7 @@ class Execution:
         memory_format: the layout of images and activations.
         workers, prefetch, pin_memory: how image files are read, see
             `perigee.tasks.streaming.StreamedSplit`; each process of a run has its own workers.
+        graphs: what captures steps; None starts their kernels one by one.
     """
 
     device: torch.device
@@ -41,6 +49,7 @@ class Execution:
     workers: int = 0
     prefetch: int = 2
     pin_memory: bool = False
+    graphs: Graphs | None = None
 
 
 def prepare(
@@ -50,11 +59,15 @@ def prepare(
     workers: int = 0,
     prefetch: int = 2,
     pin_memory: bool | None = None,
+    capture: str = "auto",
+    channels_last: str = "auto",
 ) -> Execution:
     """Set PyTorch up for reproducible runs: one thread, deterministic kernels, stated precision.
 
     The same run on the same hardware and versions then gives the same bits. Convolutions use
-    TF32 only where ``precision`` says so (PyTorch's own default is to use it on GPUs).
+    TF32 only where ``precision`` says so (PyTorch's own default is to use it on GPUs), and matrix
+    products never (which is its default, too). The algorithms of convolutions are those that
+    cuDNN's rules choose among the deterministic ones: a benchmark may choose others at each start.
 
     Args:
         device: "cpu", "cuda", "cuda:1", ..., or "auto": a GPU if there is one.
@@ -62,6 +75,9 @@ def prepare(
         image_shape: (channels, height, width), which settles the memory layout.
         workers, prefetch, pin_memory: see `Execution`; they change no number. ``pin_memory`` None
             puts images in page-locked memory where there is a GPU to copy them to.
+        capture: on a GPU, "auto" captures steps and passes as CUDA graphs, "never" does not.
+        channels_last: on a GPU, "auto" lays images, activations and weights out channels-last,
+            which tensor cores read faster, unless the precision is float64; "never" does not.
 
     Raises:
         PerigeeError: a GPU is requested and there is none.
@@ -86,22 +102,25 @@ def prepare(
     # Filling memory that nothing reads uninitialised would cost a tenth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.set_num_threads(1)
     if chosen.type == "cpu":
         _keep_allocations()
     _, height, width = image_shape
-    small = height * width <= CHANNELS_LAST_PIXELS
+    if chosen.type == "cpu":
+        is_channels_last = height * width <= CHANNELS_LAST_PIXELS
+    else:
+        is_channels_last = channels_last == "auto" and precision != "float64"
+    is_captured = chosen.type == "cuda" and capture == "auto"
     return Execution(
         device=chosen,
         dtype=DTYPES[precision],
-        memory_format=(
-            torch.channels_last if small and chosen.type == "cpu" else torch.contiguous_format
-        ),
+        memory_format=torch.channels_last if is_channels_last else torch.contiguous_format,
         workers=workers,
         prefetch=prefetch,
         pin_memory=chosen.type == "cuda" if pin_memory is None else pin_memory,
+        graphs=CudaGraphs(chosen) if is_captured else None,
     )
 
 

@@ -21,6 +21,8 @@ from perigee.errors import PerigeeError
 from perigee.kernel.batch_norm import synchronise
 from perigee.kernel.execution import Execution
 from perigee.kernel.flat import FlatParameters
+from perigee.kernel.graphs import Captured
+from perigee.kernel.mixed_precision import compute_in_bfloat16
 from perigee.kernel.names import CONSTRAINT, MODEL, OPTIMISER
 from perigee.kernel.ranks import Ranks
 from perigee.kernel.running_statistics import running_statistics_left_alone
@@ -127,10 +129,14 @@ class Trainer:
         if isinstance(spec.optimiser, ProjectedSGD):  # eta = ELR * rho^2
             rate *= float(self.constraint.state["radius"]) ** 2
         self.base_learning_rate: float = rate
+        if spec.precision == "bfloat16":  # last, since `torch.fx` has to trace the network before
+            compute_in_bfloat16(model, execution.device)
         self.rate = torch.zeros((), device=execution.device, dtype=torch.float64)
         self.loss = torch.zeros((), device=execution.device, dtype=execution.dtype)
         self._before_step: dict[str, Tensor] = {}
         """The state before the step in progress, if that takes several mini-batches."""
+        self._add_gradient = self.captured(self._gradient_of_batch)
+        self._update = self.captured(self._change_weights)
 
     def learning_rate(self, epoch: int) -> float:
         """The learning rate eta in the first step of an epoch, counted from 0."""
@@ -170,14 +176,26 @@ class Trainer:
             self.update(self.rate)
             yield Moment.STEP
 
+    @property
+    def is_captured(self) -> bool:
+        """True if steps are captured, which they are from the first one on."""
+        return bool(self._add_gradient.shapes and self._update.shapes)
+
+    def captured(self, function: Callable[..., None], *changed: Tensor) -> Captured:
+        """Return a function that is captured where the run's device can.
+
+        Processes that share a run exchange numbers within the network, so theirs is not.
+
+        Args:
+            function: see `perigee.kernel.graphs.Captured`.
+            changed: the tensors that it changes beside those of the run.
+        """
+        graphs = self.execution.graphs if self.ranks.world == 1 else None
+        return Captured(function, graphs, lambda: [*self._changed_by_steps(), *changed])
+
     def add_gradient(self, batch: Batch) -> None:
         """Add a mini-batch's share of the step's loss and of its gradient."""
-        loss = self.task.loss(self.model(batch.inputs), batch.targets) / batch.count
-        if batch.share != 1:
-            loss = batch.share * loss
-        # (Given a gradient, backward() would import sympy: a tenth of a job's start.)
-        loss.backward()
-        self.loss.add_(loss.detach())
+        self._add_gradient(batch.inputs, batch.targets, batch.count, batch.share)
 
     def update(self, learning_rate: Tensor) -> None:
         """Take the step: the update rule, then the constraint.
@@ -185,8 +203,24 @@ class Trainer:
         Args:
             learning_rate: eta, a tensor without dimensions.
         """
+        self._update(learning_rate)
+
+    def _gradient_of_batch(self, inputs: Tensor, targets: Tensor, count: int, share: float) -> None:
+        loss = self.task.loss(self.model(inputs), targets) / count
+        if share != 1:
+            loss = share * loss
+        # (Given a gradient, backward() would import sympy: a tenth of a job's start.)
+        loss.backward()
+        self.loss.add_(loss.detach())
+
+    def _change_weights(self, learning_rate: Tensor) -> None:
         self.optimiser.step(self.parameters, learning_rate)
         self.constraint.apply(self.parameters)
+
+    def _changed_by_steps(self) -> list[Tensor]:
+        """The tensors that steps change in place."""
+        vectors = (self.parameters.values, self.parameters.gradient, self.loss)
+        return [*vectors, *self.model.buffers(), *(value for _, value in self._states())]
 
     def state(self) -> dict[str, Tensor]:
         """All tensors needed to continue training, by name.

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from perigee.measures.base import Measure
-from perigee.measures.passes import train_pass
+from perigee.measures.passes import TrainPass
+
+if TYPE_CHECKING:
+    from perigee.kernel.trainer import Trainer
 
 
 class FullGradientNorm(Measure):
@@ -17,7 +22,11 @@ class FullGradientNorm(Measure):
 
     row = np.dtype([("epoch", "<i4"), ("full_gradient_norm", "<f8")])
 
+    def __init__(self, trainer: Trainer) -> None:
+        super().__init__(trainer)
+        self._train_pass = TrainPass(trainer, "gradient")
+
     def after_epoch(self, epoch: int, last: bool) -> np.ndarray:
         """Return the row of the present weights."""
-        *_, norm = train_pass(self.trainer, "gradient", self.pause)
+        *_, norm = self._train_pass(self.pause)
         return np.array([(epoch, norm)], self.row)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from perigee.dynamics import sphere
 from perigee.measures.base import Measure
-from perigee.measures.passes import test_pass, train_pass, weight_norm
+from perigee.measures.passes import TestPass, TrainPass, weight_norm
+
+if TYPE_CHECKING:
+    from perigee.kernel.trainer import Trainer
 
 COLUMNS = (
     "train_loss",
@@ -34,10 +39,15 @@ class Metrics(Measure):
 
     row = np.dtype([("epoch", "<i4"), *((name, "<f8") for name in COLUMNS)])
 
+    def __init__(self, trainer: Trainer) -> None:
+        super().__init__(trainer)
+        self._train_pass = TrainPass(trainer, "weights_gradient")
+        self._test_pass = TestPass(trainer)
+
     def after_epoch(self, epoch: int, last: bool) -> np.ndarray:
         """Return the row of the present weights."""
-        train = train_pass(self.trainer, "weights_gradient", self.pause)
-        return self.row_of(epoch, train, test_pass(self.trainer, self.pause))
+        train = self._train_pass(self.pause)
+        return self.row_of(epoch, train, self._test_pass(self.pause))
 
     def row_of(
         self, epoch: int, train: tuple[float, float, float], test: tuple[float, float]
@@ -46,7 +56,7 @@ class Metrics(Measure):
 
         Args:
             epoch: how many epochs have been trained.
-            train, test: see `perigee.measures.passes.train_pass` and `test_pass`.
+            train, test: see `perigee.measures.passes.TrainPass` and `TestPass`.
         """
         loss, error, gradient_norm = train
         test_loss, test_error = test

@@ -20,7 +20,7 @@ from torch import Tensor
 from perigee.kernel.mean_statistics import MeanStatistics
 from perigee.measures.hits import TestHits, hits_pass
 from perigee.measures.metrics import Metrics
-from perigee.measures.passes import train_pass
+from perigee.measures.passes import TrainPass
 
 if TYPE_CHECKING:
     from perigee.kernel.trainer import Trainer
@@ -50,7 +50,7 @@ class Passes:
 
     Attributes:
         weights: a copy of all trained parameters, on which alone the rest depends.
-        train: see `perigee.measures.passes.train_pass`, of the scale-invariant weights.
+        train: see `perigee.measures.passes.TrainPass`, of the scale-invariant weights.
         test_loss: the mean over test images.
         hits: whether each test image is classified rightly, (images,).
     """
@@ -80,7 +80,7 @@ def both_passes(trainer: Trainer, pause: Callable[[], None]) -> Passes:
         return latest
     statistics = MeanStatistics(trainer.model, trainer.ranks)
     with statistics.collected():
-        train = train_pass(trainer, "weights_gradient", pause)
+        train = TrainPass(trainer, "weights_gradient", captured=False)(pause)
     with statistics.in_use():
         test_loss, hits = hits_pass(trainer, pause)
     _LATEST[trainer] = Passes(weights.clone(), train, test_loss, hits)

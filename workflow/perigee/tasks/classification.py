@@ -95,21 +95,25 @@ class Classification(SingleLabel):
         if self._gradient == "full_batch":
             if not taken:
                 in_order = np.arange(self.sizes["train"])
-                yield self._augmented(order.mini_batches(in_order, self._batch_size), whole=True)
+                yield self._augmented(self._mini_batches(in_order), whole=True)
             return
-        images_in_order = np.ascontiguousarray(self._order(epoch), dtype=np.int64)
-        for images in order.mini_batches(images_in_order, self._batch_size)[taken:]:
+        for images in self._mini_batches(self._order(epoch))[taken:]:
             yield self._augmented([images])
 
-    def _augmented(
-        self, mini_batches: Sequence[np.ndarray], whole: bool = False
-    ) -> Iterator[Batch]:
+    def _mini_batches(self, images_in_order: np.ndarray) -> Sequence[Tensor]:
+        """The numbers of each mini-batch's images, on the device, where no step waits for them."""
+        in_order = torch.from_numpy(np.ascontiguousarray(images_in_order, dtype=np.int64))
+        found: Sequence[Tensor] = in_order.to(self.splits["train"].labels.device).split(
+            self._batch_size
+        )
+        return found
+
+    def _augmented(self, mini_batches: Sequence[Tensor], whole: bool = False) -> Iterator[Batch]:
         train = self.splits["train"]
         for images in mini_batches:
-            own = self._ranks.share(images)
-            chosen = torch.from_numpy(own).to(train.labels.device)
+            chosen = self._ranks.share(images)
             share = len(images) / len(train) if whole else 1.0
-            augmented = self._augmentation(train.images[chosen], own)
+            augmented = self._augmentation(train.images[chosen], chosen)
             yield Batch(augmented, train.labels[chosen], len(images), share)
 
     def batches(self, split: str) -> Iterator[Batch]:

@@ -40,24 +40,23 @@ class CropAndFlip:
         self._tops, self._lefts = torch.from_numpy(offsets).to(self._black.device)
         self._mirrored = torch.from_numpy(mirrored).to(self._black.device, torch.bool)
 
-    def __call__(self, batch: Tensor, images: np.ndarray) -> Tensor:
+    def __call__(self, batch: Tensor, images: Tensor) -> Tensor:
         """Return the augmented mini-batch, in the memory layout of the given one.
 
         Args:
             batch: (images, channels, height, width).
-            images: the images' numbers in the training set, (images,).
+            images: the images' numbers in the training set, int64, (images,), on its device.
         """
         count, channels, height, width = batch.shape
         padding, device = self._padding, batch.device
-        chosen = torch.from_numpy(images).to(device)
         padded = self._black.expand(
             count, channels, height + 2 * padding, width + 2 * padding
         ).clone()
         padded[:, :, padding : padding + height, padding : padding + width] = batch
-        rows = self._tops[chosen] + torch.arange(height, device=device)
+        rows = self._tops[images] + torch.arange(height, device=device)
         columns = torch.arange(width, device=device)
-        columns = self._lefts[chosen] + torch.where(
-            self._mirrored[chosen], columns.flip(0), columns
+        columns = self._lefts[images] + torch.where(
+            self._mirrored[images], columns.flip(0), columns
         )
         image = torch.arange(count, device=device).view(-1, 1, 1, 1)
         channel = torch.arange(channels, device=device).view(1, -1, 1, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from torch import Tensor
 
 
@@ -15,6 +14,6 @@ class NoAugmentation:
     def begin_epoch(self, epoch: int) -> None:
         """Do nothing."""
 
-    def __call__(self, batch: Tensor, images: np.ndarray) -> Tensor:
+    def __call__(self, batch: Tensor, images: Tensor) -> Tensor:
         """Return the mini-batch itself."""
         return batch
