@@ -75,6 +75,8 @@ UNTESTABLE = {
     ("smd_fig5", "coco_does_not_arrive_in_the_third_stage"),
     ("smd_fig5", "coco_stays_in_equilibrium_if_rescaled"),
     ("smd_fig5", "coco_nearer_to_equilibrium_if_rescaled"),
+    ("study_precision", "periods_in_tf32"),
+    ("study_precision", "as_many_in_tf32"),
 }
 """The claims that the laptop's data or runs cannot test; its overlays tell why."""
 

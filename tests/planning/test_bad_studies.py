@@ -483,6 +483,8 @@ def test_a_key_that_stands_twice_in_the_configuration(clone: Path) -> None:
         ({"mirror": "ftp.example"}, ["'mirror'", "'ftp.example'"]),
         ({"papers": "periodic"}, ["'papers'", "'periodic'", "of type list"]),
         ({"on_departure": "go on"}, ["'on_departure'", "'go on'", "fail, train_anew"]),
+        ({"capture": "always"}, ["'capture'", "'always'", "auto, never"]),
+        ({"channels_last": "on"}, ["'channels_last'", "'on'", "auto, never"]),
     ],
 )
 def test_a_wrong_configuration(clone: Path, setting: dict[str, Any], told: list[str]) -> None:
@@ -498,6 +500,15 @@ def test_variables_and_the_home_folder_are_put_into_paths(monkeypatch: pytest.Mo
     settings = {**read_yaml(ROOT / "config/config.yaml"), "results": "$SCRATCH/runs"}
     checked = checked_configuration(settings | {"data": "~/data"})
     assert (checked["results"], checked["data"]) == ("/scratch/me/runs", "/home/me/data")
+
+
+@pytest.mark.parametrize("key", ["capture", "channels_last"])
+def test_a_choice_that_is_left_empty_is_automatic(key: str) -> None:
+    settings = read_yaml(ROOT / "config/config.yaml")
+    assert checked_configuration(settings)[key] == "auto"
+    for empty in (None, ""):
+        assert checked_configuration(settings | {key: empty})[key] == "auto"
+    assert checked_configuration(settings | {key: "never"})[key] == "never"
 
 
 # What is laid over config/config.yaml

@@ -13,7 +13,7 @@ from perigee.planning.plan import read_requests
 from perigee.spec import Claim
 from support.configuration import SCALES
 
-SHIPPED = ("label_smoothing",)
+SHIPPED = ("label_smoothing", "precision")
 """The studies that come with the project; claims of a user's own need no examples here."""
 
 

@@ -187,6 +187,9 @@ of_norms = partial(of_statistics, "constraint.norm", ON_SPHERE)
 of_forks = partial(of_statistics, "label", BEFORE)
 
 
+PRECISIONS = dict.fromkeys(("float32", "tf32", "bfloat16"), Periodic([1.0] * 6, 30))
+
+
 def errors_of_forks(changed: float, *, near: bool) -> Pair:
     """Test errors of phase B, and those with another one of the near or the far fork."""
     usual = {"free norm": 0.02, "fixed long before": 0.05, "fixed shortly before": 0.04}
@@ -485,6 +488,17 @@ TABLES: dict[Place, tuple[Example, Example]] = {
         {0.0: Periodic([1.0] * 3), 0.1: Periodic([1.0] * 2, 100)},
         {0.1: Periodic([1.0] * 3)},
     ),
+    # In one precision it destabilises once, or half as often.
+    **{
+        ("study_precision", f"{name}_in_{precision}"): of_statistics(
+            "precision", PRECISIONS, {precision: changed}
+        )
+        for precision in ("tf32", "bfloat16")
+        for name, changed in (
+            ("periods", Periodic([1.0], 180)),
+            ("as_many", Periodic([1.0] * 3, 60)),
+        )
+    },
 }
 
 

@@ -160,6 +160,32 @@ def test_a_continued_run_has_the_files_of_one_in_one_go(
     assert store.rows(spec, version.with_name("e2"), measures[-1])["epoch"].tolist() == [0, 2]
 
 
+def test_the_provenance_tells_how_it_was_computed(store: Store) -> None:
+    half = make_spec(PLAIN, "bfloat16")
+    version = store.train(half, 1, Metrics())
+    details = read_provenance(version).details
+    assert details["captured"] is False
+    assert details["sessions"][0]["computing"] == {
+        "device": "cpu",
+        "precision": "bfloat16",
+        "tf32_convolutions": False,
+        "tf32_matrix_products": False,
+        "cudnn_benchmark": False,
+        "deterministic_algorithms": True,
+        "channels_last": True,
+        "capture": False,
+    }
+
+
+@pytest.mark.parametrize("option", ["capture", "channels_last"])
+def test_how_steps_are_started_and_laid_out_is_not_part_of_a_run(option: str, store: Store) -> None:
+    spec = spec_of(PLAIN)
+    version = store.train(spec, 1, Metrics())
+    assert store.job(spec, 1, Metrics(), **{option: "never"}).is_done()
+    again = store.train(spec, 1, Metrics(), Steps(), **{option: "never"})
+    assert again == version
+
+
 def trained_epochs(version: Path) -> int:
     return int(read_provenance(version).details["trained_epochs"])
 
@@ -411,9 +437,11 @@ def test_a_departure_tells_what_else_is_not_as_it_was(store: Store) -> None:
     document = json.loads(path.read_text())
     session = document["details"]["sessions"][-1]
     session["hardware"]["processor"], session["versions"]["torch"] = "Abacus", "0.1"
+    session["computing"]["capture"] = True
     path.write_text(json.dumps(document))
     told = (
-        r"at step 2 .*; other than then: processor .* instead of Abacus, torch .* instead of 0\.1"
+        r"at step 2 .*; other than then: processor .* instead of Abacus, torch .* instead of 0\.1, "
+        "capture False instead of True"
     )
     with pytest.raises(DepartureError, match=told):
         store.train(spec, 2, Layers())

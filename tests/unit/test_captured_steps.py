@@ -45,7 +45,8 @@ def make_trainer(
     dataset: ArrayDataset | None = None,
 ) -> Trainer:
     layout = torch.channels_last
-    execution = Execution(torch.device("cpu"), DTYPES[precision], layout, graphs=graphs)
+    make = None if graphs is None else lambda: graphs
+    execution = Execution(torch.device("cpu"), DTYPES[precision], layout, graphs=make)
     return Trainer(make_spec(run, precision), dataset or few_images(), execution, ranks=ranks)
 
 
@@ -160,6 +161,24 @@ class TestCaptured:
         note({"a": 2})
         assert seen == [{"a": 1}, {"a": 2}]
         assert not graphs.captures
+
+    def test_a_function_that_replaces_a_tensor_is_not_captured(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        state = {"total": torch.zeros(())}
+
+        def replace_total(x: torch.Tensor) -> None:
+            state["total"] = state["total"] + x
+
+        graphs = RecordedGraphs()
+        add = Captured(replace_total, graphs, lambda: list(state.values()))
+        for number in (1.0, 2.0):
+            add(torch.tensor(number))
+        assert state["total"] == 3
+        assert not graphs.captures
+        (told,) = [record.getMessage() for record in caplog.records]
+        assert told.startswith("replace_total cannot be captured")
+        assert told.endswith("it replaces tensors instead of changing them")
 
     def test_the_stand_in_would_show_a_number_of_python_that_changes(self) -> None:
         total, rates = torch.zeros(()), [1.0]

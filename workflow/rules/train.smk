@@ -43,6 +43,8 @@ rule train_run:
         digest=lambda w: layout.run(w.version).identity.digest,
         out=lambda w: layout.out("run", w.version),
         device=settings["device"],
+        capture=settings["capture"],
+        channels_last=settings["channels_last"],
         runs_per_gpu=settings["runs_per_gpu"],
         processes=f"--processes {PROCESSES} --nodes {NODES}" if PROCESSES > 1 else "",
         progress_interval=settings["progress_interval"],
@@ -54,6 +56,7 @@ rule train_run:
         "train_run {wildcards.version}"
     shell:
         "python -m perigee train --spec {params.spec:q} --out {params.out:q}"
-        " --device {params.device} --runs-per-gpu {params.runs_per_gpu} {params.processes}"
+        " --device {params.device} --capture {params.capture} --channels-last {params.channels_last}"
+        " --runs-per-gpu {params.runs_per_gpu} {params.processes}"
         " --progress-interval {params.progress_interval} --save-interval {params.save_interval}"
         " --workers {params.workers} --stage-images={params.stage:q} --on-departure {params.on_departure} --digest {params.digest} --log {log:q}"

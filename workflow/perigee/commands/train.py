@@ -42,6 +42,13 @@ class OnDeparture(StrEnum):
     TRAIN_ANEW = "train_anew"
 
 
+class Automatic(StrEnum):
+    """Whether something is done where it helps."""
+
+    AUTO = "auto"
+    NEVER = "never"
+
+
 def main(
     spec: Annotated[
         str,
@@ -52,6 +59,12 @@ def main(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the run's files: .../<run>/e<epochs>.")],
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto.")] = "auto",
+    capture: Annotated[
+        Automatic, typer.Option(help="Capture training steps as CUDA graphs, on a GPU.")
+    ] = Automatic.AUTO,
+    channels_last: Annotated[
+        Automatic, typer.Option(help="Lay images and weights out channels-last, on a GPU.")
+    ] = Automatic.AUTO,
     runs_per_gpu: RunsPerGpu = 1,
     processes: Annotated[
         int,
@@ -115,6 +128,8 @@ def main(
         parent=Path(told["parent"]) if "parent" in told else None,
         workers=workers,
         stage_images=stage_images,
+        capture=capture,
+        channels_last=channels_last,
         new_trajectory=on_departure is OnDeparture.TRAIN_ANEW,
     )
     status = 0

@@ -102,6 +102,7 @@ _is_path = _spelt("[^{}]+", "must be a path without {{ and }}")
 _is_address = _spelt("(https?://.*)?", "must be an address that begins with https://")
 _is_version = _spelt(r"\d+\.\d+\.\d+", "must be a version such as 0.1.0")
 _is_package = _spelt("[A-Za-z_][A-Za-z0-9_]*", "must be the name of a package, such as blocks")
+_auto_if_empty = BeforeValidator(lambda value: value or "auto")
 _is_device = _spelt(r"auto|cpu|cuda(:\d+)?", "must be auto, cpu, cuda, or cuda:0, cuda:1 and so on")
 
 Name = Annotated[str, _is_name, _is_short]
@@ -503,6 +504,12 @@ class Settings(Model):
     download: Truth = Field(description="True to download data sets that the folder lacks.")
     device: Annotated[str, _is_device] = Field(
         description="auto (a GPU if there is one), cpu, cuda, or cuda:0, cuda:1 and so on."
+    )
+    capture: Annotated[Literal["auto", "never"], _auto_if_empty] = Field(
+        "auto", description="On a GPU: auto has training steps captured as CUDA graphs."
+    )
+    channels_last: Annotated[Literal["auto", "never"], _auto_if_empty] = Field(
+        "auto", description="On a GPU: auto lays images and weights out channels-last."
     )
     runs_per_gpu: Count = Field(1, description="Training runs, or predictions, at a time on a GPU.")
     processes_per_run: Count = Field(

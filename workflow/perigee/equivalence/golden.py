@@ -168,6 +168,9 @@ BASE: Mapping[str, str] = {
     "augmentation": "none",
 }
 
+GIVEN: Mapping[str, Sequence[str]] = {"streamed_detection": ["loss"]}
+"""The kinds of blocks that a task takes with no other setting than the first."""
+
 NEEDED: Mapping[str, Mapping[str, str]] = {
     "horizontal_flip": {"task": "streamed_detection", "model": "mask_rcnn"},
     "mask_rcnn": {"task": "streamed_detection"},
@@ -233,7 +236,13 @@ def golden_runs(kind: Mapping[str, str]) -> list[dict[str, Any]]:
         return []
     plain = PLAIN[kind["task"]]
     first = {**plain, **{block: choices[0] for block, choices in settings.items()}}
-    others = [{block: other} for block, choices in settings.items() for other in choices[1:]]
+    given = GIVEN.get(kind["task"], ())
+    others = [
+        {block: other}
+        for block, choices in settings.items()
+        for other in choices[1:]
+        if block not in given
+    ]
     is_base = kind["task"] == BASE["task"]
     further = [change for change in FURTHER if is_base or "dataset" not in change]
     specs = [{**first, **change} for change in ({}, *others, *further)]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from perigee.errors import PerigeeError
+from perigee.jobs.computing import computing
 from perigee.store.provenance import hardware, read_product, versions
 from perigee.store.runs import Version
 from perigee.training.recording import FINGERPRINT, LOSSES, WEIGHTS, Recorder, weights_digest
@@ -53,19 +54,25 @@ class Follower:
             step = int(unequal[0])
             found = repr(float(losses[step])) if step < len(losses) else "missing"
             wanted = repr(float(expected[step])) if step < len(expected) else "missing"
-            raise self._departure(f"at step {first + step} the loss is {found} instead of {wanted}")
+            raise self._departure(
+                recorder, f"at step {first + step} the loss is {found} instead of {wanted}"
+            )
         row = self._weights[position.epoch]
         if row["sha256"] != weights_digest(recorder.trainer):
-            raise self._departure(f"after epoch {position.epoch} the weights are others")
+            raise self._departure(recorder, f"after epoch {position.epoch} the weights are others")
 
-    def _departure(self, where: str) -> DepartureError:
+    def _departure(self, recorder: Recorder, where: str) -> DepartureError:
         details = self._version.provenance.details
         sessions = details["sessions"] or [{"hardware": {}, "versions": {}}]
-        now: dict[str, Any] = {"hardware": hardware(), "versions": versions()}
+        now: dict[str, Any] = {
+            "hardware": hardware(),
+            "versions": versions(),
+            "computing": computing(recorder.trainer),
+        }
         differing = [
             f"{name} {now[kind].get(name, 'none')} instead of {value}"
-            for kind in ("hardware", "versions")
-            for name, value in sessions[-1][kind].items()
+            for kind in now
+            for name, value in sessions[-1].get(kind, {}).items()
             if now[kind].get(name) != value
         ]
         because = f"; other than then: {', '.join(differing)}" if differing else ""

@@ -21,6 +21,7 @@ from perigee.data.saving import AnyDataset, load_dataset
 from perigee.errors import PerigeeError, StoppedBySignalError
 from perigee.identity.products import Identity, measure_identity, run_identity
 from perigee.interruption import StopRequest
+from perigee.jobs.computing import computing
 from perigee.jobs.following import DepartureError, Follower
 from perigee.jobs.staging import staged
 from perigee.jobs.watching import RunWatch
@@ -77,6 +78,7 @@ class TrainingJob:
             `perigee.tasks.streaming.StreamedSplit`.
         stage_images: the folder to which these are copied first, see `perigee.jobs.staging`; ""
             reads them where they are.
+        capture, channels_last: see `perigee.kernel.execution.prepare`.
     """
 
     identity: Identity
@@ -93,6 +95,8 @@ class TrainingJob:
     workers: int = 0
     prefetch: int = 2
     stage_images: str = ""
+    capture: str = "auto"
+    channels_last: str = "auto"
 
     @property
     def run_folder(self) -> Path:
@@ -183,7 +187,13 @@ class _Work:
         waiting = partial(stop.end_waiting_if_told, job.identity.name, "its images")
         self.data = job.data(waiting)
         self.execution: Execution = prepare(
-            job.device, job.spec.precision, self.data.image_shape, job.workers, job.prefetch
+            job.device,
+            job.spec.precision,
+            self.data.image_shape,
+            job.workers,
+            job.prefetch,
+            capture=job.capture,
+            channels_last=job.channels_last,
         )
         self.ranks = Ranks.of_environment(self.execution.device)
         self.fork_epoch, self.start = self._fork()
@@ -290,7 +300,7 @@ class _Work:
                 save_interval=job.save_interval,
                 progress=progress,
                 stop=self.stop,
-                session=_session(),
+                session=_session(trainer),
             )
             if followed is not None:
                 watch.follower = Follower(followed)
@@ -323,6 +333,7 @@ class _Work:
             "sessions": watch.sessions,
             "ranks": self.ranks.world,
             "workers": job.workers,
+            "captured": recorder.trainer.is_captured,
             "data_epoch": recorder.trainer.first_epoch,
             "schedule_epoch": recorder.trainer.first_schedule_epoch,
             **({} if self.fork_epoch is None else {"fork_epoch": self.fork_epoch}),
@@ -456,6 +467,10 @@ def _remove(folder: Path) -> None:
         folder.parent.rmdir()  # unless there is a state of another version
 
 
-def _session() -> dict[str, Any]:
-    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return {"started": started, "hardware": hardware(), "versions": versions()}
+def _session(trainer: Trainer) -> dict[str, Any]:
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "hardware": hardware(),
+        "versions": versions(),
+        "computing": computing(trainer),
+    }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -40,7 +42,7 @@ class Execution:
         memory_format: the layout of images and activations.
         workers, prefetch, pin_memory: how image files are read, see
             `perigee.tasks.streaming.StreamedSplit`; each process of a run has its own workers.
-        graphs: what captures steps; None starts their kernels one by one.
+        graphs: makes what captures the steps of one run; None starts their kernels one by one.
     """
 
     device: torch.device
@@ -49,7 +51,7 @@ class Execution:
     workers: int = 0
     prefetch: int = 2
     pin_memory: bool = False
-    graphs: Graphs | None = None
+    graphs: Callable[[], Graphs] | None = None
 
 
 def prepare(
@@ -120,7 +122,7 @@ def prepare(
         workers=workers,
         prefetch=prefetch,
         pin_memory=chosen.type == "cuda" if pin_memory is None else pin_memory,
-        graphs=CudaGraphs(chosen) if is_captured else None,
+        graphs=partial(CudaGraphs, chosen) if is_captured else None,
     )
 
 

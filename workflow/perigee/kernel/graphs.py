@@ -37,7 +37,7 @@ class Graphs(Protocol):
 
 
 class CudaGraphs:
-    """CUDA graphs that share their memory, since those of a run never work at the same time.
+    """The CUDA graphs of one run, which share their memory: they never work at the same time.
 
     Args:
         device: the GPU.
@@ -58,12 +58,12 @@ class CudaGraphs:
     def capture(self, function: Callable[[], None]) -> Callable[[], None]:
         """See `Graphs.capture`."""
         with torch.cuda.device(self._device):
-            if self._pool is None:
-                self._pool = torch.cuda.graph_pool_handle()
+            pool = self._pool or torch.cuda.graph_pool_handle()
             graph = torch.cuda.CUDAGraph()
             # A thread that puts images in page-locked memory may go on meanwhile.
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
                 function()
+            self._pool = pool  # which a graph that failed would not keep alive
         replay: Callable[[], None] = graph.replay
         return replay
 
@@ -114,16 +114,17 @@ class Captured:
     def _capture(self, graphs: Graphs, shape: Any, arguments: Sequence[Any]) -> bool:
         """Capture the function; if that fails, return False, and do not try again."""
         own = [_copy(value) for value in arguments]
-        before = [(value, value.clone()) for value in self._changed()]
+        before = list(self._changed())
+        kept = [value.clone() for value in before]
         try:
             for _ in range(TRIALS):
                 graphs.try_out(lambda: self._function(*own))
-            for value, kept in before:
-                value.copy_(kept)
+            self._put_back(kept)
+            if any(now is not then for now, then in zip(self._changed(), before, strict=True)):
+                raise RuntimeError("it replaces tensors instead of changing them")
             self._captured[shape] = own, graphs.capture(lambda: self._function(*own))
         except RuntimeError as error:
-            for value, kept in before:
-                value.copy_(kept)
+            self._put_back(kept)
             self._graphs = None
             logger.warning(
                 "%s cannot be captured, so its kernels are started one by one: %s",
@@ -131,6 +132,10 @@ class Captured:
                 str(error).partition("\n")[0],
             )
         return self._graphs is not None
+
+    def _put_back(self, numbers: Sequence[Tensor]) -> None:
+        for value, kept in zip(self._changed(), numbers, strict=True):
+            value.copy_(kept)
 
 
 def _is_simple(value: Any) -> bool:

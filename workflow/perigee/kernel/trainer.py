@@ -135,6 +135,8 @@ class Trainer:
         self.loss = torch.zeros((), device=execution.device, dtype=execution.dtype)
         self._before_step: dict[str, Tensor] = {}
         """The state before the step in progress, if that takes several mini-batches."""
+        make_graphs = execution.graphs if self.ranks.world == 1 else None
+        self._graphs = None if make_graphs is None else make_graphs()
         self._add_gradient = self.captured(self._gradient_of_batch)
         self._update = self.captured(self._change_weights)
 
@@ -190,8 +192,7 @@ class Trainer:
             function: see `perigee.kernel.graphs.Captured`.
             changed: the tensors that it changes beside those of the run.
         """
-        graphs = self.execution.graphs if self.ranks.world == 1 else None
-        return Captured(function, graphs, lambda: [*self._changed_by_steps(), *changed])
+        return Captured(function, self._graphs, lambda: [*self._changed_by_steps(), *changed])
 
     def add_gradient(self, batch: Batch) -> None:
         """Add a mini-batch's share of the step's loss and of its gradient."""
