@@ -43,7 +43,7 @@ class OnDeparture(StrEnum):
 
 
 class Automatic(StrEnum):
-    """Whether something is done where it helps."""
+    """The choice between a decision of the program and never."""
 
     AUTO = "auto"
     NEVER = "never"
