@@ -237,7 +237,7 @@ def node_of(module: str, name: str) -> ast.AST:
 
 
 def left_out(node: ast.AST) -> list[ast.AST]:
-    """The parts of a node that a digest leaves out on purpose: annotations, docstrings, words."""
+    """The parts of a node that a digest leaves out: annotations, docstrings, words, loggers."""
     parts: list[ast.AST | None] = []
     if isinstance(node, ast.FunctionDef):
         arguments = [one for one in ast.walk(node.args) if isinstance(one, ast.arg)]
@@ -247,7 +247,8 @@ def left_out(node: ast.AST) -> list[ast.AST]:
     elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
         parts = [*node.exc.args, *node.exc.keywords]
     elif (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) or (
-        isinstance(node, ast.Call) and ast.unparse(node.func).startswith("logger.")
+        isinstance(node, ast.Call)
+        and ast.unparse(node.func).startswith(("logger.", "logging.getLogger"))
     ):
         parts = [node]
     return [part for part in parts if part is not None]
