@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,27 @@ def test_measures_see_the_network_that_is_trained() -> None:
     assert seen == {(True, torch.bfloat16), (False, torch.bfloat16)}
     misses = 1 - rows["test_hits"]["test_hits"].mean()
     assert misses == pytest.approx(rows["metrics"]["test_error"][0])
+
+
+def test_a_network_that_fails_leaves_autocast_behind() -> None:
+    trainer = make_trainer(RUN, HALF)
+    with pytest.raises(RuntimeError, match="channels"):
+        trainer.model(torch.zeros(2, 3, 8, 8))
+    assert not torch.is_autocast_enabled("cpu")
+    assert trainer.model(torch.zeros(2, 1, 8, 8)).dtype == torch.float32
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_a_copy_computes_with_weights_of_its_own() -> None:
+    model = make_trainer(RUN, HALF).model.eval()
+    images = torch.ones(2, 1, 8, 8)
+    before, double = model(images), deepcopy(model).double()
+    with torch.no_grad():
+        for value in double.parameters():
+            value.zero_()
+    assert model(images).equal(before)
+    assert not double(images.double()).any()
+    assert double(images.double()).dtype == torch.float64
 
 
 def test_it_goes_on_from_its_state_to_the_same_bits() -> None:

@@ -18,17 +18,12 @@ def compute_in_bfloat16(model: nn.Module, device: torch.device) -> None:
     up to 256 (our choice). Measures see the same network as training does (our choice).
 
     Args:
-        model: the network, changed in place; `torch.fx` cannot trace it afterwards.
+        model: the network; it gets hooks, and a copy of it has them, too.
         device: where it is.
     """
-    forward = model.forward
-
-    def autocast(inputs: Any) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16):
-            outputs: Tensor = forward(inputs)
-        return outputs.float()
-
-    model.forward = autocast
+    autocast = _Autocast(device.type)
+    model.register_forward_pre_hook(autocast.begin)
+    model.register_forward_hook(autocast.end, always_call=True)
     for module in model.modules():
         predicts = isinstance(module, nn.Linear) or (
             isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None
@@ -37,5 +32,27 @@ def compute_in_bfloat16(model: nn.Module, device: torch.device) -> None:
             module.register_forward_hook(_in_float32)
 
 
-def _in_float32(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    return output.float()
+class _Autocast:
+    """Autocast from the beginning to the end of a network's call.
+
+    Args:
+        device_type: "cpu" or "cuda".
+    """
+
+    def __init__(self, device_type: str) -> None:
+        self._device_type = device_type
+        self._active: list[torch.autocast] = []
+
+    def begin(self, module: nn.Module, inputs: Any) -> None:
+        context = torch.autocast(self._device_type, torch.bfloat16)
+        context.__enter__()
+        self._active.append(context)
+
+    def end(self, module: nn.Module, inputs: Any, output: Tensor | None) -> Tensor | None:
+        self._active.pop().__exit__(None, None, None)
+        return None if output is None else _in_float32(module, inputs, output)  # None: it failed
+
+
+def _in_float32(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    """Numbers of float64, as in a proof of a network's declaration, stay as they are."""
+    return output.float() if output.dtype is torch.bfloat16 else output
