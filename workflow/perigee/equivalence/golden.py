@@ -95,6 +95,7 @@ SETTINGS: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = {
     },
     "fork": {
         "at_epoch": ({"epoch": 1},),
+        "at_norm_before_destabilisation": ({"factor": 1.1}, {"factor": 1.03, "number": -1}),
         "before_destabilisation": ({"epochs": 30}, {"epochs": 60, "number": 2}),
     },
     "dataset": {
