@@ -94,18 +94,31 @@ def test_the_time_limit_is_twice_what_finished_runs_took(
 
 
 @pytest.mark.parametrize(
-    ("source", "expected"),
-    # 4 epochs of 90 s take 6 minutes; and 10.
-    [(Source.RUN, 2 * 6 + 10), (Source.CALIBRATION, 3 * 6 + 10), (Source.GUESS, 8 * 6 + 10)],
+    ("seconds", "expected"),
+    # Seconds of an epoch; 4 epochs of 90 s take 6 minutes, of 450 s half an hour; and 10.
+    [
+        ({Source.RUN: 90}, 2 * 6 + 10),
+        ({Source.CALIBRATION: 90}, 3 * 6 + 10),
+        # Of two devices, nobody knows which one the job gets.
+        ({Source.RUN: 450, Source.CALIBRATION: 90}, 2 * 30 + 10),
+        ({Source.RUN: 90, Source.CALIBRATION: 450}, 3 * 30 + 10),
+        # A guess raises what there is without it, and is of no use where something was measured.
+        ({Source.GUESS: 90}, UNKNOWN),
+        ({Source.GUESS: 450}, 8 * 30 + 10),
+        ({Source.RUN: 90, Source.GUESS: 450}, 2 * 6 + 10),
+    ],
 )
-def test_the_less_is_known_the_longer_is_the_limit(
-    source: Source, expected: int, layout: Layout
+def test_what_is_known_less_well_gets_a_longer_limit(
+    seconds: dict[Source, float], expected: int, layout: Layout
 ) -> None:
     run = next(run for run in runs(layout).values() if run.epochs == 4)
     told = [measure.to_dict() for measure in run.measures]
     measures = (canonical(told), of_steps(told))
-    known = Record(shape_of(run.spec.to_dict()), 90, None, "any", None, source, measures)
-    assert minutes(run, [known], 1, unknown=UNKNOWN, longest=LONGEST) == expected
+    known = [
+        Record(shape_of(run.spec.to_dict()), each, None, source.name, None, source, measures)
+        for source, each in seconds.items()
+    ]
+    assert minutes(run, known, 1, unknown=UNKNOWN, longest=LONGEST) == expected
 
 
 def test_time_limits_come_from_the_store(layout: Layout, tmp_path: Path) -> None:

@@ -85,10 +85,18 @@ def test_a_norm_that_is_nowhere_so_high_gives_way_to_the_highest(metrics: pd.Dat
     assert found == metrics["weight_norm"][41:99].idxmax()
 
 
-@pytest.mark.parametrize(("number", "told"), [(3, "destabilisation 3"), (-3, "the last but 2")])
-def test_a_destabilisation_that_is_not_there(metrics: pd.DataFrame, number: int, told: str) -> None:
-    with pytest.raises(PerigeeError, match=f"before {told} of its parent, which has 2 of them"):
-        at_norm_before_destabilisation(metrics, factor=1, number=number)
+def test_counted_from_the_last_one_there_is_always_a_first(metrics: pd.DataFrame) -> None:
+    first = at_norm_before_destabilisation(metrics, factor=1.03, number=1)
+    assert at_norm_before_destabilisation(metrics, factor=1.03, number=-3) == first
+
+
+def test_a_destabilisation_that_is_not_there(metrics: pd.DataFrame) -> None:
+    told = r"destabilisation 3 of its parent, whose destabilisations begin at epochs 41, 99 of 135"
+    with pytest.raises(PerigeeError, match=told):
+        at_norm_before_destabilisation(metrics, factor=1, number=3)
+    for number in (1, -1):
+        with pytest.raises(PerigeeError, match=f"{number} of its parent, which has none of 29"):
+            at_norm_before_destabilisation(metrics.iloc[:30], factor=1, number=number)
 
 
 def test_the_epoch_itself(metrics: pd.DataFrame) -> None:

@@ -78,7 +78,8 @@ class AtNormBeforeDestabilisation(
 
     Attributes:
         factor: how many times the norm at the onset, at least 1.
-        number: number of the destabilisation, from 1, or counted from the last one, which is -1.
+        number: number of the destabilisation, from 1, or counted from the last one, which is -1;
+            then it is the first if there are fewer.
     """
 
     reads: ClassVar = (Metrics,)

@@ -1,5 +1,6 @@
 """Measure on this device what kinds of runs cost, and keep a record."""
 
+import gc
 import logging
 import time
 from collections.abc import Mapping
@@ -18,7 +19,13 @@ from perigee.failures import reason
 from perigee.gpus import own_gpu
 from perigee.interruption import StopRequest, stop_request
 from perigee.jobs.calibrating import Timing, timed
-from perigee.planning.calibrations import Calibration, device_of, keep
+from perigee.planning.calibrations import (
+    Calibration,
+    device_of,
+    keep,
+    kind_of,
+    read_calibrations,
+)
 from perigee.store.provenance import hardware, read_product, versions
 
 logger = logging.getLogger("perigee")
@@ -46,12 +53,17 @@ def main(
 
     One run of each kind is trained for some seconds and then dropped; nothing of it gets into the
     store. What was measured before of the same kind on the same device is replaced. A kind that
-    fails is told, and the others go on; the exit status is then 1. 'snakemake calibrate' runs this
+    fails is told, and the others go on; the exit status is then 1. Kinds that were never measured
+    on this device come first. 'snakemake calibrate' runs this
     for all runs that are still to be trained.
     """
     told = read_spec(spec, "kinds")["kinds"]
+    known = {one.kind for one in read_calibrations(out)}
     failed = []
     with stop_request() as stop, own_gpu(device, 1, partial(_wait, stop)) as own:
+        here = device_of(hardware())
+        # Those that are not known yet come first: the job may be stopped before its last one.
+        told.sort(key=lambda one: kind_of(one["run"], one["measures"], here) in known)
         for number, kind in enumerate(told, start=1):
             line = f"kind {number}/{len(told)}, {_in_words(kind)}"
             try:
@@ -63,6 +75,8 @@ def main(
                 logging.getLogger("perigee.traceback").exception("failed")
                 failed.append(kind["name"])
                 continue
+            finally:
+                gc.collect()  # measures and what records them hold one another, and the data set
             keep(out, found)
             logger.info(
                 "%s: %.3g ms per step, %.3g s of measures per epoch of %d steps, on %s",
@@ -72,7 +86,7 @@ def main(
     if failed:
         raise PerigeeError(
             f"{len(failed)} of {len(told)} kinds could not be measured ({', '.join(failed)}); what "
-            f"was measured of the others stands in {out}."
+            f"was measured of the others stands in {out}, and 'snakemake plan' reckons with it."
         )
 
 

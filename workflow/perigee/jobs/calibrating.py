@@ -23,7 +23,7 @@ import torch
 from perigee import registry
 from perigee.blocks.measures import Measure
 from perigee.data.saving import AnyDataset
-from perigee.errors import PerigeeError
+from perigee.errors import PerigeeError, StoppedBySignalError
 from perigee.interruption import StopRequest
 from perigee.kernel.execution import Execution, prepare
 from perigee.kernel.task import Batch
@@ -184,7 +184,12 @@ class _Clock(Watch):
         self._end_if_told()
 
     def _end_if_told(self) -> None:
-        self._stop.end_waiting_if_told("the calibration", "its measurements")
+        if self._stop:
+            raise StoppedBySignalError(
+                f"The calibration was stopped by {self._stop.received_or_term.name}; what was "
+                "measured before of other kinds is kept, and the next one begins with the others.",
+                self._stop.received_or_term,
+            )
 
 
 class _ShortPasses:

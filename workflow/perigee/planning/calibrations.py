@@ -6,7 +6,7 @@ depends on it. One of the same form ships with Perigee, with what was measured e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,7 +57,7 @@ class Calibration(BaseModel):
     @property
     def kind(self) -> tuple[str, tuple[str, ...], str]:
         """The kind of run and the device: a calibration replaces an earlier one of the same."""
-        return shape_of(self.run), canonical(self.measures), self.device
+        return kind_of(self.run, self.measures, self.device)
 
 
 class Calibrations(BaseModel):
@@ -72,6 +72,13 @@ class Calibrations(BaseModel):
 
     about: str
     calibrations: tuple[Calibration, ...]
+
+
+def kind_of(
+    run: Mapping[str, Any], measures: Iterable[Mapping[str, Any]], device: str
+) -> tuple[str, tuple[str, ...], str]:
+    """The kind of a run, with its measures, on a device, in words that can be compared."""
+    return shape_of(run), canonical(measures), device
 
 
 def calibrations_file(results: str) -> Path:
@@ -104,8 +111,10 @@ def read_calibrations(file: Path) -> tuple[Calibration, ...]:
         first = error.errors()[0]
         where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in first["loc"])
         raise _damaged(file, f"{where.lstrip('.')}: {first['msg']}".lstrip(": ")) from error
-    except (KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
         raise _damaged(file, f"a run or a measure lacks {error}") from error
+    except (TypeError, AttributeError) as error:
+        raise _damaged(file, f"a run or a measure has a wrong form: {error}") from error
     return found.calibrations
 
 

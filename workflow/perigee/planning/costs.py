@@ -145,7 +145,8 @@ def _record(one: Calibration, source: Source) -> Record:
 def estimate(run: RunProduct, epochs: int, records: Sequence[Record]) -> Cost:
     """Estimate the cost of training some epochs of a run.
 
-    The estimate is the median of the records of its shape that `_used` chooses.
+    The time is the median of the records of its shape that `_used` chooses; the sizes are those of
+    finished runs, whichever device they had.
 
     Args:
         run: the run with its measures; the size of checkpoints is known only from a record that
@@ -157,8 +158,9 @@ def estimate(run: RunProduct, epochs: int, records: Sequence[Record]) -> Cost:
     losses = STEP_BYTES * run.steps_per_epoch * epochs
     if not used:
         return Cost(None, losses, "")
-    each_epoch = [r.bytes_per_epoch for r in used if r.bytes_per_epoch is not None]
-    sizes = [r.bytes_per_checkpoint for r in used if r.bytes_per_checkpoint is not None]
+    alike = [record for record in records if record.shape == used[0].shape]
+    each_epoch = [r.bytes_per_epoch for r in alike if r.bytes_per_epoch is not None]
+    sizes = [r.bytes_per_checkpoint for r in alike if r.bytes_per_checkpoint is not None]
     intervals = [m.parameters["interval"] for m in run.measures if m.name == CHECKPOINTS]
     kept = epochs / intervals[0] * median(sizes) if intervals and sizes else 0
     return Cost(

@@ -17,9 +17,11 @@ STARTING_MINUTES = 10
 plus minutes to start and save.
 
 A calibration had its device to itself and saw seconds of a run, so its multiple is larger than that
-of finished runs. That of a guess allows for a card that is three times slower than the one measured
-and for passes of measures, which it lacks, of up to 1.7 times the steps (a pass over the training
-set costs about as much as its steps)."""
+of finished runs. Where there are both, the larger limit counts: they may be of different devices,
+and nobody knows which one a job gets. A guess only raises the limit that there is without it: the
+device may be a slower one by far. Its multiple allows for a card that is three times slower than
+the one measured and for passes of measures, which it lacks, of up to 1.7 times the steps (a pass
+over the training set costs about as much as its steps)."""
 
 
 def is_short(run: RunProduct, steps: int) -> bool:
@@ -32,7 +34,7 @@ def minutes(
 ) -> int:
     """The time limit of a run's job, in minutes.
 
-    It is estimated from finished runs of its kind or a calibration
+    It is estimated from finished runs of its kind and from calibrations
     (`perigee.planning.costs.estimate`), with head room. Each further attempt adds as much again,
     though it resumes from what the previous one saved.
 
@@ -40,11 +42,20 @@ def minutes(
         run: the run, all of whose epochs count.
         records: the records of finished runs and of calibrations.
         attempt: the number of the attempt, from 1.
-        unknown: the minutes if there is no estimate.
+        unknown: the minutes if there is no estimate, and the least of them if there is a guess.
         longest: the largest limit; a run that reaches it is resumed.
     """
-    cost = estimate(run, run.epochs, records)
-    first = unknown
-    if cost.seconds is not None:
-        first = math.ceil(STARTING_MINUTES + HEADROOM[cost.source] * cost.seconds / 60)
-    return min(first * attempt, longest)
+
+    def limits(*sources: Source) -> list[int]:
+        costs = (
+            (source, estimate(run, run.epochs, [one for one in records if one.source is source]))
+            for source in sources
+        )
+        return [
+            math.ceil(STARTING_MINUTES + HEADROOM[source] * cost.seconds / 60)
+            for source, cost in costs
+            if cost.seconds is not None
+        ]
+
+    known = limits(Source.RUN, Source.CALIBRATION) or [unknown, *limits(Source.GUESS)]
+    return min(max(known) * attempt, longest)
