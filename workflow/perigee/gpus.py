@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 
 from perigee.errors import PerigeeError
+from perigee.mps import shared_gpus
 
 logger = logging.getLogger("perigee")
 
@@ -44,7 +45,8 @@ def own_gpu(
 ) -> Iterator[str]:
     """While the context is active, this job holds the GPU that it yields.
 
-    It is the free GPU with the fewest jobs, and becomes PyTorch's current device.
+    It is the free GPU with the fewest jobs, and becomes PyTorch's current device. Jobs that share
+    GPUs do so through CUDA MPS where that can be had, see `perigee.mps`.
 
     Args:
         device: "auto" or "cuda" for any GPU, "cuda:1" for that one and no other. Anything else is
@@ -58,16 +60,17 @@ def own_gpu(
     Raises:
         PerigeeError: there are GPUs, but not the requested one.
     """
-    gpus = _eligible(device)
-    if not gpus:
-        _warn_if_unseen(device)
-        yield device
-        return
-    name, hold = _take_one(gpus, runs_per_gpu, waiting)
-    with hold:
-        logger.info("computing on %s (%s)", name, gpus[name])
-        torch.cuda.set_device(name)
-        yield name
+    with shared_gpus(device, runs_per_gpu):
+        gpus = _eligible(device)
+        if not gpus:
+            _warn_if_unseen(device)
+            yield device
+            return
+        name, hold = _take_one(gpus, runs_per_gpu, waiting)
+        with hold:
+            logger.info("computing on %s (%s)", name, gpus[name])
+            torch.cuda.set_device(name)
+            yield name
 
 
 @contextmanager

@@ -1,0 +1,182 @@
+"""perigee.mps: jobs that share a GPU start one service together, and end it together.
+
+The control program is a pretended one, which notes its calls; the trial of a GPU is replaced.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from perigee import gpus, mps
+from perigee.mps import shared_gpus
+
+VARIABLES = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
+PROGRAM = """#!/bin/sh
+echo "$* $(cat) ${CUDA_MPS_PIPE_DIRECTORY##*/} ${CUDA_VISIBLE_DEVICES-all}" >> "$CALLS"
+exit $STATUS
+"""
+STARTED, ENDED = "-d  pipe all", " quit pipe 1"
+
+Calls = Callable[[], list[str]]
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """A pretended control program on PATH, and what it was called with so far."""
+    programs, noted = tmp_path / "programs", tmp_path / "calls"
+    programs.mkdir()
+    (programs / mps.CONTROL).write_text(PROGRAM)
+    (programs / mps.CONTROL).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CALLS", str(noted))
+    monkeypatch.setenv("STATUS", "0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")  # so that it is put back, whatever a test does
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(mps, "PLACE", tmp_path)
+    monkeypatch.setattr(mps, "TRIAL", "")
+    return lambda: noted.read_text().splitlines() if noted.exists() else []
+
+
+def variables() -> list[str | None]:
+    return [os.environ.get(name) for name in VARIABLES]
+
+
+def test_a_job_finds_the_service_while_it_computes(
+    calls: Calls, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "perigee")
+    with shared_gpus("auto", 2):
+        own = mps.own_folder()
+        assert variables() == [f"{own}/pipe", f"{own}/log"]
+        assert (own / "pipe").is_dir()
+        assert calls() == [STARTED]
+    assert variables() == [None, None]
+    assert len(caplog.messages) == 1
+
+
+def test_the_first_job_starts_the_service_and_the_last_one_ends_it(calls: Calls) -> None:
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(shared_gpus("auto", 2))
+    second.enter_context(shared_gpus("cuda", 8))
+    first.close()
+    assert calls() == [STARTED]
+    second.close()
+    assert calls() == [STARTED, ENDED]
+    with shared_gpus("auto", 2):
+        assert calls() == [STARTED, ENDED, STARTED]
+
+
+def test_a_job_that_was_killed_does_not_count_and_its_service_is_used(calls: Calls) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from perigee import mps\n"
+        f"mps.PLACE, mps.TRIAL = Path({str(mps.PLACE)!r}), ''\n"
+        "with mps.shared_gpus('auto', 2): print('in', flush=True); time.sleep(600)"
+    )
+    job = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "in\n"
+    finally:
+        job.send_signal(signal.SIGKILL)
+        job.communicate()
+    assert calls() == [STARTED]
+    os.environ["STATUS"] = "1"  # so a daemon says that is told to start beside another
+    with shared_gpus("auto", 2):
+        assert None not in variables()
+    assert calls() == [STARTED, STARTED, ENDED]
+
+
+@pytest.mark.parametrize(
+    ("trial", "status", "why"),
+    [
+        ("raise SystemExit(805)", "0", "cannot use a GPU through it: it ended with"),
+        ("raise SystemExit(805)", "3", "nvidia-cuda-mps-control -d: it ended with 3"),
+    ],
+)
+def test_without_a_service_jobs_compute_in_time_slices_and_one_says_so(
+    trial: str,
+    status: str,
+    why: str,
+    calls: Calls,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(mps, "TRIAL", trial)
+    monkeypatch.setenv("STATUS", status)
+    with shared_gpus("auto", 2), shared_gpus("auto", 2):
+        assert variables() == [None, None]
+    (message,) = caplog.messages
+    assert "time slices" in message
+    assert why in message
+    assert calls() == [STARTED, ENDED]  # what may have started is not left running
+
+
+def test_a_folder_that_others_may_write_into_is_not_used(
+    calls: Calls, caplog: pytest.LogCaptureFixture
+) -> None:
+    mps.own_folder().chmod(0o777)
+    with shared_gpus("auto", 2):
+        assert variables() == [None, None]
+    assert "only this user" in caplog.text
+    assert calls() == []
+
+
+def test_a_folder_that_cannot_be_made_ends_no_job(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mps, "PLACE", mps.PLACE / "absent")
+    with shared_gpus("auto", 2):
+        assert variables() == [None, None]
+    assert "time slices" in caplog.text
+
+
+@pytest.mark.parametrize(("device", "runs_per_gpu"), [("auto", 1), ("cpu", 4)])
+def test_jobs_that_share_no_gpu_start_nothing(device: str, runs_per_gpu: int, calls: Calls) -> None:
+    with shared_gpus(device, runs_per_gpu):
+        assert variables() == [None, None]
+    assert calls() == []
+
+
+def test_where_there_is_no_control_program_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with shared_gpus("auto", 2):
+        assert not caplog.messages
+
+
+def test_slurm_jobs_have_services_of_their_own(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = mps.own_folder()
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    assert mps.own_folder() == before.with_name(f"{before.name}-17")
+
+
+def test_a_job_finds_the_service_before_it_looks_for_gpus(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def no_gpus() -> tuple[str, ...]:
+        seen.append(variables())
+        return ()
+
+    monkeypatch.setattr(gpus, "visible_gpus", no_gpus)
+    with gpus.own_gpu("auto", 2) as device:
+        assert device == "auto"
+    ((pipe, log),) = seen
+    assert pipe is not None
+    assert log is not None
