@@ -1,0 +1,223 @@
+"""Train as much of periodic_fig3 at the scale `workstation` as some minutes on a GPU give.
+
+Runs are trained side by side on the card, through CUDA MPS where that can be had, each a process of
+its own; the runs of the first seed come first. When the time is over each saves its state, and what
+there is comes home: the metrics of all epochs (parquet and CSV), a picture, and how far each run
+came. A later start with the same folder goes on from there. The runs are planned beforehand, on a
+machine with Perigee's environment; the rest needs torch, numpy, pandas, pyarrow, matplotlib and
+pydantic alone.
+
+    python benchmarks/gpu_figure.py --prepare specs.json
+    python benchmarks/gpu_figure.py --specs specs.json --fashion-mnist data/fashion_mnist \
+        --minutes 6 --out figure
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "benchmarks")]
+
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+import torch  # noqa: E402
+from card.children import Child  # noqa: E402
+from card.document import card  # noqa: E402
+from card.figure_run import METRICS, STATE  # noqa: E402
+from card.images import fashion_mnist_in, save  # noqa: E402
+from card.sharing import through_mps  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+from perigee import mps  # noqa: E402
+
+FIGURE, SCALE = "periodic_fig3", "workstation"
+RATE = "optimiser.learning_rate"
+PANELS = ("train_loss", "test_error", "weight_norm", "effective_learning_rate")
+AT_ONCE = 4
+"""Runs at once: those of the four learning rates. More gain little (docs/gpus.md)."""
+LOOK_EVERY_S = 60
+"""Seconds between tables and pictures of what there is, in case this program is killed."""
+RESERVED_S = 25
+"""The part of the time that is kept for saving, the tables and the picture."""
+
+Run = Mapping[str, Any]
+
+
+def prepare(path: Path) -> None:
+    """Write the runs of the figure, as they are planned."""
+    from perigee.planning.plan import read_requests
+
+    _, requests = read_requests(["periodic"], SCALE)
+    (figure,) = (one for one in requests if one.key == FIGURE)
+    (table,) = (one for one in figure.tables if one.name == "runs")
+    runs = [
+        {"spec": one.spec.to_dict(), "epochs": one.epochs, "swept": dict(one.swept)}
+        for one in table.runs
+    ]
+    runs.sort(key=lambda one: (one["swept"]["seed"], one["swept"][RATE]))
+    told = {"figure": FIGURE, "scale": SCALE, "runs": runs}
+    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def name_of(run: Run) -> str:
+    """The name of the run's folder."""
+    return f"lr{run['swept'][RATE]:g}-seed{run['swept']['seed']}"
+
+
+def train(
+    runs: Sequence[Run],
+    images: Path,
+    out: Path,
+    device: str,
+    at_once: int,
+    deadline: float,
+    look: Callable[[], object],
+) -> list[str]:
+    """Train runs side by side until all are done or the time is over.
+
+    Args:
+        runs: in the order in which they are begun.
+        images: see `card.images.save`.
+        out: the folder of the runs' folders.
+        device: where to compute.
+        at_once: how many at a time.
+        deadline: when the runs save and end, by `time.time`.
+        look: called every `LOOK_EVERY_S`, while runs are trained.
+
+    Returns:
+        The names of runs that ended with an error.
+    """
+    waiting, failed, looked = list(runs), [], time.time()
+    going: dict[str, subprocess.Popen[bytes]] = {}
+    with ExitStack() as stack:
+        environment: Mapping[str, str] = {}
+        if device == "cuda" and at_once > 1:
+            try:
+                environment = stack.enter_context(through_mps())
+            except mps.MPSError as error:
+                print(f"runs share the card in time slices: {error}", flush=True)
+        while going or (waiting and time.time() < deadline):
+            while waiting and len(going) < at_once and time.time() < deadline:
+                run = waiting.pop(0)
+                told = {
+                    **{key: run[key] for key in ("spec", "epochs")},
+                    "images": str(images),
+                    "folder": str(out / name_of(run)),
+                    "device": device,
+                    "deadline": deadline,
+                }
+                child = Child("card.figure_run", json.dumps(told), environment=environment)
+                stack.callback(child.process.kill)
+                going[name_of(run)] = child.process
+            if time.time() > looked + LOOK_EVERY_S:
+                look()
+                looked = time.time()
+            for name, process in list(going.items()):
+                try:
+                    if process.wait(0.2):
+                        failed.append(name)
+                    del going[name]
+                except subprocess.TimeoutExpired:
+                    if time.time() > deadline + RESERVED_S / 2:
+                        process.kill()
+    return failed
+
+
+def table_of(runs: Sequence[Run], out: Path) -> pd.DataFrame:
+    """The metrics of all epochs that were trained, with the settings by which runs differ."""
+    parts = []
+    for run in runs:
+        path = out / name_of(run) / METRICS
+        if path.exists():
+            rows = pd.DataFrame(np.load(path))
+            parts.append(rows.assign(**run["swept"], planned_epochs=run["epochs"]))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def picture_of(table: pd.DataFrame, runs: Sequence[Run]) -> Figure:
+    """Metrics over epochs in the runs of the first seed, a line a learning rate."""
+    seed = runs[0]["swept"]["seed"]
+    shown = table[table["seed"] == seed]
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    for axes, column in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+        for rate, rows in shown.groupby(RATE):
+            axes.plot(rows["epoch"], rows[column], linewidth=0.9, label=f"{rate:g}")
+        axes.set(xlabel="epoch", ylabel=column.replace("_", " "), yscale="log")
+    axes.legend(title="learning rate", fontsize="small")
+    reached = shown.groupby(RATE)["epoch"].max()
+    planned = runs[0]["epochs"]
+    told = "all epochs"
+    if len(reached) < len({run["swept"][RATE] for run in runs}) or reached.min() < planned:
+        told = f"UNFINISHED: {', '.join(map(str, reached))} of {planned} epochs, by learning rate"
+    figure.suptitle(f"{FIGURE}, scale {SCALE}, seed {seed}\n{told}")
+    return figure
+
+
+def bring_home(runs: Sequence[Run], out: Path, told: Mapping[str, Any]) -> None:
+    """Write tables, picture, and how far each run came."""
+    table = table_of(runs, out)
+    reached = {}
+    for run in runs:
+        kept = out / name_of(run) / STATE
+        if kept.exists():
+            position = torch.load(kept, weights_only=True)["position"]
+            reached[name_of(run)] = {
+                "epochs": position["epoch"],
+                "of": run["epochs"],
+                "stopped_at_step": position["stopped_at_step"],
+            }
+    summary = {**told, **card(), "torch": torch.__version__, "runs": reached}
+    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    if len(table):
+        table.to_parquet(out / "metrics.parquet")
+        table.to_csv(out / "metrics.csv", index=False)
+        picture_of(table, runs).savefig(out / "figure.png", dpi=150)
+
+
+def main() -> None:
+    began = time.time()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--prepare", type=Path, metavar="FILE", help="write the runs, and end")
+    parser.add_argument("--specs", type=Path, help="the file that --prepare wrote")
+    parser.add_argument("--fashion-mnist", type=Path, help="the folder of its four files")
+    parser.add_argument("--minutes", type=float, default=6, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=Path("gpu_figure"), help="default: %(default)s")
+    parser.add_argument("--at-once", type=int, default=AT_ONCE, help="runs; default: %(default)s")
+    given = parser.parse_args()
+    if given.prepare is not None:
+        prepare(given.prepare)
+        return
+    if given.specs is None or given.fashion_mnist is None:
+        parser.error("--specs and --fashion-mnist are needed")
+    runs = json.loads(given.specs.read_text(encoding="utf-8"))["runs"]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    given.out.mkdir(parents=True, exist_ok=True)
+    deadline = began + 60 * given.minutes - RESERVED_S
+    told = {"figure": FIGURE, "scale": SCALE, "device": device, "minutes": given.minutes}
+    told["at_once"] = given.at_once
+    with tempfile.TemporaryDirectory() as folder:
+        images = Path(folder) / "images.npz"
+        save(fashion_mnist_in(given.fashion_mnist), images)
+        look = partial(bring_home, runs, given.out, told)
+        failed = train(runs, images, given.out, device, given.at_once, deadline, look)
+    bring_home(runs, given.out, {**told, "failed": failed})
+    print(f"{given.out}: {(given.out / 'summary.json').read_text(encoding='utf-8')}")
+    if failed:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
