@@ -181,7 +181,7 @@ def bring_home(runs: Sequence[Run], out: Path, told: Mapping[str, Any]) -> None:
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     if len(table):
         table.to_parquet(out / "metrics.parquet")
-        table.to_csv(out / "metrics.csv", index=False)
+        table.to_csv(out / "metrics.csv", index=False, lineterminator="\n")
         picture_of(table, runs).savefig(out / "figure.png", dpi=150)
 
 

@@ -63,7 +63,9 @@ def card() -> dict[str, str]:
     }
     asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        told = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
+        told = subprocess.run(
+            asked, capture_output=True, encoding="utf-8", timeout=20, check=True
+        ).stdout
         found["driver"] = told.splitlines()[0].strip()
     except (OSError, subprocess.SubprocessError, IndexError):
         pass

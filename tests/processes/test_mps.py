@@ -22,9 +22,9 @@ from perigee.mps import shared_gpus
 VARIABLES = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
 PROGRAM = """#!/bin/sh
 echo "$* $(cat) ${CUDA_MPS_PIPE_DIRECTORY##*/} ${CUDA_VISIBLE_DEVICES-all}" >> "$CALLS"
-exit $STATUS
+case "$*" in -d) exit $STATUS;; *) exit $ALONE;; esac
 """
-STARTED, ENDED = "-d  pipe all", " quit pipe 1"
+STARTED, ASKED, ENDED = "-d  pipe all", " get_server_list pipe all", " quit pipe 1"
 
 Calls = Callable[[], list[str]]
 
@@ -39,6 +39,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("CALLS", str(noted))
     monkeypatch.setenv("STATUS", "0")
+    monkeypatch.setenv("ALONE", "0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     for name in VARIABLES:
@@ -78,7 +79,9 @@ def test_the_first_job_starts_the_service_and_the_last_one_ends_it(calls: Calls)
         assert calls() == [STARTED, ENDED, STARTED]
 
 
-def test_a_job_that_was_killed_does_not_count_and_its_service_is_used(calls: Calls) -> None:
+def test_a_job_that_was_killed_does_not_count_and_its_service_is_used(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = (
         "import sys, time; from pathlib import Path; from perigee import mps\n"
         f"mps.PLACE, mps.TRIAL = Path({str(mps.PLACE)!r}), ''\n"
@@ -92,35 +95,37 @@ def test_a_job_that_was_killed_does_not_count_and_its_service_is_used(calls: Cal
         job.send_signal(signal.SIGKILL)
         job.communicate()
     assert calls() == [STARTED]
-    os.environ["STATUS"] = "1"  # so a daemon says that is told to start beside another
+    monkeypatch.setenv("STATUS", "1")  # that of a start beside another daemon
     with shared_gpus("auto", 2):
         assert None not in variables()
-    assert calls() == [STARTED, STARTED, ENDED]
+    assert calls() == [STARTED, STARTED, ASKED, ENDED]
 
 
 @pytest.mark.parametrize(
-    ("trial", "status", "why"),
+    ("trial", "status", "why", "called"),
     [
-        ("raise SystemExit(805)", "0", "cannot use a GPU through it: it ended with"),
-        ("raise SystemExit(805)", "3", "nvidia-cuda-mps-control -d: it ended with 3"),
+        ("raise SystemExit(5)", "0", "cannot use a GPU through it: it ended with 5", [ENDED]),
+        ("", "3", "nvidia-cuda-mps-control -d: it ended with 3", [ASKED]),
     ],
 )
 def test_without_a_service_jobs_compute_in_time_slices_and_one_says_so(
     trial: str,
     status: str,
     why: str,
+    called: list[str],
     calls: Calls,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(mps, "TRIAL", trial)
     monkeypatch.setenv("STATUS", status)
+    monkeypatch.setenv("ALONE", status)
     with shared_gpus("auto", 2), shared_gpus("auto", 2):
         assert variables() == [None, None]
     (message,) = caplog.messages
     assert "time slices" in message
     assert why in message
-    assert calls() == [STARTED, ENDED]  # what may have started is not left running
+    assert calls() == [STARTED, *called]  # what has started is not left running
 
 
 def test_a_folder_that_others_may_write_into_is_not_used(
@@ -149,12 +154,23 @@ def test_jobs_that_share_no_gpu_start_nothing(device: str, runs_per_gpu: int, ca
     assert calls() == []
 
 
-def test_where_there_is_no_control_program_nothing_is_said(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("has_gpus", [True, False])
+def test_a_missing_control_program_is_told_where_there_are_gpus(
+    has_gpus: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    driver = tmp_path / "driver"
+    monkeypatch.setattr(mps, "DRIVER", driver)
+    monkeypatch.setattr(mps, "PLACE", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with shared_gpus("auto", 2):
-        assert not caplog.messages
+    if has_gpus:
+        driver.mkdir()
+    with shared_gpus("auto", 2), shared_gpus("auto", 2):
+        assert None in variables()
+    assert len(caplog.messages) == has_gpus
+    assert all(mps.CONTROL in message for message in caplog.messages)
 
 
 def test_slurm_jobs_have_services_of_their_own(

@@ -25,6 +25,9 @@ logger = logging.getLogger("perigee")
 CONTROL = "nvidia-cuda-mps-control"
 """The program that starts the daemon, and sends it commands; it comes with the driver."""
 
+DRIVER = Path("/proc/driver/nvidia")
+"""A folder that there is where NVIDIA's driver is loaded."""
+
 PLACE = Path("/tmp")
 """The parent of the service's folder: a disk of the node, and names short enough for sockets."""
 
@@ -60,7 +63,7 @@ def shared_gpus(device: str, runs_per_gpu: int) -> Iterator[None]:
         device: see `perigee.gpus.own_gpu`.
         runs_per_gpu: how many jobs may share a GPU; one alone needs no service.
     """
-    if runs_per_gpu < 2 or device == "cpu" or shutil.which(CONTROL) is None:
+    if runs_per_gpu < 2 or device == "cpu" or not (shutil.which(CONTROL) or DRIVER.exists()):
         yield
         return
     jobs = None
@@ -125,14 +128,16 @@ def start(folder: Path) -> None:
             Path(path).mkdir(exist_ok=True)
     except OSError as error:
         raise MPSError(f"{error.filename} cannot be made ({error.strerror})") from error
-    daemon = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"} | environment
-    # Where one runs already, left by a job that was killed, this fails, and the trial decides.
-    started = _run([CONTROL, "-d"], daemon)
-    tried = _run([sys.executable, "-c", TRIAL], {**os.environ, **environment})
-    if tried:
+    visible = "CUDA_VISIBLE_DEVICES"
+    daemon = {k: v for k, v in {**os.environ, **environment}.items() if k != visible}
+    failed = _run([CONTROL, "-d"], daemon)
+    # It fails where one runs already, left by a job that was killed. Without any, CUDA would use
+    # the GPU as it always does, so the trial would not tell.
+    if failed and _run([CONTROL], daemon, "get_server_list\n"):
+        raise MPSError(f"{CONTROL} -d: {failed}")
+    if failed := _run([sys.executable, "-c", TRIAL], {**os.environ, **environment}):
         stop(folder)
-        what = started or f"a program cannot use a GPU through it: {tried}"
-        raise MPSError(f"{CONTROL} -d: {what}")
+        raise MPSError(f"a program cannot use a GPU through it: {failed}")
 
 
 def stop(folder: Path) -> None:
@@ -221,7 +226,7 @@ def _run(command: list[str], environment: Environment, told: str = "") -> str:
             # The daemon would keep a pipe open.
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            text=True,
+            encoding="utf-8",
             timeout=PATIENCE_S,
             check=False,
         )
