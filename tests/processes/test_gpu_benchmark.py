@@ -7,13 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from perigee.data import fashion_mnist
+from perigee.kernel import execution
+from perigee.kernel.execution import Execution
 from support.benchmarks import load, with_few_packages
 from support.fashion_mnist import checksums, small_files, write_files
+from support.replayed import RecordedGraphs
 from support.workspace import ROOT
 
 PROGRAM = ROOT / "benchmarks/gpu.py"
@@ -146,6 +151,31 @@ def test_bits_are_those_of_all_logs_and_are_not_compared_without_a_capture(
     assert all(ours.values())
     with pytest.raises(RuntimeError, match="could not be captured"):
         gpu.bits.compared("convnet-32", "cpu", gpu.TINY, gpu.EAGER)
+
+
+@pytest.fixture
+def captures(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The program, on a CPU that captures by a stand-in for CUDA graphs."""
+    gpu = load("gpu", monkeypatch)
+    runs = sys.modules["card.runs"]
+
+    def prepare(*given: Any, capture: str, **others: Any) -> Execution:
+        graphs = RecordedGraphs if capture == "auto" else None
+        return replace(execution.prepare(*given, **others), graphs=graphs)
+
+    monkeypatch.setattr(runs, "prepare", prepare)
+    return gpu
+
+
+def test_captured_steps_are_timed_and_compared(captures: Any) -> None:
+    size, images = captures.TINY, captures.random_images(captures.TINY.train, captures.TINY.test)
+    found = captures.bits.compared("convnet-32", "cpu", size, captures.CHANNELS_LAST)
+    assert set(found["same bits"]) == {"losses", "weights", "metrics", "steps"}
+    assert all(found["same bits"].values())
+    way = captures.CAPTURED
+    timed = captures.step_and_epoch("resnet18-16", "bfloat16", way, images, "cpu", size)
+    assert timed["ms per step"]["min"] > 0
+    assert timed["s per epoch with metrics"] > 0
 
 
 def test_unknown_items_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
