@@ -77,9 +77,9 @@ def pretend_gpus(uuids: list[str]) -> None:
     torch.cuda.set_device = lambda device: None
     prepare = execution.prepare
 
-    def on_the_cpu(device: str, *others: Any) -> execution.Execution:
+    def on_the_cpu(device: str, *others: Any, **settings: Any) -> execution.Execution:
         assert device in {f"cuda:{number}" for number in range(len(found))}, device
-        return prepare("cpu", *others)
+        return prepare("cpu", *others, **settings)
 
     execution.prepare = on_the_cpu
 
