@@ -219,7 +219,7 @@ def require_captured(trainer: Trainer, way: str) -> None:
 def step_and_epoch(
     network: str, precision: str, way: str, dataset: ArrayDataset, device: str, size: Size
 ) -> dict[str, Any]:
-    """The times of a step, and of an epoch with metrics."""
+    """The times of a step, and of an epoch with metrics, with the run that has them."""
     spec = spec_of(network, precision, size)
     trainer = trainer_of(spec, dataset, device, way)
     with tempfile.TemporaryDirectory() as folder:
@@ -230,5 +230,6 @@ def step_and_epoch(
         "ms per step": summary(found),
         "s per epoch with metrics": float(f"{epoch:.5g}"),
         "steps per epoch": trainer.task.steps_per_epoch,
-        "width": spec.model.parameters["width"],
+        "timed steps": size.blocks * size.steps,
+        "run": spec.to_dict(),
     }

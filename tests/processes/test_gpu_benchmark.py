@@ -16,6 +16,7 @@ import pytest
 from perigee.data import fashion_mnist
 from perigee.kernel import execution
 from perigee.kernel.execution import Execution
+from perigee.spec import RunSpec
 from support.benchmarks import load, with_few_packages
 from support.fashion_mnist import checksums, small_files, write_files
 from support.replayed import RecordedGraphs
@@ -93,6 +94,10 @@ def test_all_items_stand_in_the_file_with_figures_or_the_reason(
     assert "torchvision" in missing["reason"]
     others = {one["reason"] for one in items.values() if one["status"] != "measured"}
     assert others == {"no GPU"}
+    step = items["step: resnet18-16 bfloat16 eager"]["figures"]
+    run = RunSpec.from_dict(step["run"])
+    assert (run.model.name, run.precision, run.batch_size) == ("resnet18", "bfloat16", 8)
+    assert step["steps per epoch"] == 6  # of 44 images
     assert items["resume: killed twice"]["figures"]["same bits"] == {"weights": True}
     rates = items["sharing: time slices"]["figures"]["steps per second, convnet-32, float32"]
     assert [len(rates[number]) for number in ("1", "2")] == [1, 2]
