@@ -2,9 +2,10 @@
 
     python benchmarks/shipped_calibrations.py
 
-reads benchmarks/results/gpu/h200_training.json and writes workflow/calibrations.json. Only kinds
-of runs that were measured are in it. That file says networks, mini-batches, precision and measures.
-The rest is our reading of it: SGD without momentum, no augmentation, and the data set CIFAR-10,
+reads benchmarks/results/gpu/h200_training.json, and what benchmarks/gpu.py wrote beside it on any
+card, and writes workflow/calibrations.json. Only kinds of runs that were measured are in it. Of the
+latter these are the captured steps, without measures. The former says networks, mini-batches,
+precision and measures. The rest is our reading of it: SGD without momentum, no augmentation, and the data set CIFAR-10,
 whose images have the same shape and as many classes. It does not say whether the networks were
 scale-invariant; those differ by the training of BatchNorm's location and scale and of the last
 layer, a few of a step's hundred kernels, so both are given the time measured (our choice).
@@ -13,6 +14,7 @@ layer, a few of a step's hundred kernels, so both are given the time measured (o
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,9 @@ NETWORKS: dict[str, tuple[dict[str, Any], str, int]] = {
 }
 """Network, precision and number of timed steps: six epochs of 50 steps, of the last one four."""
 
+FURTHER = "gpu_*.json"
+"""The files of benchmarks/gpu.py, beside the other one."""
+
 MEASURES = {"ours": [], "steps": ["steps"], "layers": ["layers"]}
 """The measures that were taken, by the word for them."""
 
@@ -37,7 +42,7 @@ BATCH_SIZE = 128
 
 
 def calibrations(source: Path) -> Calibrations:
-    """The record that a file of measurements gives."""
+    """The record that a file of measurements gives, with those of benchmarks/gpu.py beside it."""
     told = json.loads(source.read_text(encoding="utf-8"))
     entries = [
         _calibration(told, network, word, scale_invariant)
@@ -46,9 +51,33 @@ def calibrations(source: Path) -> Calibrations:
         for word in MEASURES
     ]
     return Calibrations(
-        about=f"First guesses of time. Made of {SOURCE} by benchmarks/shipped_calibrations.py.",
-        calibrations=tuple(entries),
+        about="First guesses of time. Made of benchmarks/results/gpu/ by "
+        "benchmarks/shipped_calibrations.py.",
+        calibrations=tuple({one.kind: one for one in [*entries, *further(source.parent)]}.values()),
     )
+
+
+def further(folder: Path) -> Iterator[Calibration]:
+    """The captured steps that benchmarks/gpu.py measured, of all cards in a folder."""
+    for file in sorted(folder.glob(FURTHER)):
+        told = json.loads(file.read_text(encoding="utf-8"))
+        for name, item in told["items"].items():
+            is_step = name.startswith("step: ") and name.endswith(" captured")
+            if told["tiny"] or not is_step or "figures" not in item:
+                continue
+            found = item["figures"]
+            yield Calibration(
+                device=told["card"],
+                hardware=told["hardware"],
+                versions=told["versions"],
+                date=told["date"],
+                run=found["run"],
+                measures=(),
+                steps_per_epoch=found["steps per epoch"],
+                steps=found["timed steps"],
+                seconds_per_step=round(found["ms per step"]["median"] / 1000, 9),
+                seconds_per_pass=None,
+            )
 
 
 def _calibration(told: Any, network: str, word: str, scale_invariant: bool) -> Calibration:
