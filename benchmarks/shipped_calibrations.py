@@ -5,10 +5,11 @@
 reads benchmarks/results/gpu/h200_training.json, and what benchmarks/gpu.py wrote beside it on any
 card, and writes workflow/calibrations.json. Only kinds of runs that were measured are in it. Of the
 latter these are the captured steps, without measures. The former says networks, mini-batches,
-precision and measures. The rest is our reading of it: SGD without momentum, no augmentation, and the data set CIFAR-10,
-whose images have the same shape and as many classes. It does not say whether the networks were
-scale-invariant; those differ by the training of BatchNorm's location and scale and of the last
-layer, a few of a step's hundred kernels, so both are given the time measured (our choice).
+precision and measures. The rest is our reading of it: SGD without momentum, no augmentation, and
+the data set CIFAR-10, whose images have the same shape and as many classes. It does not say whether
+the networks were scale-invariant; those differ by the training of BatchNorm's location and scale
+and of the last layer, a few of a step's hundred kernels, so both are given the time measured (our
+choice).
 """
 
 from __future__ import annotations
