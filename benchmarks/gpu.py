@@ -13,6 +13,7 @@ that need one are noted so, and the others are measured on the CPU.
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import signal
@@ -101,7 +102,9 @@ def items(dataset: ArrayDataset, device: str, size: Size, most: int) -> list[Ite
         with sharing.through_mps() as environment:
             return sharing.steps_per_second(device, size, environment, most)
 
-    in_slices = partial(sharing.steps_per_second, device, size, {}, most)
+    # Where MPS runs already, programs find it by this variable or its default.
+    without_mps = {"CUDA_MPS_PIPE_DIRECTORY": os.devnull}
+    in_slices = partial(sharing.steps_per_second, device, size, without_mps, most)
     return [
         *(
             Item(
@@ -193,6 +196,7 @@ def measured(item: Item, device: str, left: float) -> dict[str, Any]:
         told = f"{type(error).__name__}: {error}".partition("\n")[0]
         entry = {"status": NOT_MEASURED, "reason": told[:300]}
     logging.getLogger("perigee").removeHandler(warnings)
+    gc.collect()  # a run and its captured functions hold one another
     if device != "cpu":
         torch.cuda.empty_cache()
     told_of = {"warnings": warnings.messages} if warnings.messages else {}
@@ -226,6 +230,9 @@ def main() -> None:
     parser.add_argument("--fashion-mnist", type=Path, help="folder of its files; default: noise")
     parser.add_argument("--tiny", action="store_true", help="see that it works; no figure counts")
     given = parser.parse_args()
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # all that is open ends
     device = "cuda" if torch.cuda.is_available() else "cpu"
     size = TINY if given.tiny else Size()
     if given.fashion_mnist is None:

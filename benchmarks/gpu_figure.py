@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -121,8 +122,11 @@ def train(
                 stack.callback(child.process.kill)
                 going[name_of(run)] = child.process
             if time.time() > looked + LOOK_EVERY_S:
-                look()
                 looked = time.time()
+                try:
+                    look()
+                except Exception as error:  # a full disk, say; the runs must go on
+                    print(f"no tables and picture this time: {error}", flush=True)
             for name, process in list(going.items()):
                 try:
                     if process.wait(0.2):
@@ -178,11 +182,16 @@ def bring_home(runs: Sequence[Run], out: Path, told: Mapping[str, Any]) -> None:
                 "stopped_at_step": position["stopped_at_step"],
             }
     summary = {**told, **card(), "torch": torch.__version__, "runs": reached}
-    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    aside = out / "unfinished"
+    aside.mkdir(exist_ok=True)
+    (aside / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     if len(table):
-        table.to_parquet(out / "metrics.parquet")
-        table.to_csv(out / "metrics.csv", index=False, lineterminator="\n")
-        picture_of(table, runs).savefig(out / "figure.png", dpi=150)
+        table.to_parquet(aside / "metrics.parquet")
+        table.to_csv(aside / "metrics.csv", index=False, lineterminator="\n")
+        picture_of(table, runs).savefig(aside / "figure.png", dpi=150)
+    for path in list(aside.iterdir()):
+        path.replace(out / path.name)
+    aside.rmdir()
 
 
 def main() -> None:
@@ -203,6 +212,9 @@ def main() -> None:
     if given.specs is None or given.fashion_mnist is None:
         parser.error("--specs and --fashion-mnist are needed")
     runs = json.loads(given.specs.read_text(encoding="utf-8"))["runs"]
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # all that is open ends
     device = "cuda" if torch.cuda.is_available() else "cpu"
     given.out.mkdir(parents=True, exist_ok=True)
     deadline = began + 60 * given.minutes - RESERVED_S

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from card.children import Child, children
-from card.runs import CAPTURED, Size, random_images, spec_of, trainer_of
+from card.runs import CAPTURED, Size, random_images, require_captured, spec_of, trainer_of
 from perigee.kernel.trainer import Moment
 from perigee.training.recording import weights_digest
 
@@ -84,6 +84,8 @@ def main(told: str) -> None:
                 torch.save({"state": trainer.state(), "taken": taken}, aside)
                 aside.replace(path)
                 print(taken, flush=True)
+    if trainer.execution.device.type == "cuda":
+        require_captured(trainer, CAPTURED)
     print(f"weights {weights_digest(trainer).decode()}", flush=True)
 
 

@@ -32,8 +32,8 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 EAGER, CHANNELS_LAST, CAPTURED = "eager", "channels_last", "captured"
 WAYS: Mapping[str, Mapping[str, str]] = {
     EAGER: {"capture": "never", "channels_last": "never"},
-    CHANNELS_LAST: {"capture": "never", "channels_last": "auto"},
-    CAPTURED: {"capture": "auto", "channels_last": "auto"},
+    CHANNELS_LAST: {"capture": "never", "channels_last": "always"},
+    CAPTURED: {"capture": "auto", "channels_last": "always"},
 }
 """How steps are computed: kernel by kernel; that with channels last; both, captured as a graph."""
 
@@ -212,7 +212,7 @@ def require_captured(trainer: Trainer, way: str) -> None:
     Raises:
         RuntimeError: the run's steps were not captured.
     """
-    if way == CAPTURED and not trainer.is_captured:
+    if way == CAPTURED and not (trainer.is_captured and trainer.may_capture):
         raise RuntimeError("its steps could not be captured")
 
 
@@ -226,6 +226,7 @@ def step_and_epoch(
         found = milliseconds_per_step(Steps(trainer, Path(folder) / "steps"), size)
         require_captured(trainer, way)
         epoch = seconds_per_epoch(trainer, Path(folder) / "epoch")
+        require_captured(trainer, way)  # the last, smaller mini-batch and the passes, too
     return {
         "ms per step": summary(found),
         "s per epoch with metrics": float(f"{epoch:.5g}"),

@@ -36,9 +36,9 @@ def through_mps() -> Iterator[Mapping[str, str]]:
     Raises:
         MPSError: the service cannot be had.
     """
-    with tempfile.TemporaryDirectory(prefix="mps-") as folder:
-        mps.start(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="mps-", ignore_cleanup_errors=True) as folder:
         try:
+            mps.start(Path(folder))
             yield mps.environment_in(Path(folder))
         finally:
             mps.stop(Path(folder))

@@ -95,7 +95,8 @@ def test_auto_without_a_gpu_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("precision", "told", "expected"),
     [
-        ("float32", "auto", torch.channels_last),
+        ("float32", "auto", torch.contiguous_format),
+        ("float32", "always", torch.channels_last),
         ("tf32", "auto", torch.channels_last),
         ("bfloat16", "auto", torch.channels_last),
         ("float64", "auto", torch.contiguous_format),
@@ -111,7 +112,7 @@ def test_images_are_laid_out_channels_last_on_a_gpu(
     assert prepared.memory_format == expected
 
 
-@pytest.mark.parametrize("told", ["auto", "never"])
+@pytest.mark.parametrize("told", ["auto", "always", "never"])
 def test_the_layout_on_a_cpu_depends_on_the_images_alone(told: str) -> None:
     for shape, expected in (
         ((1, 8, 8), torch.channels_last),

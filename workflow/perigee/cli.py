@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from enum import StrEnum
 from itertools import pairwise
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -36,6 +37,29 @@ LogFile = Annotated[
 Digest = Annotated[
     str | None,
     typer.Option(help="The digest the product must have; stop if spec and code give another."),
+]
+
+
+class WhenToCapture(StrEnum):
+    """When steps are captured."""
+
+    AUTO = "auto"
+    NEVER = "never"
+
+
+class WhenChannelsLast(StrEnum):
+    """When images and weights are laid out channels-last."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+Capture = Annotated[
+    WhenToCapture, typer.Option(help="Capture training steps as CUDA graphs, on a GPU.")
+]
+ChannelsLast = Annotated[
+    WhenChannelsLast, typer.Option(help="Lay images and weights out channels-last, on a GPU.")
 ]
 RunsPerGpu = Annotated[
     int, typer.Option(min=1, help="How many such jobs may share one GPU; more wait.")

@@ -37,11 +37,12 @@ PATIENCE_S = 30
 TRIAL = """
 import ctypes, sys
 cuda, device, context = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(), ctypes.c_void_p()
-sys.exit(
+failed = (
     cuda.cuInit(0)
     or cuda.cuDeviceGet(ctypes.byref(device), 0)
     or cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
 )
+sys.exit(f"CUDA's error {failed}" if failed else 0)
 """
 """A program that uses a GPU: a daemon that runs need not have a server that works."""
 
@@ -135,14 +136,31 @@ def start(folder: Path) -> None:
     # the GPU as it always does, so the trial would not tell.
     if failed and _run([CONTROL], daemon, "get_server_list\n"):
         raise MPSError(f"{CONTROL} -d: {failed}")
-    if failed := _run([sys.executable, "-c", TRIAL], {**os.environ, **environment}):
+    if failed := try_out(folder):
         stop(folder)
-        raise MPSError(f"a program cannot use a GPU through it: {failed}")
+        raise MPSError(failed)
+
+
+def try_out(folder: Path) -> str:
+    """Use a GPU through the daemon in this folder.
+
+    Returns:
+        Why that failed; "" if it did not.
+    """
+    environment = {**os.environ, **environment_in(folder)}
+    failed = _run([sys.executable, "-c", TRIAL], environment, is_heard=True)
+    return failed and f"a program cannot use a GPU through it: {failed}"
 
 
 def stop(folder: Path) -> None:
-    """End the daemon in this folder, if there is one."""
-    _run([CONTROL], {**os.environ, **environment_in(folder)}, "quit\n")
+    """End the daemon in this folder, if there is one, and remove its files.
+
+    Its last client may be this process, which has done its work but keeps its place to its end; the
+    daemon does not wait for it any longer than for a second.
+    """
+    if not _run([CONTROL], {**os.environ, **environment_in(folder)}, "quit -t 1\n"):
+        for path in environment_in(folder).values():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class _Jobs:
@@ -163,13 +181,17 @@ class _Jobs:
             The variables by which this process finds the service; none if there is none.
 
         Raises:
-            MPSError: the service cannot be had; only the first job hears of it.
+            MPSError: the service cannot be had, or works no longer; where the first job could not
+                start it, the others are not told.
         """
         with self._turn():
             if not self._is_alone():
                 fcntl.flock(self._jobs, fcntl.LOCK_SH)
-                runs = os.pread(self._jobs, 1, 0) == b"1"
-                return environment_in(self._folder) if runs else {}
+                if os.pread(self._jobs, 1, 0) != b"1":
+                    return {}
+                if failed := try_out(self._folder):
+                    raise MPSError(failed)
+                return environment_in(self._folder)
             try:
                 start(self._folder)
             except MPSError:
@@ -212,8 +234,15 @@ class _Jobs:
             yield
 
 
-def _run(command: list[str], environment: Environment, told: str = "") -> str:
+def _run(
+    command: list[str], environment: Environment, told: str = "", *, is_heard: bool = False
+) -> str:
     """Run a program to its end.
+
+    Args:
+        command, environment: the program.
+        told: what it reads.
+        is_heard: whether its errors are read. A daemon would keep a pipe open.
 
     Returns:
         Why it failed; "" if it did not.
@@ -223,16 +252,17 @@ def _run(command: list[str], environment: Environment, told: str = "") -> str:
             command,
             env=dict(environment),
             input=told,
-            # The daemon would keep a pipe open.
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE if is_heard else subprocess.DEVNULL,
             encoding="utf-8",
             timeout=PATIENCE_S,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    return f"it ended with {done.returncode}" if done.returncode else ""
+    if not done.returncode:
+        return ""
+    return (done.stderr or "").strip() or f"it ended with {done.returncode}"
 
 
 def _told(error: Exception) -> str:

@@ -35,11 +35,14 @@ rule calibrate_runs:
         out=layout.calibrations,
         device=settings["device"],
         workers=settings["workers"],
+        capture=settings["capture"],
+        channels_last=settings["channels_last"],
     message:
         "calibrate_runs"
     shell:
         "python -m perigee calibrate --spec {params.spec:q} --out {params.out:q}"
-        " --device {params.device} --workers {params.workers} --log {log:q}"
+        " --device {params.device} --capture {params.capture} --channels-last {params.channels_last}"
+        " --workers {params.workers} --log {log:q}"
 
 
 rule calibrate:

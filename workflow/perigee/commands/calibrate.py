@@ -3,7 +3,7 @@
 import gc
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +11,15 @@ from typing import Annotated, Any
 import typer
 
 from perigee.blocks.measures import Measure
-from perigee.cli import LogFile, read_spec, spec_block
+from perigee.cli import (
+    Capture,
+    ChannelsLast,
+    LogFile,
+    WhenChannelsLast,
+    WhenToCapture,
+    read_spec,
+    spec_block,
+)
 from perigee.configuration.runs import resolved_run
 from perigee.data.saving import load_dataset
 from perigee.errors import PerigeeError, StoppedBySignalError
@@ -44,6 +52,8 @@ def main(
     workers: Annotated[
         int, typer.Option(min=0, help="Processes that read images that stay files; 0: this one.")
     ] = 0,
+    capture: Capture = WhenToCapture.AUTO,
+    channels_last: ChannelsLast = WhenChannelsLast.AUTO,
     seconds: Annotated[
         float, typer.Option(min=0.1, help="How long the steps of each kind are timed.")
     ] = 5.0,
@@ -64,10 +74,19 @@ def main(
         here = device_of(hardware())
         # Those that are not known yet come first: the job may be stopped before its last one.
         told.sort(key=lambda one: kind_of(one["run"], one["measures"], here) in known)
+        measure = partial(
+            timed,
+            device=own,
+            workers=workers,
+            seconds=seconds,
+            stop=stop,
+            capture=capture,
+            channels_last=channels_last,
+        )
         for number, kind in enumerate(told, start=1):
             line = f"kind {number}/{len(told)}, {_in_words(kind)}"
             try:
-                timing, found = _measured(kind, own, workers, seconds, stop)
+                timing, found = _measured(kind, measure)
             except StoppedBySignalError:
                 raise
             except Exception as error:
@@ -91,22 +110,14 @@ def main(
 
 
 def _measured(
-    kind: Mapping[str, Any], device: str, workers: int, seconds: float, stop: StopRequest
+    kind: Mapping[str, Any], measure: Callable[..., Timing]
 ) -> tuple[Timing, Calibration]:
     run = resolved_run(kind["run"], "run", "--spec")
     measures = [spec_block(Measure, one, "measures") for one in kind["measures"]]
     dataset = Path(kind["dataset"])
     read_product(dataset)
     date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    timing = timed(
-        run,
-        load_dataset(dataset),
-        measures,
-        device=device,
-        workers=workers,
-        seconds=seconds,
-        stop=stop,
-    )
+    timing = measure(run, load_dataset(dataset), measures)
     found = hardware()
     return timing, Calibration(
         device=device_of(found),

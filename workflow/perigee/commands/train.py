@@ -12,9 +12,13 @@ import typer
 
 from perigee.blocks.measures import Measure
 from perigee.cli import (
+    Capture,
+    ChannelsLast,
     Digest,
     LogFile,
     RunsPerGpu,
+    WhenChannelsLast,
+    WhenToCapture,
     is_main_rank,
     is_one_of_several,
     read_spec,
@@ -42,13 +46,6 @@ class OnDeparture(StrEnum):
     TRAIN_ANEW = "train_anew"
 
 
-class Automatic(StrEnum):
-    """The choice between a decision of the program and never."""
-
-    AUTO = "auto"
-    NEVER = "never"
-
-
 def main(
     spec: Annotated[
         str,
@@ -59,12 +56,8 @@ def main(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the run's files: .../<run>/e<epochs>.")],
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto.")] = "auto",
-    capture: Annotated[
-        Automatic, typer.Option(help="Capture training steps as CUDA graphs, on a GPU.")
-    ] = Automatic.AUTO,
-    channels_last: Annotated[
-        Automatic, typer.Option(help="Lay images and weights out channels-last, on a GPU.")
-    ] = Automatic.AUTO,
+    capture: Capture = WhenToCapture.AUTO,
+    channels_last: ChannelsLast = WhenChannelsLast.AUTO,
     runs_per_gpu: RunsPerGpu = 1,
     processes: Annotated[
         int,

@@ -508,8 +508,10 @@ class Settings(Model):
     capture: Annotated[Literal["auto", "never"], _auto_if_empty] = Field(
         "auto", description="On a GPU: auto has training steps captured as CUDA graphs."
     )
-    channels_last: Annotated[Literal["auto", "never"], _auto_if_empty] = Field(
-        "auto", description="On a GPU: auto lays images and weights out channels-last."
+    channels_last: Annotated[Literal["auto", "always", "never"], _auto_if_empty] = Field(
+        "auto",
+        description="On a GPU: auto lays images and weights out channels-last in tf32 and "
+        "bfloat16, always in every precision.",
     )
     runs_per_gpu: Count = Field(1, description="Training runs, or predictions, at a time on a GPU.")
     processes_per_run: Count = Field(

@@ -69,6 +69,8 @@ def timed(
     workers: int,
     seconds: float,
     stop: StopRequest,
+    capture: str = "auto",
+    channels_last: str = "auto",
 ) -> Timing:
     """Train a run for some seconds, and time its steps and its measures.
 
@@ -76,7 +78,7 @@ def timed(
         spec: the run, which starts from its initialisation.
         dataset: the run's data set.
         measures: the run's measures.
-        device, workers: see `perigee.kernel.execution.prepare`.
+        device, workers, capture, channels_last: see `perigee.kernel.execution.prepare`.
         seconds: how long steps are timed, after a warm-up of a stretch; and how long a pass over
             the training set may take before the rest of it is calculated.
         stop: is looked at after every step and mini-batch.
@@ -85,7 +87,14 @@ def timed(
         StoppedBySignalError: told to stop.
         PerigeeError: the device or the model is not available, or the run diverged too soon.
     """
-    execution = prepare(device, spec.precision, dataset.image_shape, workers)
+    execution = prepare(
+        device,
+        spec.precision,
+        dataset.image_shape,
+        workers,
+        capture=capture,
+        channels_last=channels_last,
+    )
     trainer = Trainer(spec, dataset, execution)
     task = _ShortPasses(trainer.task, spec.batch_size, execution, seconds)
     trainer.task = task

@@ -25,5 +25,5 @@ def computing(trainer: Trainer) -> dict[str, Any]:
         "cudnn_benchmark": on_gpu and torch.backends.cudnn.benchmark,
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "channels_last": execution.memory_format is torch.channels_last,
-        "capture": execution.graphs is not None,
+        "capture": trainer.may_capture,
     }

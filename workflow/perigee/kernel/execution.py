@@ -21,6 +21,9 @@ DTYPES = {
 }
 """The type of weights and images in each precision."""
 
+TENSOR_CORES = ("tf32", "bfloat16")
+"""The precisions in which a GPU's tensor cores compute, which read channels-last images faster."""
+
 CHANNELS_LAST_PIXELS = 16 * 16
 """The largest number of pixels for which images are laid out channels-last on a CPU.
 
@@ -78,8 +81,8 @@ def prepare(
         workers, prefetch, pin_memory: see `Execution`; they change no number. ``pin_memory`` None
             puts images in page-locked memory where there is a GPU to copy them to.
         capture: on a GPU, "auto" captures steps and passes as CUDA graphs, "never" does not.
-        channels_last: on a GPU, "auto" lays images, activations and weights out channels-last,
-            which tensor cores read faster, unless the precision is float64; "never" does not.
+        channels_last: on a GPU, "auto" lays images, activations and weights out channels-last in
+            the precisions of `TENSOR_CORES`, "always" in all, "never" in none.
 
     Raises:
         PerigeeError: a GPU is requested and there is none.
@@ -113,7 +116,8 @@ def prepare(
     if chosen.type == "cpu":
         is_channels_last = height * width <= CHANNELS_LAST_PIXELS
     else:
-        is_channels_last = channels_last == "auto" and precision != "float64"
+        is_faster = channels_last == "auto" and precision in TENSOR_CORES
+        is_channels_last = channels_last == "always" or is_faster
     is_captured = chosen.type == "cuda" and capture == "auto"
     return Execution(
         device=chosen,

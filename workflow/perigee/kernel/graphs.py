@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -41,28 +41,45 @@ class CudaGraphs:
 
     Args:
         device: the GPU.
+
+    Attributes:
+        has_failed: whether a capture failed in this process, after which PyTorch's records of
+            memory that is being captured are not to be relied on, and no other is begun.
     """
+
+    has_failed: ClassVar[bool] = False
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        # One for all trials and captures: libraries keep memory for every stream that they see.
+        self._aside = torch.cuda.Stream(device)
         self._pool: Any = None
 
     def try_out(self, function: Callable[[], None]) -> None:
         """See `Graphs.try_out`: a capture needs a stream that is not the default one."""
-        aside, usual = torch.cuda.Stream(self._device), torch.cuda.current_stream(self._device)
-        aside.wait_stream(usual)
-        with torch.cuda.stream(aside):
+        usual = torch.cuda.current_stream(self._device)
+        self._aside.wait_stream(usual)
+        with torch.cuda.stream(self._aside):
             function()
-        usual.wait_stream(aside)
+        usual.wait_stream(self._aside)
 
     def capture(self, function: Callable[[], None]) -> Callable[[], None]:
         """See `Graphs.capture`."""
+        if CudaGraphs.has_failed:
+            raise RuntimeError("another capture failed before")
         with torch.cuda.device(self._device):
+            usual = torch.cuda.current_stream(self._device)
             pool = self._pool or torch.cuda.graph_pool_handle()
             graph = torch.cuda.CUDAGraph()
             # A thread that puts images in page-locked memory may go on meanwhile.
-            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-                function()
+            mode = "thread_local"
+            try:
+                with torch.cuda.graph(graph, pool, self._aside, capture_error_mode=mode):
+                    function()
+            except RuntimeError:
+                CudaGraphs.has_failed = True
+                torch.cuda.set_stream(usual)  # PyTorch leaves the other one set
+                raise
             self._pool = pool  # which a graph that failed would not keep alive
         replay: Callable[[], None] = graph.replay
         return replay
@@ -90,6 +107,12 @@ class Captured:
     ) -> None:
         self._function, self._graphs, self._changed = function, graphs, changed
         self._captured: dict[Any, tuple[list[Any], Callable[[], None]]] = {}
+        self._has_failed = False
+
+    @property
+    def has_failed(self) -> bool:
+        """True if a capture failed, so that the function is called as it is."""
+        return self._has_failed
 
     @property
     def shapes(self) -> int:
@@ -126,10 +149,12 @@ class Captured:
         except RuntimeError as error:
             self._put_back(kept)
             self._graphs = None
+            self._has_failed = True
+            self._captured.clear()
             logger.warning(
                 "%s cannot be captured, so its kernels are started one by one: %s",
                 getattr(self._function, "__name__", "a function"),
-                str(error).partition("\n")[0],
+                str(error.__context__ or error).partition("\n")[0],  # what the end of it hides
             )
         return self._graphs is not None
 

@@ -137,6 +137,7 @@ class Trainer:
         """The state before the step in progress, if that takes several mini-batches."""
         make_graphs = execution.graphs if self.ranks.world == 1 else None
         self._graphs = None if make_graphs is None else make_graphs()
+        self._all_captured: list[Captured] = []
         self._add_gradient = self.captured(self._gradient_of_batch)
         self._update = self.captured(self._change_weights)
 
@@ -179,6 +180,11 @@ class Trainer:
             yield Moment.STEP
 
     @property
+    def may_capture(self) -> bool:
+        """True if the run captures what it can, and nothing failed to be captured yet."""
+        return self._graphs is not None and not any(one.has_failed for one in self._all_captured)
+
+    @property
     def is_captured(self) -> bool:
         """True if steps are captured, which they are from the first one on."""
         return bool(self._add_gradient.shapes and self._update.shapes)
@@ -192,7 +198,9 @@ class Trainer:
             function: see `perigee.kernel.graphs.Captured`.
             changed: the tensors that it changes beside those of the run.
         """
-        return Captured(function, self._graphs, lambda: [*self._changed_by_steps(), *changed])
+        one = Captured(function, self._graphs, lambda: [*self._changed_by_steps(), *changed])
+        self._all_captured.append(one)
+        return one
 
     def add_gradient(self, batch: Batch) -> None:
         """Add a mini-batch's share of the step's loss and of its gradient."""
