@@ -484,7 +484,7 @@ def test_a_key_that_stands_twice_in_the_configuration(clone: Path) -> None:
         ({"papers": "periodic"}, ["'papers'", "'periodic'", "of type list"]),
         ({"on_departure": "go on"}, ["'on_departure'", "'go on'", "fail, train_anew"]),
         ({"capture": "always"}, ["'capture'", "'always'", "auto, never"]),
-        ({"channels_last": "on"}, ["'channels_last'", "'on'", "auto, always, never"]),
+        ({"channels_last": "on"}, ["'channels_last'", "'on'", "always, auto, never"]),
     ],
 )
 def test_a_wrong_configuration(clone: Path, setting: dict[str, Any], told: list[str]) -> None:

@@ -24,7 +24,7 @@ PROGRAM = """#!/bin/sh
 echo "$* $(cat) ${CUDA_MPS_PIPE_DIRECTORY##*/} ${CUDA_VISIBLE_DEVICES-all}" >> "$CALLS"
 case "$*" in -d) exit $STATUS;; *) exit $ALONE;; esac
 """
-STARTED, ASKED, ENDED = "-d  pipe all", " get_server_list pipe all", " quit pipe 1"
+STARTED, ASKED, ENDED = "-d  pipe all", " get_server_list pipe all", " quit -t 1 pipe 1"
 
 Calls = Callable[[], list[str]]
 

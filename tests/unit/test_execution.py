@@ -130,6 +130,7 @@ def test_steps_are_captured_on_a_gpu_unless_told_not_to(
     device: str, told: str, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
     graphs = execution.prepare(device, "float32", (1, 8, 8), capture=told).graphs
     assert (graphs is not None) == expected
     assert graphs is None or isinstance(graphs(), CudaGraphs)
