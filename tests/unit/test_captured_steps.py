@@ -122,6 +122,29 @@ def test_where_a_capture_fails_training_goes_on_without(caplog: pytest.LogCaptur
     assert told[0].endswith("one by one: operation not permitted when stream is capturing")
 
 
+class FailingLater(RecordedGraphs):
+    """Captures a whole mini-batch and the update, and fails at the last, smaller mini-batch."""
+
+    def capture(self, function: Callable[[], None]) -> Callable[[], None]:
+        if self.captures == 2:
+            raise RuntimeError("out of memory")
+        return super().capture(function)
+
+
+def test_where_a_later_capture_fails_steps_do_not_count_as_captured(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = RUNS["momentum"]
+    trainer = make_trainer(run, graphs=FailingLater())
+    assert trainer.may_capture
+    found = recorded(trainer, EPOCHS)
+    assert_same_bits(found, recorded(make_trainer(run), EPOCHS))
+    assert not trainer.is_captured
+    assert not trainer.may_capture
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told.endswith("one by one: out of memory")
+
+
 def test_nothing_is_captured_of_a_run_that_processes_share() -> None:
     graphs = RecordedGraphs()
     trainer = make_trainer(Settings(), graphs=graphs, ranks=Ranks(rank=0, world=2))
