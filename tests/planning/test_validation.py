@@ -219,7 +219,7 @@ PARENT = {"run": RUN, "epochs": 3, "at": {"name": "at_epoch", "epoch": 1}}
         ({"batch_size": 1.5}, "key 'runs.base.batch_size' is 1.5; it must be of type integer."),
         ({"seed": 2**32}, "key 'runs.base.seed' is 4294967296; it must be at most 4294967295."),
         ({"seed": True}, "key 'runs.base.seed' is True; it must be of type integer."),
-        ({"precision": "float16"}, "'runs.base.precision' is 'float16'; did you mean 'float"),
+        ({"precision": "float16"}, "'runs.base.precision' is 'float16'; did you mean 'bfloat16'"),
         ({"parent": 3}, "key 'runs.base.parent' is 3; it must be of type mapping."),
         ({"parent": {**PARENT, "epochs": 0}}, "'runs.base.parent.epochs' is 0; it must be at l"),
         ({"parent": {"run": RUN}}, "key 'epochs' in 'runs.base.parent' is missing; add it."),

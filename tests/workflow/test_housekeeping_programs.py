@@ -97,7 +97,8 @@ def test_in_a_terminal_what_is_listed_is_removed_when_agreed(
 
 
 def test_runs_that_nothing_refers_to_go_with_their_measures(workspace: Workspace) -> None:
-    (workspace.root / "config/studies/label_smoothing.yaml").unlink()  # shares a run with fig3
+    for study in (workspace.root / "config/studies").glob("*.yaml"):
+        study.unlink()  # they share runs with fig3
 
     def edit(study: dict[str, Any]) -> None:
         study["figures"].pop("fig6")
@@ -125,7 +126,8 @@ def test_the_listing_tells_who_needs_what(littered: Workspace) -> None:
     assert len(versions) == len(LEARNING_RATES) + len(COMPARED)
     assert set(versions.values()) == {
         "periodic_fig3",
-        "periodic_fig3, study_label_smoothing",
+        "periodic_fig3, study_precision",
+        "periodic_fig3, study_label_smoothing, study_precision",
         "periodic_fig6",
     }
     assert len(runs) == 2 * len(versions) + 1 + len(COMPARED), "and the measures below"

@@ -61,6 +61,7 @@ MOST_STYLES = 4
 
 BY_EITHER = (
     "destabilisations",
+    "destabilises",
     "first_destabilisation",
     "warm_up_epochs",
     "period_epochs",

@@ -101,7 +101,7 @@ def read_calibrations(file: Path) -> tuple[Calibration, ...]:
         found = Calibrations.model_validate_json(file.read_bytes())
         for one in found.calibrations:
             _ = one.kind
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ()
     except OSError as error:
         raise PerigeeError(
