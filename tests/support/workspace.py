@@ -264,6 +264,16 @@ def sweep_of(paper: dict[str, Any], figure: str = "fig3") -> dict[str, Any]:
     return runs
 
 
+def show_small_run(study: dict[str, Any], *, width: int, epochs: int) -> None:
+    """Show one small run in figure 3 alone, under all the names that its claims use."""
+    study["figures"] = {"fig3": study["figures"]["fig3"]}
+    study["runs"]["si_convnet"]["model"]["width"] = width
+    runs = sweep_of(study)
+    runs["epochs"] = epochs
+    runs["sweep"]["optimiser.learning_rate"] = dict.fromkeys(LOWEST_FIRST, 0.01)
+    runs["sweep"]["seed"] = [10]
+
+
 def show_rates(paper: dict[str, Any], *rates: float) -> None:
     """Have figure 3 show these rates, and make no claims."""
     paper["figures"]["fig3"]["claims"] = {}

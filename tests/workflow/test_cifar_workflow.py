@@ -22,7 +22,7 @@ import pytest
 from matplotlib import image
 from safetensors.numpy import load_file
 
-from support.workspace import LOWEST_FIRST, Workspace, sweep_of
+from support.workspace import Workspace, show_small_run
 
 IMAGES_IN_A_FILE = 40
 WIDTH = 2
@@ -134,21 +134,10 @@ def expect_small_files(
     )
 
 
-def few_steps(study: dict[str, Any]) -> None:
-    """One small run of two epochs at paper scale, which no other figure asks for at more."""
-    study["figures"] = {"fig3": study["figures"]["fig3"]}
-    study["runs"]["si_convnet"]["model"]["width"] = WIDTH
-    runs = sweep_of(study)
-    runs["epochs"] = EPOCHS
-    # One run under all the names that claims use.
-    runs["sweep"]["optimiser.learning_rate"] = dict.fromkeys(LOWEST_FIRST, 0.01)
-    runs["sweep"]["seed"] = [10]
-
-
 @pytest.fixture
 def clone(tmp_path: Path) -> Workspace:
     workspace = Workspace.clone(tmp_path / "workspace")
-    workspace.edit_paper(few_steps, "paper")
+    workspace.edit_paper(partial(show_small_run, width=WIDTH, epochs=EPOCHS), "paper")
     return workspace
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from matplotlib import image
 from safetensors.numpy import load_file
 
 from support.fashion_mnist import checksums, small_files, write_files
-from support.workspace import LOWEST_FIRST, Workspace, sweep_of
+from support.workspace import Workspace, show_small_run
 
 WIDTH = 2
 EPOCHS = 2
@@ -22,21 +22,10 @@ STEPS = EPOCHS * 2
 """200 training images are a mini-batch of 128 and one of 72."""
 
 
-def few_steps(study: dict[str, Any]) -> None:
-    """One small run of two epochs, which no other figure asks for at more."""
-    study["figures"] = {"fig3": study["figures"]["fig3"]}
-    study["runs"]["si_convnet"]["model"]["width"] = WIDTH
-    runs = sweep_of(study)
-    runs["epochs"] = EPOCHS
-    # One run under all the names that claims use.
-    runs["sweep"]["optimiser.learning_rate"] = dict.fromkeys(LOWEST_FIRST, 0.01)
-    runs["sweep"]["seed"] = [10]
-
-
 @pytest.fixture
 def clone(tmp_path: Path) -> Workspace:
     workspace = Workspace.clone(tmp_path / "workspace")
-    workspace.edit_paper(few_steps, "workstation")
+    workspace.edit_paper(partial(show_small_run, width=WIDTH, epochs=EPOCHS), "workstation")
     made = small_files(TRAIN, TEST)
     workspace.hook("build_dataset", "small_fashion_mnist", checksums=checksums(made))
     return workspace
