@@ -156,6 +156,10 @@ def test_what_a_run_does_need_not_occur() -> None:
         assert math.isnan(statistic_of(table, column="x", where=where))
     with pytest.raises(NotMeasurableError, match=r"no rows with optimiser\.name adam"):
         statistic_of(table, column="x", where={"optimiser.name": "adam"})
+    # Where an overlay drops a sweep, no run is told apart by it.
+    for where in ({"parent.at.factor": 1.03}, {"parent.at.factor": {"at_least": 1}}):
+        with pytest.raises(NotMeasurableError, match=r"no rows with parent\.at\.factor"):
+            statistic_of(table, column="x", where=where)
 
 
 def test_a_setting_counts_as_there_whichever_comes_first() -> None:

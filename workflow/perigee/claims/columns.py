@@ -172,13 +172,16 @@ def selected(rows: pd.DataFrame, where: Conditions) -> pd.DataFrame:
     """The rows that meet all conditions.
 
     A number, and any value of a column such as ``optimiser.momentum``, is a setting, which some row
-    must have. What a run does, such as a phase or a relation, need not occur.
+    must have; a table whose runs are not told apart by it lacks the column. What a run does, such
+    as a phase or a relation, need not occur.
 
     Raises:
         KeyError, NotMeasurableError: see `measure`.
     """
     settings = {name: value for name, value in where.items() if _is_setting(name, value)}
     for name, value in {**settings, **where}.items():
+        if "." in name and name not in rows:  # an overlay may drop a sweep
+            raise NotMeasurableError(f"no rows with {name}")
         if isinstance(value, Mapping):
             for relation, bound in value.items():
                 rows = rows[RELATIONS[relation](rows[name], bound)]
