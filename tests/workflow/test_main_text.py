@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from support.workspace import Workspace
+
 pytestmark = pytest.mark.timeout(1500)  # one test waits until all figures are made
 
 
@@ -70,3 +72,12 @@ def test_modifications_of_fig7_begin_alike_and_part(all_figures: Path) -> None:
     assert len({single[label, 4] for label in labels}) == len(labels)
     together = table[table["panels"] == "together"]
     assert set(together["optimiser.learning_rate"]) == {0.03, 0.1, 0.3, 3.0}
+
+
+def test_every_claim_is_judged(all_figures: Path) -> None:
+    """Here by what runs at smoke scale have; no test but this judges all papers' claims."""
+    workspace = Workspace(all_figures.parents[2])
+    workspace.make("claims")
+    judged = pd.read_csv(workspace.root / "results/smoke/claims.csv")
+    assert set(judged["paper"]) >= {"periodic", "regimes", "smd"}
+    assert judged["verdict"].notna().all()
