@@ -5,6 +5,7 @@ The control program is a pretended one, which notes its calls; the trial of a GP
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import signal
@@ -196,3 +197,49 @@ def test_a_job_finds_the_service_before_it_looks_for_gpus(
     ((pipe, log),) = seen
     assert pipe is not None
     assert log is not None
+
+
+class ToldToStopError(Exception):
+    """Raised by what is called while a job waits."""
+
+
+def raise_at_call(number: int) -> Callable[[], None]:
+    """A function that raises when it is called for the n-th time."""
+    left = iter(range(number - 1, -1, -1))
+
+    def waiting() -> None:
+        if not next(left):
+            raise ToldToStopError
+
+    return waiting
+
+
+def test_a_job_may_be_stopped_while_the_service_is_tried(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mps, "TRIAL", "import time; time.sleep(600)")
+    with pytest.raises(ToldToStopError), shared_gpus("auto", 2, raise_at_call(3)):
+        pytest.fail("the service was tried to its end")
+    assert calls() == [STARTED, ENDED]  # nothing is left running
+    monkeypatch.setattr(mps, "TRIAL", "")
+    with shared_gpus("auto", 2):  # and the job that was stopped does not count
+        assert calls() == [STARTED, ENDED, STARTED]
+
+
+def test_a_job_may_be_stopped_while_another_one_joins(calls: Calls) -> None:
+    with (mps.own_folder() / "turn").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(ToldToStopError), shared_gpus("auto", 2, raise_at_call(2)):
+            pytest.fail("two jobs had their turn at once")
+    assert calls() == []
+
+
+def test_a_program_that_hangs_counts_as_failed(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mps, "TRIAL", "import time; time.sleep(600)")
+    monkeypatch.setattr(mps, "PATIENCE_S", 1)
+    with shared_gpus("auto", 2):
+        assert variables() == [None, None]
+    assert "took more than 1 s" in caplog.text
+    assert calls() == [STARTED, ENDED]

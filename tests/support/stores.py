@@ -132,7 +132,7 @@ def contents(version: Path) -> dict[str, bytes]:
 def outcome(version: Path) -> dict[str, Any]:
     """The provenance of a run's course, whatever jobs it was trained in."""
     details = read_provenance(version).details
-    hidden = ("seconds", "sessions", "trained_epochs", "ranks", "workers", "captured")
+    hidden = ("seconds", "sessions", "trained_epochs", "ranks", "workers")
     return {name: value for name, value in details.items() if name not in hidden}
 
 

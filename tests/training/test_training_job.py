@@ -164,8 +164,9 @@ def test_the_provenance_tells_how_it_was_computed(store: Store) -> None:
     half = make_spec(PLAIN, "bfloat16")
     version = store.train(half, 1, Metrics())
     details = read_provenance(version).details
-    assert details["captured"] is False
-    assert details["sessions"][0]["computing"] == {
+    (session,) = details["sessions"]
+    assert session["captured"] is False
+    assert session["computing"] == {
         "device": "cpu",
         "precision": "bfloat16",
         "tf32_convolutions": False,

@@ -52,7 +52,8 @@ def own_gpu(
         device: "auto" or "cuda" for any GPU, "cuda:1" for that one and no other. Anything else is
             yielded unchanged, and so are these on a machine without GPUs.
         runs_per_gpu: the number of jobs from which a GPU is not free, at least 1.
-        waiting: called repeatedly while no GPU is free; what it raises ends the waiting.
+        waiting: called repeatedly while no GPU is free, or MPS starts; what it raises ends the
+            waiting.
 
     Yields:
         The device to compute on, as PyTorch names it.
@@ -60,7 +61,7 @@ def own_gpu(
     Raises:
         PerigeeError: there are GPUs, but not the requested one.
     """
-    with shared_gpus(device, runs_per_gpu):
+    with shared_gpus(device, runs_per_gpu, waiting):
         gpus = _eligible(device)
         if not gpus:
             _warn_if_unseen(device)

@@ -14,15 +14,22 @@ logger = logging.getLogger("perigee")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
+SAVING = "saving, then stopping"
+"""What a training job does when it is told to stop."""
+
 
 class StopRequest:
     """A request to stop, which is true once a signal has come.
+
+    Args:
+        answer: what the process does then, for the log.
 
     Attributes:
         received: the first signal that came; None before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, answer: str = SAVING) -> None:
+        self._answer = answer
         self.received: signal.Signals | None = None
 
     def __bool__(self) -> bool:
@@ -54,16 +61,19 @@ class StopRequest:
         """Handle a signal. Further signals change nothing: saving must not be interrupted."""
         if self.received is None:
             self.received = signal.Signals(number)
-            logger.warning("%s received: saving, then stopping", self.received.name)
+            logger.warning("%s received: %s", self.received.name, self._answer)
 
 
 @contextmanager
-def stop_request() -> Iterator[StopRequest]:
+def stop_request(answer: str = SAVING) -> Iterator[StopRequest]:
     """While the context is active, `SIGNALS` are noted instead of ending the process.
 
     It may be used in the main thread only.
+
+    Args:
+        answer: see `StopRequest`.
     """
-    request = StopRequest()
+    request = StopRequest(answer)
     earlier = {number: signal.signal(number, request.note) for number in SIGNALS}
     try:
         yield request

@@ -16,7 +16,8 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,6 +35,9 @@ PLACE = Path("/tmp")
 PATIENCE_S = 30
 """The seconds after which the daemon, or the trial of it, counts as failed (our choice)."""
 
+PAUSE_S = 0.2
+"""The seconds between looks at what is waited for (our choice)."""
+
 TRIAL = """
 import ctypes, sys
 cuda, device, context = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(), ctypes.c_void_p()
@@ -47,6 +51,7 @@ sys.exit(f"CUDA's error {failed}" if failed else 0)
 """A program that uses a GPU: a daemon that runs need not have a server that works."""
 
 Environment = Mapping[str, str]
+Waiting = Callable[[], None]
 
 
 class MPSError(Exception):
@@ -54,7 +59,9 @@ class MPSError(Exception):
 
 
 @contextmanager
-def shared_gpus(device: str, runs_per_gpu: int) -> Iterator[None]:
+def shared_gpus(
+    device: str, runs_per_gpu: int, waiting: Waiting = lambda: None
+) -> Iterator[None]:
     """While the context is active, this process uses the service, if there is one.
 
     It has to be entered before CUDA is initialised, which looks at the environment once. Nothing
@@ -63,6 +70,7 @@ def shared_gpus(device: str, runs_per_gpu: int) -> Iterator[None]:
     Args:
         device: see `perigee.gpus.own_gpu`.
         runs_per_gpu: how many jobs may share a GPU; one alone needs no service.
+        waiting: called repeatedly until the service is there; what it raises ends the waiting.
     """
     if runs_per_gpu < 2 or device == "cpu" or not (shutil.which(CONTROL) or DRIVER.exists()):
         yield
@@ -70,10 +78,14 @@ def shared_gpus(device: str, runs_per_gpu: int) -> Iterator[None]:
     jobs = None
     try:
         jobs = _Jobs(own_folder())
-        environment = jobs.join()
+        environment = jobs.join(waiting)
     except (OSError, MPSError) as error:
         logger.warning("%s", _told(error))
         environment = {}
+    except BaseException:
+        if jobs is not None:
+            jobs.close()
+        raise
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:
@@ -115,13 +127,17 @@ def environment_in(folder: Path) -> Environment:
     }
 
 
-def start(folder: Path) -> None:
+def start(folder: Path, waiting: Waiting = lambda: None) -> None:
     """Start the daemon, unless one runs in this folder, and try it.
 
     The daemon sees all GPUs, and its clients those that their own ``CUDA_VISIBLE_DEVICES`` names.
 
+    Args:
+        folder: of the service.
+        waiting: see `shared_gpus`.
+
     Raises:
-        MPSError: there is no service; none is left running then.
+        MPSError: there is no service; none is left running then, nor if ``waiting`` raises.
     """
     environment = environment_in(folder)
     try:
@@ -131,24 +147,30 @@ def start(folder: Path) -> None:
         raise MPSError(f"{error.filename} cannot be made ({error.strerror})") from error
     visible = "CUDA_VISIBLE_DEVICES"
     daemon = {k: v for k, v in {**os.environ, **environment}.items() if k != visible}
-    failed = _run([CONTROL, "-d"], daemon)
+    failed = _run([CONTROL, "-d"], daemon, waiting=waiting)
     # It fails where one runs already, left by a job that was killed. Without any, CUDA would use
     # the GPU as it always does, so the trial would not tell.
-    if failed and _run([CONTROL], daemon, "get_server_list\n"):
+    if failed and _run([CONTROL], daemon, "get_server_list\n", waiting=waiting):
         raise MPSError(f"{CONTROL} -d: {failed}")
-    if failed := try_out(folder):
+    try:
+        if failed := try_out(folder, waiting):
+            raise MPSError(failed)
+    except BaseException:
         stop(folder)
-        raise MPSError(failed)
+        raise
 
 
-def try_out(folder: Path) -> str:
+def try_out(folder: Path, waiting: Waiting = lambda: None) -> str:
     """Use a GPU through the daemon in this folder.
+
+    Args:
+        folder, waiting: see `start`.
 
     Returns:
         Why that failed; "" if it did not.
     """
     environment = {**os.environ, **environment_in(folder)}
-    failed = _run([sys.executable, "-c", TRIAL], environment, is_heard=True)
+    failed = _run([sys.executable, "-c", TRIAL], environment, is_heard=True, waiting=waiting)
     return failed and f"a program cannot use a GPU through it: {failed}"
 
 
@@ -174,8 +196,11 @@ class _Jobs:
         self._folder = folder
         self._jobs = os.open(folder / "jobs", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def join(self) -> Environment:
+    def join(self, waiting: Waiting) -> Environment:
         """Count as one of the jobs; the first one starts the service.
+
+        Args:
+            waiting: see `shared_gpus`.
 
         Returns:
             The variables by which this process finds the service; none if there is none.
@@ -184,16 +209,16 @@ class _Jobs:
             MPSError: the service cannot be had, or works no longer; where the first job could not
                 start it, the others are not told.
         """
-        with self._turn():
+        with self._turn(waiting):
             if not self._is_alone():
                 fcntl.flock(self._jobs, fcntl.LOCK_SH)
                 if os.pread(self._jobs, 1, 0) != b"1":
                     return {}
-                if failed := try_out(self._folder):
+                if failed := try_out(self._folder, waiting):
                     raise MPSError(failed)
                 return environment_in(self._folder)
             try:
-                start(self._folder)
+                start(self._folder, waiting)
             except MPSError:
                 self._note(b"0")
                 raise
@@ -212,7 +237,11 @@ class _Jobs:
         except OSError as error:
             logger.warning("CUDA MPS was not ended: %s", error)
         finally:
-            os.close(self._jobs)
+            self.close()
+
+    def close(self) -> None:
+        """Count no longer, without a look at the service, as when `join` was interrupted."""
+        os.close(self._jobs)
 
     def _note(self, runs: bytes) -> None:
         os.pwrite(self._jobs, runs, 0)
@@ -227,15 +256,26 @@ class _Jobs:
         return True
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self, waiting: Waiting = lambda: None) -> Iterator[None]:
         """While the context is active, no other job joins or leaves."""
         with (self._folder / "turn").open("w", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    waiting()
+                    time.sleep(PAUSE_S)
             yield
 
 
 def _run(
-    command: list[str], environment: Environment, told: str = "", *, is_heard: bool = False
+    command: list[str],
+    environment: Environment,
+    told: str = "",
+    *,
+    is_heard: bool = False,
+    waiting: Waiting = lambda: None,
 ) -> str:
     """Run a program to its end.
 
@@ -243,26 +283,40 @@ def _run(
         command, environment: the program.
         told: what it reads.
         is_heard: whether its errors are read. A daemon would keep a pipe open.
+        waiting: see `shared_gpus`; if it raises, the program is killed.
 
     Returns:
         Why it failed; "" if it did not.
     """
     try:
-        done = subprocess.run(
+        program = subprocess.Popen(
             command,
             env=dict(environment),
-            input=told,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE if is_heard else subprocess.DEVNULL,
             encoding="utf-8",
-            timeout=PATIENCE_S,
-            check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         return str(error)
-    if not done.returncode:
+    began = time.monotonic()
+    with program:
+        try:
+            while True:
+                try:
+                    _, errors = program.communicate(told, timeout=PAUSE_S)
+                    break
+                except subprocess.TimeoutExpired:
+                    waiting()
+                if time.monotonic() - began > PATIENCE_S:
+                    program.kill()
+                    return f"{command[0]} took more than {PATIENCE_S} s"
+        except BaseException:
+            program.kill()
+            raise
+    if not program.returncode:
         return ""
-    return (done.stderr or "").strip() or f"it ended with {done.returncode}"
+    return (errors or "").strip() or f"it ended with {program.returncode}"
 
 
 def _told(error: Exception) -> str:

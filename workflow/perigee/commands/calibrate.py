@@ -70,7 +70,7 @@ def main(
     told = read_spec(spec, "kinds")["kinds"]
     known = {one.kind for one in read_calibrations(out)}
     failed = []
-    with stop_request() as stop, own_gpu(device, 1, partial(_wait, stop)) as own:
+    with stop_request("stopping") as stop, own_gpu(device, 1, partial(_wait, stop)) as own:
         here = device_of(hardware())
         # Those that are not known yet come first: the job may be stopped before its last one.
         told.sort(key=lambda one: kind_of(one["run"], one["measures"], here) in known)

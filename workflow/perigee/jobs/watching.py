@@ -13,6 +13,7 @@ import torch
 from perigee.errors import StoppedBySignalError
 from perigee.interruption import StopRequest
 from perigee.jobs.following import Follower
+from perigee.kernel.trainer import Trainer
 from perigee.progress import RunProgress
 from perigee.training.loop import Watch
 from perigee.training.recording import Recorder
@@ -61,11 +62,17 @@ class RunWatch(Watch):
         self._started = time.monotonic()
         self._last_save = self._started
 
-    @property
-    def sessions(self) -> list[Mapping[str, Any]]:
-        """Hardware and versions of the processes that trained the run up to now."""
+    def sessions(self, trainer: Trainer) -> list[Mapping[str, Any]]:
+        """The processes that trained the run up to now.
+
+        Args:
+            trainer: of this process, which knows by now whether its steps could be captured.
+
+        Returns:
+            Of each its hardware and versions, how it computed, and whether steps were captured.
+        """
         earlier = self._began_with.sessions if self._began_with else ()
-        return [*earlier, self._session]
+        return [*earlier, {**self._session, "captured": trainer.is_captured}]
 
     @property
     def seconds(self) -> float:
@@ -138,7 +145,7 @@ class RunWatch(Watch):
                 position=recorder.position,
                 logs=logs,
                 seconds=self.seconds,
-                sessions=tuple(self.sessions),
+                sessions=tuple(self.sessions(recorder.trainer)),
                 first_epoch=self.first_epoch,
             ).save(self._folder)
         except Exception as error:
