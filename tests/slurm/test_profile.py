@@ -218,7 +218,7 @@ def test_two_tasks_share_a_run_are_stopped_and_go_on(
 ) -> None:
     """A task for each of two nodes, which here are one: the cluster has no more."""
     four_runs.edit_paper(lambda study: show_rates(study, 0.1))
-    four_runs.edit_paper(lambda study: sweep_of(study).update(epochs=80))
+    four_runs.edit_paper(lambda study: sweep_of(study).update(epochs=30))
     four_runs.replace("config/config.yaml", "processes_per_run: 1 ", "processes_per_run: 2 ")
     four_runs.replace("config/config.yaml", "nodes_per_run: 1 ", "nodes_per_run: 2 ")
     four_runs.replace("config/config.yaml", "progress_interval: 10 ", "progress_interval: 1 ")
