@@ -312,5 +312,6 @@ def _require_two_seeds(requests: Sequence[RunRequest], file: str, key: str) -> N
             file,
             key,
             f"key '{key}' has one seed only{f' of {values}' if values else ''}, but each run is "
-            "compared with one of another seed; sweep 'seed' over at least two.",
+            "compared with one of another seed; sweep 'seed' over at least two, or, if it sweeps "
+            "the judged ones, set 'seeds' to at least 2.",
         )
