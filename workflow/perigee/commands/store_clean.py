@@ -21,8 +21,9 @@ def main(
 ) -> None:
     """List what the store holds that nothing needs any more, and remove it if told to.
 
-    Figures of all three scales count as configured, those of this folder alone: other projects that
-    share the store are named. Without --remove nothing is touched.
+    Figures of every scale in config/scales and of the papers' own count, as config/config.yaml has
+    them: what was made with --config alone is listed. Other projects that share the store are
+    named. Without --remove nothing is touched.
     """
     plans, store = plans_at_all_scales(configuration, results)
     found = leftovers(store, set(references(plans, store)), runs_to_make(plans, store))
