@@ -50,7 +50,7 @@ from perigee.store.provenance import versions
 
 CARDS = RESULTS / "gpu"
 PLAIN, OWN_OLD = "h200_plain_pytorch.json", "h200_training.json"
-"""What was measured before benchmarks/gpu.py was there, in forms of their own."""
+"""Measured before benchmarks/gpu.py was there, in forms of their own."""
 
 PICTURE = ROOT / "docs" / "gpu_floors.png"
 

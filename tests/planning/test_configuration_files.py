@@ -124,7 +124,7 @@ def test_choices_of_ours_come_with_the_figures_that_they_concern() -> None:
 
 def test_a_forks_choices_are_those_of_its_parent_too() -> None:
     found = notes_of("periodic_fig5", "laptop")
-    assert ("runs.si_convnet.precision", False) in found
+    assert ("runs.si_convnet", False) in found
     assert ("runs.near_destabilisation.parent.at", False) in found
     assert ("runs.far.epochs", False) in found
 

@@ -15,7 +15,7 @@ logger = logging.getLogger("perigee")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 SAVING = "saving, then stopping"
-"""What a training job does when it is told to stop."""
+"""The answer of a training job."""
 
 
 class StopRequest:

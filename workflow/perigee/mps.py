@@ -59,9 +59,7 @@ class MPSError(Exception):
 
 
 @contextmanager
-def shared_gpus(
-    device: str, runs_per_gpu: int, waiting: Waiting = lambda: None
-) -> Iterator[None]:
+def shared_gpus(device: str, runs_per_gpu: int, waiting: Waiting = lambda: None) -> Iterator[None]:
     """While the context is active, this process uses the service, if there is one.
 
     It has to be entered before CUDA is initialised, which looks at the environment once. Nothing

@@ -106,6 +106,7 @@ _auto_if_empty = BeforeValidator(lambda value: value or "auto")
 _is_device = _spelt(r"auto|cpu|cuda(:\d+)?", "must be auto, cpu, cuda, or cuda:0, cuda:1 and so on")
 
 Name = Annotated[str, _is_name, _is_short]
+Precision = Literal["float32", "tf32", "bfloat16", "float64"]
 PaperName = Annotated[str, _is_paper, _is_short]
 Text = Annotated[str, Field(min_length=1)]
 Values = Annotated[
@@ -210,10 +211,10 @@ class Run(Model):
     seed: Seed = Field(
         0, description="The seed of the initialisation and of the order of the data."
     )
-    precision: Literal["float32", "tf32", "bfloat16", "float64"] = Field(
+    precision: Precision = Field(
         "float32",
-        description="float32 is strict; tf32 has convolutions in TF32 on GPUs, bfloat16 has "
-        "activations in bfloat16 and weights in float32.",
+        description="That of the scale if not given. float32 is strict; tf32 has convolutions in "
+        "TF32 on GPUs, bfloat16 has activations in bfloat16 and weights in float32.",
     )
     parent: Parent = Field(  # type: ignore[assignment]
         None, description="The run whose checkpoint this one starts from."
@@ -399,6 +400,11 @@ class Claims(Noted):
     claims: dict[Name, Claim] = Field(description="The claims by name.")
 
 
+PRECISION: Precision = "tf32"
+"""The precision of runs where neither their file nor the scale says one: PyTorch's own default, so
+what the official code computed in on GPUs that have TF32. The papers do not say; our choice."""
+
+
 class Scale(Model):
     """config/scales/<scale>/scale.yaml: a scale, whose overlays lie beside this file."""
 
@@ -409,6 +415,11 @@ class Scale(Model):
     )
     seeds: Count | None = Field(
         None, description="The most judged seeds at this scale; all of the setting if not given."
+    )
+    precision: Precision = Field(
+        PRECISION,
+        description="The precision of runs whose own file names none; tf32 if not given, as in "
+        "PyTorch, and so in the official code on GPUs that have it.",
     )
 
 

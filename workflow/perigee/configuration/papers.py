@@ -24,6 +24,7 @@ from perigee.configuration.runs import (
     swept_runs,
     told_apart,
     with_parents,
+    with_precision,
 )
 from perigee.configuration.scales import PAPER, Document, Scale, document
 from perigee.configuration.seeds import SEED, require_unexplored
@@ -55,8 +56,10 @@ class SharedRuns:
         file, values = self.document.file, self.document.values
         paper = checked(models.Paper, values, file)
         self.citation, self.explored = paper.citation, paper.explored_seeds
-        self.runs = with_parents(values.get("runs", {}), file)
-        self.plain_runs = with_parents(self.document.plain.get("runs", {}), file)
+        self.runs, self.plain_runs = (
+            with_parents(with_precision(found.get("runs", {}), scale.precision), file)
+            for found in (values, self.document.plain)
+        )
         for name, run in self.runs.items():
             resolved_run(run, f"runs.{name}", file)
 

@@ -116,6 +116,17 @@ def told_apart(requests: Iterable[RunRequest]) -> tuple[RunRequest, ...]:
     )
 
 
+def with_precision(runs: Mapping[str, Any], precision: str) -> dict[str, Any]:
+    """The runs of a paper in the scale's precision; those that name one keep it.
+
+    A fork has its parent's.
+    """
+    return {
+        name: run if "parent" in run else {"precision": precision, **run}
+        for name, run in runs.items()
+    }
+
+
 def with_parents(runs: Mapping[str, Any], file: str) -> dict[str, Any]:
     """The runs of a paper with the parents of forked ones written out.
 

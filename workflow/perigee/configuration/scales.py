@@ -32,6 +32,7 @@ class Scale:
         folders: where overlays lie; a file of the first hides those of the others.
         seeds: the setting of that name, how many seeds are judged.
         most_seeds: how many of them this scale has at most; None for all.
+        precision: that of the papers' runs whose file names none.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Scale:
     folders: tuple[Path, ...] = ()
     seeds: int = SEEDS
     most_seeds: int | None = None
+    precision: str = models.PRECISION
 
     def overlay(self, *path: str) -> Path | None:
         """The overlay over a file of a paper; None if the scale has none.
@@ -183,7 +185,12 @@ def _scale(name: str, folders: list[Path]) -> Scale:
     scale = Scale(name, folders=tuple(folders))
     path = scale.overlay(SCALE_FILE) or folders[0] / SCALE_FILE
     read = checked(models.Scale, read_shared(path), shown(path))
-    return replace(scale, tests_claims=read.tests_claims, most_seeds=read.seeds)
+    return replace(
+        scale,
+        tests_claims=read.tests_claims,
+        most_seeds=read.seeds,
+        precision=read.precision,
+    )
 
 
 def papers() -> dict[str, dict[str, Path]]:

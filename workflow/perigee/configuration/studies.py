@@ -23,6 +23,7 @@ from perigee.configuration.runs import (
     swept_runs,
     told_apart,
     with_defaults,
+    with_precision,
 )
 from perigee.configuration.scales import Document, Scale, document
 from perigee.configuration.seeds import require_unexplored
@@ -107,7 +108,7 @@ def read_study(
             f"{file}: key 'study' is '{study.study}', but the file is named '{path.stem}'; make "
             "the two agree."
         )
-    base = with_defaults(_base(study, file, papers))
+    base = with_defaults(_base(study, file, papers, scale))
     runs = swept_runs(base, study, read.plain.get(SWEEP, {}), "", file)
     require_unexplored(runs.requests, {file: study.explored_seeds}, "sweep.seed", file)
     settings = [key for key in study.sweep if key != "seed"]
@@ -161,12 +162,14 @@ def _at_scale(
     return scale.seeded(document(rest, file, overlays.get(scale.name), over))
 
 
-def _base(study: models.Study, file: str, papers: Mapping[str, SharedRuns]) -> dict[str, Any]:
+def _base(
+    study: models.Study, file: str, papers: Mapping[str, SharedRuns], scale: Scale
+) -> dict[str, Any]:
     """The run that all else is taken from."""
     if isinstance(study.run, Mapping):
         checked(models.Run, study.run, file, "run")
         resolved_run(study.run, "run", file)
-        return dict(study.run)
+        return dict(with_precision({"run": study.run}, scale.precision)["run"])
     paper, _, run = study.run.partition(".")
     if paper not in papers:
         raise refusal(
