@@ -61,14 +61,14 @@ def test_a_process_at_work_on_one_length_is_not_at_work_on_the_others(made: Proj
     shorter, longer = versions(made)
 
     write_progress(unfinished(made, longer), Progress(6, 2))
-    assert look(made.layout(), longer).state is State.STOPPED
+    assert look(made.layout(), longer).state is State.INTERRUPTED
     with locked(folder_of(made, longer)):
         os.utime(unfinished(made, longer) / PROGRESS, (1, 1))
-        assert look(made.layout(), longer).state is State.STOPPED, "noted by an earlier process"
+        assert look(made.layout(), longer).state is State.INTERRUPTED, "noted by an earlier process"
         write_progress(unfinished(made, longer), Progress(6, 3))
         assert look(made.layout(), longer).state is State.TRAINING
         assert look(made.layout(), shorter).state is State.WAITING
-    assert look(made.layout(), longer).state is State.STOPPED
+    assert look(made.layout(), longer).state is State.INTERRUPTED
 
 
 def test_where_the_lock_cannot_be_seen_what_was_noted_lately_counts(project: Project) -> None:
@@ -83,7 +83,7 @@ def test_where_the_lock_cannot_be_seen_what_was_noted_lately_counts(project: Pro
         os.utime(noted / PROGRESS, (moment, moment))
         return look(project.layout(), version)
 
-    assert note(ELSEWHERE).state is State.STOPPED, "its process has taken its leave"
+    assert note(ELSEWHERE).state is State.INTERRUPTED, "its process has taken its leave"
     holder.write_text("process 5 on node7 since 2026-11-20 12:00:00")
     found = note(ELSEWHERE)
     assert found.state is State.TRAINING
@@ -92,7 +92,7 @@ def test_where_the_lock_cannot_be_seen_what_was_noted_lately_counts(project: Pro
     assert found.seconds_left == pytest.approx(30, abs=10), "time has passed since"
     assert found.seconds_per_epoch == 25, "two epochs in 50 s"
     assert note(ELSEWHERE, seconds_ago=40).state is State.TRAINING
-    assert note(ELSEWHERE, seconds_ago=60).state is State.STOPPED
+    assert note(ELSEWHERE, seconds_ago=60).state is State.INTERRUPTED
     record = Path(project.layout().run_log(version)).with_suffix(".failed.json")
     record.parent.mkdir(parents=True)
     note(ELSEWHERE)
@@ -100,7 +100,7 @@ def test_where_the_lock_cannot_be_seen_what_was_noted_lately_counts(project: Pro
     assert look(project.layout(), version).state is State.FAILED
     record.unlink()
     here = replace(ELSEWHERE, machine=os.uname().nodename)
-    assert note(here).state is State.STOPPED, "here the lock would be seen"
+    assert note(here).state is State.INTERRUPTED, "here the lock would be seen"
 
 
 def test_the_time_of_a_run_stopped_half_way_is_half(project: Project) -> None:
@@ -111,7 +111,7 @@ def test_the_time_of_a_run_stopped_half_way_is_half(project: Project) -> None:
     training, stopped, waiting = versions(project)
     found = [
         RunStatus(training, State.TRAINING, epoch=300, seconds_left=50.0, seconds_per_epoch=0.5),
-        RunStatus(stopped, State.STOPPED, epoch=200),
+        RunStatus(stopped, State.INTERRUPTED, epoch=200),
         RunStatus(waiting, State.WAITING),
     ]
     seconds, unknown = time_left(layout, found, [])

@@ -169,7 +169,7 @@ def test_a_run_is_watched_from_nothing_to_its_end(site: Callable[[str, str], Sit
     at.until_epoch(version, 5)
     printed = at.show()
     assert job.poll() is None, "trained too fast to be watched"
-    assert f"training  {version}" in printed
+    assert f"training     {version}" in printed
     told = re.fullmatch(
         rf"epoch (\d+)/{epochs}, train loss [\d.e-]+, ([\d.e+]+) steps/s, "
         rf"(?:\d+ min )?\d+ s left, process {job.pid} on \S+",
@@ -187,7 +187,7 @@ def test_a_run_is_watched_from_nothing_to_its_end(site: Callable[[str, str], Sit
     job.kill()
     job.wait()
     stopped = entry(at.show(), version)
-    assert at.states()[version] == "stopped"
+    assert at.states()[version] == "interrupted"
     told = re.fullmatch(rf"at epoch (\d+) of {epochs}; goes on when started again", stopped)
     assert told, stopped
 
@@ -196,7 +196,7 @@ def test_a_run_is_watched_from_nothing_to_its_end(site: Callable[[str, str], Sit
     at.until_epoch(version, epoch + 3)
     job.send_signal(signal.SIGTERM)
     assert job.wait(60) == 128 + signal.SIGTERM
-    assert at.states()[version] == "stopped", "and not failed"
+    assert at.states()[version] == "interrupted", "and not failed"
 
     assert at.train(version, device="cuda:77").wait(60) == 1
     printed = at.show()

@@ -20,7 +20,7 @@ from perigee.store.progress import duration
 WIDTH = 100
 """Characters of a line; names and paths that are longer are not cut."""
 
-INDENT = 10
+INDENT = 13
 
 
 def main(

@@ -29,7 +29,7 @@ class State(StrEnum):
     FAILED = "failed"
     """The run's program ended with an error, and no job works on it."""
     TRAINING = "training"
-    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
     """The run was begun, and no job works on it; it resumes when started again."""
     QUEUED = "queued"
     """A job for the run waits in the cluster's queue, or for its turn in a group of jobs."""
@@ -150,7 +150,7 @@ class _Look:
             reason = failure.reason or "it could not say why"
             return self._of(State.FAILED, reason, progress, self._log)
         if progress is not None or self._has_saved():
-            return self._of(State.STOPPED, self._stopped(progress), progress)
+            return self._of(State.INTERRUPTED, self._interrupted(progress), progress)
         return RunStatus(self._version, State.WAITING, self._waits_for(free))
 
     def _of(
@@ -231,7 +231,7 @@ class _Look:
     def _has_saved(self) -> bool:
         return any(self._unfinished.glob("*.safetensors"))
 
-    def _stopped(self, progress: Progress | None) -> str:
+    def _interrupted(self, progress: Progress | None) -> str:
         where = "before its first epoch"
         if progress is None:
             where = "in mid-training"
