@@ -1,27 +1,36 @@
 """The times of training on a GPU, all that is of interest within eight minutes, in one JSON file.
 
-It needs torch, numpy, pandas, pyarrow, matplotlib and pydantic alone, no installed perigee, and no
-network. Items are measured in the order of `items`, each within a budget of seconds, as long as the
-minutes last. The file is written again after every item, so that a program that is cut off leaves
-what it has; an item that failed or was left out says why, and has no figures. Without a GPU, items
-that need one are noted so, and the others are measured on the CPU.
+It needs torch, numpy and pydantic alone, no installed perigee, and no network. Items are
+measured in the order of `items`, each within a budget of seconds, as long as the minutes last. The
+file is written again after every item, so that a program that is cut off leaves what it has; an
+item that failed or was left out says why, and has no figures. Without a GPU, items that need one
+are noted so, and the others are measured on the CPU.
 
     python benchmarks/gpu.py --fashion-mnist data/fashion_mnist
     python benchmarks/gpu.py --tiny --out /tmp/tiny.json  # to see on any machine that it works
+
+The kinds of runs of a paper are timed, too, if they are given; these are planned beforehand, in the
+project's environment.
+
+    python benchmarks/gpu.py --prepare kinds.json
+    python benchmarks/gpu.py --kinds kinds.json --fashion-mnist data/fashion_mnist
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import json
 import logging
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -30,12 +39,19 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "benchmarks")]
 
+from card.packages import require  # noqa: E402
+
+require("torch", "numpy", "pydantic")
+# What `perigee.kernel.execution.prepare` sets, here before anything that computes without it.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 import torch  # noqa: E402
-from card import bits, layers, ordinary, resuming, sharing  # noqa: E402
+from card import bits, kinds, layers, ordinary, resuming, sharing  # noqa: E402
 from card.document import MEASURED, NOT_MEASURED, Document, card  # noqa: E402
 from card.images import fashion_mnist_in  # noqa: E402
 from card.runs import (  # noqa: E402
     CAPTURED,
+    CAPTURED_CHANNELS_LAST,
     CHANNELS_LAST,
     EAGER,
     NETWORKS,
@@ -48,12 +64,16 @@ from card.runs import (  # noqa: E402
 )
 
 from perigee.data.arrays import ArrayDataset  # noqa: E402
+from perigee.kernel.graphs import CudaGraphs  # noqa: E402
 from perigee.store.provenance import git_state, hardware, versions  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "gpu"
 NO_GPU = "no GPU"
-GRACE = 3
-"""By how much an item may exceed its budget before it is cut off."""
+GRACE, GRACE_WITH_PROCESSES = 3, 1.5
+"""By how much an item may exceed its budget before it is cut off; and one that starts processes."""
+START_S = 30
+"""How long this program may take to start again for one item."""
+ERROR_AFTER = "error afterwards"
 
 Figures = Mapping[str, Any]
 
@@ -67,30 +87,57 @@ class Item:
         seconds: how long it may take; it is left out when less is left.
         needs_gpu: True if it means nothing on a CPU, which captures nothing and has no TF32.
         measure: returns the figures, each named with its unit.
+        captures: whether it captures in this process.
+        has_processes: whether it starts processes of its own, and computes in these alone.
     """
 
     name: str
     seconds: float
     needs_gpu: bool
     measure: Callable[[], Figures]
+    captures: bool = False
+    has_processes: bool = False
 
     @property
     def group(self) -> str:
         """The name's part before the colon."""
         return self.name.partition(":")[0]
 
+    @property
+    def most_seconds(self) -> float:
+        """After how many seconds it is cut off."""
+        return self.seconds * (GRACE_WITH_PROCESSES if self.has_processes else GRACE)
 
-def items(dataset: ArrayDataset, device: str, size: Size, most: int) -> list[Item]:
-    """All items, the more important ones first."""
 
-    def of_steps(way: str, seconds: float) -> Iterator[Item]:
+def items(
+    dataset: ArrayDataset,
+    device: str,
+    size: Size,
+    most: int,
+    all_kinds: Sequence[kinds.Kind] = (),
+) -> list[Item]:
+    """All items, the more important ones first.
+
+    Args:
+        dataset: the images, but for kinds of runs.
+        device: where to compute.
+        size: of the work.
+        most: the largest number of runs at once.
+        all_kinds: the kinds of runs that are timed, see `card.kinds`.
+    """
+
+    def of_steps(
+        way: str, seconds: float, precisions: Sequence[str] = PRECISIONS, with_epoch: bool = True
+    ) -> Iterator[Item]:
         for network in NETWORKS:
-            for precision in PRECISIONS:
+            for precision in precisions:
+                run = network, precision, way, dataset, device, size
                 yield Item(
                     f"step: {network} {precision} {way}",
                     seconds,
                     way != EAGER or precision == "tf32",
-                    partial(step_and_epoch, network, precision, way, dataset, device, size),
+                    partial(step_and_epoch, *run, with_epoch=with_epoch),
+                    captures=way in (CAPTURED, CAPTURED_CHANNELS_LAST),
                 )
 
     def of_ordinary(precision: str) -> Iterator[Item]:
@@ -111,29 +158,52 @@ def items(dataset: ArrayDataset, device: str, size: Size, most: int) -> list[Ite
                 f"bits: {network} captured against eager",
                 10,
                 True,
-                partial(bits.compared, network, device, size, CHANNELS_LAST),
+                partial(bits.compared, network, device, size, EAGER),
+                captures=True,
             )
             for network in NETWORKS
         ),
         *of_steps(CAPTURED, 10),
+        *(
+            Item(
+                f"runs: {kind['name']}",
+                8,
+                False,
+                partial(kinds.times, kind, device, size),
+                captures=True,
+            )
+            for kind in all_kinds
+        ),
         *of_steps(EAGER, 15),
         *of_ordinary("float32"),
-        Item("sharing: time slices", 60, False, in_slices),
-        Item("sharing: MPS", 60, True, through_mps),
-        Item("resume: killed twice", 40, False, partial(resuming.killed_and_resumed, device, size)),
+        Item("sharing: time slices", 60, False, in_slices, has_processes=True),
+        Item("sharing: MPS", 60, True, through_mps, has_processes=True),
+        Item(
+            "resume: killed twice",
+            40,
+            False,
+            partial(resuming.killed_and_resumed, device, size),
+            has_processes=True,
+        ),
         *(
             Item(
                 f"layers: resnet50 {precision} {way}",
                 20,
                 way != EAGER or precision == "tf32",
                 partial(layers.steps_of_resnet50, precision, device, size, way),
+                captures=way == CAPTURED,
             )
             for way in (CAPTURED, EAGER)
             for precision in ("float32", "tf32")
         ),
         *of_ordinary("tf32"),
-        *of_steps(CHANNELS_LAST, 15),
+        *of_steps(CHANNELS_LAST, 5, with_epoch=False),
+        *of_steps(CAPTURED_CHANNELS_LAST, 5, ["float32"], with_epoch=False),
     ]
+
+
+class NotMeasuredError(Exception):
+    """A process that was started for an item has no figures, and says why."""
 
 
 class TooLongError(Exception):
@@ -190,17 +260,107 @@ def measured(item: Item, device: str, left: float) -> dict[str, Any]:
     began = time.monotonic()
     entry: dict[str, Any]
     try:
-        with at_most(min(GRACE * item.seconds, left)):
+        with at_most(min(item.most_seconds, left)):
             entry = {"status": MEASURED, "figures": dict(item.measure())}
+    except NotMeasuredError as error:
+        entry = {"status": NOT_MEASURED, "reason": str(error)}
     except Exception as error:  # one item that fails must not cost the others
         told = f"{type(error).__name__}: {error}".partition("\n")[0]
         entry = {"status": NOT_MEASURED, "reason": told[:300]}
     logging.getLogger("perigee").removeHandler(warnings)
     gc.collect()  # a run and its captured functions hold one another
-    if device != "cpu":
-        torch.cuda.empty_cache()
-    told_of = {"warnings": warnings.messages} if warnings.messages else {}
+    told_of: dict[str, Any] = {"warnings": warnings.messages} if warnings.messages else {}
+    try:
+        free_memory(device)
+    except RuntimeError as error:  # one that stays with the process; others are not lost
+        told_of[ERROR_AFTER] = str(error).partition("\n")[0][:300]
     return {**entry, "took s": round(time.monotonic() - began, 2), **told_of}
+
+
+def free_memory(device: str) -> None:
+    """Give back the GPU's memory that nothing uses any more.
+
+    Raises:
+        RuntimeError: an earlier call has broken this process's use of the GPU.
+    """
+    if device != "cpu":
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+
+
+def warm_up(device: str) -> None:
+    """Have the libraries load themselves, which no item is to pay for."""
+    images = torch.ones(2, 3, 8, 8, device=device, requires_grad=True)
+    weight = torch.ones(4, 3, 3, 3, device=device, requires_grad=True)
+    torch.nn.functional.conv2d(images, weight).sum().backward()
+    (torch.ones(8, 8, device=device) @ torch.ones(8, 8, device=device)).sum().item()
+
+
+def in_turn(
+    wanted: Sequence[Item],
+    device: str,
+    deadline: float,
+    alone: Callable[[Item, float], Figures],
+) -> Iterator[tuple[Item, dict[str, Any]]]:
+    """Measure items, each with its entry in the file.
+
+    After a capture that failed, later ones are not tried in this process, and after an error on
+    the GPU nothing is: a process of its own then measures such an item.
+
+    Args:
+        wanted: the items.
+        device: where.
+        deadline: when everything has to end, by `time.monotonic`.
+        alone: measures an item within so many seconds in a process of its own.
+    """
+    is_broken = False
+    for item in wanted:
+        left = deadline - time.monotonic()
+        cannot = is_broken and not item.has_processes
+        if cannot or (item.captures and CudaGraphs.has_failed):
+            started = replace(
+                item,
+                seconds=item.seconds + START_S,
+                measure=partial(alone, item, left),
+                has_processes=True,
+            )
+            entry = {**measured(started, device, left), "process": "its own"}
+        else:
+            entry = measured(item, device, left)
+        is_broken = is_broken or ERROR_AFTER in entry
+        yield item, entry
+
+
+def by_another_process(options: Sequence[str], item: Item, left: float) -> Figures:
+    """The figures that this program finds when it is started for one item.
+
+    Args:
+        options: its command line, but for the item, the file and the minutes.
+        item: the item.
+        left: how many seconds it may take.
+
+    Raises:
+        NotMeasuredError: there are none.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "item.json"
+        told = ["--items", item.name, "--out", str(out), "--minutes", str(left / 60)]
+        done = subprocess.run(
+            [sys.executable, __file__, *options, *told],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            check=False,
+        )
+        if not out.exists() or not (entry := json.loads(out.read_bytes())["items"].get(item.name)):
+            last = done.stderr.strip().rpartition("\n")[2]
+            raise NotMeasuredError(f"a process of its own ended with {done.returncode}: {last}")
+    for message in entry.get("warnings", ()):
+        logging.getLogger("perigee").warning("%s", message)
+    if entry["status"] != MEASURED:
+        raise NotMeasuredError(entry["reason"])
+    figures: Figures = entry["figures"]
+    return figures
 
 
 def chosen(everything: Sequence[Item], wanted: str) -> list[Item]:
@@ -228,8 +388,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8, help="default: %(default)s")
     parser.add_argument("--items", default="", help="groups or names: step,sharing")
     parser.add_argument("--fashion-mnist", type=Path, help="folder of its files; default: noise")
+    parser.add_argument("--prepare", type=Path, metavar="FILE", help="write kinds of runs, and end")
+    parser.add_argument("--kinds", type=Path, help="the file that --prepare wrote; default: none")
     parser.add_argument("--tiny", action="store_true", help="see that it works; no figure counts")
     given = parser.parse_args()
+    if given.prepare is not None:
+        kinds.prepare(given.prepare)
+        return
+    all_kinds = [] if given.kinds is None else json.loads(given.kinds.read_bytes())["kinds"]
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
     )  # all that is open ends
@@ -265,15 +431,22 @@ def main() -> None:
                 "test": len(dataset.splits["test"]),
                 "shape": list(dataset.image_shape),
                 "batch": size.batch,
-                "layout": "captured and channels_last: channels last; eager: contiguous",
+                "layout": "eager: contiguous; captured: contiguous in float32, else channels last; "
+                "channels_last and captured_channels_last: channels last",
                 "sharing": "steps per second of each run, for the number of runs at once",
             },
         },
     )
     deadline = began + 60 * given.minutes
     most = 2 if given.tiny else sharing.NUMBERS[-1]
-    for item in chosen(items(dataset, device, size, most), given.items):
-        entry = measured(item, device, deadline - time.monotonic())
+    options = ["--tiny"] if given.tiny else []
+    if given.fashion_mnist is not None:
+        options += ["--fashion-mnist", str(given.fashion_mnist)]
+    if given.kinds is not None:
+        options += ["--kinds", str(given.kinds)]
+    wanted = chosen(items(dataset, device, size, most, all_kinds), given.items)
+    warm_up(device)
+    for item, entry in in_turn(wanted, device, deadline, partial(by_another_process, options)):
         document.add(item.name, entry)
         told = entry.get("figures", entry.get("reason"))
         print(f"{item.name}: {entry['status']}: {told}", flush=True)

@@ -30,6 +30,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "benchmarks")]
 
+from card.packages import require  # noqa: E402
+
+require("torch", "numpy", "pandas", "pyarrow", "matplotlib", "pydantic")
+
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402

@@ -28,6 +28,7 @@ import torch
 from card.document import MEASURED
 from card.runs import (
     CAPTURED,
+    CAPTURED_CHANNELS_LAST,
     CHANNELS_LAST,
     EAGER,
     NETWORKS,
@@ -66,7 +67,8 @@ twice these."""
 OURS = {
     EAGER: "Perigee, kernel by kernel",
     CHANNELS_LAST: "the same, channels last",
-    CAPTURED: "Perigee, captured, channels last",
+    CAPTURED: "Perigee, captured",
+    CAPTURED_CHANNELS_LAST: "Perigee, captured, channels last",
 }
 PLAIN_EAGER = "plain PyTorch, kernel by kernel"
 PLAIN_CAPTURED = "plain PyTorch, captured, channels last"
@@ -74,6 +76,7 @@ MARKERS = {
     OURS[EAGER]: "o",
     OURS[CHANNELS_LAST]: "s",
     OURS[CAPTURED]: "*",
+    OURS[CAPTURED_CHANNELS_LAST]: "P",
     PLAIN_EAGER: "v",
     PLAIN_CAPTURED: "^",
 }
@@ -194,7 +197,8 @@ def measured_steps(folder: Path) -> list[Measured]:
     """All steps that were measured on cards, and whose results lie in a folder."""
     found = [*_plain(_read(folder / PLAIN)), *_own_old(_read(folder / OWN_OLD))]
     for file in sorted(folder.glob("gpu_*.json")):
-        if not (told := _read(file))["tiny"]:
+        told = _read(file)
+        if not told["tiny"] and "card" in told:  # without a GPU the program writes such a file, too
             found += _of_program(told)
     return found
 

@@ -4,12 +4,12 @@
 
 reads benchmarks/results/gpu/h200_training.json, and what benchmarks/gpu.py wrote beside it on any
 card, and writes workflow/calibrations.json. Only kinds of runs that were measured are in it. Of the
-latter these are the captured steps, without measures. The former says networks, mini-batches,
-precision and measures. The rest is our reading of it: SGD without momentum, no augmentation, and
-the data set CIFAR-10, whose images have the same shape and as many classes. It does not say whether
-the networks were scale-invariant; those differ by the training of BatchNorm's location and scale
-and of the last layer, a few of a step's hundred kernels, so both are given the time measured (our
-choice).
+latter these are the captured steps, without measures, and whole runs with theirs. The former says
+networks, mini-batches, precision and measures. The rest is our reading of it: SGD without momentum,
+no augmentation, and the data set CIFAR-10, whose images have the same shape and as many classes. It
+does not say whether the networks were scale-invariant; those differ by the training of BatchNorm's
+location and scale and of the last layer, a few of a step's hundred kernels, so both are given the
+time measured (our choice).
 """
 
 from __future__ import annotations
@@ -59,25 +59,30 @@ def calibrations(source: Path) -> Calibrations:
 
 
 def further(folder: Path) -> Iterator[Calibration]:
-    """The captured steps that benchmarks/gpu.py measured, of all cards in a folder."""
+    """The captured steps and the runs that benchmarks/gpu.py measured, of all cards in a folder."""
     for file in sorted(folder.glob(FURTHER)):
         told = json.loads(file.read_text(encoding="utf-8"))
+        if told["tiny"] or "card" not in told:
+            continue
         for name, item in told["items"].items():
             is_step = name.startswith("step: ") and name.endswith(" captured")
-            if told["tiny"] or not is_step or "figures" not in item:
+            is_run = name.startswith("runs: ")
+            if not (is_step or is_run) or "figures" not in item:
                 continue
             found = item["figures"]
+            taken = found["ms per step"]
+            milliseconds = taken if is_run else taken["median"]
             yield Calibration(
                 device=told["card"],
                 hardware=told["hardware"],
                 versions=told["versions"],
                 date=told["date"],
                 run=found["run"],
-                measures=(),
+                measures=tuple(found["measures"]) if is_run else (),
                 steps_per_epoch=found["steps per epoch"],
                 steps=found["timed steps"],
-                seconds_per_step=round(found["ms per step"]["median"] / 1000, 9),
-                seconds_per_pass=None,
+                seconds_per_step=round(milliseconds / 1000, 9),
+                seconds_per_pass=found["s per pass"] if is_run else None,
             )
 
 

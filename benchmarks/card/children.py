@@ -6,12 +6,16 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
 LIBRARY = BENCHMARKS.parent / "workflow"
+
+END_S = 10
+"""How long processes may take to end that were told to."""
 
 
 class Child:
@@ -64,23 +68,32 @@ class Child:
 def children(
     count: int, module: str, *arguments: str, environment: Mapping[str, str] = {}
 ) -> Iterator[list[Child]]:
-    """Several processes alike; they are killed with the context if they have not ended by then."""
-    with ExitStack() as stack:
-        crew = []
-        for _ in range(count):
-            child = Child(module, *arguments, environment=environment)
-            stack.callback(_end, child)
-            crew.append(child)
-        yield crew
+    """Several processes alike.
 
-
-def _end(child: Child) -> None:
-    process = child.process
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
+    At the context's end all are told to end, by their pipes being closed, and have `END_S` together
+    before they are killed; if the context ends with an exception, they are killed at once.
+    """
+    crew: list[Child] = []
+    given = 0.0
     try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        for _ in range(count):
+            crew.append(Child(module, *arguments, environment=environment))
+        yield crew
+        given = END_S
+    finally:
+        _end(crew, given)
+
+
+def _end(crew: Sequence[Child], seconds: float) -> None:
+    for child in crew:
+        for pipe in (child.process.stdin, child.process.stdout):
+            if pipe is not None:
+                pipe.close()
+    deadline = time.monotonic() + seconds
+    for child in crew:
+        with suppress(subprocess.TimeoutExpired):
+            child.process.wait(max(deadline - time.monotonic(), 0))
+    for child in crew:
+        child.process.kill()
+    for child in crew:
+        child.process.wait()

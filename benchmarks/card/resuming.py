@@ -25,6 +25,8 @@ NETWORK, BATCHES, EPOCHS, SAVED_EVERY = "convnet-32", 8, 6, 5
 KILLED_AFTER = (2, 5)
 """How many saves the run says it has made when it is killed, the first time and the second."""
 START_S = 120
+GO_ON = "go on"
+"""The line that a run waits for after each save, so that it is known where it can be."""
 
 
 def killed_and_resumed(device: str, size: Size) -> dict[str, Any]:
@@ -43,10 +45,13 @@ def killed_and_resumed(device: str, size: Size) -> dict[str, Any]:
                     resumed_at.append(int(killed.hear(START_S)))
                     for _ in range(saves):
                         killed.hear(START_S)
+                        killed.tell(GO_ON)
+                    # On its way to the next save, where it would wait: it cannot end before.
                     killed.process.kill()
             with children(1, "card.resuming", told("killed.pt")) as (last,):
                 resumed_at.append(int(last.hear(START_S)))
                 ours = _end_of(last)
+            alone.hear(START_S)
             theirs = _end_of(alone)
     return {
         "same bits": {"weights": ours == theirs},
@@ -58,12 +63,15 @@ def killed_and_resumed(device: str, size: Size) -> dict[str, Any]:
 def _end_of(child: Child) -> str:
     """The digest that a run says at its end."""
     while (heard := child.hear(START_S)).isdecimal():
-        pass
+        child.tell(GO_ON)
     return heard
 
 
 def main(told: str) -> None:
-    """Be one of the runs; say the steps taken at the start and at each save, then the digest."""
+    """Be one of the runs: say the steps taken at the start and at each save, then the digest.
+
+    After each save the run waits for a line, and ends if there is none.
+    """
     given = json.loads(told)
     size, path = Size(**given["size"]), Path(given["state"])
     images = random_images((BATCHES - 1) * size.batch + size.batch // 2, size.batch)
@@ -84,6 +92,8 @@ def main(told: str) -> None:
                 torch.save({"state": trainer.state(), "taken": taken}, aside)
                 aside.replace(path)
                 print(taken, flush=True)
+                if not sys.stdin.readline():
+                    return
     if trainer.execution.device.type == "cuda":
         require_captured(trainer, CAPTURED)
     print(f"weights {weights_digest(trainer).decode()}", flush=True)

@@ -30,12 +30,16 @@ NETWORKS = {
 }
 PRECISIONS = ("float32", "tf32", "bfloat16")
 EAGER, CHANNELS_LAST, CAPTURED = "eager", "channels_last", "captured"
+CAPTURED_CHANNELS_LAST = "captured_channels_last"
 WAYS: Mapping[str, Mapping[str, str]] = {
     EAGER: {"capture": "never", "channels_last": "never"},
     CHANNELS_LAST: {"capture": "never", "channels_last": "always"},
-    CAPTURED: {"capture": "auto", "channels_last": "always"},
+    CAPTURED: {"capture": "auto", "channels_last": "auto"},
+    CAPTURED_CHANNELS_LAST: {"capture": "auto", "channels_last": "always"},
 }
-"""How steps are computed: kernel by kernel; that with channels last; both, captured as a graph."""
+"""How steps are computed: kernel by kernel, images contiguous or channels last; captured as graphs,
+as a run is by default, which lays images out channels last in TF32 and bfloat16; and captured with
+channels last in float32, too."""
 
 PLACEHOLDER = {"name": "fashion_mnist"}
 """The data set in specs whose images are given as arrays."""
@@ -52,7 +56,8 @@ class Size:
         train, test: images of the splits.
         divisor: by which the widths of networks are divided; 1 for those of the papers.
         warm_up, blocks, steps: untimed steps, timed blocks, and the steps of each.
-        seconds: for how long each number of runs that share a card is timed.
+        seconds: for how long each number of runs that share a card is timed, and each kind of
+            run.
         resnet_side, resnet_batch: the images of ResNet-50.
     """
 
@@ -212,24 +217,42 @@ def require_captured(trainer: Trainer, way: str) -> None:
     Raises:
         RuntimeError: the run's steps were not captured.
     """
-    if way == CAPTURED and not (trainer.is_captured and trainer.may_capture):
+    is_captured = trainer.is_captured and trainer.may_capture
+    if WAYS[way]["capture"] == "auto" and not is_captured:
         raise RuntimeError("its steps could not be captured")
 
 
 def step_and_epoch(
-    network: str, precision: str, way: str, dataset: ArrayDataset, device: str, size: Size
+    network: str,
+    precision: str,
+    way: str,
+    dataset: ArrayDataset,
+    device: str,
+    size: Size,
+    with_epoch: bool = True,
 ) -> dict[str, Any]:
-    """The times of a step, and of an epoch with metrics, with the run that has them."""
+    """The times of a step, and of an epoch with metrics, with the run that has them.
+
+    Args:
+        network, precision, size: see `spec_of`.
+        way: a key of `WAYS`.
+        dataset: the images.
+        device: where to compute.
+        with_epoch: False for the step alone.
+    """
     spec = spec_of(network, precision, size)
     trainer = trainer_of(spec, dataset, device, way)
     with tempfile.TemporaryDirectory() as folder:
         found = milliseconds_per_step(Steps(trainer, Path(folder) / "steps"), size)
         require_captured(trainer, way)
-        epoch = seconds_per_epoch(trainer, Path(folder) / "epoch")
-        require_captured(trainer, way)  # the last, smaller mini-batch and the passes, too
+        of_epoch = {}
+        if with_epoch:
+            epoch = seconds_per_epoch(trainer, Path(folder) / "epoch")
+            require_captured(trainer, way)  # the last, smaller mini-batch and the passes, too
+            of_epoch = {"s per epoch with metrics": float(f"{epoch:.5g}")}
     return {
         "ms per step": summary(found),
-        "s per epoch with metrics": float(f"{epoch:.5g}"),
+        **of_epoch,
         "steps per epoch": trainer.task.steps_per_epoch,
         "timed steps": size.blocks * size.steps,
         "run": spec.to_dict(),

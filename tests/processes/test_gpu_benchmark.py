@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ import pytest
 from perigee.data import fashion_mnist
 from perigee.kernel import execution
 from perigee.kernel.execution import Execution
+from perigee.planning.plan import make_plan
+from perigee.planning.shapes import canonical, shape_of
 from perigee.spec import RunSpec
 from support.benchmarks import load, with_few_packages
 from support.fashion_mnist import checksums, small_files, write_files
@@ -28,7 +32,7 @@ UNITS = ("ms per step", "s per epoch", "steps per second", "same bits")
 
 @pytest.fixture
 def few_packages(tmp_path: Path) -> dict[str, str]:
-    return with_few_packages(tmp_path / "few")
+    return with_few_packages(tmp_path / "few", "pandas", "pyarrow", "matplotlib")
 
 
 def start(out: Path, environment: dict[str, str], *options: str) -> subprocess.Popen[str]:
@@ -65,6 +69,7 @@ def test_all_items_stand_in_the_file_with_figures_or_the_reason(
             for precision in ("float32", "tf32", "bfloat16")
             for way in ("eager", "channels_last", "captured")
         ),
+        *(f"step: {one} float32 captured_channels_last" for one in networks),
         *(f"ordinary: {one} {precision}" for one in networks for precision in ("float32", "tf32")),
         *("sharing: time slices", "sharing: MPS", "resume: killed twice"),
         *(
@@ -144,6 +149,145 @@ def test_an_item_that_fails_or_takes_too_long_says_so(monkeypatch: pytest.Monkey
     assert "figures" not in failed | hung | late
 
 
+def test_after_a_failed_capture_items_that_capture_have_processes_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = load("gpu", monkeypatch)
+    monkeypatch.setattr(gpu.CudaGraphs, "has_failed", False)
+    here: list[str] = []
+
+    def item(name: str, fails: bool = False, **others: bool) -> Any:
+        def measure() -> dict[str, int]:
+            here.append(name)
+            gpu.CudaGraphs.has_failed |= fails
+            return {"ms": 1}
+
+        return gpu.Item(name, 5, False, measure, **others)
+
+    def alone(item: Any, left: float) -> dict[str, int]:
+        assert 90 < left < 100
+        if item.name == "layers: a":
+            raise gpu.NotMeasuredError("its steps could not be captured")
+        return {"ms": 2}
+
+    wanted = [
+        item("step: a", captures=True),
+        item("step: b", fails=True, captures=True),
+        item("step: c", captures=True),
+        item("layers: a", captures=True),
+        item("step: eager"),
+        item("resume: a", has_processes=True),
+    ]
+    found = list(gpu.in_turn(wanted, "cpu", time.monotonic() + 100, alone))
+    assert here == ["step: a", "step: b", "step: eager", "resume: a"]
+    assert [one.name for one, _ in found] == [one.name for one in wanted]
+    entries = {one.name: entry for one, entry in found}
+    assert entries["step: c"]["figures"] == {"ms": 2}
+    assert entries["step: c"]["process"] == "its own"
+    assert entries["layers: a"]["reason"] == "its steps could not be captured"
+    assert "process" not in entries["step: b"]
+
+
+def test_an_error_that_stays_costs_no_other_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = load("gpu", monkeypatch)
+
+    def broken(device: str) -> None:
+        raise RuntimeError("an illegal memory access\nand much more")
+
+    monkeypatch.setattr(gpu, "free_memory", broken)
+    wanted = [
+        gpu.Item("a: in this process", 5, False, lambda: {"ms": 1}),
+        gpu.Item("b: in this process", 5, False, lambda: {"ms": 1}),
+        gpu.Item("c: with processes", 5, False, lambda: {"ms": 1}, has_processes=True),
+    ]
+    left = time.monotonic() + 100
+    first, second, third = (
+        entry for _, entry in gpu.in_turn(wanted, "cpu", left, lambda *_: {"ms": 2})
+    )
+    assert (first["figures"], second["figures"], third["figures"]) == (
+        {"ms": 1},
+        {"ms": 2},
+        {"ms": 1},
+    )
+    assert first["error afterwards"] == "an illegal memory access"
+
+
+def test_a_process_of_its_own_measures_an_item_or_says_why_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = load("gpu", monkeypatch)
+    by_name = {one.name: one for one in gpu.items(gpu.random_images(44, 12), "cpu", gpu.TINY, 2)}
+    eager, captured = (by_name[f"step: convnet-32 float32 {way}"] for way in ("eager", "captured"))
+    figures = gpu.by_another_process(["--tiny"], eager, 200)
+    assert figures["ms per step"]["min"] > 0
+    with pytest.raises(gpu.NotMeasuredError, match=r"^no GPU$"):
+        gpu.by_another_process(["--tiny"], captured, 200)
+    with pytest.raises(gpu.NotMeasuredError, match="ended with 1: Fashion-MNIST is not complete"):
+        gpu.by_another_process(["--tiny", "--fashion-mnist", "nowhere"], eager, 200)
+
+
+def test_items_with_processes_have_less_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = load("gpu", monkeypatch)
+    everything = gpu.items(gpu.random_images(8, 8), "cpu", gpu.TINY, 2)
+    for one in everything:
+        times = 1.5 if one.group in ("sharing", "resume") else 3
+        assert one.most_seconds == times * one.seconds, one.name
+        in_this_process = "captured" in one.name
+        assert one.captures == in_this_process, one.name
+
+
+def test_cublas_is_told_before_an_item_and_libraries_are_loaded(
+    few_packages: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    del os.environ["CUBLAS_WORKSPACE_CONFIG"]
+    execution.prepare("cpu", "float32", (1, 32, 32))
+    told = (
+        "import os, runpy; os.environ.pop('CUBLAS_WORKSPACE_CONFIG', None);"
+        f"gpu = runpy.run_path({str(PROGRAM)!r});"
+        "print(os.environ['CUBLAS_WORKSPACE_CONFIG']); gpu['warm_up']('cpu')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", told], env=few_packages, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [os.environ["CUBLAS_WORKSPACE_CONFIG"]]
+
+
+def test_a_crew_that_is_broken_off_is_killed_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    load("gpu", monkeypatch)
+    from card.children import children  # type: ignore[import-not-found]
+
+    (tmp_path / "sleeping.py").write_text(
+        "import time\nprint('ready', flush=True)\ntime.sleep(60)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(KeyError), children(3, "sleeping") as crew:  # noqa: PT012
+        assert [one.hear(60) for one in crew] == ["ready"] * 3
+        ended = time.monotonic()
+        raise KeyError
+    assert time.monotonic() - ended < 8  # less than one of them had to end by itself before
+    assert [one.process.returncode for one in crew] == [-signal.SIGKILL] * 3
+
+
+def test_a_run_waits_after_each_save_to_be_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """So one that is to be killed cannot have ended before."""
+    gpu = load("gpu", monkeypatch)
+    from card.children import children
+
+    told = {"device": "cpu", "size": asdict(gpu.TINY), "state": str(tmp_path / "state.pt")}
+    with children(1, "card.resuming", json.dumps(told)) as (run,):
+        assert [run.hear(60), run.hear(60)] == ["0", "5"]
+        with pytest.raises(RuntimeError, match="said nothing"):
+            run.hear(2)
+        run.tell("go on")
+        assert run.hear(60) == "10"
+    assert run.process.returncode == 0  # it ends when nobody tells it
+
+
 def test_bits_are_those_of_all_logs_and_are_not_compared_without_a_capture(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -174,13 +318,112 @@ def captures(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_captured_steps_are_timed_and_compared(captures: Any) -> None:
     size, images = captures.TINY, captures.random_images(captures.TINY.train, captures.TINY.test)
-    found = captures.bits.compared("convnet-32", "cpu", size, captures.CHANNELS_LAST)
+    found = captures.bits.compared("convnet-32", "cpu", size, captures.EAGER)
     assert set(found["same bits"]) == {"losses", "weights", "metrics", "steps"}
     assert all(found["same bits"].values())
     way = captures.CAPTURED
     timed = captures.step_and_epoch("resnet18-16", "bfloat16", way, images, "cpu", size)
     assert timed["ms per step"]["min"] > 0
     assert timed["s per epoch with metrics"] > 0
+
+
+def test_what_is_captured_is_computed_as_a_run_is_by_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = load("gpu", monkeypatch)
+    runs = sys.modules["card.runs"]
+    default = inspect.signature(execution.prepare).parameters
+    assert runs.WAYS[gpu.CAPTURED] == {
+        name: default[name].default for name in ("capture", "channels_last")
+    }
+    everything = gpu.items(gpu.random_images(8, 8), "cpu", gpu.TINY, 2)
+    compared = [one.measure.args for one in everything if one.group == "bits"]
+    assert {(args[0], args[-1]) for args in compared} == {(one, "eager") for one in gpu.NETWORKS}
+
+
+def test_channels_last_alone_is_timed_in_steps_without_an_epoch(captures: Any) -> None:
+    everything = captures.items(captures.random_images(44, 12), "cpu", captures.TINY, 2)
+    by_name = {one.name: one for one in everything}
+    for way in ("channels_last", "captured_channels_last"):
+        figures = by_name[f"step: convnet-32 float32 {way}"].measure()
+        assert figures["ms per step"]["min"] > 0
+        assert "s per epoch with metrics" not in figures
+    assert "s per epoch with metrics" in by_name["step: convnet-32 float32 captured"].measure()
+
+
+def test_kinds_of_runs_are_timed_with_their_measures(
+    tmp_path: Path, few_packages: dict[str, str]
+) -> None:
+    kind = {
+        "name": "01 a run",
+        "run": {
+            "dataset": {"name": "cifar100"},
+            "model": {"name": "convnet", "scale_invariant": True, "width": 2},
+            "optimiser": {"name": "sgd", "learning_rate": 0.01},
+            "batch_size": 8,
+            "seed": 10,
+        },
+        "measures": [{"name": one} for one in ("checkpoints", "metrics", "steps", "test_hits")],
+        "runs": 3,
+        **{"shape": [3, 32, 32], "classes": 100, "train": 50000, "test": 10000},
+    }
+    (tmp_path / "kinds.json").write_text(json.dumps({"kinds": [kind]}))
+    out = tmp_path / "gpu.json"
+    job = start(out, few_packages, "--items", "runs", "--kinds", "kinds.json")
+    told, _ = job.communicate(timeout=200)
+    assert job.returncode == 0, told
+    (item,) = json.loads(out.read_text())["items"].values()
+    figures = item["figures"]
+    assert figures["ms per step"] > 0
+    assert figures["s per pass"] > 0
+    assert figures["steps per epoch"] == 6  # of 44 images
+    assert figures["timed steps"] >= 3
+    assert {key: figures[key] for key in ("run", "measures", "runs")} == {
+        key: kind[key] for key in ("run", "measures", "runs")
+    }
+
+
+def test_the_kinds_are_all_those_of_the_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = load("gpu", monkeypatch)
+    gpu.kinds.prepare(tmp_path / "kinds.json")
+    found = json.loads((tmp_path / "kinds.json").read_text())["kinds"]
+    runs = make_plan(["periodic"], "paper").of_papers.runs.values()
+    assert sum(kind["runs"] for kind in found) == len(runs)
+    steps: dict[Any, int] = {}
+    for run in runs:
+        key = shape_of(run.spec.to_dict()), canonical(one.to_dict() for one in run.measures)
+        steps[key] = steps.get(key, 0) + run.epochs * run.steps_per_epoch
+    in_order = [steps[shape_of(kind["run"]), canonical(kind["measures"])] for kind in found]
+    assert in_order == sorted(steps.values(), reverse=True)
+    assert {(*kind["shape"], kind["classes"], kind["train"]) for kind in found} == {
+        (3, 32, 32, 10, 50000),
+        (3, 32, 32, 100, 50000),
+    }
+    names = [kind["name"] for kind in found]
+    assert len(set(names)) == len(names)
+    assert not any("," in name for name in names)  # --items separates names by it
+    items = gpu.items(gpu.random_images(8, 8), "cpu", gpu.TINY, 2, found)
+    of_runs = [one for one in items if one.group == "runs"]
+    assert [one.name for one in of_runs] == [f"runs: {name}" for name in names]
+    assert all(one.captures and not one.has_processes for one in of_runs)
+
+
+@pytest.mark.parametrize("program", ["gpu", "gpu_figure"])
+def test_a_missing_package_is_told_in_a_sentence(program: str, tmp_path: Path) -> None:
+    environment = with_few_packages(tmp_path / "few", "pydantic")
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM.with_name(f"{program}.py")), "--help"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "pip install --target packages pydantic" in done.stderr
+    assert "PYTHONPATH=packages" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_unknown_items_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,19 +18,25 @@ ABSENT = (
 )
 """Packages that a machine with a GPU may lack."""
 
-BLOCKED = f"""
+BLOCKED = """
 from importlib.machinery import PathFinder
 usual = PathFinder.find_spec
 def find_spec(name, path=None, target=None):
-    return None if name.partition(".")[0] in {ABSENT} else usual(name, path, target)
+    return None if name.partition(".")[0] in {absent} else usual(name, path, target)
 PathFinder.find_spec = find_spec
 """
 
 
-def with_few_packages(folder: Path) -> dict[str, str]:
-    """An environment in which Python, and what it starts, does not find the others."""
+def with_few_packages(folder: Path, *absent: str) -> dict[str, str]:
+    """An environment in which Python, and what it starts, does not find the others.
+
+    Args:
+        folder: is made for it.
+        absent: further packages that it lacks.
+    """
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text(BLOCKED)
+    blocked = BLOCKED.format(absent=(*ABSENT, *absent))
+    (folder / "sitecustomize.py").write_text(blocked)
     return {**os.environ, "PYTHONPATH": str(folder)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,9 +21,11 @@ from perigee.errors import PerigeeError, StoppedBySignalError
 from perigee.interruption import StopRequest
 from perigee.jobs import calibrating
 from perigee.jobs.calibrating import Timing, timed
+from perigee.kernel import execution
 from perigee.kernel.execution import Execution
 from perigee.planning.calibrations import read_calibrations
 from support.reference_training import Settings
+from support.replayed import RecordedGraphs
 from support.runs import make_spec
 
 CPU = Execution(torch.device("cpu"), torch.float32, torch.contiguous_format)
@@ -70,6 +73,64 @@ def test_the_rest_of_a_long_pass_is_calculated(clock: Clock) -> None:
     assert list(task.batches("test")) == [0, 1, 2]
     assert list(short_passes(clock, 8.5).batches("train")) == list(range(10))
     assert task.steps_per_epoch == 5
+
+
+def test_the_warm_up_of_passes_sees_a_mini_batch_of_each_size_and_is_not_noted(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = short_passes(clock, 60.0)
+    watch = calibrating._Clock(task, CPU, 8.0, StopRequest())
+    recorder: Any = SimpleNamespace()
+    task.is_warming_up = True
+    # These take a second each, so that not all are read to find the last one.
+    assert list(task.batches("train")) == [0, 1]
+    watch.after_epoch(recorder)
+    assert watch.passes == []
+    assert list(task.batches("train")) == list(range(10))
+    watch.after_epoch(recorder)
+    assert watch.passes == [pytest.approx(50 + 9)]
+    task.is_warming_up = True
+    monkeypatch.setattr(calibrating, "STRETCH_S", 60.0)  # now they are at hand at once
+    assert list(task.batches("train")) == [0, 9]
+    task.sizes["train"] = 10
+    assert list(task.batches("train")) == [0]
+
+
+def test_passes_are_captured_before_one_is_timed(
+    few_images: ArrayDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs: list[RecordedGraphs] = []
+
+    def prepare(*given: Any, capture: str, channels_last: str) -> Execution:
+        def make() -> RecordedGraphs:
+            graphs.append(RecordedGraphs())
+            return graphs[-1]
+
+        return replace(execution.prepare(*given), graphs=make)
+
+    monkeypatch.setattr(calibrating, "prepare", prepare)
+    captures: list[int] = []
+    noted = calibrating._Clock.after_epoch
+
+    def after_epoch(watch: Any, recorder: Any) -> None:
+        captures.append(graphs[0].captures)
+        noted(watch, recorder)
+
+    monkeypatch.setattr(calibrating._Clock, "after_epoch", after_epoch)
+    timed(
+        make_spec(Settings(batch_size=20)),
+        few_images,
+        [Metrics()],
+        device="cpu",
+        workers=0,
+        seconds=0.1,
+        stop=StopRequest(),
+    )
+    # Both splits have a last, smaller mini-batch; steps are captured afterwards, for two sizes,
+    # each as a gradient and (once) an update.
+    assert all(len(split) % 20 for split in few_images.splits.values())
+    assert captures[0] == 4
+    assert set(captures[1:]) == {4 + 2 + 1}
 
 
 def test_steps_are_timed_in_stretches_without_the_first_one_and_without_passes(

@@ -78,13 +78,15 @@ def test_steps_of_all_cards_are_read_and_drawn(floors: Any, tmp_path: Path) -> N
     }
     (tmp_path / "gpu_h100.json").write_text(json.dumps(told))
     (tmp_path / "gpu_tiny.json").write_text(json.dumps({**told, "tiny": True}))
+    without_card = {key: value for key, value in told.items() if key != "card"}
+    (tmp_path / "gpu_cpu.json").write_text(json.dumps(without_card))
     found = floors.measured_steps(tmp_path)
     assert [one for one in found if one.card != "NVIDIA H200"] == [
         floors.Measured(
             "NVIDIA H100 80GB HBM3",
             "convnet-32",
             "tf32",
-            "Perigee, captured, channels last",
+            "Perigee, captured",
             0.5,
             1,
         )

@@ -80,9 +80,9 @@ SOURCES = {
     Source.RUN: "Times and sizes as measured on: {1}.",
     Source.CALIBRATION: "Times of {0} runs by 'snakemake calibrate', on: {1}. Their disk space is "
     "that of their losses alone.",
-    Source.GUESS: "Times of {0} runs, marked '~', are a guess from one {1}, of their training "
-    "steps alone; 'snakemake calibrate' measures what they take on this device. Their disk space "
-    "is that of their losses alone.",
+    Source.GUESS: "Times of {0} runs, marked '~', are a guess from one {1}, perhaps without the "
+    "passes of their measures; 'snakemake calibrate' measures what they take on this device. Their "
+    "disk space is that of their losses alone.",
 }
 """The sentences on where times come from: of how many runs, and on which devices."""
 

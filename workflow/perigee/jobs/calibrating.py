@@ -15,14 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from perigee import registry
 from perigee.blocks.measures import Measure
-from perigee.data.saving import AnyDataset
 from perigee.errors import PerigeeError, StoppedBySignalError
 from perigee.interruption import StopRequest
 from perigee.kernel.execution import Execution, prepare
@@ -30,7 +28,10 @@ from perigee.kernel.task import Batch
 from perigee.kernel.trainer import Trainer
 from perigee.spec import RunSpec
 from perigee.training.loop import Watch, train
-from perigee.training.recording import Position, Recorder
+from perigee.training.recording import Recorder
+
+if TYPE_CHECKING:
+    from perigee.data.saving import AnyDataset
 
 STRETCH_S = 0.1
 """The least seconds of a stretch, unless its epoch ends (our choice): so long that waiting for a
@@ -104,9 +105,9 @@ def timed(
         tempfile.TemporaryDirectory(prefix="perigee-") as folder,
         Recorder(trainer, Path(folder), live, ENDLESS) as recorder,
     ):
-        # Its initialisation counts as measured: a pass before the first step is of no use here.
-        recorder.begin(dict.fromkeys(recorder.logs, 0), Position(measured=True), np.empty(0), False)
-        clock.begin()
+        # The initial measures are the warm-up of the passes, in which these are captured, too. One
+        # pass may be all that is timed, so leaving out the first one would not do.
+        task.is_warming_up = True
         with suppress(_EnoughError):
             train(trainer, recorder, clock)
         if len(clock.stretches) < STRETCHES:
@@ -179,9 +180,15 @@ class _Clock(Watch):
         self.begin()
 
     def after_epoch(self, recorder: Recorder) -> None:
-        """Note the time since the epoch's last step, which measuring has taken."""
-        skipped = self._task.take_skipped_seconds()
-        self.passes.append(now(self._execution) - self._began + skipped)
+        """Note the time since the epoch's last step, which measuring has taken.
+
+        The first one, if it is the warm-up, is not noted.
+        """
+        if self._task.is_warming_up:
+            self._task.is_warming_up = False
+        else:
+            skipped = self._task.take_skipped_seconds()
+            self.passes.append(now(self._execution) - self._began + skipped)
         self.begin()
 
     def within_step(self, recorder: Recorder) -> None:
@@ -211,18 +218,25 @@ class _ShortPasses:
         batch_size: images in a mini-batch.
         execution: where the run computes.
         seconds: after how many seconds a pass is broken off.
+
+    Attributes:
+        is_warming_up: True while passes are to show all shapes of mini-batches, and nothing more.
     """
 
     def __init__(self, task: Any, batch_size: int, execution: Execution, seconds: float) -> None:
         self._task, self._batch_size = task, batch_size
         self._execution, self._seconds = execution, seconds
         self._skipped_seconds = 0.0
+        self.is_warming_up = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)
 
     def batches(self, split: str) -> Iterator[Batch]:
         """The mini-batches of a split in stored order, as far as time allows."""
+        if self.is_warming_up:
+            yield from self._few(split)
+            return
         batches = math.ceil(self._task.sizes[split] / self._batch_size)
         began = 0.0
         for taken, batch in enumerate(self._task.batches(split)):
@@ -233,6 +247,21 @@ class _ShortPasses:
                 self._skipped_seconds += (batches - taken) * each
                 return
             yield batch
+
+    def _few(self, split: str) -> Iterator[Batch]:
+        """The first mini-batch, and the last one, of another size, if it is soon reached.
+
+        Images that lie in memory are; from files, another mini-batch is read instead.
+        """
+        batches = self._task.batches(split)
+        yield next(batches)
+        began, latest = time.perf_counter(), None
+        for batch in batches:
+            latest = batch
+            if time.perf_counter() - began > STRETCH_S:
+                break
+        if latest is not None:
+            yield latest
 
     def take_skipped_seconds(self) -> float:
         """The seconds that the parts left out since the last call would have taken.

@@ -30,8 +30,8 @@ class Source(Enum):
     CALIBRATION = auto()
     """A calibration in this results folder."""
     GUESS = auto()
-    """A calibration of another machine that ships with Perigee; of steps alone, since the passes
-    of measures were not timed there."""
+    """A calibration of another machine that ships with Perigee; of steps alone where the passes of
+    measures were not timed."""
 
 
 @dataclass(frozen=True)

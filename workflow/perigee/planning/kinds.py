@@ -25,10 +25,12 @@ class Kind:
     Attributes:
         run: the run that is measured, the one of the lowest rate: it diverges last.
         runs: how many runs there are.
+        steps: the steps of all of them, from their first epoch on.
     """
 
     run: RunProduct
     runs: int
+    steps: int
 
     def told(self, store: Path) -> dict[str, Any]:
         """The run and its measures, how many there are, and the folder of its data set."""
@@ -61,13 +63,20 @@ def kinds(layout: Layout, targets: tuple[str, ...]) -> list[Kind]:
         tell_left_out(name, layout.named[name], layout.absent)
         keys = (key for key in layout.named[name] if key not in layout.absent)
         figures |= {key: layout.figure(key) for key in keys}
-    found: dict[tuple[str, tuple[str, ...]], list[RunProduct]] = {}
     # Their cost is not asked, so no record is read.
-    for folder in trainings(layout, figures.values(), []):
-        run = layout.runs[folder]
+    return kinds_of(layout.runs[folder] for folder in trainings(layout, figures.values(), []))
+
+
+def kinds_of(runs: Iterable[RunProduct]) -> list[Kind]:
+    """The kinds among some runs, in their order."""
+    found: dict[tuple[str, tuple[str, ...]], list[RunProduct]] = {}
+    for run in runs:
         measures = canonical(measure.to_dict() for measure in run.measures)
         found.setdefault((shape_of(run.spec.to_dict()), measures), []).append(run)
-    return [Kind(min(runs, key=_rate), len(runs)) for runs in found.values()]
+    return [
+        Kind(min(alike, key=_rate), len(alike), sum(o.epochs * o.steps_per_epoch for o in alike))
+        for alike in found.values()
+    ]
 
 
 def calibration_inputs(layout: Layout, targets: Iterable[str]) -> list[str]:
