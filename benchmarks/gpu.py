@@ -327,6 +327,8 @@ def in_turn(
             entry = {**measured(started, device, left), "process": "its own"}
         else:
             entry = measured(item, device, left)
+        if is_broken:
+            entry.pop(ERROR_AFTER, None)  # told of the item that it came from
         is_broken = is_broken or ERROR_AFTER in entry
         yield item, entry
 

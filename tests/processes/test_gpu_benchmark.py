@@ -210,6 +210,7 @@ def test_an_error_that_stays_costs_no_other_item(monkeypatch: pytest.MonkeyPatch
         {"ms": 1},
     )
     assert first["error afterwards"] == "an illegal memory access"
+    assert "error afterwards" not in second | third
 
 
 def test_a_process_of_its_own_measures_an_item_or_says_why_not(

@@ -23,6 +23,7 @@ from perigee.mps import shared_gpus
 VARIABLES = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
 PROGRAM = """#!/bin/sh
 echo "$* $(cat) ${CUDA_MPS_PIPE_DIRECTORY##*/} ${CUDA_VISIBLE_DEVICES-all}" >> "$CALLS"
+sleep $SECONDS_TAKEN
 case "$*" in -d) exit $STATUS;; *) exit $ALONE;; esac
 """
 STARTED, ASKED, ENDED = "-d  pipe all", " get_server_list pipe all", " quit -t 1 pipe 1"
@@ -41,6 +42,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     monkeypatch.setenv("CALLS", str(noted))
     monkeypatch.setenv("STATUS", "0")
     monkeypatch.setenv("ALONE", "0")
+    monkeypatch.setenv("SECONDS_TAKEN", "0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     for name in VARIABLES:
@@ -106,7 +108,7 @@ def test_a_job_that_was_killed_does_not_count_and_its_service_is_used(
     ("trial", "status", "why", "called"),
     [
         ("raise SystemExit(5)", "0", "cannot use a GPU through it: it ended with 5", [ENDED]),
-        ("", "3", "nvidia-cuda-mps-control -d: it ended with 3", [ASKED]),
+        ("", "3", "nvidia-cuda-mps-control -d: it ended with 3", [ASKED, ENDED]),
     ],
 )
 def test_without_a_service_jobs_compute_in_time_slices_and_one_says_so(
@@ -224,6 +226,31 @@ def test_a_job_may_be_stopped_while_the_service_is_tried(
     monkeypatch.setattr(mps, "TRIAL", "")
     with shared_gpus("auto", 2):  # and the job that was stopped does not count
         assert calls() == [STARTED, ENDED, STARTED]
+
+
+def test_a_job_may_be_stopped_while_the_service_starts(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECONDS_TAKEN", "5")
+
+    def stopped() -> None:
+        monkeypatch.setenv("SECONDS_TAKEN", "0")
+        raise ToldToStopError
+
+    with pytest.raises(ToldToStopError), shared_gpus("auto", 2, stopped):
+        pytest.fail("the service was started to its end")
+    assert calls() == [STARTED, ENDED]
+
+
+def test_a_service_that_takes_its_time_is_told_once(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECONDS_TAKEN", str(2.5 * mps.PAUSE_S))
+    monkeypatch.setenv("STATUS", "1")  # that of a start beside another daemon
+    with shared_gpus("auto", 2):
+        assert None not in variables()
+    assert calls() == [STARTED, ASKED, ENDED]
+    assert not (mps.own_folder() / "pipe").exists()
 
 
 def test_a_job_may_be_stopped_while_another_one_joins(calls: Calls) -> None:

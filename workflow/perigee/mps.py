@@ -145,12 +145,12 @@ def start(folder: Path, waiting: Waiting = lambda: None) -> None:
         raise MPSError(f"{error.filename} cannot be made ({error.strerror})") from error
     visible = "CUDA_VISIBLE_DEVICES"
     daemon = {k: v for k, v in {**os.environ, **environment}.items() if k != visible}
-    failed = _run([CONTROL, "-d"], daemon, waiting=waiting)
-    # It fails where one runs already, left by a job that was killed. Without any, CUDA would use
-    # the GPU as it always does, so the trial would not tell.
-    if failed and _run([CONTROL], daemon, "get_server_list\n", waiting=waiting):
-        raise MPSError(f"{CONTROL} -d: {failed}")
     try:
+        failed = _run([CONTROL, "-d"], daemon, waiting=waiting)
+        # It fails where one runs already, left by a job that was killed. Without any, CUDA would
+        # use the GPU as it always does, so the trial would not tell.
+        if failed and _run([CONTROL], daemon, "get_server_list\n", waiting=waiting):
+            raise MPSError(f"{CONTROL} -d: {failed}")
         if failed := try_out(folder, waiting):
             raise MPSError(failed)
     except BaseException:
@@ -298,13 +298,15 @@ def _run(
     except OSError as error:
         return str(error)
     began = time.monotonic()
+    unsent: str | None = told
     with program:
         try:
             while True:
                 try:
-                    _, errors = program.communicate(told, timeout=PAUSE_S)
+                    _, errors = program.communicate(unsent, timeout=PAUSE_S)
                     break
                 except subprocess.TimeoutExpired:
+                    unsent = None
                     waiting()
                 if time.monotonic() - began > PATIENCE_S:
                     program.kill()

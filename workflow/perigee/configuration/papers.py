@@ -45,7 +45,8 @@ class SharedRuns:
         explored: its explored seeds.
         document: paper.yaml.
         runs: by name, parents written out.
-        plain_runs: the same with the paper's values.
+        plain_runs: the same with the paper's values, and the scale's precision, of which no paper
+            speaks.
 
     Raises:
         PerigeeError: something in the file or its overlay is wrong.
