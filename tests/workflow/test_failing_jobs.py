@@ -57,10 +57,10 @@ def test_one_broken_run_holds_nothing_else_up_and_is_named_at_the_end(fresh: Wor
     shown = fresh.by_hand("python", "-m", "perigee", "status", "periodic_fig3", "--scale", "smoke")
     lines = shown.stdout.splitlines()
     assert lines[0] == "2 runs at smoke scale: 1 done, 1 failed."
-    start = lines.index(f"failed    {run}")
+    start = lines.index(f"failed       {run}")
     assert lines[start + 1 : start + 3] == [
-        "          ValueError: broken here",
-        f"          log: {where}",
+        "             ValueError: broken here",
+        f"             log: {where}",
     ]
 
 

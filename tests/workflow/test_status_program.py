@@ -202,7 +202,7 @@ def test_a_run_is_watched_from_nothing_to_its_end(site: Callable[[str, str], Sit
     printed = at.show()
     assert at.states()[version] == "failed"
     log = at.layout.run_log(version)
-    assert f"\n          log: {log}\n" in printed, "whole and by itself"
+    assert f"\n             log: {log}\n" in printed, "whole and by itself"
     assert "cuda:77" in entry(printed, version)
     assert "\033" not in printed
     assert all(len(line) <= 100 for line in printed.splitlines() if str(at.results) not in line)
