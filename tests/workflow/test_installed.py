@@ -121,7 +121,7 @@ def test_targets_of_a_clone_are_targets_of_a_project(project: Installed) -> None
     assert runs < project.jobs("periodic_fig3")
     asked = {"draw_figure study_weight_decay", "judge_claims periodic_fig3", "write_pages"}
     assert asked < project.jobs("study_weight_decay", "claims", "report")
-    assert "study_momentum_question" in project.snakemake("plan", "study_my_question")
+    assert "study_momentum_question" in project.snakemake("plan", "study_momentum_question")
     assert "periodic_fig3" in project.made("perigee", "plan", "--scale", "smoke")
     cluster = project.made("python", "-m", "snakemake", "--profile", "slurm", "-n", "periodic_fig3")
     assert "build_dataset cifar10" in cluster
