@@ -155,13 +155,14 @@ def items(
     return [
         *(
             Item(
-                f"bits: {network} captured against eager",
-                10,
+                f"bits: {network} {precision} captured",
+                8,
                 True,
-                partial(bits.compared, network, device, size, EAGER),
+                partial(bits.compared, network, precision, device, size),
                 captures=True,
             )
             for network in NETWORKS
+            for precision in bits.KERNEL_BY_KERNEL
         ),
         *of_steps(CAPTURED, 10),
         *(

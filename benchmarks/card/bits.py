@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from card.runs import CAPTURED, Size, random_images, require_captured, spec_of, trainer_of
+from card.runs import (
+    CAPTURED,
+    CHANNELS_LAST,
+    EAGER,
+    Size,
+    random_images,
+    require_captured,
+    spec_of,
+    trainer_of,
+)
 from perigee import registry
 from perigee.blocks.measures import Metrics, Steps
 from perigee.training.loop import train
@@ -18,10 +27,14 @@ EPOCHS, BATCHES = 2, 8
 """The length of the runs, each epoch with a last, smaller mini-batch besides."""
 
 
-def logs(network: str, device: str, way: str, size: Size) -> dict[str, bytes]:
-    """All numbers that a short run in float32 logs, its weights by their digests."""
+KERNEL_BY_KERNEL = {"float32": EAGER, "tf32": CHANNELS_LAST}
+"""The way to compute in the layout of a captured run, without its graphs, by precision."""
+
+
+def logs(network: str, precision: str, device: str, way: str, size: Size) -> dict[str, bytes]:
+    """All numbers that a short run logs, its weights by their digests."""
     images = random_images(BATCHES * size.batch + size.batch // 2, 2 * size.batch)
-    trainer = trainer_of(spec_of(network, "float32", size), images, device, way)
+    trainer = trainer_of(spec_of(network, precision, size), images, device, way)
     measures = {one.name: registry.load(one())(trainer) for one in (Metrics, Steps)}
     with tempfile.TemporaryDirectory() as folder:
         with Recorder(trainer, Path(folder), measures, EPOCHS) as recorder:
@@ -30,9 +43,10 @@ def logs(network: str, device: str, way: str, size: Size) -> dict[str, bytes]:
         return {path.stem: np.load(path).tobytes() for path in Path(folder).glob("*.npy")}
 
 
-def compared(network: str, device: str, size: Size, other: str) -> dict[str, Any]:
-    """Compare captured steps with another way to compute the same run, to the bit."""
-    ours, others = logs(network, device, CAPTURED, size), logs(network, device, other, size)
+def compared(network: str, precision: str, device: str, size: Size) -> dict[str, Any]:
+    """Compare captured steps with the same kernels started one by one, to the bit."""
+    other = KERNEL_BY_KERNEL[precision]
+    ours, others = (logs(network, precision, device, way, size) for way in (CAPTURED, other))
     return {
         "same bits": {name: ours[name] == others[name] for name in ours},
         "against": other,

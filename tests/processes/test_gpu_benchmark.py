@@ -62,7 +62,11 @@ def test_all_items_stand_in_the_file_with_figures_or_the_reason(
     items = found["items"]
     networks = ("convnet-32", "resnet18-16", "resnet18-64")
     everything = {
-        *(f"bits: {one} captured against eager" for one in networks),
+        *(
+            f"bits: {one} {precision} captured"
+            for one in networks
+            for precision in ("float32", "tf32")
+        ),
         *(
             f"step: {one} {precision} {way}"
             for one in networks
@@ -294,13 +298,14 @@ def test_bits_are_those_of_all_logs_and_are_not_compared_without_a_capture(
 ) -> None:
     gpu = load("gpu", monkeypatch)
     ours, again = (
-        gpu.bits.logs("convnet-32", "cpu", way, gpu.TINY) for way in (gpu.EAGER, gpu.CHANNELS_LAST)
+        gpu.bits.logs("convnet-32", "float32", "cpu", way, gpu.TINY)
+        for way in (gpu.EAGER, gpu.CHANNELS_LAST)
     )
     assert ours == again  # a CPU knows one way
     assert set(ours) == {"losses", "weights", "metrics", "steps"}
     assert all(ours.values())
     with pytest.raises(RuntimeError, match="could not be captured"):
-        gpu.bits.compared("convnet-32", "cpu", gpu.TINY, gpu.EAGER)
+        gpu.bits.compared("convnet-32", "float32", "cpu", gpu.TINY)
 
 
 @pytest.fixture
@@ -319,7 +324,7 @@ def captures(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_captured_steps_are_timed_and_compared(captures: Any) -> None:
     size, images = captures.TINY, captures.random_images(captures.TINY.train, captures.TINY.test)
-    found = captures.bits.compared("convnet-32", "cpu", size, captures.EAGER)
+    found = captures.bits.compared("convnet-32", "tf32", "cpu", size)
     assert set(found["same bits"]) == {"losses", "weights", "metrics", "steps"}
     assert all(found["same bits"].values())
     way = captures.CAPTURED
@@ -338,8 +343,13 @@ def test_what_is_captured_is_computed_as_a_run_is_by_default(
         name: default[name].default for name in ("capture", "channels_last")
     }
     everything = gpu.items(gpu.random_images(8, 8), "cpu", gpu.TINY, 2)
-    compared = [one.measure.args for one in everything if one.group == "bits"]
-    assert {(args[0], args[-1]) for args in compared} == {(one, "eager") for one in gpu.NETWORKS}
+    compared = {one.measure.args[:2] for one in everything if one.group == "bits"}
+    assert compared == {(one, kind) for one in gpu.NETWORKS for kind in ("float32", "tf32")}
+    # The layout of the other way is that of a captured run on a GPU.
+    assert {
+        kind: "always" if kind in execution.TENSOR_CORES else "never"
+        for kind in gpu.bits.KERNEL_BY_KERNEL
+    } == {kind: runs.WAYS[way]["channels_last"] for kind, way in gpu.bits.KERNEL_BY_KERNEL.items()}
 
 
 def test_channels_last_alone_is_timed_in_steps_without_an_epoch(captures: Any) -> None:
