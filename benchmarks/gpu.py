@@ -329,7 +329,7 @@ def in_turn(
         else:
             entry = measured(item, device, left)
         if is_broken:
-            entry.pop(ERROR_AFTER, None)  # told of the item that it came from
+            entry.pop(ERROR_AFTER, None)  # it is noted where it first came up
         is_broken = is_broken or ERROR_AFTER in entry
         yield item, entry
 

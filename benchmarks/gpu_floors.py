@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ MARKERS = {
     PLAIN_EAGER: "v",
     PLAIN_CAPTURED: "^",
 }
-COLOURS = dict(zip(MARKERS, CATEGORIES, strict=False))
+COLOURS = dict(zip(MARKERS, CATEGORIES, strict=True))
 
 NAMES = {
     "convnet-32": "ConvNet, width 32",
@@ -238,6 +238,26 @@ def _own_old(told: Mapping[str, Any]) -> Iterator[Measured]:
         yield Measured(told["card"], networks[network], precision, OURS[EAGER], taken["ours"][1], 3)
 
 
+def row_of(one: Measured, found: Sequence[Operation], rates: Mapping[str, float]) -> dict[str, Any]:
+    """A measured step beside its floors, in milliseconds, and what they come from."""
+    products = [operation for operation in found if operation.arithmetic]
+    lowest = floor(found, one.precision, rates)
+    return {
+        "card": one.card,
+        "network": one.network,
+        "precision": one.precision,
+        "way": one.way,
+        "channels": one.channels,
+        "ms per step": float(f"{one.milliseconds:.5g}"),
+        "operations": len(found),
+        "gigabytes": round(sum(operation.size for operation in found) / 1e9, 3),
+        "gigaflops": round(sum(operation.arithmetic for operation in found) / 1e9, 2),
+        "floor": float(f"{lowest:.4g}"),
+        "fused floor": float(f"{floor(products, one.precision, rates):.4g}"),
+        "times the floor": float(f"{one.milliseconds / lowest:.4g}"),
+    }
+
+
 def picture(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw each network's steps in each precision over their floors, a row of panels a card."""
     apply_style()
@@ -294,22 +314,7 @@ def main() -> None:
         key = one.network, one.precision, one.channels
         if key not in counts:
             counts[key] = operations(one.network, one.precision, Size(), one.channels)
-        found = counts[key]
-        of_card = RATES[one.card]
-        products = [operation for operation in found if operation.arithmetic]
-        lowest = floor(found, one.precision, of_card)
-        row = {
-            **asdict(one),
-            "ms per step": float(f"{one.milliseconds:.5g}"),
-            "operations": len(found),
-            "gigabytes": round(sum(operation.size for operation in found) / 1e9, 3),
-            "gigaflops": round(sum(operation.arithmetic for operation in found) / 1e9, 2),
-            "floor": float(f"{lowest:.4g}"),
-            "fused floor": float(f"{floor(products, one.precision, of_card):.4g}"),
-            "times the floor": float(f"{one.milliseconds / lowest:.4g}"),
-        }
-        del row["milliseconds"]
-        rows.append(row)
+        rows.append(row := row_of(one, counts[key], RATES[one.card]))
         print(
             f"{one.card}: {one.network}, {one.precision}, {one.way}: {row['ms per step']:.3g} ms, "
             f"{row['times the floor']:.2f} times the floor of {row['floor']:.3g} "

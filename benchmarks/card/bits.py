@@ -26,7 +26,6 @@ from perigee.training.recording import Recorder
 EPOCHS, BATCHES = 2, 8
 """The length of the runs, each epoch with a last, smaller mini-batch besides."""
 
-
 KERNEL_BY_KERNEL = {"float32": EAGER, "tf32": CHANNELS_LAST}
 """The way to compute in the layout of a captured run, without its graphs, by precision."""
 

@@ -15,7 +15,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1]
 LIBRARY = BENCHMARKS.parent / "workflow"
 
 END_S = 10
-"""How long processes may take to end that were told to."""
+"""The seconds in which processes have to end once they are told to."""
 
 
 class Child:
@@ -70,8 +70,8 @@ def children(
 ) -> Iterator[list[Child]]:
     """Several processes alike.
 
-    At the context's end all are told to end, by their pipes being closed, and have `END_S` together
-    before they are killed; if the context ends with an exception, they are killed at once.
+    At the context's end their pipes are closed, which tells them to end; those that have not ended
+    after `END_S` are killed. If the context ends with an exception, all are killed at once.
     """
     crew: list[Child] = []
     given = 0.0

@@ -74,7 +74,11 @@ def kinds_of(runs: Iterable[RunProduct]) -> list[Kind]:
         measures = canonical(measure.to_dict() for measure in run.measures)
         found.setdefault((shape_of(run.spec.to_dict()), measures), []).append(run)
     return [
-        Kind(min(alike, key=_rate), len(alike), sum(o.epochs * o.steps_per_epoch for o in alike))
+        Kind(
+            min(alike, key=_rate),
+            len(alike),
+            sum(run.epochs * run.steps_per_epoch for run in alike),
+        )
         for alike in found.values()
     ]
 
