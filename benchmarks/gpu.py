@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -46,7 +47,7 @@ require("torch", "numpy", "pydantic")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import torch  # noqa: E402
-from card import bits, kinds, layers, ordinary, resuming, sharing  # noqa: E402
+from card import bits, kernels, kinds, layers, ordinary, resuming, sharing  # noqa: E402
 from card.document import MEASURED, NOT_MEASURED, Document, card  # noqa: E402
 from card.images import fashion_mnist_in  # noqa: E402
 from card.runs import (  # noqa: E402
@@ -155,14 +156,14 @@ def items(
     return [
         *(
             Item(
-                f"bits: {network} {precision} captured",
+                f"bits: {network} {precision} {way}",
                 8,
                 True,
-                partial(bits.compared, network, precision, device, size),
+                partial(bits.compared, network, precision, way, other, device, size),
                 captures=True,
             )
             for network in NETWORKS
-            for precision in bits.KERNEL_BY_KERNEL
+            for precision, way, other in bits.COMPARED
         ),
         *of_steps(CAPTURED, 10),
         *(
@@ -174,6 +175,16 @@ def items(
                 captures=True,
             )
             for kind in all_kinds
+        ),
+        *(
+            Item(
+                f"kernels: {network} {precision} captured",
+                20,
+                precision == "tf32",
+                partial(kernels.of_a_step, network, precision, device, size),
+                has_processes=True,
+            )
+            for network, precision in kernels.RUNS
         ),
         *of_steps(EAGER, 15),
         *of_ordinary("float32"),
@@ -266,6 +277,7 @@ def measured(item: Item, device: str, left: float) -> dict[str, Any]:
     except NotMeasuredError as error:
         entry = {"status": NOT_MEASURED, "reason": str(error)}
     except Exception as error:  # one item that fails must not cost the others
+        traceback.print_exc()
         told = f"{type(error).__name__}: {error}".partition("\n")[0]
         entry = {"status": NOT_MEASURED, "reason": told[:300]}
     logging.getLogger("perigee").removeHandler(warnings)

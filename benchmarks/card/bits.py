@@ -10,6 +10,7 @@ import numpy as np
 
 from card.runs import (
     CAPTURED,
+    CAPTURED_CHANNELS_LAST,
     CHANNELS_LAST,
     EAGER,
     Size,
@@ -26,8 +27,13 @@ from perigee.training.recording import Recorder
 EPOCHS, BATCHES = 2, 8
 """The length of the runs, each epoch with a last, smaller mini-batch besides."""
 
-KERNEL_BY_KERNEL = {"float32": EAGER, "tf32": CHANNELS_LAST}
-"""The way to compute in the layout of a captured run, without its graphs, by precision."""
+COMPARED = (
+    ("float32", CAPTURED, EAGER),
+    ("tf32", CAPTURED, CHANNELS_LAST),
+    ("bfloat16", CAPTURED, CHANNELS_LAST),
+    ("float32", CAPTURED_CHANNELS_LAST, CHANNELS_LAST),
+)
+"""A precision, a way to capture, and the way to compute in that layout kernel by kernel."""
 
 
 def logs(network: str, precision: str, device: str, way: str, size: Size) -> dict[str, bytes]:
@@ -42,10 +48,11 @@ def logs(network: str, precision: str, device: str, way: str, size: Size) -> dic
         return {path.stem: np.load(path).tobytes() for path in Path(folder).glob("*.npy")}
 
 
-def compared(network: str, precision: str, device: str, size: Size) -> dict[str, Any]:
+def compared(
+    network: str, precision: str, way: str, other: str, device: str, size: Size
+) -> dict[str, Any]:
     """Compare captured steps with the same kernels started one by one, to the bit."""
-    other = KERNEL_BY_KERNEL[precision]
-    ours, others = (logs(network, precision, device, way, size) for way in (CAPTURED, other))
+    ours, others = (logs(network, precision, device, one, size) for one in (way, other))
     return {
         "same bits": {name: ours[name] == others[name] for name in ours},
         "against": other,

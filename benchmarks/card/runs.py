@@ -44,7 +44,7 @@ channels last in float32, too."""
 PLACEHOLDER = {"name": "fashion_mnist"}
 """The data set in specs whose images are given as arrays."""
 
-SHAPE, CLASSES = (1, 32, 32), 10
+SHAPE, CLASSES = (3, 32, 32), 10
 
 
 @dataclass(frozen=True)

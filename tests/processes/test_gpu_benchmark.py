@@ -27,7 +27,7 @@ from support.replayed import RecordedGraphs
 from support.workspace import ROOT
 
 PROGRAM = ROOT / "benchmarks/gpu.py"
-UNITS = ("ms per step", "s per epoch", "steps per second", "same bits")
+UNITS = ("ms per step", "s per epoch", "steps per second", "same bits", "busy ms per step")
 
 
 @pytest.fixture
@@ -65,8 +65,11 @@ def test_all_items_stand_in_the_file_with_figures_or_the_reason(
         *(
             f"bits: {one} {precision} captured"
             for one in networks
-            for precision in ("float32", "tf32")
+            for precision in ("float32", "tf32", "bfloat16")
         ),
+        *(f"bits: {one} float32 captured_channels_last" for one in networks),
+        *(f"kernels: {one} tf32 captured" for one in networks),
+        "kernels: convnet-32 float32 captured",
         *(
             f"step: {one} {precision} {way}"
             for one in networks
@@ -90,7 +93,7 @@ def test_all_items_stand_in_the_file_with_figures_or_the_reason(
             for precision in ("float32", "bfloat16")
         ),
         *(f"ordinary: {one} float32" for one in networks),
-        *("sharing: time slices", "resume: killed twice"),
+        *("sharing: time slices", "resume: killed twice", "kernels: convnet-32 float32 captured"),
     }
     assert {name for name, one in items.items() if one["status"] == "measured"} == without_gpu
     for name, one in items.items():
@@ -235,9 +238,9 @@ def test_items_with_processes_have_less_grace(monkeypatch: pytest.MonkeyPatch) -
     gpu = load("gpu", monkeypatch)
     everything = gpu.items(gpu.random_images(8, 8), "cpu", gpu.TINY, 2)
     for one in everything:
-        times = 1.5 if one.group in ("sharing", "resume") else 3
+        times = 1.5 if one.group in ("kernels", "sharing", "resume") else 3
         assert one.most_seconds == times * one.seconds, one.name
-        in_this_process = "captured" in one.name
+        in_this_process = "captured" in one.name and one.group != "kernels"
         assert one.captures == in_this_process, one.name
 
 
@@ -305,7 +308,7 @@ def test_bits_are_those_of_all_logs_and_are_not_compared_without_a_capture(
     assert set(ours) == {"losses", "weights", "metrics", "steps"}
     assert all(ours.values())
     with pytest.raises(RuntimeError, match="could not be captured"):
-        gpu.bits.compared("convnet-32", "float32", "cpu", gpu.TINY)
+        gpu.bits.compared("convnet-32", "float32", gpu.CAPTURED, gpu.EAGER, "cpu", gpu.TINY)
 
 
 @pytest.fixture
@@ -324,7 +327,8 @@ def captures(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_captured_steps_are_timed_and_compared(captures: Any) -> None:
     size, images = captures.TINY, captures.random_images(captures.TINY.train, captures.TINY.test)
-    found = captures.bits.compared("convnet-32", "tf32", "cpu", size)
+    ways = "tf32", captures.CAPTURED, captures.CHANNELS_LAST
+    found = captures.bits.compared("convnet-32", *ways, "cpu", size)
     assert set(found["same bits"]) == {"losses", "weights", "metrics", "steps"}
     assert all(found["same bits"].values())
     way = captures.CAPTURED
@@ -343,13 +347,14 @@ def test_what_is_captured_is_computed_as_a_run_is_by_default(
         name: default[name].default for name in ("capture", "channels_last")
     }
     everything = gpu.items(gpu.random_images(8, 8), "cpu", gpu.TINY, 2)
-    compared = {one.measure.args[:2] for one in everything if one.group == "bits"}
-    assert compared == {(one, kind) for one in gpu.NETWORKS for kind in ("float32", "tf32")}
-    # The layout of the other way is that of a captured run on a GPU.
-    assert {
-        kind: "always" if kind in execution.TENSOR_CORES else "never"
-        for kind in gpu.bits.KERNEL_BY_KERNEL
-    } == {kind: runs.WAYS[way]["channels_last"] for kind, way in gpu.bits.KERNEL_BY_KERNEL.items()}
+    compared = {one.measure.args[:4] for one in everything if one.group == "bits"}
+    assert compared == {(one, *ways) for one in gpu.NETWORKS for ways in gpu.bits.COMPARED}
+    # The layout of the other way is that of the captured run on a GPU.
+    for precision, way, other in gpu.bits.COMPARED:
+        layout = runs.WAYS[way]["channels_last"]
+        if layout == "auto":
+            layout = "always" if precision in execution.TENSOR_CORES else "never"
+        assert runs.WAYS[other] == {"capture": "never", "channels_last": layout}
 
 
 def test_channels_last_alone_is_timed_in_steps_without_an_epoch(captures: Any) -> None:
