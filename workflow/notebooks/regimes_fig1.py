@@ -31,7 +31,12 @@ from perigee.plotting.trajectories import draw_against_loss, draw_over_epochs
 apply_style()
 metrics, regimes = (pd.read_parquet(tables[name]) for name in ("runs", "regimes"))
 KEY = "optimiser.effective_learning_rate"
-looks = Looks.of(metrics, [KEY])
+# The rates that the official notebook draws, where more than these are there; of the others late points alone are drawn.
+DRAWN = [1e-5, 1e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.05, 0.1]
+drawn = metrics[metrics[KEY].isin(DRAWN)] if set(DRAWN) <= set(metrics[KEY]) else metrics
+looks = Looks.of(drawn, [KEY])
+others = regimes[~regimes[KEY].isin(drawn[KEY])]
+pale = Looks.of(others, [KEY], dict.fromkeys(others[KEY], "0.8"))
 
 
 # %%
@@ -41,15 +46,17 @@ def draw(sheet):
     *over_epochs, sharpness, generalisation = group.panels
     quantities = ("train_loss", "test_error", "effective_gradient_norm")
     for axes, quantity in zip(over_epochs, quantities, strict=True):
-        draw_over_epochs(axes, metrics, quantity, looks)
+        draw_over_epochs(axes, drawn, quantity, looks)
     pairs = ((sharpness, "effective_gradient_norm"), (generalisation, "test_error"))
     for axes, quantity in pairs:
-        draw_against_loss(axes, metrics, quantity, looks)
+        draw_against_loss(axes, drawn, quantity, looks)
+        draw_late_points(axes, others, quantity, pale)
         draw_late_points(axes, regimes, quantity, looks)
         draw_borders(axes, regimes)
     told = seeds_in_words(metrics, "first seed")
     title = "effective learning rate; ○ late in a run; dashed: borders between regimes"
-    group.legend(title + told, looks.legend(metrics))
+    title += "; pale: at other rates" if len(others) else ""
+    group.legend(title + told, looks.legend(drawn))
 
 
 save_figure(draw, metrics, folder, stamp)
