@@ -460,6 +460,27 @@ def test_a_figure_can_be_read_in_both_layouts(key: str) -> None:
             require_styles(figure)
 
 
+def test_of_the_whole_grid_of_rates_the_papers_eight_are_drawn_and_late_points_of_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, figures = read_requests(["regimes"], "paper")
+    (figure,) = (one for one in figures if one.key == "regimes_fig1")
+    grid = sorted({run.spec.optimiser.effective_learning_rate for run in figure.tables[0].runs})
+    assert len(grid) == 26
+    of_one = on_the_sphere({0.01: AT_RATES[min(AT_RATES)]})
+    runs_of_all = pd.concat([of_one.assign(**{ELR: rate}) for rate in grid])
+    tables = {"runs": runs_of_all, "regimes": regimes_of(runs_of_all)}
+    monkeypatch.setitem(globals(), "tables_of", lambda key: tables)
+    sheets, _ = drawn("regimes_fig1")
+    (legend,) = (one for axes in sheets["wide"].axes if (one := axes.get_legend()))
+    labels = [text.get_text().partition(" (")[0] for text in legend.get_texts()]
+    assert sorted(map(float, labels)) == [1e-5, 1e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.05, 0.1]
+    losses, sharpness = sheets["wide"].axes[0], sheets["wide"].axes[3]
+    assert len([line for line in losses.lines if len(line.get_xdata()) > 20]) == 8
+    late = [line for line in sharpness.lines if line.get_marker() == "o"]
+    assert len(late) == 26
+
+
 def require_paper_width(pdf: bytes) -> None:
     ((width, _),) = re.findall(rb"/MediaBox \[ ?0 0 ([\d.]+) ([\d.]+) ?\]", pdf)
     assert float(width) == 5.5 * 72
