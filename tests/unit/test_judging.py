@@ -28,6 +28,7 @@ from perigee.claims.outcomes import (
     VIOLATED,
     apart,
     headline,
+    reproduced_by_chance,
 )
 from perigee.claims.relations import RELATIONS, number, shown
 from perigee.claims.rows import NotMeasurableError
@@ -581,7 +582,10 @@ def test_claims_keep_their_order_and_their_tables() -> None:
 def test_identities_are_counted_apart() -> None:
     kinds = ["rate", "mean", "identity", "rate", "identity", "trend"]
     verdicts = [REPRODUCED, NOTHING, HOLDS, INCONCLUSIVE, VIOLATED, NOT_TESTABLE]
-    rows = [{"kind": kind, "verdict": one} for kind, one in zip(kinds, verdicts, strict=True)]
+    rows = [
+        {"kind": kind, "verdict": one, "fulfilled": "1/3"}
+        for kind, one in zip(kinds, verdicts, strict=True)
+    ]
     empirical, identities = apart(rows)
     assert (len(empirical), len(identities)) == (4, 2)
     assert headline(rows) == (
@@ -589,6 +593,22 @@ def test_identities_are_counted_apart() -> None:
         "1 nothing to measure, 1 not testable at this scale. Of 2 identities: 1 holds, 1 violated."
     )
     assert headline([]) == "No claims."
+
+
+def test_the_headline_tells_how_many_would_be_reproduced_by_chance() -> None:
+    def rows(kind: str, seeds: int, count: int, verdict: str = INCONCLUSIVE) -> list[Any]:
+        return count * [{"kind": kind, "verdict": verdict, "fulfilled": f"2/{seeds}"}]
+
+    # All of 3 seeds, 7 or 8 of 8, 5 or 6 of 6; none of 2 can be proof.
+    assert reproduced_by_chance(rows("rate", 3, 1)) == pytest.approx(1 / 8)
+    assert reproduced_by_chance(rows("rate", 8, 1)) == pytest.approx((8 + 1) / 2**8)
+    assert reproduced_by_chance(rows("trend", 6, 1)) == pytest.approx((6 + 1) / 2**6)
+    assert reproduced_by_chance(rows("rate", 2, 1)) == 0
+    assert reproduced_by_chance(rows("mean", 3, 3)) == pytest.approx(0.15)
+    assert reproduced_by_chance(rows("rate", 3, 1, NOT_TESTABLE)) == 0
+    told = headline([*rows("rate", 3, 8), *rows("mean", 3, 20)])
+    assert told.endswith("Were there nothing to see, some 2 would be reproduced by chance.")
+    assert "by chance" not in headline(rows("rate", 3, 3))
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ from perigee.plotting.trajectories import draw_against_loss, draw_over_epochs
 apply_style()
 metrics, regimes = (pd.read_parquet(tables[name]) for name in ("runs", "regimes"))
 KEY = "optimiser.effective_learning_rate"
-# The rates that the official notebook draws, where more than these are there; of the others late points alone are drawn.
+# Those that the official notebook draws, where all of them are there; of the others late points are
+# drawn alone.
 DRAWN = [1e-5, 1e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.05, 0.1]
 drawn = metrics[metrics[KEY].isin(DRAWN)] if set(DRAWN) <= set(metrics[KEY]) else metrics
 looks = Looks.of(drawn, [KEY])

@@ -52,6 +52,18 @@ def chance_above_half(fulfilled: int, measured: int) -> float:
     return float(stats.beta.sf(0.5, fulfilled + 0.5, measured - fulfilled + 0.5))
 
 
+def chance_of_false_proof(measured: int) -> float:
+    """The probability that a rate is called reproduced though it holds in every second seed.
+
+    Args:
+        measured: m, the seeds that were measured.
+    """
+    proofs = [k for k in range(measured + 1) if chance_above_half(k, measured) >= PROOF]
+    if measured < FEWEST_SEEDS or not proofs:
+        return 0.0
+    return float(stats.binom.sf(proofs[0] - 1, measured, 0.5))
+
+
 def rate_interval(fulfilled: int, measured: int) -> Estimate:
     """The share of seeds that fulfil the rule, with Jeffreys' 90 % interval of the chance.
 

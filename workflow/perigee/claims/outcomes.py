@@ -64,6 +64,26 @@ def counts(rows: Iterable[Row], verdicts: Iterable[str]) -> dict[str, int]:
     return {verdict: every.count(verdict) for verdict in verdicts}
 
 
+def reproduced_by_chance(rows: Iterable[Row]) -> float:
+    """How many empirical claims would be called reproduced on average if there were nothing to see.
+
+    Rates, and trends, would then hold in every second seed; the interval of the other kinds would
+    lie in the expected region in 5 % of cases at most.
+
+    Args:
+        rows: claims with a verdict; those that are not testable have none to give by chance.
+    """
+    from perigee.claims.inference import PROOF, chance_of_false_proof  # SciPy starts slowly
+
+    chance = 0.0
+    for row in rows:
+        if row["verdict"] in (REPRODUCED, CONTRADICTED, INCONCLUSIVE):
+            measured = int(row["fulfilled"].partition("/")[2])
+            is_rate = row["kind"] in ("rate", "trend")
+            chance += chance_of_false_proof(measured) if is_rate else 1 - PROOF
+    return chance
+
+
 def headline(rows: Iterable[Row]) -> str:
     """All verdicts in short: empirical claims, and apart from them the identities."""
     empirical, identities = apart(rows)
@@ -71,6 +91,8 @@ def headline(rows: Iterable[Row]) -> str:
     if empirical:
         listed = ", ".join(f"{n} {one}" for one, n in counts(empirical, EMPIRICAL).items())
         told.append(f"Of {len(empirical)} empirical claim{'s' * (len(empirical) > 1)}: {listed}.")
+        if chance := round(reproduced_by_chance(empirical)):
+            told.append(f"Were there nothing to see, some {chance} would be reproduced by chance.")
     if identities:
         found = counts(identities, OF_IDENTITIES).items()
         listed = ", ".join(
