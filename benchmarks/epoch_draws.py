@@ -1,4 +1,4 @@
-"""What the host does between two epochs of a run on a GPU: it draws their order and augmentation.
+"""The host's time between two epochs of a run on a GPU: it draws order and augmentation.
 
 Both are drawn by NumPy for the whole epoch, and put on the device. Timed are the draws for 50,000
 images, against the steps of the epoch: 391, of the time that was measured for the fastest captured

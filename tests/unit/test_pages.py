@@ -376,7 +376,9 @@ def test_verdicts_are_counted_and_stand_beside_the_claims(store: Path, folder: P
     page = text(index_page(plan, store, folder))
     assert "6 claims, not judged yet" in page
     assert "No claim has been judged yet" in page
-    rows = claims_table(VERDICTS, kind="rate").assign(claim=[claim.name for claim in claims])
+    rows = claims_table(VERDICTS, kind="rate", fulfilled="7/8").assign(
+        claim=[claim.name for claim in claims]
+    )
     with product_writer(store / judged.folder, judged.identity) as product:
         rows.to_csv(product.aside / "claims.csv", index=False)
     page = index_page(plan, store, folder)

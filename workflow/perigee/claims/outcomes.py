@@ -77,10 +77,12 @@ def reproduced_by_chance(rows: Iterable[Row]) -> float:
 
     chance = 0.0
     for row in rows:
-        if row["verdict"] in (REPRODUCED, CONTRADICTED, INCONCLUSIVE):
-            measured = int(row["fulfilled"].partition("/")[2])
-            is_rate = row["kind"] in ("rate", "trend")
-            chance += chance_of_false_proof(measured) if is_rate else 1 - PROOF
+        if row["verdict"] not in (REPRODUCED, CONTRADICTED, INCONCLUSIVE):
+            continue
+        if row["kind"] in ("rate", "trend"):
+            chance += chance_of_false_proof(int(row["fulfilled"].partition("/")[2]))
+        else:
+            chance += 1 - PROOF
     return chance
 
 
