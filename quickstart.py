@@ -51,7 +51,10 @@ def make_environment() -> None:
         print(f"Making the environment in {ENVIRONMENT}: some minutes, about 6 GB on Linux ...")
         # One that this program made is made anew; anything else that stands there is kept.
         venv.create(ENVIRONMENT, with_pip=True, clear=MARK.is_file())
-        pip("--require-hashes", "--requirement", LOCK)
+        pip("--no-compile", "--require-hashes", "--requirement", LOCK)
+        # On all cores, where pip would take one; some files are for other versions of Python.
+        compile_all = [executable("python"), "-m", "compileall", "-qq", "-j", "0", ENVIRONMENT]
+        subprocess.run(compile_all, check=False)
     elif folder in ("", str(ROOT)):
         return
     else:
