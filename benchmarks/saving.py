@@ -96,7 +96,7 @@ def trainer_of(dataset: ArrayDataset, spec: RunSpec, **changes: object) -> Train
 
 def watch_of(folder: Path, save_interval: float) -> RunWatch:
     """A job's watch that saves in a folder."""
-    progress = RunProgress("run", STEPS, math.inf)
+    progress = RunProgress("run", STEPS, math.inf, folder, Position())
     return RunWatch(DIGEST, None, folder, save_interval, progress, StopRequest(), {})
 
 

@@ -53,10 +53,13 @@ def record_of(epochs: int, planned: int, steps_per_epoch: int = 12, loss: float 
     )
 
 
+START = Position()
+
+
 def test_a_line_tells_epoch_loss_error_norm_speed_and_time_left(
-    clock: Clock, lines: pytest.LogCaptureFixture
+    clock: Clock, lines: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    follow = RunProgress("convnet-digits", 400, interval=10)
+    follow = RunProgress("convnet-digits", 400, 10, tmp_path, START)
     follow.after_epoch(record_of(0, 400))
     clock.now += 20
     follow.after_epoch(record_of(50, 400))
@@ -70,9 +73,9 @@ def test_a_line_tells_epoch_loss_error_norm_speed_and_time_left(
 
 
 def test_lines_keep_their_distance_but_the_last_comes(
-    clock: Clock, lines: pytest.LogCaptureFixture
+    clock: Clock, lines: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    follow = RunProgress("run", 9, interval=10)
+    follow = RunProgress("run", 9, 10, tmp_path, START)
     told = []
     for epoch in range(10):
         before = len(lines.messages)
@@ -84,11 +87,13 @@ def test_lines_keep_their_distance_but_the_last_comes(
     assert told == [0, 3, 6, 9]
 
 
-def test_the_last_epoch_is_told_at_once(clock: Clock, lines: pytest.LogCaptureFixture) -> None:
-    follow = RunProgress("run", 2, interval=1e9)
+def test_the_last_epoch_is_told_at_once(
+    clock: Clock, lines: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    follow = RunProgress("run", 2, 1e9, tmp_path, START)
     for epoch in range(3):
-        clock.now += 1
         follow.after_epoch(record_of(epoch, 2))
+        clock.now += 1
     assert [message.partition(",")[0] for message in lines.messages] == [
         "run: epoch 0/2",
         "run: epoch 2/2",
@@ -97,9 +102,9 @@ def test_the_last_epoch_is_told_at_once(clock: Clock, lines: pytest.LogCaptureFi
 
 
 def test_a_stopped_run_is_told_at_once_with_its_step(
-    clock: Clock, lines: pytest.LogCaptureFixture
+    clock: Clock, lines: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    follow = RunProgress("run", 100, interval=1e9)
+    follow = RunProgress("run", 100, 1e9, tmp_path, START)
     follow.after_epoch(record_of(0, 100))
     clock.now += 1
     stopped = record_of(1, 100, loss=float("nan"))
@@ -111,17 +116,19 @@ def test_a_stopped_run_is_told_at_once_with_its_step(
 
 
 def test_a_continued_runs_speed_is_that_of_its_new_epochs(
-    clock: Clock, lines: pytest.LogCaptureFixture
+    clock: Clock, lines: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     # It is first called after the first new epoch; the 300 epochs before took no time here.
-    follow = RunProgress("run", 400, interval=1)
+    begun = Position(epoch=300, measured=True, steps=300 * 12)
+    follow = RunProgress("run", 400, 1, tmp_path, begun)
+    clock.now += 4
     follow.after_epoch(record_of(301, 400))
-    clock.now += 60
-    follow.after_epoch(record_of(311, 400))
+    clock.now += 56
+    follow.after_epoch(record_of(310, 400))
     first, second = lines.messages
-    assert "steps/s" not in first
-    # 10 epochs a minute, 89 epochs left.
-    assert second.endswith("2 steps/s, 8 min 54 s left")
+    # The first epoch took 4 s, and 99 are left; then 10 epochs a minute, 90 epochs left.
+    assert first.endswith("3 steps/s, 6 min 36 s left")
+    assert second.endswith("2 steps/s, 9 min 00 s left")
 
 
 @pytest.mark.parametrize(
@@ -137,9 +144,13 @@ def test_a_continued_runs_speed_is_that_of_its_new_epochs(
     ],
 )
 def test_durations(
-    seconds_per_epoch: float, expected: str, clock: Clock, lines: pytest.LogCaptureFixture
+    seconds_per_epoch: float,
+    expected: str,
+    clock: Clock,
+    lines: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
-    follow = RunProgress("run", 10, interval=1e-9)
+    follow = RunProgress("run", 10, 1e-9, tmp_path, START)
     follow.after_epoch(record_of(0, 10))
     clock.now += seconds_per_epoch
     follow.after_epoch(record_of(1, 10))
@@ -149,8 +160,8 @@ def test_durations(
 def test_whoever_looks_from_outside_finds_what_the_last_line_told(
     clock: Clock, lines: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    follow = RunProgress("run", 400, interval=10)
     folder = tmp_path / "unfinished/e400"
+    follow = RunProgress("run", 400, 10, folder, START)
     with noted_in(folder, 400):
         begun = read_progress(folder)
         assert begun is not None
@@ -174,7 +185,7 @@ def test_notes_come_no_closer_than_epochs(
     clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="perigee")
-    follow = RunProgress("run", 10, interval=1)
+    follow = RunProgress("run", 10, 1, tmp_path, START)
     with noted_in(tmp_path, 10):
         follow.after_epoch(record_of(0, 10))
         clock.now += 70
@@ -200,16 +211,8 @@ def test_notes_that_cannot_be_written_stop_nothing(
     lines: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    with noted_in(tmp_path / "file/e2", 2):
-        RunProgress("run", 2, interval=10).after_epoch(record_of(2, 2))
+    folder = tmp_path / "file/e2"
+    with noted_in(folder, 2):
+        RunProgress("run", 2, 10, folder, START).after_epoch(record_of(2, 2))
     assert len(lines.messages) == 1
-    assert read_progress(tmp_path / "file/e2") is None
-
-
-def test_after_the_work_nothing_is_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The notes are removed with the work, and later lines of others are not noted."""
-    caplog.set_level(logging.INFO, logger="perigee")
-    with noted_in(tmp_path, 2):
-        assert read_progress(tmp_path) is not None
-    RunProgress("run", 2, interval=10).after_epoch(record_of(2, 2))
-    assert read_progress(tmp_path) is None
+    assert read_progress(folder) is None

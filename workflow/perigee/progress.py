@@ -33,33 +33,29 @@ class RunProgress:
         name: the run's name.
         epochs: how many epochs there are in all.
         interval: seconds between lines, greater than 0.
+        folder: in which a file has the progress that the last line tells.
+        position: where training begins: epochs done already do not count for the speed.
     """
 
-    def __init__(self, name: str, epochs: int, interval: float) -> None:
+    def __init__(
+        self, name: str, epochs: int, interval: float, folder: Path, position: Position
+    ) -> None:
         self.name = name
         self.epochs = epochs
         self.interval = interval
-        self._started: float | None = None
-        self._steps_before = 0
-        self._epochs_before = 0
-        self._last_line = -math.inf
-
-    def begin(self, position: Position) -> None:
-        """Note where training begins: epochs done already do not count for the speed."""
+        self._folder = folder
         self._started = time.monotonic()
         self._steps_before, self._epochs_before = position.steps, position.epoch
+        self._last_line = -math.inf
 
     def after_epoch(self, recorder: Recorder) -> None:
         """Log a line if one is due; called after the initial measures and after every epoch."""
         now = time.monotonic()
-        if self._started is None:
-            self._started = now
-            self._steps_before = recorder.position.steps
-            self._epochs_before = recorder.position.epoch
         if recorder.is_done or now - self._last_line >= self.interval:
             self._last_line = now
             progress = self._progress(recorder, now - self._started)
-            logger.info("%s", self._line(recorder, progress), extra={"progress": progress})
+            logger.info("%s", self._line(recorder, progress))
+            _note(self._folder, progress)
 
     def _progress(self, recorder: Recorder, seconds: float) -> Progress:
         speed = left = None
@@ -116,39 +112,23 @@ def noted_in(folder: Path, epochs: int) -> Iterator[None]:
     """While the context is active, a file in the folder has the latest progress.
 
     From the beginning the file names this process; epoch and loss are those of the previous process
-    if that was interrupted. A failure to write it never ends the work. It is removed when the work
-    is done, and so is its folder if that is empty.
+    if that was interrupted. It is removed when the work is done, and so is its folder if that is
+    empty.
 
     Args:
         folder: the folder of the run's unfinished state.
         epochs: how many epochs the run has in all.
     """
-    notes = _Notes(folder)
     before = read_progress(folder)
-    notes.write(Progress(epochs, before.epoch, before.train_loss) if before else Progress(epochs))
-    logger.addHandler(notes)
-    try:
-        yield
-    finally:
-        logger.removeHandler(notes)
+    _note(folder, Progress(epochs, before.epoch, before.train_loss) if before else Progress(epochs))
+    yield
     with suppress(OSError):
         (folder / PROGRESS).unlink(missing_ok=True)
         folder.rmdir()
         folder.parent.rmdir()
 
 
-class _Notes(logging.Handler):
-    """A log handler that writes the progress in a log record to the file."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self._folder = folder
-
-    def emit(self, record: logging.LogRecord) -> None:
-        progress = getattr(record, "progress", None)
-        if progress is not None:
-            self.write(progress)
-
-    def write(self, progress: Progress) -> None:
-        with suppress(OSError):
-            write_progress(self._folder, progress)
+def _note(folder: Path, progress: Progress) -> None:
+    """Write the progress to the file; a failure to write it never ends the work."""
+    with suppress(OSError):
+        write_progress(folder, progress)

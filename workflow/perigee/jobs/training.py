@@ -289,10 +289,15 @@ class _Work:
         trainer = self._trainer()
         if self.ranks.is_main:
             lay_out(beginning, folder, [*FINGERPRINT, *wanted])
-        progress = RunProgress(job.identity.name, job.epochs, job.progress_interval)
         with Recorder(trainer, folder, self._live(trainer, wanted), job.epochs) as recorder:
             state = begin(recorder, beginning)
-            progress.begin(recorder.position)
+            progress = RunProgress(
+                job.identity.name,
+                job.epochs,
+                job.progress_interval,
+                unfinished_folder(job.run_folder, job.out.name),  # the version that is asked for
+                recorder.position,
+            )
             watch = RunWatch(
                 digest=job.identity.digest,
                 began_with=state,
