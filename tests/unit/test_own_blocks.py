@@ -165,6 +165,16 @@ def test_a_block_without_code_is_refused(project: Project) -> None:
     assert "'sign_descent' has no kind or no code" in refusal(project)
 
 
+def test_a_block_that_is_not_of_its_kinds_class_is_refused(project: Project) -> None:
+    declaration = DECLARATION.replace("optimisers import Optimiser", "base import Block")
+    declaration = declaration.replace("(Optimiser,", '(Block, kind="measure",')
+    project.write("__init__", declaration)
+    assert (
+        "'sign_descent' has the kind 'measure', but is not derived from "
+        "perigee.blocks.measures.Measure; derive it from that class." in refusal(project)
+    )
+
+
 def test_a_named_package_has_to_be_there(project: Project) -> None:
     (project.package / "__init__.py").unlink()
     assert "there is no own_blocks/__init__.py" in refusal(project)

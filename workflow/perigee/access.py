@@ -335,8 +335,7 @@ class Run:
         known = registry.REGISTRY["measure"]
         if name not in known:
             raise PerigeeError(f"'{name}' is not a measure; {suggestion(name, known)}.")
-        measure = registry.make("measure", {"name": name})
-        assert isinstance(measure, Measure)
+        measure: Measure = registry.make("measure", {"name": name})
         return measure
 
     def _version(self, measure: Measure | None = None) -> Version:

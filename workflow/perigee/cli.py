@@ -233,8 +233,7 @@ def spec_block(kind: type[AnyBlock], value: Any, key: str) -> AnyBlock:
     Raises:
         PerigeeError: there is no such block, or its parameters are wrong.
     """
-    block = validated_block(kind.kind, value, "--spec", key)
-    assert isinstance(block, kind)
+    block: AnyBlock = validated_block(kind.kind, value, "--spec", key)
     return block
 
 

@@ -140,7 +140,7 @@ def register_package(folder: Path) -> None:
 
     Raises:
         PerigeeError: it cannot be imported, another module has its name, or a block of it has the
-            name of another block, or no code.
+            name of another block, no code, or not the base class of its kind.
     """
     name, init = folder.name, folder / "__init__.py"
     if OWN_PACKAGES.get(name) == folder:
@@ -185,6 +185,14 @@ def _register(block: type[Block], init: Path) -> None:
         raise PerigeeError(
             f"{init}: the block '{block.name}' has no kind or no code; derive it from a class such "
             f'as perigee.blocks.optimisers.Optimiser, with code="{init.parent.name}.module:Class".'
+        )
+    base = next(
+        (one for one in Block.__subclasses__() if vars(one).get("kind") == block.kind), Block
+    )
+    if not issubclass(block, base):
+        raise PerigeeError(
+            f"{init}: the block '{block.name}' has the kind '{block.kind}', but is not derived "
+            f"from {base.__module__}.{base.__name__}; derive it from that class."
         )
     other = REGISTRY.setdefault(block.kind, {}).setdefault(block.name, block)
     if other is not block:
@@ -237,8 +245,8 @@ def _subclasses(base: type[Block]) -> Iterator[type[Block]]:
         yield from _subclasses(one)
 
 
-def make(kind: str, value: Mapping[str, Any]) -> Block:
-    """The block that ``{"name": ..., parameter: value, ...}`` describes.
+def make(kind: str, value: Mapping[str, Any]) -> Any:
+    """The block that ``{"name": ..., parameter: value, ...}`` describes, of its kind's base class.
 
     Raises:
         KeyError: there is no such block.

@@ -204,8 +204,7 @@ class Parent:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Parent:
         """The inverse of `to_dict`."""
-        at = registry.make("fork", values["at"])
-        assert isinstance(at, Fork)
+        at: Fork = registry.make("fork", values["at"])
         epochs = TypeAdapter(Count).validate_python(values["epochs"])
         return cls(RunSpec.from_dict(values["run"]), epochs, at)
 

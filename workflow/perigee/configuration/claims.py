@@ -134,8 +134,9 @@ def _resolved(
         )
     is_tested = is_tested and (figure.scale.tests_claims or not table.runs)
     named = _NamedSettings(table, figure.runs[given.table], is_tested, file, f"{key}.quantity")
-    quantity = validated_block("quantity", named.resolved(written), file, f"{key}.quantity")
-    assert isinstance(quantity, Quantity)
+    quantity: Quantity = validated_block(
+        "quantity", named.resolved(written), file, f"{key}.quantity"
+    )
     _require_statistic(quantity, given.within_seed, file, key)
     ((relation, bound),) = given.expected.model_dump(exclude_unset=True).items()
     values = {

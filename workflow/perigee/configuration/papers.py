@@ -158,8 +158,8 @@ def _table(
 ) -> TableRequest:
     """A table of a figure, and the runs that it reads."""
     key = f"tables.{name}"
-    analysis = validated_block("analysis", figure.tables[name].analysis, file, f"{key}.analysis")
-    assert isinstance(analysis, Analysis)
+    written = figure.tables[name].analysis
+    analysis: Analysis = validated_block("analysis", written, file, f"{key}.analysis")
     _require_runs_as_needed(analysis, bool(runs), file, key)
     require_columns(analysis.further_measures(), file, f"{key}.analysis.further")
     requests = told_apart(request for one in runs.values() for request in one.requests)

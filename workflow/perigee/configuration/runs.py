@@ -212,8 +212,7 @@ def _resolved_parent(parent: Any, run: Mapping[str, Any], where: str, file: str)
     key = f"{where}.parent".removeprefix(".")
     given = checked(models.ToldParent, parent, file, key)
     shared = {name: run[name] for name in ("dataset", "model", "seed") if name in run}
-    at = validated_block("fork", given.at, file, f"{key}.at")
-    assert isinstance(at, Fork)
+    at: Fork = validated_block("fork", given.at, file, f"{key}.at")
     if isinstance(at, AtEpoch) and at.epoch > given.epochs:
         raise refusal(
             file,

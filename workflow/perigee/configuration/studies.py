@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from perigee.blocks.analyses import Analysis
 from perigee.configuration import models
 from perigee.configuration.claims import FigureOfClaims, claims_of, require_claims
 from perigee.configuration.labels import require_one_label
@@ -193,9 +192,7 @@ def _tables(
     study: models.Study, runs: tuple[RunRequest, ...], file: str
 ) -> tuple[TableRequest, ...]:
     def table(key: str, runs: tuple[RunRequest, ...], **analysis: Any) -> TableRequest:
-        found = validated_block("analysis", analysis, file, key)
-        assert isinstance(found, Analysis)
-        made = TableRequest(key, found, runs)
+        made = TableRequest(key, validated_block("analysis", analysis, file, key), runs)
         require_one_label(made, study.test_statistics, file, "panels", "further")
         return made
 

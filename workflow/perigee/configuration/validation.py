@@ -68,8 +68,8 @@ def refusal(file: str, key: str, told: str) -> PerigeeError:
     return PerigeeError(f"{source or file}: {told}")
 
 
-def validated_block(kind: str, value: Mapping[str, Any], file: str, key: str) -> Block:
-    """A block with all its parameters, checked against its configuration class.
+def validated_block(kind: str, value: Mapping[str, Any], file: str, key: str) -> Any:
+    """A block of a kind with all its parameters, checked against its configuration class.
 
     The runs of a sweep have most blocks in common; each is checked once.
 

@@ -350,6 +350,5 @@ def _told(thinned: ThinnedLayers) -> str:
 
 def _measure(name: str) -> Measure:
     """Make a measure with its defaults."""
-    measure = registry.make("measure", {"name": name})
-    assert isinstance(measure, Measure)
+    measure: Measure = registry.make("measure", {"name": name})
     return measure
