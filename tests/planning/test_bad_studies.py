@@ -15,12 +15,9 @@ from snakemake.cli import parse_config
 from perigee import paths
 from perigee.configuration.overlays import merged
 from perigee.configuration.reading import read_yaml
-from perigee.configuration.settings import (
-    checked_configuration,
-    layered,
-    settings_of_workflow,
-)
+from perigee.configuration.settings import layered, read_settings
 from perigee.errors import PerigeeError
+from perigee.paths import configuration_file
 from perigee.planning import plan
 from perigee.planning.plan import Plan, check_all_scales, make_plan
 from support.configuration import put, shipped_paper, write
@@ -498,17 +495,17 @@ def test_variables_and_the_home_folder_are_put_into_paths(monkeypatch: pytest.Mo
     monkeypatch.setenv("SCRATCH", "/scratch/me")
     monkeypatch.setenv("HOME", "/home/me")
     settings = {**read_yaml(ROOT / "config/config.yaml"), "results": "$SCRATCH/runs"}
-    checked = checked_configuration(settings | {"data": "~/data"})
+    checked = layered([("", settings | {"data": "~/data"})])
     assert (checked["results"], checked["data"]) == ("/scratch/me/runs", "/home/me/data")
 
 
 @pytest.mark.parametrize("key", ["capture", "channels_last"])
 def test_a_choice_that_is_left_empty_is_automatic(key: str) -> None:
     settings = read_yaml(ROOT / "config/config.yaml")
-    assert checked_configuration(settings)[key] == "auto"
+    assert layered([("", settings)])[key] == "auto"
     for empty in (None, ""):
-        assert checked_configuration(settings | {key: empty})[key] == "auto"
-    assert checked_configuration(settings | {key: "never"})[key] == "never"
+        assert layered([("", settings | {key: empty})])[key] == "auto"
+    assert layered([("", settings | {key: "never"})])[key] == "never"
 
 
 # What is laid over config/config.yaml
@@ -517,7 +514,7 @@ def test_a_choice_that_is_left_empty_is_automatic(key: str) -> None:
 def laid_over(clone: Path, text: str = "", **options: Any) -> dict[str, Any]:
     """The settings of a call with --configfile mine.yaml and --config."""
     (clone / "mine.yaml").write_text(text or "{}")
-    return settings_of_workflow([clone / "mine.yaml"], options)
+    return read_settings([configuration_file(), clone / "mine.yaml"], "--config", options)
 
 
 def test_later_settings_win(clone: Path) -> None:
@@ -564,7 +561,7 @@ def test_another_folder_than_a_project(
     (clone / "Snakefile").touch()  # it makes a folder with a configuration a project
     monkeypatch.chdir(clone / "config")
     with pytest.raises(PerigeeError, match="is not the project's folder; run it in"):
-        settings_of_workflow([], {})
+        configuration_file()
 
 
 # Scales of one's own

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from perigee.configuration.seeds import judged_seeds, with_seeds
-from perigee.configuration.settings import checked_configuration
+from perigee.configuration.settings import layered
 from perigee.errors import PerigeeError
 from perigee.planning.plan import Plan, make_plan
 from support.configuration import SCALES, plan_of, read_from, write
@@ -144,8 +144,8 @@ SETTINGS = {
 
 
 def test_three_seeds_are_judged_unless_the_settings_say_otherwise() -> None:
-    assert checked_configuration(SETTINGS)["seeds"] == 3
-    assert checked_configuration(SETTINGS | {"seeds": "8"})["seeds"] == 8, "as --config has it"
+    assert layered([("", SETTINGS)])["seeds"] == 3
+    assert layered([("", SETTINGS), ("--config", {"seeds": "8"})])["seeds"] == 8
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_three_seeds_are_judged_unless_the_settings_say_otherwise() -> None:
 )
 def test_impossible_numbers_of_seeds_are_refused(value: Any, remedy: str) -> None:
     with pytest.raises(PerigeeError, match=rf"config/config.yaml: key 'seeds' is .*{remedy}"):
-        checked_configuration(SETTINGS | {"seeds": value})
+        layered([("config/config.yaml", SETTINGS | {"seeds": value})])
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -94,9 +94,9 @@ def test_the_seeds_that_were_judged_can_be_told(
 ) -> None:
     asked = []
 
-    def plan_of_options(*options: Any) -> tuple[Plan, Path]:
+    def plan_of_options(*options: Any) -> tuple[Plan, Path, dict[str, Any]]:
         asked.append(options)
-        return Plan("laptop", {}), tmp_path / "results/store"
+        return Plan("laptop", {}), tmp_path / "results/store", {}
 
     monkeypatch.setattr(program, "plan_of_options", plan_of_options)
     for action in (program.Action.KEEP, None):

@@ -8,8 +8,7 @@ import pytest
 
 import perigee
 from perigee.commands import init
-from perigee.configuration.reading import read_yaml
-from perigee.configuration.settings import checked_configuration
+from perigee.configuration.settings import read_settings
 from perigee.configuration.version import require_version, version_warning
 from perigee.errors import PerigeeError
 from perigee.paths import ROOT
@@ -19,11 +18,8 @@ from perigee.store.housekeeping import note_project, other_projects
 def test_a_project_has_what_a_user_edits(tmp_path: Path) -> None:
     folder = tmp_path / "my project"
     init.main(folder)
-    settings = read_yaml(folder / "config/config.yaml")
-    ours = read_yaml(ROOT / "config/config.yaml")
-    assert checked_configuration(settings) == checked_configuration(ours) | {
-        "perigee": perigee.__version__
-    }
+    settings, ours = (read_settings([root / "config/config.yaml"]) for root in (folder, ROOT))
+    assert settings == ours | {"perigee": perigee.__version__}
     for name in ("slurm/profile.yaml", "profiles/default/profile.yaml", "config/paper.yaml"):
         assert (folder / name).read_bytes() == (ROOT / name).read_bytes()
     assert len((folder / "Snakefile").read_text().splitlines()) <= 25

@@ -23,13 +23,12 @@ from perigee.analysis.inputs import RunInput, is_table, table_of
 from perigee.blocks.measures import Checkpoints, Measure, Metrics
 from perigee.checkpoints import KeptCheckpoints
 from perigee.configuration.own_blocks import register_own_blocks
-from perigee.configuration.reading import read_yaml
-from perigee.configuration.settings import layered
+from perigee.configuration.settings import read_settings
 from perigee.configuration.validation import suggestion
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import canonical_json
 from perigee.identity.products import measure_identity
-from perigee.paths import settings_file, shown
+from perigee.paths import settings_file
 from perigee.planning.plan import make_plan
 from perigee.planning.products import FigureProduct, RunProduct, TableProduct
 from perigee.store.provenance import Provenance, read_product
@@ -61,8 +60,7 @@ def open(
     file = settings_file()
     register_own_blocks(file)
     files = [file, *([] if configuration is None else [Path(configuration)])]
-    layers = [(shown(path), read_yaml(path)) for path in files]
-    settings = layered([*layers, ("perigee.open", overrides)])
+    settings = read_settings(files, "perigee.open", overrides)
     folder = Path() if results is not None else file.parents[1]
     store = folder / settings["results"] / "store"
     plan = make_plan(settings["papers"], settings["scale"], settings["seeds"]).of_figures([name])

@@ -20,7 +20,7 @@ if LIBRARY is not None:
     sys.path.insert(0, str(LIBRARY))
 
 from perigee.configuration.own_blocks import register_own_blocks
-from perigee.configuration.settings import settings_of_workflow
+from perigee.configuration.settings import read_settings
 from perigee.errors import PerigeeError
 from perigee.failures import failed_jobs
 from perigee.paths import CARRIED, IS_INSTALLED, configuration_file
@@ -48,8 +48,10 @@ try:
         if lost := lost_configuration(sys.argv, workflow.overwrite_configfiles):
             raise PerigeeError(lost)
     # Read here and not by Snakemake, whose reader takes a key that stands twice, and 010 for 8.
-    settings = settings_of_workflow(
-        workflow.config_settings.configfiles, workflow.config_settings.config
+    settings = read_settings(
+        [configuration_file(), *workflow.config_settings.configfiles],
+        "--config",
+        workflow.config_settings.config,
     )
     register_own_blocks(configuration_file(), settings)
     plan = make_plan(settings["papers"], settings["scale"], settings["seeds"])

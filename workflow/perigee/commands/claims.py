@@ -84,10 +84,11 @@ def main(
         _lock()
         return
     if action is Action.KEEP:
-        _keep(table, *plan_of_options(scale, papers, results, seeds))
+        plan, store, _ = plan_of_options(scale, papers, results, seeds)
+        _keep(table, plan, store)
         return
     if claims is None:
-        plan, store = plan_of_options(scale, papers, results, seeds)
+        plan, store, _ = plan_of_options(scale, papers, results, seeds)
         claims = store.parent / plan.scale / CLAIMS
     if not claims.is_file():
         options = f" --config scale={scale}" if scale else ""

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from perigee.configuration.reading import read_yaml
 from perigee.configuration.scales import known_scales
-from perigee.configuration.settings import checked_configuration
+from perigee.configuration.settings import read_settings
 from perigee.equivalence.golden import golden_products
 from perigee.equivalence.proving import check_out, compare
 from perigee.errors import PerigeeError
@@ -43,7 +42,7 @@ def main(
         raise PerigeeError(
             "Only a clone of Perigee's repository has the older code to compare with; run it there."
         )
-    settings = checked_configuration(read_yaml(configuration_file()))
+    settings = read_settings([configuration_file()])
     plans = [make_plan(settings["papers"], scale, settings["seeds"]) for scale in known_scales()]
     planned = [run.spec for plan in plans for run in plan.runs.values()]
     sources = (downloads or Path(settings["data"])).absolute()

@@ -11,7 +11,7 @@ from perigee.cli import Papers, Results, Scale, Seeds
 from perigee.planning.costs import Source, total
 from perigee.planning.forecast import Training, trainings
 from perigee.planning.layout import Layout
-from perigee.planning.plan import check_all_scales, plan_of_options, settings_of_options
+from perigee.planning.plan import check_all_scales, plan_of_options
 from perigee.planning.status import figures_of
 
 
@@ -32,8 +32,7 @@ def main(
     same network, data and batch size in the store; without these, from what 'snakemake calibrate'
     measured; or else a guess from what was measured on another card.
     """
-    plan, store = plan_of_options(scale, papers, results, seeds)
-    settings = settings_of_options({"papers": papers, "seeds": seeds})
+    plan, store, settings = plan_of_options(scale, papers, results, seeds)
     check_all_scales(settings["papers"], settings["seeds"])
     whole = Layout(plan, str(store.parent))
     plan = plan.of_figures(figures_of(whole, targets or ["all_figures"]))

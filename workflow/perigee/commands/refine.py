@@ -21,11 +21,10 @@ from perigee.blocks.measures import Metrics
 from perigee.cli import Results, Scale
 from perigee.configuration.models import FIRST_SEED, MOST_SEEDS
 from perigee.configuration.overlays import SWEEP, flattened
-from perigee.configuration.reading import read_yaml
 from perigee.configuration.requests import FigureRequest
 from perigee.configuration.runs import resolved_run, set_value
 from perigee.configuration.scales import known_scales, papers, scale_of
-from perigee.configuration.settings import SETTINGS, checked_configuration
+from perigee.configuration.settings import SETTINGS
 from perigee.configuration.validation import suggestion
 from perigee.data.building import build_dataset
 from perigee.data.saving import AnyDataset
@@ -33,7 +32,7 @@ from perigee.errors import PerigeeError
 from perigee.identity.canonical import canonical_json
 from perigee.identity.products import measure_identity
 from perigee.in_memory import train
-from perigee.paths import configuration_file, shown
+from perigee.paths import shown
 from perigee.planning.plan import plan_of_options
 from perigee.planning.products import FigureProduct, RunProduct, TableProduct
 from perigee.store.progress import duration
@@ -71,15 +70,14 @@ def main(
     """
     if not ratio > 1:
         raise PerigeeError(f"--ratio is {ratio:g}; it must be above 1, since neighbours differ.")
-    plan, store = plan_of_options(scale, None, results)
+    plan, store, settings = plan_of_options(scale, None, results)
     product = plan.of_figures([figure]).figures[figure]
     name = _table(product, table)
     analysis = product.tables[name].analysis
     assert isinstance(analysis, Regimes)
     like, rates = _runs(product.tables[name], analysis.rate, figure)
     _require_exploring(seed, product)
-    settings = checked_configuration(read_yaml(configuration_file()))
-    sweep = _Sweep.of(product.request, name, analysis.rate, scale or settings["scale"])
+    sweep = _Sweep.of(product.request, name, analysis.rate, settings["scale"])
     trained = _Trained(like, analysis, seed, store.parent / "refine" / figure, settings)
     found: Found = {rate: trained.statistics(rate) for rate in rates}
     for _ in range(runs):

@@ -12,7 +12,7 @@ from rich.console import Console
 from perigee.cli import Papers, Results, Scale, Seeds
 from perigee.errors import PerigeeError
 from perigee.planning.layout import Layout
-from perigee.planning.plan import plan_of_options, settings_of_options
+from perigee.planning.plan import plan_of_options
 from perigee.planning.status import RunStatus, State, figures_of, statuses, time_left
 from perigee.slurm import Queue
 from perigee.store.progress import duration
@@ -43,13 +43,12 @@ def main(
     taken from config/config.yaml; for a cluster that is --scale paper. What is shown comes from the
     store, the logs and, where there is SLURM, its queue.
     """
-    plan, store = plan_of_options(scale, papers, results, seeds)
-    data = settings_of_options({})["data"]
+    plan, store, settings = plan_of_options(scale, papers, results, seeds)
     queue = Queue(store)
     console = Console()
     with suppress(KeyboardInterrupt):
         while True:
-            layout = Layout(plan, str(store.parent), data)
+            layout = Layout(plan, str(store.parent), settings["data"])
             found, remark = _look(layout, targets or [], queue)
             lines = [*_summary(layout, found), *remark, "", *_table(found)]
             if every is not None:

@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.progress import track
 
 from perigee.cli import Configuration, ResultsFolder
-from perigee.configuration.reading import read_yaml
-from perigee.configuration.settings import checked_configuration
+from perigee.configuration.settings import read_settings
 from perigee.errors import PerigeeError
 from perigee.paths import configuration_file
 from perigee.store.housekeeping import check_product, products
@@ -23,7 +22,7 @@ def main(configuration: Configuration = None, results: ResultsFolder = None) -> 
     Its provenance, its place and the checksums of all its files are verified. Products that jobs
     are making are passed over.
     """
-    settings = checked_configuration(read_yaml(configuration or configuration_file()))
+    settings = read_settings([configuration or configuration_file()])
     store = (results or Path(settings["results"])) / "store"
     found = products(store)
 

@@ -28,7 +28,7 @@ def main(
 
     Options that are not given are taken from config/config.yaml.
     """
-    plan, store = plan_of_options(scale, papers, results, seeds)
+    plan, store, _ = plan_of_options(scale, papers, results, seeds)
     plan = plan.of_figures(figures) if figures else plan.of_papers
     judged = pd.read_csv(claims, dtype=str, keep_default_na=False)
     texts = (

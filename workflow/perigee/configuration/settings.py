@@ -14,7 +14,7 @@ from perigee.configuration.scales import known_scales, scale_of
 from perigee.configuration.validation import Sources, checked
 from perigee.configuration.version import require_version
 from perigee.errors import PerigeeError
-from perigee.paths import configuration_file, shown
+from perigee.paths import shown
 
 SETTINGS = "config/config.yaml"
 
@@ -55,28 +55,17 @@ def _expanded(path: str, source: str, key: str) -> str:
     return expanded
 
 
-def settings_of_workflow(files: Iterable[Path], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a call of Snakemake in the present folder.
+def read_settings(
+    files: Iterable[Path], source: str = "", options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The settings of some files, and over them options, validated.
 
     Args:
-        files: those of --configfile.
-        options: those of --config.
+        files: config/config.yaml, and those that are laid over it.
+        source, options: what is laid over the files, and the name of where it comes from.
 
     Raises:
         PerigeeError: a file, a key or a value is wrong.
     """
-    paths = (configuration_file(), *files)
-    layers = [(shown(Path(path)), read_yaml(Path(path))) for path in paths]
-    return layered([*layers, ("--config", options)])
-
-
-def checked_configuration(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, validated.
-
-    Args:
-        configuration: those of config/config.yaml.
-
-    Raises:
-        PerigeeError: a key or value is wrong.
-    """
-    return layered([(SETTINGS, configuration)])
+    layers = [(shown(path), read_yaml(path)) for path in files]
+    return layered([*layers, (source, options or {})])

@@ -16,12 +16,12 @@ from perigee.blocks.datasets import Dataset
 from perigee.blocks.measures import Layers, Measure, ThinnedLayers
 from perigee.blocks.recomputed import TestStatistics, evaluated_with, measured_with
 from perigee.configuration.papers import SharedRuns, read_paper
-from perigee.configuration.reading import read_shared, read_yaml, yaml_files
+from perigee.configuration.reading import read_shared, yaml_files
 from perigee.configuration.requests import FigureRequest, RunRequest, TableRequest
 from perigee.configuration.scales import PAPER, known_scales, scale_of
 from perigee.configuration.scales import papers as papers_known
 from perigee.configuration.seeds import SEEDS
-from perigee.configuration.settings import SETTINGS, checked_configuration, layered
+from perigee.configuration.settings import SETTINGS, read_settings
 from perigee.configuration.studies import read_study
 from perigee.configuration.validation import suggestion
 from perigee.errors import PerigeeError
@@ -110,8 +110,8 @@ def plan_of_options(
     papers: Sequence[str] | None,
     results: str | None,
     seeds: int | None = None,
-) -> tuple[Plan, Path]:
-    """Make the plan, and find the store, for a program that is run by hand.
+) -> tuple[Plan, Path, dict[str, Any]]:
+    """The plan, the store and the settings, for a program that is run by hand.
 
     Args:
         scale, papers, results, seeds: see config/config.yaml, which gives those that are None.
@@ -120,21 +120,10 @@ def plan_of_options(
         PerigeeError: anything in the files is wrong.
     """
     given = {"scale": scale, "papers": papers, "results": results, "seeds": seeds}
-    settings = settings_of_options(given)
-    plan = make_plan(settings["papers"], settings["scale"], settings["seeds"])
-    return plan, Path(settings["results"]) / "store"
-
-
-def settings_of_options(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The configuration's settings, and over them the options that are given.
-
-    Raises:
-        PerigeeError: one is wrong.
-    """
     options = {key: value for key, value in given.items() if value}
-    return layered(
-        [(SETTINGS, read_yaml(configuration_file())), ("The command's options", options)]
-    )
+    settings = read_settings([configuration_file()], "The command's options", options)
+    plan = make_plan(settings["papers"], settings["scale"], settings["seeds"])
+    return plan, Path(settings["results"]) / "store", settings
 
 
 def make_plan(papers: Sequence[str], scale: str, seeds: int = SEEDS) -> Plan:
@@ -218,7 +207,7 @@ def plans_at_all_scales(
     Raises:
         PerigeeError: anything in the files is wrong.
     """
-    settings = checked_configuration(read_yaml(configuration or configuration_file()))
+    settings = read_settings([configuration or configuration_file()])
     scales = dict.fromkeys([*known_scales(), settings["scale"]])
     plans = [make_plan(settings["papers"], scale, settings["seeds"]) for scale in scales]
     return plans, (results or Path(settings["results"])) / "store"
