@@ -20,7 +20,7 @@ from perigee.configuration.locks import Locks
 from perigee.configuration.requests import Note, TableRequest
 from perigee.configuration.runs import SweptRuns, is_number
 from perigee.configuration.scales import Scale
-from perigee.configuration.validation import refusal, suggestion, validated_block
+from perigee.configuration.validation import suggestion, validated_block, wrong
 from perigee.errors import PerigeeError
 from perigee.registry import REGISTRY
 from perigee.spec import Claim, Expectation
@@ -116,21 +116,21 @@ def _resolved(
     """
     known = {table.name: table for table in figure.tables}
     if given.table not in known:
-        raise refusal(
+        raise wrong(
             file,
             f"{key}.table",
-            f"key '{key}.table' is '{given.table}', which is not a table of the figure; known "
-            f"are {', '.join(sorted(known))}.",
+            f"is '{given.table}', which is not a table of the figure; known are "
+            f"{', '.join(sorted(known))}.",
         )
     table = known[given.table]
     written = {"name": Column.name, **given.quantity}
     kind = REGISTRY["quantity"].get(str(written["name"]))
     if kind is not None and issubclass(kind, Quantity) and kind.reads_runs and not table.runs:
-        raise refusal(
+        raise wrong(
             file,
             f"{key}.quantity",
-            f"key '{key}.quantity' is '{kind.name}', which is measured on runs, but table "
-            f"'{given.table}' is made without runs; name a table with runs.",
+            f"is '{kind.name}', which is measured on runs, but table '{given.table}' is made "
+            "without runs; name a table with runs.",
         )
     is_tested = is_tested and (figure.scale.tests_claims or not table.runs)
     named = _NamedSettings(table, figure.runs[given.table], is_tested, file, f"{key}.quantity")
@@ -154,21 +154,32 @@ def _require_statistic(quantity: Quantity, statistic: str | None, file: str, key
     place = f"{key}.within_seed"
     if not isinstance(quantity, Column):
         if statistic is not None:
-            told = f"key '{place}' is '{statistic}', but the quantity '{quantity.name}' gives one "
-            raise refusal(file, place, f"{told}number a seed itself; remove it.")
+            raise wrong(
+                file,
+                place,
+                f"is '{statistic}', but the quantity '{quantity.name}' gives one number a seed "
+                "itself; remove it.",
+            )
         return
     if statistic is None:
-        told = f"key '{place}' is missing; name the statistic that makes one number a seed of "
-        raise refusal(file, place, f"{told}column '{quantity.column}', such as median.")
+        raise wrong(
+            file,
+            place,
+            "is missing; name the statistic that makes one number a seed of column "
+            f"'{quantity.column}', such as median.",
+        )
     if (statistic in TRENDS) != quantity.is_trend:
         lacking = "needs the column that the trend is taken against; add"
         if quantity.border is not None:
-            told = f"key '{place}' is '{statistic}', which is that of a trend, but '{key}.quantity'"
-            raise refusal(file, place, f"{told} has a border; take another one, such as median.")
+            raise wrong(
+                file,
+                place,
+                f"is '{statistic}', which is that of a trend, but '{key}.quantity' has a border; "
+                "take another one, such as median.",
+            )
         if statistic not in TRENDS:
             lacking = f"is not that of a trend; take one of {', '.join(TRENDS)}, or remove"
-        told = f"key '{place}' is '{statistic}', which {lacking} '{key}.quantity.against'."
-        raise refusal(file, place, told)
+        raise wrong(file, place, f"is '{statistic}', which {lacking} '{key}.quantity.against'.")
 
 
 def _require_kind(claim: Claim, file: str, key: str) -> None:
@@ -229,7 +240,7 @@ def _require_kind(claim: Claim, file: str, key: str) -> None:
         ),
     ):
         if is_wrong:
-            raise refusal(file, f"{key}.{place}", f"key '{key}.{place}' {told}")
+            raise wrong(file, f"{key}.{place}", told)
 
 
 def _seen(name: str, notes: Iterable[Note]) -> str:
@@ -252,8 +263,8 @@ def require_claims(names: Iterable[str], claims: Iterable[str], file: str) -> No
     """
     unknown = next((name for name in names if name not in claims), None)
     if unknown is not None:
-        told = f"key 'untestable' names '{unknown}', which is not a claim of the figure; "
-        raise refusal(file, "untestable", f"{told}{suggestion(unknown, claims)}.")
+        told = f"names '{unknown}', which is not a claim of the figure; "
+        raise wrong(file, "untestable", f"{told}{suggestion(unknown, claims)}.")
 
 
 @dataclass
@@ -281,7 +292,7 @@ class _NamedSettings:
             value = found.get(parameter)
             if isinstance(marked, ColumnOf):
                 if isinstance(value, str):
-                    self._require_column(value, f"key '{key}' is '{value}', a setting", key)
+                    self._require_column(value, f"is '{value}', a setting", key)
             elif isinstance(marked, RowsOf):
                 if isinstance(value, Mapping):
                     found[parameter] = {
@@ -320,12 +331,12 @@ class _NamedSettings:
         columns = {name for run in self.table.runs for name in run.swept}
         if "." in column and columns and column not in columns and self.is_tested:
             told += f" by which table '{self.table.name}' does not tell its runs apart; "
-            raise refusal(self.file, key, f"{told}{suggestion(column, columns)}.")
+            raise wrong(self.file, key, f"{told}{suggestion(column, columns)}.")
 
     def _row(self, value: Any, column: str, key: str) -> Any:
         """The value that rows have in a column."""
         swept = {run.swept[column] for run in self.table.runs if column in run.swept}
-        self._require_column(column, f"key '{key}' names a value", key)
+        self._require_column(column, "names a value", key)
         if is_number(value):
             self._require_no_names(value, column, key)
         is_column = swept or (column == "label" and self.table.runs)
@@ -338,8 +349,8 @@ class _NamedSettings:
                 raise
             return value
         if len(found) != 1:
-            told = f"key '{key}' is '{value}', which is {len(found)} values; name one of them."
-            raise refusal(self.file, key, told)
+            told = f"is '{value}', which is {len(found)} values; name one of them."
+            raise wrong(self.file, key, told)
         return found[0]
 
     def _numbers(self, text: str, column: str, key: str) -> list[Any]:
@@ -361,10 +372,10 @@ class _NamedSettings:
             return known[name]
         every = {name for s in runs.values() for name in s.known_names.get(column, {})}
         words = {str(value) for value in values if not is_number(value)}
-        raise refusal(
+        raise wrong(
             self.file,
             key,
-            f"key '{key}' is '{text}', which no run of table '{self.table.name}' has; "
+            f"is '{text}', which no run of table '{self.table.name}' has; "
             f"{suggestion(name, {*every, *known, *words})}.",
         )
 
@@ -372,21 +383,19 @@ class _NamedSettings:
         """Refuse a number where the sweep has names: it is another one at another scale."""
         names = {name for swept in self.runs.values() for name in swept.known_names.get(column, {})}
         if names:
-            sentence = (
-                f"key '{key}' is {value}, but the sweep gives its values of '{column}' names; "
-            )
-            raise refusal(self.file, key, f"{sentence}write one of {', '.join(sorted(names))}.")
+            told = f"is {value}, but the sweep gives its values of '{column}' names; "
+            raise wrong(self.file, key, f"{told}write one of {', '.join(sorted(names))}.")
 
     def _of_runs(self, dotted: str, key: str) -> Any:
         """The value that all runs of the table have."""
         kind, _, parameter = dotted.partition(".")
         values = {run.spec.blocks[kind].parameters.get(parameter) for run in self.table.runs}
         if len(values) > 1:
-            raise refusal(
+            raise wrong(
                 self.file,
                 key,
-                f"key '{key}' is missing, and the runs of table '{self.table.name}' have several "
-                f"values of {dotted}; add it.",
+                f"is missing, and the runs of table '{self.table.name}' have several values of "
+                f"{dotted}; add it.",
             )
         return values.pop()
 

@@ -10,7 +10,7 @@ from perigee.blocks.evaluations import Evaluation
 from perigee.blocks.measures import Measure
 from perigee.blocks.recomputed import TestStatistics, evaluated_with, measured_with
 from perigee.configuration.requests import TableRequest
-from perigee.configuration.validation import refusal
+from perigee.configuration.validation import wrong
 
 STATISTICS = "test_statistics"
 
@@ -36,26 +36,26 @@ def require_one_label(
     for block in _read(table.analysis):
         if block.needs_one_label:
             told = f"reads '{block.name}', of images with one label each"
-            raise refusal(
+            raise wrong(
                 file,
                 key,
-                f"key '{key}' names '{table.analysis.name}', which {told}, {but}; choose another "
-                "analysis, or runs of another task.",
+                f"names '{table.analysis.name}', which {told}, {but}; choose another analysis, or "
+                "runs of another task.",
             )
     for block in _further(table.analysis):
         if block.needs_one_label:
-            raise refusal(
+            raise wrong(
                 file,
                 further,
-                f"key '{further}' names '{block.name}', which is of images with one label each, "
-                f"{but}; leave it out, or choose runs of another task.",
+                f"names '{block.name}', which is of images with one label each, {but}; leave it "
+                "out, or choose runs of another task.",
             )
     if any(_in_use(statistics, one).needs_one_label for one in _read(table.analysis)):
-        raise refusal(
+        raise wrong(
             file,
             STATISTICS,
-            f"key '{STATISTICS}' is '{statistics}', which is of images with one label each, but "
-            f"some runs have the task '{task.name}'; leave it out, or choose runs of another task.",
+            f"is '{statistics}', which is of images with one label each, but some runs have the "
+            f"task '{task.name}'; leave it out, or choose runs of another task.",
         )
 
 

@@ -29,7 +29,7 @@ from perigee.configuration.runs import (
 from perigee.configuration.scales import PAPER, Document, Scale, document
 from perigee.configuration.seeds import SEED, require_unexplored
 from perigee.configuration.theorems import OUTSIDE, require_equilibrium
-from perigee.configuration.validation import checked, refusal, suggestion, validated_block
+from perigee.configuration.validation import checked, refusal, suggestion, validated_block, wrong
 from perigee.errors import PerigeeError
 from perigee.paths import shown
 from perigee.registry import REGISTRY
@@ -186,8 +186,8 @@ def _runs_of(
 
 def _known(known: Mapping[str, Any], name: str, key: str, file: str) -> Any:
     if name not in known:
-        told = f"key '{key}' is '{name}', which is not an entry of 'runs'; known are "
-        raise refusal(file, key, f"{told}{', '.join(sorted(known)) or 'none'}.")
+        told = f"is '{name}', which is not an entry of 'runs'; known are "
+        raise wrong(file, key, f"{told}{', '.join(sorted(known)) or 'none'}.")
     return known[name]
 
 
@@ -235,14 +235,14 @@ def require_columns(measures: Sequence[str], file: str, key: str) -> list[str]:
     known = {name: one for name, one in REGISTRY["measure"].items() if _columns(one)}
     for position, name in enumerate(measures):
         if name not in known:
-            raise refusal(
+            raise wrong(
                 file,
                 key,
-                f"key '{key}' names '{name}', which is not a measure with columns beside the "
-                f"metrics; {suggestion(name, known)}.",
+                f"names '{name}', which is not a measure with columns beside the metrics; "
+                f"{suggestion(name, known)}.",
             )
         if name in measures[:position]:
-            raise refusal(file, key, f"key '{key}' names '{name}' twice; remove one of them.")
+            raise wrong(file, key, f"names '{name}' twice; remove one of them.")
     return [column for name in measures for column in _columns(known[name])]
 
 
@@ -259,11 +259,10 @@ def _require_runs_as_needed(analysis: Analysis, given: bool, file: str, key: str
             f"key '{key}.runs' is missing, but the analysis '{analysis.name}' reads runs; add it.",
         )
     if given and not needed:
-        raise refusal(
+        raise wrong(
             file,
             f"{key}.runs",
-            f"key '{key}.runs' is given, but the analysis '{analysis.name}' computes from a "
-            "formula; remove it.",
+            f"is given, but the analysis '{analysis.name}' computes from a formula; remove it.",
         )
 
 
@@ -286,23 +285,20 @@ def _require_use(figure: models.Figure, tables: Sequence[TableRequest], file: st
         reading = [t.analysis for t in tables if name in figure.tables[t.name].runs]
         key = f"runs.{name}"
         if not reading:
-            told = f"key '{key}' is read by no table; name it in one or remove it."
-            raise refusal(file, key, told)
+            raise wrong(file, key, "is read by no table; name it in one or remove it.")
         if group.checkpoint_interval and not any(one.reads_checkpoints for one in reading):
             key = f"{key}.checkpoint_interval"
-            raise refusal(
+            raise wrong(
                 file,
                 key,
-                f"key '{key}' is given, but the analysis '{reading[0].name}' reads no checkpoints; "
-                "remove it.",
+                f"is given, but the analysis '{reading[0].name}' reads no checkpoints; remove it.",
             )
         if "layers" in group.model_fields_set and not any(Layers in one.reads for one in reading):
             key = f"{key}.layers"
-            raise refusal(
+            raise wrong(
                 file,
                 key,
-                f"key '{key}' is given, but the analysis '{reading[0].name}' reads no layers; "
-                "remove it.",
+                f"is given, but the analysis '{reading[0].name}' reads no layers; remove it.",
             )
 
 
@@ -312,10 +308,10 @@ def _require_two_seeds(requests: Sequence[RunRequest], file: str, key: str) -> N
     alone = next((one for one in settings if settings.count(one) < 2), None)
     if alone is not None:
         values = ", ".join(f"{name} {value}" for name, value in alone.items())
-        raise refusal(
+        raise wrong(
             file,
             key,
-            f"key '{key}' has one seed only{f' of {values}' if values else ''}, but each run is "
-            "compared with one of another seed; sweep 'seed' over at least two, or, if it sweeps "
-            "the judged ones, set 'seeds' to at least 2.",
+            f"has one seed only{f' of {values}' if values else ''}, but each run is compared with "
+            "one of another seed; sweep 'seed' over at least two, or, if it sweeps the judged "
+            "ones, set 'seeds' to at least 2.",
         )

@@ -14,7 +14,7 @@ from perigee.blocks.measures import ThinnedLayers
 from perigee.configuration import models
 from perigee.configuration.overlays import flattened
 from perigee.configuration.requests import RunRequest
-from perigee.configuration.validation import checked, refusal, validated_block
+from perigee.configuration.validation import checked, refusal, validated_block, wrong
 from perigee.identity.canonical import canonical_json
 from perigee.spec import BLOCK_FIELDS, Parent, RunSpec
 
@@ -144,18 +144,18 @@ def with_parents(runs: Mapping[str, Any], file: str) -> dict[str, Any]:
         place = f"runs.{name}.parent.run"
         key, line = run["parent"]["run"], (*descendants, name)
         if key not in runs:
-            raise refusal(
+            raise wrong(
                 file,
                 place,
-                f"key '{place}' is '{key}', which is not an entry of 'runs'; known are "
+                f"is '{key}', which is not an entry of 'runs'; known are "
                 f"{', '.join(sorted(runs))}.",
             )
         if key in line:
-            raise refusal(
+            raise wrong(
                 file,
                 place,
-                f"key '{place}' is '{key}', which descends from it: "
-                f"{' from '.join((*line, key))}; let one of them start without a parent.",
+                f"is '{key}', which descends from it: {' from '.join((*line, key))}; let one of "
+                "them start without a parent.",
             )
         inherited = written(key, line)
         parent = {**run["parent"], "run": copy.deepcopy(inherited)}
@@ -194,8 +194,7 @@ def resolved_run(run: Mapping[str, Any], where: str, file: str) -> RunSpec:
             continue
         key = f"{where}.{kind}".removeprefix(".")
         if not isinstance(run[kind], Mapping):
-            told = f"key '{key}' is {run[kind]!r}; it must be of type mapping."
-            raise refusal(file, key, told)
+            raise wrong(file, key, f"is {run[kind]!r}; it must be of type mapping.")
         if "name" not in run[kind]:
             raise refusal(file, key, f"key 'name' in '{key}' is missing; add it.")
         blocks[kind] = validated_block(kind, run[kind], file, key)
@@ -214,11 +213,11 @@ def _resolved_parent(parent: Any, run: Mapping[str, Any], where: str, file: str)
     shared = {name: run[name] for name in ("dataset", "model", "seed") if name in run}
     at: Fork = validated_block("fork", given.at, file, f"{key}.at")
     if isinstance(at, AtEpoch) and at.epoch > given.epochs:
-        raise refusal(
+        raise wrong(
             file,
             f"{key}.at.epoch",
-            f"key '{key}.at.epoch' is {at.epoch}, but of the parent only {given.epochs} epochs are "
-            f"trained; raise '{key}.epochs' or fork earlier.",
+            f"is {at.epoch}, but of the parent only {given.epochs} epochs are trained; raise "
+            f"'{key}.epochs' or fork earlier.",
         )
     spec = resolved_run({**given.run, **shared}, f"{key}.run", file)
     return Parent(spec, given.epochs, at)
@@ -233,11 +232,11 @@ def set_value(run: dict[str, Any], dotted: str, value: Any, where: str, file: st
     *parents, last = dotted.split(".")
     for parent in parents:
         if not isinstance(run.get(parent), dict):
-            raise refusal(
+            raise wrong(
                 file,
                 f"{where}.{dotted}",
-                f"key '{where}.{dotted}' leads nowhere: a run has no '{parent}' with keys of its "
-                "own; name a key such as 'optimiser.learning_rate'.",
+                f"leads nowhere: a run has no '{parent}' with keys of its own; name a key such as "
+                "'optimiser.learning_rate'.",
             )
         run = run[parent]
     run[last] = value

@@ -12,7 +12,7 @@ from typing import Any
 from perigee.configuration.models import FIRST_SEED
 from perigee.configuration.overlays import SWEEP
 from perigee.configuration.requests import RunRequest
-from perigee.configuration.validation import refusal
+from perigee.configuration.validation import wrong
 
 SEED, JUDGED = "seed", "judged"
 """A sweep's key, and the word that stands there for all judged seeds."""
@@ -67,5 +67,5 @@ def require_unexplored(
     for source, looked_at in explored.items():
         both = [seed for seed in seeds if seed in set(looked_at)]
         if both:
-            told = f"key '{key}' has seed {both[0]}, which is among 'explored_seeds' in {source}; "
-            raise refusal(file, key, f"{told}judge on seeds that were not looked at: {JUDGED}.")
+            told = f"has seed {both[0]}, which is among 'explored_seeds' in {source}; "
+            raise wrong(file, key, f"{told}judge on seeds that were not looked at: {JUDGED}.")

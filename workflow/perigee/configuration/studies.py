@@ -28,9 +28,9 @@ from perigee.configuration.scales import Document, Scale, document
 from perigee.configuration.seeds import require_unexplored
 from perigee.configuration.validation import (
     checked,
-    refusal,
     suggestion,
     validated_block,
+    wrong,
 )
 from perigee.errors import PerigeeError
 from perigee.paths import STUDY, shown
@@ -171,18 +171,18 @@ def _base(
         return dict(with_precision({"run": study.run}, scale.precision)["run"])
     paper, _, run = study.run.partition(".")
     if paper not in papers:
-        raise refusal(
+        raise wrong(
             file,
             "run",
-            f"key 'run' is '{study.run}', but '{paper}' is not a paper; write <paper>.<run>; "
+            f"is '{study.run}', but '{paper}' is not a paper; write <paper>.<run>; "
             f"{suggestion(paper, papers)}.",
         )
     known = papers[paper].runs
     if run not in known:
-        raise refusal(
+        raise wrong(
             file,
             "run",
-            f"key 'run' is '{study.run}', but '{run}' is not an entry of 'runs' in "
+            f"is '{study.run}', but '{run}' is not an entry of 'runs' in "
             f"{papers[paper].document.file}; {suggestion(run, known)}.",
         )
     return dict(known[run])

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from perigee.blocks.optimisers import SGD
 from perigee.configuration.requests import FigureRequest, RunRequest, TableRequest
-from perigee.configuration.validation import refusal
+from perigee.configuration.validation import wrong
 from perigee.data.order import steps_per_epoch
 from perigee.dynamics.equilibrium import approach_rate, largest_decay, least_unit_gradient
 from perigee.spec import RunSpec
@@ -38,12 +38,11 @@ def require_equilibrium(table: TableRequest, file: str, key: str) -> None:
         return
     excluded = next(filter(None, (exclusion(run.spec) for run in table.runs)), None)
     if excluded is not None:
-        raise refusal(
+        raise wrong(
             file,
             key,
-            f"key '{key}' names '{table.analysis.name}', which is on the equilibrium of Wan et al. "
-            f"2021, but some of its runs have {excluded}; change that, or say why under key "
-            f"'{OUTSIDE}'.",
+            f"names '{table.analysis.name}', which is on the equilibrium of Wan et al. 2021, but "
+            f"some of its runs have {excluded}; change that, or say why under key '{OUTSIDE}'.",
         )
 
 

@@ -68,6 +68,11 @@ def refusal(file: str, key: str, told: str) -> PerigeeError:
     return PerigeeError(f"{source or file}: {told}")
 
 
+def wrong(file: str, key: str, told: str) -> PerigeeError:
+    """The error whose sentence begins with the key that it is about."""
+    return refusal(file, key, f"key '{key}' {told}")
+
+
 def validated_block(kind: str, value: Mapping[str, Any], file: str, key: str) -> Any:
     """A block of a kind with all its parameters, checked against its configuration class.
 
@@ -90,10 +95,10 @@ def _checked_block(kind: str, value: Mapping[str, Any], file: str, key: str) -> 
     known = REGISTRY[kind]
     name = value.get("name")
     if not isinstance(name, str) or name not in known:
-        raise refusal(
+        raise wrong(
             file,
             f"{key}.name",
-            f"key '{key}.name' is '{name}', which is not {KINDS.get(kind, f'a {kind}')}; "
+            f"is '{name}', which is not {KINDS.get(kind, f'a {kind}')}; "
             f"{suggestion(str(name), known)}.",
         )
     parameters = {parameter: item for parameter, item in value.items() if parameter != "name"}
