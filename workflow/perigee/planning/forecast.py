@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from perigee.blocks.measures import Checkpoints
 from perigee.errors import PerigeeError
 from perigee.identity.canonical import DIGEST_LENGTH, canonical_json
-from perigee.identity.products import Identity, measure_identity
+from perigee.identity.products import measure_identity
 from perigee.planning.costs import Cost, Record, estimate, total
 from perigee.planning.layout import Layout
 from perigee.planning.products import Product, RunProduct
-from perigee.store.provenance import FORMAT, PROVENANCE, Provenance, read_provenance
-from perigee.store.runs import VERSION, versions
+from perigee.store.provenance import FORMAT, Provenance
+from perigee.store.runs import versions
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,8 @@ def _in_hours(seconds: float | None) -> str:
 def _made_by_other_code(store: Path, runs: Mapping[str, RunProduct]) -> dict[str, Provenance]:
     """The newest provenance, by folder, of runs that the store holds only from other code."""
     kept: dict[str, list[Path]] = {}
-    for entry in os.scandir(store / "run"):
-        name, found_digest = entry.name[: -DIGEST_LENGTH - 1], entry.name[-DIGEST_LENGTH:]
-        kept.setdefault(name, []).append(store / "run" / f"{name}-{found_digest}")
+    for path in (store / "run").iterdir():
+        kept.setdefault(path.name[: -DIGEST_LENGTH - 1], []).append(path)
     found = {}
     for folder, run in runs.items():
         if versions(store / run.identity.folder):
@@ -174,29 +173,20 @@ def _made_by_other_code(store: Path, runs: Mapping[str, RunProduct]) -> dict[str
 
 def _provenances(run_folder: Path) -> list[Provenance]:
     found = []
-    for path in run_folder.glob(f"e*/{PROVENANCE}"):
-        if not VERSION.fullmatch(path.parent.name):
-            continue
-        try:
-            found.append(read_provenance(path.parent))
-        except PerigeeError:
-            continue
+    for version in versions(run_folder):
+        with suppress(PerigeeError):
+            found.append(version.provenance)
     return [provenance for provenance in found if provenance.format == FORMAT]
 
 
 def _changed(run: RunProduct, made: Provenance) -> set[str]:
     """The modules that have changed since a run was made, those of its data set included."""
-    both = _differing(run.identity, made)
+    now = run.identity.modules
+    both = {**made.modules, **now} if made.modules else {}
+    changed = {name for name in both if made.modules.get(name) != now.get(name)}
     if made.inputs.get("dataset") != run.dataset.identity.digest:
-        both |= {run.dataset.dataset.module}
-    return both
-
-
-def _differing(identity: Identity, made: Provenance) -> set[str]:
-    if not made.modules:
-        return set()
-    both = {**made.modules, **identity.modules}
-    return {name for name in both if made.modules.get(name) != identity.modules.get(name)}
+        changed.add(run.dataset.dataset.module)
+    return changed
 
 
 def _common_commit(made: list[Provenance]) -> str | None:
