@@ -20,7 +20,7 @@ from perigee.gpus import own_gpu
 from perigee.identity.products import evaluation_identity, measure_identity, run_identity
 from perigee.kernel.execution import prepare
 from perigee.store.provenance import read_product
-from perigee.store.runs import ROWS, find_version
+from perigee.store.runs import find_version
 from perigee.store.writing import product_writer
 
 logger = logging.getLogger("perigee")
@@ -60,10 +60,9 @@ def main(
     require_digest(identity, digest)
     # All measures of a table, and with them the evaluation, are of one trajectory.
     version = find_version(folder, epochs, [measure_identity(one, trained) for one in measures])
-    measured = None if version is None else version.measure(kept, epochs)
-    if version is None or measured is None:
+    if version is None:
         raise PerigeeError(f"{folder} has no checkpoints of {epochs} epochs of this run; train it.")
-    read_product(measured, [ROWS])
+    measured = version.verified({checkpoints.name: kept}, epochs)[checkpoints.name]
     details = {"epochs": epochs, "seed": run.seed, "weights": version.weights_digest(epochs)}
     found = KeptCheckpoints.of_measure(measured, epochs, checkpoints.interval)
     data = load_dataset(dataset)

@@ -25,7 +25,7 @@ from perigee.identity.products import (
 )
 from perigee.spec import RunSpec
 from perigee.store.provenance import read_product
-from perigee.store.runs import ROWS, STATE, find_version
+from perigee.store.runs import STATE, find_version
 from perigee.store.tables import TABLE
 from perigee.store.writing import product_writer
 
@@ -88,12 +88,7 @@ def _run(told: dict[str, Any]) -> tuple[dict[str, Any], RunInput]:
             f"{folder} has no version of {epochs} epochs with {', '.join(identities)}; train it."
         )
     details = read_product(version.folder, [STATE]).details
-    folders = {}
-    for name, identity in identities.items():
-        measured = version.measure(identity, epochs)
-        assert measured is not None  # `find_version` looked
-        read_product(measured, [ROWS])
-        folders[name] = measured
+    folders = version.verified(identities, epochs)
     kept = next((one for one in measures if isinstance(one, Checkpoints)), None)
     evaluations, evaluated = {}, {}
     for name, place in ((name, Path(path)) for name, path in told.get("evaluations", {}).items()):

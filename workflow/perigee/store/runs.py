@@ -19,7 +19,13 @@ import numpy as np
 from perigee.blocks.measures import Checkpoints
 from perigee.errors import PerigeeError
 from perigee.identity.products import Identity
-from perigee.store.provenance import PROVENANCE, Provenance, is_there, read_provenance
+from perigee.store.provenance import (
+    PROVENANCE,
+    Provenance,
+    is_there,
+    read_product,
+    read_provenance,
+)
 
 STATE, LOSSES, WEIGHTS = "state.safetensors", "losses.npy", "weights.npy"
 RUN_FILES = (LOSSES, WEIGHTS, STATE, PROVENANCE)
@@ -81,6 +87,24 @@ class Version:
             if same_code and self._holds(kept.spec, epochs, identity.spec):
                 return other
         return None
+
+    def verified(self, measures: Mapping[str, Identity], epochs: int) -> dict[str, Path]:
+        """The folders of measures that the version has, whose rows are proven to be as made.
+
+        Args:
+            measures: by name; `find_version` has found them all.
+            epochs: at most those of the version.
+
+        Raises:
+            PerigeeError: one was changed since.
+        """
+        found = {}
+        for name, identity in measures.items():
+            folder = self.measure(identity, epochs)
+            assert folder is not None
+            read_product(folder, [ROWS])
+            found[name] = folder
+        return found
 
     def _holds(self, kept: Mapping[str, Any], epochs: int, wanted: Mapping[str, Any]) -> bool:
         """True if a measure has all rows that another with other parameters would have."""
