@@ -76,9 +76,9 @@ def put_in_place(product: Product, store: Path) -> None:
 
 def write(folder: Path, identity: Identity, files: Sequence[str]) -> None:
     """Write a product of made-up files."""
-    with product_writer(folder, identity, epochs=1, seed=0) as writer:
+    with product_writer(folder, identity, epochs=1, seed=0) as aside:
         for name in set(files) - {PROVENANCE}:
-            (writer.aside / name).write_text(name, encoding="utf-8")
+            (aside / name).write_text(name, encoding="utf-8")
 
 
 def dry_run(folder: Path, expected: str, *options: str) -> Callable[[int], None]:

@@ -37,8 +37,8 @@ METRICS = Identity("measure", "metrics", {"name": "metrics"}, "code", {"run": RU
 
 def make(store: Path, identity: Identity, version: str = "", content: str = "12345") -> Path:
     folder = store / identity.folder / version
-    with product_writer(folder, identity) as product:
-        (product.aside / "data.txt").write_text(content)
+    with product_writer(folder, identity) as aside:
+        (aside / "data.txt").write_text(content)
     return folder
 
 

@@ -32,8 +32,8 @@ TABLE = Identity("table", "squares", {"n": 3}, "code", {})
 
 
 def make(folder: Path, identity: Identity = TABLE, content: str = "0 1 4") -> Path:
-    with product_writer(folder, identity) as product:
-        (product.aside / "squares.txt").write_text(content)
+    with product_writer(folder, identity) as aside:
+        (aside / "squares.txt").write_text(content)
     return folder
 
 
@@ -61,8 +61,8 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     folder = tmp_path / TABLE.folder
 
     def fail() -> None:
-        with product_writer(folder, TABLE) as product:
-            (product.aside / "squares.txt").write_text("0 1")
+        with product_writer(folder, TABLE) as aside:
+            (aside / "squares.txt").write_text("0 1")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -134,9 +134,9 @@ def test_a_copy_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 def test_published_copies_are_known_to_be_current(tmp_path: Path) -> None:
     figure = Identity("figure", "periodic_fig3", {}, "code", {})
     folder = tmp_path / figure.folder
-    with product_writer(folder, figure) as product:
+    with product_writer(folder, figure) as aside:
         for name in FIGURE_FILES:
-            (product.aside / name).write_text(name)
+            (aside / name).write_text(name)
     published = tmp_path / "published"
     copies = published_figure(published, "periodic_fig3")
     assert not copies.is_current(figure.digest)
@@ -153,9 +153,9 @@ def test_copies_that_another_snakemake_removes_are_made_again(
 ) -> None:
     figure = Identity("figure", "periodic_fig3", {}, "code", {})
     folder, published = tmp_path / figure.folder, tmp_path / "published"
-    with product_writer(folder, figure) as product:
+    with product_writer(folder, figure) as aside:
         for name in FIGURE_FILES:
-            (product.aside / name).write_text(name)
+            (aside / name).write_text(name)
     confirm, removed = Publication.confirm, []
 
     def confirm_after_a_removal(publication: Publication, digest: str) -> None:
@@ -347,9 +347,9 @@ def test_the_states_of_interrupted_jobs_lie_beside_the_versions(tmp_path: Path) 
 
 
 def test_a_new_version_with_fewer_files_replaces_the_old_one(product: Path) -> None:
-    with product_writer(product, TABLE) as writer:
+    with product_writer(product, TABLE) as aside:
         for name in ("squares.txt", "more.txt"):
-            (writer.aside / name).write_text("of an earlier version")
+            (aside / name).write_text("of an earlier version")
     make(product)
     assert sorted(path.name for path in product.iterdir()) == [PROVENANCE, "squares.txt"]
 
@@ -357,7 +357,7 @@ def test_a_new_version_with_fewer_files_replaces_the_old_one(product: Path) -> N
 def test_of_two_writers_at_a_time_the_first_to_end_wins(product: Path) -> None:
     """So that files of the two are never mixed, and readers are not disturbed."""
     with product_writer(product, TABLE) as slow:
-        (slow.aside / "squares.txt").write_text("slow")
+        (slow / "squares.txt").write_text("slow")
         make(product, content="quick")
     assert (product / "squares.txt").read_text() == "quick"
     read_product(product, ["squares.txt"])

@@ -43,9 +43,9 @@ def mode(path: Path) -> int:
 def product(store: Path) -> Path:
     """A product with a file that safetensors writes, and one linked to a private file."""
     folder = store / IDENTITY.folder
-    with product_writer(folder, IDENTITY) as writer:
+    with product_writer(folder, IDENTITY) as aside:
         for name in FILES:
-            save_file({"x": np.zeros(2)}, writer.aside / name)
+            save_file({"x": np.zeros(2)}, aside / name)
     return folder
 
 

@@ -61,8 +61,8 @@ class Store:
         self.dataset_identity = dataset_identity(make_spec(Settings()).dataset)
         self.dataset = folder / self.dataset_identity.folder
         if not self.dataset.exists():
-            with product_writer(self.dataset, self.dataset_identity) as product:
-                save_arrays(few_images(), product.aside)
+            with product_writer(self.dataset, self.dataset_identity) as aside:
+                save_arrays(few_images(), aside)
 
     def identity(self, spec: RunSpec) -> Identity:
         """The identity of a run."""
@@ -142,6 +142,6 @@ def rewrite(folder: Path, files: Mapping[str, bytes]) -> None:
     identity = Identity(old.kind, old.name, old.spec, old.code, old.inputs)
     assert identity.digest == old.digest
     kept = {name: (folder / name).read_bytes() for name in old.files}
-    with product_writer(folder, identity, **old.details) as product:
+    with product_writer(folder, identity, **old.details) as aside:
         for name, content in (kept | dict(files)).items():
-            (product.aside / name).write_bytes(content)
+            (aside / name).write_bytes(content)

@@ -147,8 +147,8 @@ class Made:
         """Make an outstanding product, whose inputs are there."""
         if isinstance(product, DatasetProduct):
             built = build_dataset(product.dataset, Path("data"), download=False)
-            with product_writer(self.store / product.folder, product.identity) as files:
-                save_dataset(built, files.aside)
+            with product_writer(self.store / product.folder, product.identity) as aside:
+                save_dataset(built, aside)
         elif isinstance(product, RunProduct):
             TrainingJob(
                 identity=product.identity,
@@ -164,8 +164,8 @@ class Made:
         elif isinstance(product, TableProduct):
             runs = [self.run_input(entry) for entry in product.entries]
             table = registry.load(product.analysis)(runs, **product.analysis.parameters)
-            with product_writer(self.store / product.folder, product.identity) as files:
-                table.to_parquet(files.aside / TABLE, index=False)
+            with product_writer(self.store / product.folder, product.identity) as aside:
+                table.to_parquet(aside / TABLE, index=False)
 
     def run_input(self, entry: TableEntry) -> RunInput:
         version = entry.run.version(self.store)

@@ -159,9 +159,9 @@ def store(tmp_path: Path) -> Path:
 
 def write(folder: Path, identity: Identity, *files: str) -> None:
     """A product with files of one text."""
-    with product_writer(folder, identity) as product:
+    with product_writer(folder, identity) as aside:
         for name in files or ("numbers.txt",):
-            (product.aside / name).write_text("0 1 4")
+            (aside / name).write_text("0 1 4")
 
 
 def rewrite(folder: Path, **given: Any) -> None:
@@ -379,8 +379,8 @@ def test_verdicts_are_counted_and_stand_beside_the_claims(store: Path, folder: P
     rows = claims_table(VERDICTS, kind="rate", fulfilled="7/8").assign(
         claim=[claim.name for claim in claims]
     )
-    with product_writer(store / judged.folder, judged.identity) as product:
-        rows.to_csv(product.aside / "claims.csv", index=False)
+    with product_writer(store / judged.folder, judged.identity) as aside:
+        rows.to_csv(aside / "claims.csv", index=False)
     page = index_page(plan, store, folder)
     shown = text(page)
     counts = "3 reproduced , 2 contradicted , 1 not testable at this scale"

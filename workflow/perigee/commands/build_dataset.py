@@ -50,5 +50,5 @@ def main(
         raise
     if contents and isinstance(built, FileDataset):
         built = built.with_contents()
-    with product_writer(out, identity, origin=built.origin) as product:
-        save_dataset(built, product.aside)
+    with product_writer(out, identity, origin=built.origin) as aside:
+        save_dataset(built, aside)

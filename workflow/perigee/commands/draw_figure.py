@@ -38,10 +38,10 @@ def main(
     digests = {name: read_product(folder, [TABLE]).digest for name, folder in tables.items()}
     identity = figure_identity(key, stamp, digests, parameters)
     require_digest(identity, digest)
-    with product_writer(out, identity) as product:
+    with product_writer(out, identity) as aside:
         execute_notebook(
             NOTEBOOKS / f"{template(key)}.py",
-            folder=product.aside,
+            folder=aside,
             tables={name: folder / TABLE for name, folder in tables.items()},
             stamp=stamp,
             failed_copy=(log or out / "log").with_suffix(".ipynb"),

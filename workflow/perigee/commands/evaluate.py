@@ -76,8 +76,8 @@ def main(
 
     with (
         own_gpu(device, runs_per_gpu) as own,
-        product_writer(out, identity, **details) as product,
+        product_writer(out, identity, **details) as aside,
     ):
         execution = prepare(own, run.precision, data.image_shape)
         computed = registry.load(evaluation)(**evaluation.parameters)
-        computed.write(EvaluationInput(run, data, execution, found, tell), product.aside)
+        computed.write(EvaluationInput(run, data, execution, found, tell), aside)

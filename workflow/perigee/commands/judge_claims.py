@@ -37,6 +37,6 @@ def main(
     identity = claims_identity(f"{paper}_{figure}", claims, digests)
     require_digest(identity, digest)
     tables = {name: pd.read_parquet(folder / TABLE) for name, folder in folders.items()}
-    with product_writer(out, identity) as product:
+    with product_writer(out, identity) as aside:
         judged = judgements(paper, figure, claims, tables, given["seeds"])
-        judged.to_csv(product.aside / CLAIMS, index=False, lineterminator="\n")
+        judged.to_csv(aside / CLAIMS, index=False, lineterminator="\n")

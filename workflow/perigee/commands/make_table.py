@@ -52,8 +52,8 @@ def main(
     table = tabulate([run for _, run in found], **analysis.parameters)
     specs = [_settings(resolved_run(told["run"], "run", "--spec")) for told in given["runs"]]
     table = _with_settings(table, specs)
-    with product_writer(out, identity) as product:
-        table.to_parquet(product.aside / TABLE, index=False)
+    with product_writer(out, identity) as aside:
+        table.to_parquet(aside / TABLE, index=False)
 
 
 def _settings(run: RunSpec) -> dict[str, Any]:

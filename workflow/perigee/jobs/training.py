@@ -342,20 +342,14 @@ class _Work:
             "schedule_epoch": recorder.trainer.first_schedule_epoch,
             **({} if self.fork_epoch is None else {"fork_epoch": self.fork_epoch}),
         }
-        for measure, identity in wanted.items():
-            described = {
-                **details,
-                "description": recorder.measures[measure].description,
-                "by": "training" if followed is None else "replay",
-            }
-            with product_writer(out / identity.label, identity, **described) as product:
-                link_or_copy(recorder.logs[measure].path, product.aside / ROWS)
+        by = "training" if followed is None else "replay"
+        _write_measures(out, wanted, recorder, details, by)
         if followed is not None and followed.folder == out:
             return
-        with product_writer(out, job.identity, **details) as product:
+        with product_writer(out, job.identity, **details) as aside:
             for log in FINGERPRINT:
-                link_or_copy(recorder.logs[log].path, product.aside / f"{log}.npy")
-            save_file(recorder.trainer.state(), product.aside / STATE)
+                link_or_copy(recorder.logs[log].path, aside / f"{log}.npy")
+            save_file(recorder.trainer.state(), aside / STATE)
 
     def _measure_checkpoints(
         self, version: Version, missing: Mapping[str, Identity]
@@ -372,26 +366,18 @@ class _Work:
         if every is None or not now:
             return dict(missing)
         trainer = self._trainer()
-        measures = self._live(trainer, now)
         read_product(every, [ROWS])
         kept = KeptCheckpoints.of_measure(every)
         logger.info("measuring %s at %d checkpoints", ", ".join(now), len(kept.epochs))
         folder = unfinished_folder(job.run_folder, f"{job.out.name}-measuring")
         if self.ranks.is_main:
             lay_out(None, folder, [*FINGERPRINT, *now])
-        with Recorder(trainer, folder, measures, kept.epochs[-1]) as recorder:
+        with Recorder(trainer, folder, self._live(trainer, now), kept.epochs[-1]) as recorder:
             recorder.measure_checkpoints(kept, self._end_if_told)
             recorder.close()
-        details = version.provenance.details
         if self.ranks.is_main:
-            for name, identity in now.items():
-                described = {
-                    **details,
-                    "description": measures[name].description,
-                    "by": "checkpoints",
-                }
-                with product_writer(version.folder / identity.label, identity, **described) as made:
-                    link_or_copy(recorder.logs[name].path, made.aside / ROWS)
+            details = version.provenance.details
+            _write_measures(version.folder, now, recorder, details, "checkpoints")
             _remove(folder)
         return {name: one for name, one in missing.items() if name not in now}
 
@@ -457,6 +443,20 @@ class _Work:
             schedule_epoch=began["schedule_epoch"] + epoch,
             spec=parent.run,
         )
+
+
+def _write_measures(
+    out: Path,
+    wanted: Mapping[str, Identity],
+    recorder: Recorder,
+    details: Mapping[str, Any],
+    by: str,
+) -> None:
+    """Write the rows of measures, and by what they were taken, below the folder of a version."""
+    for name, identity in wanted.items():
+        described = {**details, "description": recorder.measures[name].description, "by": by}
+        with product_writer(out / identity.label, identity, **described) as aside:
+            link_or_copy(recorder.logs[name].path, aside / ROWS)
 
 
 def _remove(folder: Path) -> None:

@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,36 +32,27 @@ WRITING = ".writing-"
 """How the names of folders begin in which files are made."""
 
 
-@dataclass
-class ProductWriter:
-    """Where a program puts a product's files while it makes them.
-
-    Attributes:
-        aside: write the files here, in no subfolder.
-        details: goes into the provenance: outcome, seed and the like.
-    """
-
-    aside: Path
-    details: dict[str, Any] = field(default_factory=dict)
-
-
 @contextmanager
-def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator[ProductWriter]:
-    """Make files aside while the context is held, and rename them into ``folder`` at its end.
+def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator[Path]:
+    """Yield a folder for files, which are renamed into ``folder`` at the context's end.
 
     The provenance with the files' checksums is renamed last, so that a product with provenance
     is complete. If the block raises, nothing appears in ``folder``. All files get the mode of any
     new file there, whatever mode a library has given them. Files of an earlier product
     there that the new one lacks are removed; files that were never a product's are left alone. If
     another process has made the same product in the meantime, its files are kept.
+
+    Args:
+        folder: of the product.
+        identity: of the product.
+        details: goes into the provenance: outcome, seed and the like.
     """
     folder.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=WRITING, dir=folder))
     started = time.time()
     git = git_state()
     try:
-        writer = ProductWriter(aside, dict(details))
-        yield writer
+        yield aside
         files = {path.name: path for path in sorted(aside.iterdir())}
         provenance = Provenance(
             kind=identity.kind,
@@ -72,7 +62,7 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
             code=identity.code,
             inputs=dict(identity.inputs),
             files={name: checksum(path) for name, path in files.items()},
-            details=writer.details,
+            details=details,
             versions=versions(),
             hardware=hardware(),
             started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
