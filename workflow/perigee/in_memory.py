@@ -7,8 +7,8 @@ given the same images, weights and batches (docs/python.md has an example).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -199,19 +199,16 @@ def _checked(
     return checked
 
 
-@contextmanager
-def _torch_left_as_it_is() -> Iterator[None]:
-    """While the context is active, PyTorch may be set up for a run; its settings are restored."""
-    determinism = torch.get_deterministic_debug_mode()
-    filling = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    benchmark = torch.backends.cudnn.benchmark
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_deterministic_debug_mode(determinism)
-        torch.utils.deterministic.fill_uninitialized_memory = filling  # type: ignore[attr-defined]
-        torch.backends.cudnn.benchmark = benchmark
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
-        torch.set_num_threads(threads)
+def _torch_left_as_it_is() -> ExitStack:
+    """A context in which PyTorch may be set up for a run; at its end its settings are restored."""
+    stack = ExitStack()
+    stack.callback(torch.set_num_threads, torch.get_num_threads())
+    for owner, name in (
+        (torch.utils.deterministic, "fill_uninitialized_memory"),
+        (torch.backends.cudnn, "benchmark"),
+        (torch.backends.cudnn, "allow_tf32"),
+        (torch.backends.cuda.matmul, "allow_tf32"),
+    ):
+        stack.callback(setattr, owner, name, getattr(owner, name))
+    stack.callback(torch.set_deterministic_debug_mode, torch.get_deterministic_debug_mode())
+    return stack
