@@ -6,6 +6,8 @@ import copy
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 from perigee.blocks.base import Block
@@ -73,7 +75,7 @@ def swept_runs(
         spec = resolved_run(one, where, file)
         plain = {"parent": None, **spec.full_dict()}
         swept = {"label": label} if label else {}
-        swept |= {key: _get(plain, key) for key in sweep}
+        swept |= {key: column_value(reduce(getitem, key.split("."), plain)) for key in sweep}
         request = RunRequest(spec, group.epochs, swept, interval, layers)
         requests.setdefault(canonical_json(spec.to_dict()), request)
     names, known_names = (
@@ -245,13 +247,6 @@ def set_value(run: dict[str, Any], dotted: str, value: Any, where: str, file: st
 def is_number(value: Any) -> bool:
     """True for a number; true and false are not numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _get(run: Mapping[str, Any], dotted: str) -> Any:
-    value: Any = run
-    for part in dotted.split("."):
-        value = value[part]
-    return column_value(value)
 
 
 def column_value(value: Any) -> Any:
