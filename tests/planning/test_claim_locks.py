@@ -12,7 +12,7 @@ import yaml
 
 from perigee.commands import claims as program
 from perigee.configuration import models
-from perigee.configuration.locks import LOCK, lock_rules, locks_of, read_locks, rule_digest
+from perigee.configuration.locks import LOCK, Locks, lock_rules, locks_of, read_locks, rule_digest
 from perigee.configuration.reading import read_yaml
 from perigee.errors import PerigeeError
 from perigee.paths import CARRIED
@@ -292,7 +292,7 @@ def test_the_program_locks_and_says_what(
 def test_every_rule_of_the_papers_is_locked(path: Path) -> None:
     """`perigee claims lock` locks new and changed ones, before their judged seeds are looked at."""
     figure = read_yaml(path.parents[1] / path.name)
-    locks = locks_of(path.parents[1].name).of_figure(path.stem, figure)
+    locks = Locks(path.stem, figure, locks_of(path.parents[1].name))
     claims = models.Claims.model_validate(read_yaml(path)).claims
     told = {name: locks.told(name, claim) for name, claim in claims.items()}
     assert not {name: one for name, one in told.items() if one.startswith("not locked")}

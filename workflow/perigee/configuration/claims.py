@@ -72,14 +72,13 @@ def claims_of(
     for name, claim in claims.items():
         key = f"claims.{name}"
         is_tested = name not in figure.untestable
-        found = _resolved(claim, figure, is_tested, file, key)
-        premise = (
-            None
-            if claim.given is None
-            else _resolved(claim.given, figure, is_tested, file, f"{key}.given")
-        )
+        values, testable = _resolved(claim, figure, is_tested, file, key)
+        premise = None
+        if claim.given is not None:
+            given, tests_given = _resolved(claim.given, figure, is_tested, file, f"{key}.given")
+            premise, testable = Expectation(**given), testable and tests_given
         rule = Claim(
-            **found.values,
+            **values,
             name=name,
             kind=claim.kind,
             unit=claim.unit,
@@ -87,8 +86,8 @@ def claims_of(
             pooled=claim.pooled,
             draws=claim.draws,
             shared=claim.shared,
-            given=None if premise is None else Expectation(**premise.values),
-            testable=found.testable and (premise is None or premise.testable),
+            given=premise,
+            testable=testable,
             says=claim.says,
             source=f"{figure.citation}, {claim.place or file}",
             seen=_seen(name, figure.notes),
@@ -98,18 +97,13 @@ def claims_of(
         yield rule
 
 
-@dataclass(frozen=True)
-class _Resolved:
-    """An expectation with numbers for the settings that it names, and whether it can be tested."""
-
-    values: Mapping[str, Any]
-    testable: bool
-
-
 def _resolved(
     given: models.Expectation, figure: FigureOfClaims, is_tested: bool, file: str, key: str
-) -> _Resolved:
-    """A claim's measured number, or its premise's.
+) -> tuple[dict[str, Any], bool]:
+    """A claim's expectation, or its premise's, with numbers for the settings that it names.
+
+    Returns:
+        The expectation's values, and whether it can be tested.
 
     Raises:
         PerigeeError: see `claims_of`.
@@ -146,7 +140,7 @@ def _resolved(
         "relation": relation,
         "bound": bound,
     }
-    return _Resolved(values, is_tested and not named.dropped)
+    return values, is_tested and not named.dropped
 
 
 def _require_statistic(quantity: Quantity, statistic: str | None, file: str, key: str) -> None:

@@ -64,7 +64,7 @@ class Locks:
     Attributes:
         figure: the figure's name.
         written: the figure's file, without the overlay of a scale.
-        locks: its locked rules.
+        locks: the locked rules of its paper.
     """
 
     figure: str
@@ -79,37 +79,22 @@ class Locks:
             claim: its rule.
         """
         rule = rule_digest(self.figure, claim, self.written)
-        found = next((lock for lock in self.locks if lock.rule == rule), None)
+        locks = [lock for lock in self.locks if lock.figure == self.figure]
+        found = next((lock for lock in locks if lock.rule == rule), None)
         if found is not None:
             return f"{found.date}, {found.version}"
-        earlier = [lock.date for lock in self.locks if lock.claim == name]
+        earlier = [lock.date for lock in locks if lock.claim == name]
         return f"not locked: changed since {earlier[-1]}" if earlier else "not locked"
 
 
-@dataclass(frozen=True)
-class PaperLocks:
-    """The locked rules of a paper's claims."""
-
-    locks: Sequence[Lock]
-
-    def of_figure(self, figure: str, written: Mapping[str, Any]) -> Locks:
-        """Those of one figure.
-
-        Args:
-            figure: its name.
-            written: its file, without the overlay of a scale.
-        """
-        return Locks(figure, written, [lock for lock in self.locks if lock.figure == figure])
-
-
-def locks_of(paper: str) -> PaperLocks:
+def locks_of(paper: str) -> list[Lock]:
     """The locked rules of a paper: those that come with Perigee, and those of the project.
 
     Raises:
         PerigeeError: a line of a file is not as `perigee claims lock` writes it.
     """
     files = [folder / "papers" / paper / LOCK for folder in reversed(paths.config_folders())]
-    return PaperLocks([lock for file in files if file.is_file() for lock in read_locks(file)])
+    return [lock for file in files if file.is_file() for lock in read_locks(file)]
 
 
 def read_locks(path: Path) -> list[Lock]:
@@ -147,7 +132,7 @@ def lock_rules(paper: str, date: str, version: str) -> dict[Path, list[Lock]]:
     Raises:
         PerigeeError: a file of claims or of a figure is wrong, or claims.lock cannot be written.
     """
-    locked = {lock.rule for lock in locks_of(paper).locks}
+    locked = {lock.rule for lock in locks_of(paper)}
     figures = yaml_files("papers", paper)
     added: dict[Path, list[Lock]] = {}
     for figure, path in yaml_files("papers", paper, "claims").items():

@@ -13,7 +13,7 @@ from perigee.blocks.measures import Layers, Measure
 from perigee.configuration import models
 from perigee.configuration.claims import FigureOfClaims, claims_of, require_claims
 from perigee.configuration.labels import STATISTICS, require_one_label
-from perigee.configuration.locks import locks_of
+from perigee.configuration.locks import Locks, locks_of
 from perigee.configuration.notes import notes_of
 from perigee.configuration.overlays import SET, SWEEP, flattened
 from perigee.configuration.reading import read_shared, yaml_files
@@ -132,7 +132,7 @@ def _figure(path: Path, of_claims: Path | None, shared: SharedRuns, scale: Scale
             untestable=figure.untestable,
             scale=scale,
             notes=notes_on_claims,
-            locks=locks_of(path.parent.name).of_figure(path.stem, read.plain),
+            locks=Locks(path.stem, read.plain, locks_of(path.parent.name)),
         )
         claims = tuple(claims_of(given, about, told.file))
         notes += notes_on_claims
