@@ -108,7 +108,7 @@ def test_a_stale_receipt_does_not_stand_for_its_product(project: Project) -> Non
 def test_only_the_deleted_product_has_a_new_receipt(project: Project) -> None:
     project.make()
     write_receipts(project.layout())
-    figure = project.layout().figure("periodic_fig3")
+    figure = project.layout().plan.figures["periodic_fig3"]
     shutil.rmtree(project.store / figure.folder)
     layout = project.layout()
     assert layout.receipts_of(targets(layout)) == [f"{layout.receipts.folder}/{figure.folder}.2"]
@@ -130,7 +130,7 @@ def test_products_survive_that_their_receipts_are_deleted(made: bool, project: P
 def test_what_was_made_meanwhile_is_not_asked_for(project: Project) -> None:
     """A job reads the configuration again: by then its inputs are there."""
     layout = project.layout()
-    figure = layout.figure("periodic_fig3")
+    figure = layout.plan.figures["periodic_fig3"]
     assert len(layout.inputs("figure", figure.name)) == 1
     project.make()
     assert layout.inputs("figure", figure.name) == []

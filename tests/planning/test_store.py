@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from perigee.store.runs import (
     version_name,
     versions,
 )
-from perigee.store.writing import copy_atomically, product_writer
+from perigee.store.writing import product_writer, written_atomically
 from support.planning import put
 
 TABLE = Identity("table", "squares", {"n": 3}, "code", {})
@@ -125,8 +126,8 @@ def test_a_runs_digest_is_that_of_the_folder_above_its_epochs(tmp_path: Path) ->
 def test_a_copy_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "copy"
     target.write_text("old")
-    with pytest.raises(FileNotFoundError):
-        copy_atomically(tmp_path / "missing", target)
+    with pytest.raises(FileNotFoundError), written_atomically(target) as aside:
+        shutil.copyfile(tmp_path / "missing", aside)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 

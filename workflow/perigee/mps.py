@@ -78,7 +78,9 @@ def shared_gpus(device: str, runs_per_gpu: int, waiting: Waiting = lambda: None)
         jobs = _Jobs(own_folder())
         environment = jobs.join(waiting)
     except (OSError, MPSError) as error:
-        logger.warning("%s", _told(error))
+        logger.warning(
+            "runs that share a GPU compute in time slices, since CUDA MPS cannot be had: %s", error
+        )
         environment = {}
     except BaseException:
         if jobs is not None:
@@ -317,7 +319,3 @@ def _run(
     if not program.returncode:
         return ""
     return (errors or "").strip() or f"it ended with {program.returncode}"
-
-
-def _told(error: Exception) -> str:
-    return f"runs that share a GPU compute in time slices, since CUDA MPS cannot be had: {error}"

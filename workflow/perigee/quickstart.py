@@ -32,7 +32,7 @@ from perigee.planning.status import RunStatus, State, statuses, time_left
 from perigee.reporting.pages import index_page
 from perigee.store.figures import published_figure
 from perigee.store.progress import duration
-from perigee.store.writing import written_atomically
+from perigee.store.writing import write_text_atomically
 
 FIRST = "periodic_fig3"
 """The figure that is trained for before any other."""
@@ -245,8 +245,8 @@ def in_turn(board: Board) -> list[list[str]]:
 def write_index(board: Board) -> None:
     """Write the page of figures with those that are drawn so far."""
     page = index_page(board.plan, board.results / "store", board.folder, complete=False)
-    with suppress(OSError), written_atomically(board.folder / PAGES[0]) as aside:
-        aside.write_text(page, encoding="utf-8")
+    with suppress(OSError):
+        write_text_atomically(board.folder / PAGES[0], page)
 
 
 def asked(options: Sequence[str]) -> dict[str, Any] | str:

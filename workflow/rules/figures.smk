@@ -55,7 +55,7 @@ rule publish_figure:
     conda:
         CONDA
     params:
-        figure=lambda w: f"{layout.store}/{layout.figure(w.key).folder}",
+        figure=lambda w: f"{layout.store}/{layout.plan.figures[w.key].folder}",
         out=subpath(output[0], parent=True),
         caption=lambda w: layout.caption(w.key),
     message:

@@ -25,7 +25,7 @@ from perigee.data.saving import load_dataset
 from perigee.errors import PerigeeError, StoppedBySignalError
 from perigee.failures import reason
 from perigee.gpus import own_gpu
-from perigee.interruption import StopRequest, stop_request
+from perigee.interruption import stop_request
 from perigee.jobs.calibrating import Timing, timed
 from perigee.planning.calibrations import (
     Calibration,
@@ -70,7 +70,10 @@ def main(
     told = read_spec(spec, "kinds")["kinds"]
     known = {one.kind for one in read_calibrations(out)}
     failed = []
-    with stop_request("stopping") as stop, own_gpu(device, 1, partial(_wait, stop)) as own:
+    with (
+        stop_request("stopping") as stop,
+        own_gpu(device, 1, partial(stop.end_waiting_if_told, "the calibration", "a GPU")) as own,
+    ):
         here = device_of(hardware())
         # Those that are not known yet come first: the job may be stopped before its last one.
         told.sort(key=lambda one: kind_of(one["run"], one["measures"], here) in known)
@@ -134,7 +137,3 @@ def _in_words(kind: Mapping[str, Any]) -> str:
     runs = f"{kind['runs']} runs such as " if kind["runs"] > 1 else ""
     measures = ", ".join(measure["name"] for measure in kind["measures"])
     return f"{runs}{kind['name']} with {measures or 'no measures'}"
-
-
-def _wait(stop: StopRequest) -> None:
-    stop.end_waiting_if_told("the calibration", "a GPU")

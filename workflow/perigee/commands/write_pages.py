@@ -11,7 +11,7 @@ from perigee.planning.pages import PAGES, pages_version
 from perigee.planning.plan import plan_of_options
 from perigee.reporting.pages import claims_page, index_page, provenance_page
 from perigee.store.publishing import Publication
-from perigee.store.writing import written_atomically
+from perigee.store.writing import write_text_atomically
 
 
 def main(
@@ -39,6 +39,5 @@ def main(
     publication = Publication(out, "pages", PAGES)
     publication.withdraw()
     for path, text in zip(publication.paths, texts, strict=True):
-        with written_atomically(path) as aside:
-            aside.write_text(text, encoding="utf-8")
+        write_text_atomically(path, text)
     publication.confirm(pages_version(plan, store) or "")

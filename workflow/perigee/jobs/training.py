@@ -74,7 +74,7 @@ class TrainingJob:
         parent: folder of all versions of the run that this one forks from, if it does.
         new_trajectory: whether a finished run that cannot be followed is trained anew, beside the
             old one, instead of being an error.
-        workers, prefetch: how images are read that stay files, see
+        workers: how many processes read images that stay files, see
             `perigee.tasks.streaming.StreamedSplit`.
         stage_images: the folder to which these are copied first, see `perigee.jobs.staging`; ""
             reads them where they are.
@@ -93,7 +93,6 @@ class TrainingJob:
     parent: Path | None = None
     new_trajectory: bool = False
     workers: int = 0
-    prefetch: int = 2
     stage_images: str = ""
     capture: str = "auto"
     channels_last: str = "auto"
@@ -191,7 +190,6 @@ class _Work:
             job.spec.precision,
             self.data.image_shape,
             job.workers,
-            job.prefetch,
             capture=job.capture,
             channels_last=job.channels_last,
         )

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from perigee.errors import PerigeeError
 from perigee.planning.shapes import canonical, shape_of
 from perigee.store.locks import locked
-from perigee.store.writing import written_atomically
+from perigee.store.writing import write_text_atomically
 
 ABOUT = "Written by 'snakemake calibrate'. Deleting it loses estimates of time, and nothing else."
 
@@ -132,8 +132,7 @@ def keep(file: Path, calibration: Calibration) -> None:
 
 def write_calibrations(file: Path, content: Calibrations) -> None:
     """Write a record as JSON, in the place of what is there."""
-    with written_atomically(file) as aside:
-        aside.write_text(content.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    write_text_atomically(file, content.model_dump_json(indent=1) + "\n")
 
 
 def _damaged(file: Path, why: str) -> PerigeeError:

@@ -62,7 +62,7 @@ def kinds(layout: Layout, targets: tuple[str, ...]) -> list[Kind]:
     for name in targets:
         tell_left_out(name, layout.named[name], layout.absent)
         keys = (key for key in layout.named[name] if key not in layout.absent)
-        figures |= {key: layout.figure(key) for key in keys}
+        figures |= {key: layout.plan.figures[key] for key in keys}
     # Their cost is not asked, so no record is read.
     return kinds_of(layout.runs[folder] for folder in trainings(layout, figures.values(), []))
 

@@ -24,7 +24,6 @@ from perigee.planning.pages import PAGES, pages_version
 from perigee.planning.plan import Plan
 from perigee.planning.products import (
     DatasetProduct,
-    FigureProduct,
     Product,
     RunProduct,
     outstanding,
@@ -34,7 +33,7 @@ from perigee.planning.submission import SHORT_RUNS, is_short, minutes
 from perigee.store.claims import CLAIMS
 from perigee.store.figures import published_figure, published_names
 from perigee.store.publishing import Publication, outdated_notice
-from perigee.store.writing import written_atomically
+from perigee.store.writing import write_text_atomically
 
 NAME = rf"[^/]+-[0-9a-f]{{{DIGEST_LENGTH}}}"
 VERSION = rf"{NAME}/e[0-9]+"
@@ -177,9 +176,7 @@ class Layout:
         """
         file = Path(f"{self.specs}/{name}.{digest(told)[:SPEC_DIGEST_LENGTH]}.json")
         if self._writes and not file.is_file():
-            with written_atomically(file) as aside:
-                text = json.dumps(told, indent=1, ensure_ascii=False)
-                aside.write_text(f"{text}\n", encoding="utf-8")
+            write_text_atomically(file, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
         return str(file)
 
     # Runs
@@ -238,10 +235,6 @@ class Layout:
     def _is_published(self, key: str) -> bool:
         """Return whether some version of a figure was made at this scale."""
         return any(p.exists() for p in published_figure(Path(self.published_folder), key).paths)
-
-    def figure(self, key: str) -> FigureProduct:
-        """Look up a planned figure."""
-        return self.plan.figures[key]
 
     def publication_inputs(self, key: str) -> list[str]:
         """The inputs of publish_figure: none if this version is published, unchanged."""

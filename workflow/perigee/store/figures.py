@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from perigee.paths import FIGURE_FILES
 from perigee.store.provenance import read_product
 from perigee.store.publishing import Publication
-from perigee.store.writing import copy_atomically
+from perigee.store.writing import written_atomically
 
 TRIES = 3
 """How often copies are made: another Snakemake that publishes into the same folder removes them
@@ -40,7 +41,8 @@ def publish(figure: Path, folder: Path, key: str) -> None:
     publication.withdraw()
     for attempt in range(1, TRIES + 1):
         for file, copy in zip(FIGURE_FILES, publication.paths, strict=True):
-            copy_atomically(figure / file, copy)
+            with written_atomically(copy) as aside:
+                shutil.copyfile(figure / file, aside)
         try:
             publication.confirm(provenance.digest)
             return

@@ -17,7 +17,7 @@ from perigee.identity.products import Identity
 from perigee.store.locks import locked_if_free
 from perigee.store.provenance import FORMAT, PROVENANCE, read_product, read_provenance
 from perigee.store.runs import UNFINISHED, VERSION
-from perigee.store.writing import WRITING, writers_lock, written_atomically
+from perigee.store.writing import WRITING, write_text_atomically, writers_lock
 
 ABANDONED_AFTER_S = 24 * 3600
 """Files being written that were not touched for a day belong to a job that was killed."""
@@ -182,17 +182,13 @@ def check_product(folder: Path, store: Path) -> int:
 def _parts(store: Path) -> list[Path]:
     """Folders that can go by themselves: products, and of a run its versions and their measures."""
     products = [path for path in store.glob("*/[!.]*") if path.parent.name != "run"]
-    versions = [path for path in store.glob("run/*/e*") if _is_version(path)]
+    # Runs of an earlier version of Perigee that kept checkpoints have more in their names.
+    versions = [path for path in store.glob("run/*/e*") if VERSION.match(path.name)]
     measures = [path for version in versions for path in version.glob("[!.]*") if path.is_dir()]
     unfinished = store.glob(f"run/*/{UNFINISHED}")
     second_names = store.glob(f"run/*/{EARLIER_SECOND_NAMES}/e*")
     found = (*products, *versions, *measures, *unfinished, *second_names)
     return sorted(path for path in found if path.is_dir())
-
-
-def _is_version(path: Path) -> bool:
-    # Runs of an earlier version of Perigee that kept checkpoints have more in their names.
-    return bool(VERSION.match(path.name))
 
 
 def _serves(path: Path, store: Path, needed: Collection[str]) -> list[str]:
@@ -275,8 +271,7 @@ def note_project(results: Path) -> None:
     told = {"folder": str(Path.cwd()), "results": str(results)}
     file = results / PROJECTS / f"{digest(told)}.json"
     if not file.is_file():
-        with written_atomically(file) as aside:
-            aside.write_text(json.dumps(told), encoding="utf-8")
+        write_text_atomically(file, json.dumps(told))
 
 
 def other_projects(results: Path) -> list[str]:

@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from perigee.store.writing import written_atomically
+from perigee.store.writing import write_text_atomically
 
 PROGRESS = "progress.json"
 FIRST_WITHIN_S = 600.0
@@ -56,8 +56,7 @@ def write_progress(folder: Path, progress: Progress) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    with written_atomically(folder / PROGRESS) as aside:
-        aside.write_text(json.dumps(asdict(progress)), encoding="utf-8")
+    write_text_atomically(folder / PROGRESS, json.dumps(asdict(progress)))
 
 
 def read_progress(folder: Path) -> Progress | None:

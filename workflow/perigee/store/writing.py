@@ -82,7 +82,8 @@ def product_writer(folder: Path, identity: Identity, **details: Any) -> Iterator
         lock_file.parent.mkdir(exist_ok=True)
         lock = acquired(lock_file)
         try:
-            made_meanwhile = _changed_since(folder / PROVENANCE, started)
+            there = folder / PROVENANCE
+            made_meanwhile = there.exists() and there.stat().st_mtime >= started
             if not (made_meanwhile and is_intact(folder, identity.digest, files)):
                 _move_into(folder, aside, files)
         finally:
@@ -113,10 +114,6 @@ def _move_into(folder: Path, aside: Path, names: Iterable[str]) -> None:
     for name in (*names, PROVENANCE):
         (aside / name).replace(folder / name)
     force_to_disk(folder)
-
-
-def _changed_since(path: Path, moment: float) -> bool:
-    return path.exists() and path.stat().st_mtime >= moment
 
 
 def _files_of(folder: Path) -> set[str]:
@@ -168,10 +165,10 @@ def force_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def copy_atomically(source: Path, target: Path) -> None:
-    """A copy that appears under its name only when it is complete."""
+def write_text_atomically(target: Path, text: str) -> None:
+    """Write a file in UTF-8 that appears under its name only when it is complete."""
     with written_atomically(target) as aside:
-        shutil.copyfile(source, aside)
+        aside.write_text(text, encoding="utf-8")
 
 
 def link_or_copy(source: Path, target: Path) -> None:
