@@ -273,8 +273,8 @@ def test_the_program_locks_and_says_what(
 ) -> None:
     write(tmp_path, documents(falls=CLAIM))
     with read_from(tmp_path):
-        program.main(program.Action.LOCK)
-        program.main(program.Action.LOCK)
+        program.main("lock")
+        program.main("lock")
     assert capsys.readouterr().out.splitlines() == [
         "config/papers/mine/claims.lock: fig3.falls",
         "config/papers/mine/claims.lock: nothing new",

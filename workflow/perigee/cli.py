@@ -9,12 +9,11 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from enum import StrEnum
 from itertools import pairwise
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -40,26 +39,12 @@ Digest = Annotated[
 ]
 
 
-class WhenToCapture(StrEnum):
-    """When steps are captured."""
-
-    AUTO = "auto"
-    NEVER = "never"
-
-
-class WhenChannelsLast(StrEnum):
-    """When images and weights are laid out channels-last."""
-
-    AUTO = "auto"
-    ALWAYS = "always"
-    NEVER = "never"
-
-
 Capture = Annotated[
-    WhenToCapture, typer.Option(help="Capture training steps as CUDA graphs, on a GPU.")
+    Literal["auto", "never"], typer.Option(help="Capture training steps as CUDA graphs, on a GPU.")
 ]
 ChannelsLast = Annotated[
-    WhenChannelsLast, typer.Option(help="Lay images and weights out channels-last, on a GPU.")
+    Literal["auto", "always", "never"],
+    typer.Option(help="Lay images and weights out channels-last, on a GPU."),
 ]
 RunsPerGpu = Annotated[
     int, typer.Option(min=1, help="How many such jobs may share one GPU; more wait.")

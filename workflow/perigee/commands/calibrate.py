@@ -15,8 +15,6 @@ from perigee.cli import (
     Capture,
     ChannelsLast,
     LogFile,
-    WhenChannelsLast,
-    WhenToCapture,
     read_spec,
     spec_block,
 )
@@ -52,8 +50,8 @@ def main(
     workers: Annotated[
         int, typer.Option(min=0, help="Processes that read images that stay files; 0: this one.")
     ] = 0,
-    capture: Capture = WhenToCapture.AUTO,
-    channels_last: ChannelsLast = WhenChannelsLast.AUTO,
+    capture: Capture = "auto",
+    channels_last: ChannelsLast = "auto",
     seconds: Annotated[
         float, typer.Option(min=0.1, help="How long the steps of each kind are timed.")
     ] = 5.0,

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import typer
@@ -45,16 +44,9 @@ KEPT = Path("evidence/seeds.csv")
 """The table of seeds' numbers, below the current folder."""
 
 
-class Action(StrEnum):
-    """The actions beside printing."""
-
-    LOCK = "lock"
-    KEEP = "keep"
-
-
 def main(
     action: Annotated[
-        Action | None,
+        Literal["lock", "keep"] | None,
         typer.Argument(
             help="lock: note in claims.lock the rules of the papers' new claims. "
             "keep: add every seed's number to a table of them."
@@ -80,10 +72,10 @@ def main(
     `perigee claims keep` adds the number of every seed in every judged claim to a small table that
     can be kept in git. Further seeds, machines and versions add rows.
     """
-    if action is Action.LOCK:
+    if action == "lock":
         _lock()
         return
-    if action is Action.KEEP:
+    if action == "keep":
         plan, store, _ = plan_of_options(scale, papers, results, seeds)
         _keep(table, plan, store)
         return

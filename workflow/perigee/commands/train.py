@@ -3,10 +3,9 @@
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,8 +16,6 @@ from perigee.cli import (
     Digest,
     LogFile,
     RunsPerGpu,
-    WhenChannelsLast,
-    WhenToCapture,
     is_main_rank,
     is_one_of_several,
     read_spec,
@@ -39,13 +36,6 @@ from perigee.store.runs import unfinished_folder
 from perigee.store.writing import remove_abandoned
 
 
-class OnDeparture(StrEnum):
-    """The action when a finished run that is trained again departs from its course."""
-
-    FAIL = "fail"
-    TRAIN_ANEW = "train_anew"
-
-
 def main(
     spec: Annotated[
         str,
@@ -56,8 +46,8 @@ def main(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the run's files: .../<run>/e<epochs>.")],
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto.")] = "auto",
-    capture: Capture = WhenToCapture.AUTO,
-    channels_last: ChannelsLast = WhenChannelsLast.AUTO,
+    capture: Capture = "auto",
+    channels_last: ChannelsLast = "auto",
     runs_per_gpu: RunsPerGpu = 1,
     processes: Annotated[
         int,
@@ -85,12 +75,12 @@ def main(
         ),
     ] = "",
     on_departure: Annotated[
-        OnDeparture,
+        Literal["fail", "train_anew"],
         typer.Option(
             help="If a measure needs a finished run trained again and it leaves its course: fail, "
             "or train it anew, with all measures, beside the old one."
         ),
-    ] = OnDeparture.FAIL,
+    ] = "fail",
     digest: Digest = None,
     log: LogFile = None,
 ) -> None:
@@ -123,7 +113,7 @@ def main(
         stage_images=stage_images,
         capture=capture,
         channels_last=channels_last,
-        new_trajectory=on_departure is OnDeparture.TRAIN_ANEW,
+        new_trajectory=on_departure == "train_anew",
     )
     status = 0
     with stop_request() as stop:
