@@ -166,6 +166,8 @@ def items(
             for precision, way, other in bits.COMPARED
         ),
         *of_steps(CAPTURED, 10),
+        *of_ordinary("tf32"),
+        Item("sharing: MPS", 60, True, through_mps, has_processes=True),
         *(
             Item(
                 f"runs: {kind['name']}",
@@ -175,6 +177,13 @@ def items(
                 captures=True,
             )
             for kind in all_kinds
+        ),
+        Item(
+            "resume: killed twice",
+            40,
+            False,
+            partial(resuming.killed_and_resumed, device, size),
+            has_processes=True,
         ),
         *(
             Item(
@@ -186,17 +195,8 @@ def items(
             )
             for network, precision in kernels.RUNS
         ),
-        *of_steps(EAGER, 15),
-        *of_ordinary("float32"),
         Item("sharing: time slices", 60, False, in_slices, has_processes=True),
-        Item("sharing: MPS", 60, True, through_mps, has_processes=True),
-        Item(
-            "resume: killed twice",
-            40,
-            False,
-            partial(resuming.killed_and_resumed, device, size),
-            has_processes=True,
-        ),
+        *of_steps(EAGER, 15),
         *(
             Item(
                 f"layers: resnet50 {precision} {way}",
@@ -208,7 +208,7 @@ def items(
             for way in (CAPTURED, EAGER)
             for precision in ("float32", "tf32")
         ),
-        *of_ordinary("tf32"),
+        *of_ordinary("float32"),
         *of_steps(CHANNELS_LAST, 5, with_epoch=False),
         *of_steps(CAPTURED_CHANNELS_LAST, 5, ["float32"], with_epoch=False),
     ]
