@@ -1,8 +1,9 @@
 """The host's time between two epochs of a run on a GPU: it draws order and augmentation.
 
 Both are drawn by NumPy for the whole epoch, and put on the device. Timed are the draws for 50,000
-images, against the steps of the epoch: 391, of the time that was measured for the fastest captured
-step of the papers' networks on an H200 in TF32, which is in benchmarks/results/gpu/.
+images on a core of this machine, without the copy to the device, against the steps of the epoch:
+391, each of the time of the fastest captured step of the papers' networks in TF32 on an H200, whose
+algorithms were not chosen by a benchmark (benchmarks/results/gpu/).
 
     python benchmarks/epoch_draws.py
 """

@@ -6,14 +6,14 @@ file is written again after every item, so that a program that is cut off leaves
 item that failed or was left out says why, and has no figures. Without a GPU, items that need one
 are noted so, and the others are measured on the CPU.
 
-    python benchmarks/gpu.py --fashion-mnist data/fashion_mnist
+    python benchmarks/gpu.py
     python benchmarks/gpu.py --tiny --out /tmp/tiny.json  # to see on any machine that it works
 
 The kinds of runs of a paper are timed, too, if they are given; these are planned beforehand, in the
 project's environment.
 
     python benchmarks/gpu.py --prepare kinds.json
-    python benchmarks/gpu.py --kinds kinds.json --fashion-mnist data/fashion_mnist
+    python benchmarks/gpu.py --kinds kinds.json
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ from card.runs import (  # noqa: E402
     EAGER,
     NETWORKS,
     PRECISIONS,
+    SHAPE,
     TINY,
     Size,
     cut,
@@ -188,8 +189,8 @@ def items(
         *(
             Item(
                 f"kernels: {network} {precision} captured",
-                20,
-                precision == "tf32",
+                40,
+                True,
                 partial(kernels.of_a_step, network, precision, device, size),
                 has_processes=True,
             )
@@ -402,7 +403,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file; default: results/gpu/<card>.json")
     parser.add_argument("--minutes", type=float, default=8, help="default: %(default)s")
     parser.add_argument("--items", default="", help="groups or names: step,sharing")
-    parser.add_argument("--fashion-mnist", type=Path, help="folder of its files; default: noise")
+    parser.add_argument(
+        "--fashion-mnist",
+        type=Path,
+        help="folder of its files, for step and ordinary; default: noise",
+    )
     parser.add_argument("--prepare", type=Path, metavar="FILE", help="write kinds of runs, and end")
     parser.add_argument("--kinds", type=Path, help="the file that --prepare wrote; default: none")
     parser.add_argument("--tiny", action="store_true", help="see that it works; no figure counts")
@@ -445,6 +450,7 @@ def main() -> None:
                 "train": len(dataset.splits["train"]),
                 "test": len(dataset.splits["test"]),
                 "shape": list(dataset.image_shape),
+                "shape of bits, sharing, resume, kernels": list(SHAPE),
                 "batch": size.batch,
                 "layout": "eager: contiguous; captured: contiguous in float32, else channels last; "
                 "channels_last and captured_channels_last: channels last",

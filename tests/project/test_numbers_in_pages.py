@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from perigee.claims.outcomes import reproduced_on_the_border
 from perigee.planning.kinds import kinds_of
 from perigee.planning.plan import make_plan
 
@@ -43,6 +44,29 @@ def test_the_verdicts_in_the_readme_are_those_of_the_evidence() -> None:
             assert sum(numbers[1:]) == sum(verdicts.values()) - sum(decided.values()), figure
         holds = (claims[identities]["verdict"] == "holds").sum()
         assert holding == (f"{holds} of {identities.sum()}" if identities.any() else ""), figure
+
+
+def test_the_readme_tells_how_many_would_be_reproduced_on_the_border() -> None:
+    found = pd.read_csv(ROOT / "evidence/laptop-claims.csv", dtype=str).fillna("")
+    empirical = found[found["kind"] != "identity"]
+    judged = empirical[empirical["verdict"].isin(["reproduced", "contradicted", "inconclusive"])]
+    told = re.search(
+        r"each of the (\d+) that could be judged .*?, about (\d+)\swould",
+        page("README.md"),
+        re.DOTALL,
+    )
+    assert told is not None
+    chance = reproduced_on_the_border(judged.to_dict("records"))
+    assert [int(one) for one in told.groups()] == [len(judged), round(chance)]
+    all_rows = re.search(r"^\| all \|(.*)\|$", page("README.md"), re.MULTILINE)
+    assert all_rows is not None
+    verdicts = Counter(empirical["verdict"])
+    decided = [verdicts[one] for one in ("reproduced", "contradicted", "inconclusive")]
+    numbers = [int(one) for one in re.findall(r"\d+", all_rows[1])]
+    holds = int((found["verdict"] == "holds").sum())
+    identities = len(found) - len(empirical)
+    others = len(empirical) - sum(decided)
+    assert numbers == [len(empirical), *decided, others, holds, identities]
 
 
 def test_the_steps_of_periodic_at_paper_scale_are_those_of_the_plan() -> None:

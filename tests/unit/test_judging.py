@@ -28,7 +28,7 @@ from perigee.claims.outcomes import (
     VIOLATED,
     apart,
     headline,
-    reproduced_by_chance,
+    reproduced_on_the_border,
 )
 from perigee.claims.relations import RELATIONS, number, shown
 from perigee.claims.rows import NotMeasurableError
@@ -583,7 +583,7 @@ def test_identities_are_counted_apart() -> None:
     kinds = ["rate", "mean", "identity", "rate", "identity", "trend"]
     verdicts = [REPRODUCED, NOTHING, HOLDS, INCONCLUSIVE, VIOLATED, NOT_TESTABLE]
     rows = [
-        {"kind": kind, "verdict": one, "fulfilled": "1/3"}
+        {"kind": kind, "verdict": one, "fulfilled": "1/3", "interval": ""}
         for kind, one in zip(kinds, verdicts, strict=True)
     ]
     empirical, identities = apart(rows)
@@ -595,20 +595,27 @@ def test_identities_are_counted_apart() -> None:
     assert headline([]) == "No claims."
 
 
-def test_the_headline_tells_how_many_would_be_reproduced_by_chance() -> None:
-    def rows(kind: str, seeds: int, count: int, verdict: str = INCONCLUSIVE) -> list[Any]:
-        return count * [{"kind": kind, "verdict": verdict, "fulfilled": f"2/{seeds}"}]
+def test_the_headline_tells_how_many_would_be_reproduced_on_the_border_of_their_rules() -> None:
+    def rows(kind: str, seeds: int, count: int = 1, **given: str) -> list[Any]:
+        row = {"kind": kind, "verdict": INCONCLUSIVE, "fulfilled": f"2/{seeds}", "interval": ""}
+        return count * [row | given]
 
     # All of 3 seeds, 7 or 8 of 8, 5 or 6 of 6; none of 2 can be proof.
-    assert reproduced_by_chance(rows("rate", 3, 1)) == pytest.approx(1 / 8)
-    assert reproduced_by_chance(rows("rate", 8, 1)) == pytest.approx((8 + 1) / 2**8)
-    assert reproduced_by_chance(rows("trend", 6, 1)) == pytest.approx((6 + 1) / 2**6)
-    assert reproduced_by_chance(rows("rate", 2, 1)) == 0
-    assert reproduced_by_chance(rows("mean", 3, 3)) == pytest.approx(0.15)
-    assert reproduced_by_chance(rows("rate", 3, 1, NOT_TESTABLE)) == 0
-    told = headline([*rows("rate", 3, 8), *rows("mean", 3, 20)])
-    assert told.endswith("Were there nothing to see, some 2 would be reproduced by chance.")
-    assert "by chance" not in headline(rows("rate", 3, 3))
+    assert reproduced_on_the_border(rows("rate", 3)) == pytest.approx(1 / 8)
+    assert reproduced_on_the_border(rows("rate", 8)) == pytest.approx((8 + 1) / 2**8)
+    ranks = rows("trend", 6, interval="p 0.2 to 0.8")
+    assert reproduced_on_the_border(ranks) == pytest.approx((6 + 1) / 2**6)
+    assert reproduced_on_the_border(rows("trend", 6, interval="-1.2 to 0.1")) == pytest.approx(0.05)
+    assert reproduced_on_the_border(rows("mean", 3, 3)) == pytest.approx(0.15)
+    for kind in ("rate", "mean", "equivalent"):
+        assert reproduced_on_the_border(rows(kind, 2)) == 0
+        assert reproduced_on_the_border(rows(kind, 3, verdict=NOT_TESTABLE)) == 0
+    told = headline([*rows("rate", 3, 8), *rows("mean", 3, 20), *rows("mean", 2)])
+    assert told.endswith(
+        "Were each of the 29 that were judged on the border of its rule, about 2 would be called "
+        "reproduced."
+    )
+    assert "border" not in headline(rows("rate", 3, 3))
 
 
 @pytest.mark.parametrize(

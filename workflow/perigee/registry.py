@@ -124,7 +124,13 @@ BLOCKS: tuple[type[Block], ...] = (
 REGISTRY: dict[str, dict[str, type[Block]]] = {}
 """Kind -> name -> configuration class."""
 
+BASES: dict[str, type[Block]] = {
+    block.kind: block for block in Block.__subclasses__() if "kind" in vars(block)
+}
+"""Kind -> the class that all blocks of this kind are derived from."""
+
 for block_class in BLOCKS:
+    assert issubclass(block_class, BASES[block_class.kind])
     REGISTRY.setdefault(block_class.kind, {})[block_class.name] = block_class
 
 
@@ -186,9 +192,12 @@ def _register(block: type[Block], init: Path) -> None:
             f"{init}: the block '{block.name}' has no kind or no code; derive it from a class such "
             f'as perigee.blocks.optimisers.Optimiser, with code="{init.parent.name}.module:Class".'
         )
-    base = next(
-        (one for one in Block.__subclasses__() if vars(one).get("kind") == block.kind), Block
-    )
+    if block.kind not in BASES:
+        raise PerigeeError(
+            f"{init}: the block '{block.name}' has the kind '{block.kind}', which there is not; "
+            f"known are {', '.join(sorted(BASES))}."
+        )
+    base = BASES[block.kind]
     if not issubclass(block, base):
         raise PerigeeError(
             f"{init}: the block '{block.name}' has the kind '{block.kind}', but is not derived "

@@ -64,26 +64,35 @@ def counts(rows: Iterable[Row], verdicts: Iterable[str]) -> dict[str, int]:
     return {verdict: every.count(verdict) for verdict in verdicts}
 
 
-def reproduced_by_chance(rows: Iterable[Row]) -> float:
-    """How many empirical claims would be called reproduced on average if there were nothing to see.
+def reproduced_on_the_border(rows: Iterable[Row]) -> float:
+    """How many claims would be called reproduced on average if each were on the border of its rule.
 
-    Rates, and trends, would then hold in every second seed; the interval of the other kinds would
-    lie in the expected region in 5 % of cases at most.
+    A rate, or a trend of ranks, then holds in every second seed; the interval of another kind lies
+    in the expected region in 5 % of cases. It tells how much chance there is in the verdicts, and
+    not how many claims are false: nobody knows how far these are from the border.
 
     Args:
-        rows: claims with a verdict; those that are not testable have none to give by chance.
+        rows: empirical claims. Those without a verdict count for nothing, nor do those that are
+            measured in too few seeds for one.
     """
-    from perigee.claims.inference import PROOF, chance_of_false_proof  # SciPy starts slowly
+    from perigee.claims.inference import (  # SciPy starts slowly
+        FEWEST_SEEDS,
+        PROOF,
+        chance_of_false_proof,
+    )
 
     chance = 0.0
-    for row in rows:
-        if row["verdict"] not in (REPRODUCED, CONTRADICTED, INCONCLUSIVE):
-            continue
-        if row["kind"] in ("rate", "trend"):
-            chance += chance_of_false_proof(int(row["fulfilled"].partition("/")[2]))
-        else:
+    for row in _decided(rows):
+        measured = int(row["fulfilled"].partition("/")[2] or 0)
+        if row["kind"] == "rate" or (row["kind"] == "trend" and row["interval"].startswith("p ")):
+            chance += chance_of_false_proof(measured)
+        elif measured >= FEWEST_SEEDS:
             chance += 1 - PROOF
     return chance
+
+
+def _decided(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row["verdict"] in (REPRODUCED, CONTRADICTED, INCONCLUSIVE)]
 
 
 def headline(rows: Iterable[Row]) -> str:
@@ -93,8 +102,11 @@ def headline(rows: Iterable[Row]) -> str:
     if empirical:
         listed = ", ".join(f"{n} {one}" for one, n in counts(empirical, EMPIRICAL).items())
         told.append(f"Of {len(empirical)} empirical claim{'s' * (len(empirical) > 1)}: {listed}.")
-        if chance := round(reproduced_by_chance(empirical)):
-            told.append(f"Were there nothing to see, some {chance} would be reproduced by chance.")
+        if chance := round(reproduced_on_the_border(empirical)):
+            told.append(
+                f"Were each of the {len(_decided(empirical))} that were judged on the border of "
+                f"its rule, about {chance} would be called reproduced."
+            )
     if identities:
         found = counts(identities, OF_IDENTITIES).items()
         listed = ", ".join(
