@@ -401,6 +401,11 @@ def drawn(key: str) -> tuple[dict[str, Figure], dict[str, bytes]]:
         figures[name] = draw_figure(draw, layout, stamp)
         return figures[name]
 
+    def without_png(figure: Figure, path: Path, **others: Any) -> None:
+        if path.suffix != ".png":  # nobody looks at it here, and it takes the longest
+            save(figure, path, **others)
+
+    save = Figure.savefig
     _, *cells = (c for c in jupytext.read(NOTEBOOKS / f"{key}.py").cells if c.cell_type == "code")
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch, mpl.rc_context():
         paths = {}
@@ -408,6 +413,7 @@ def drawn(key: str) -> tuple[dict[str, Figure], dict[str, bytes]]:
             paths[name] = f"{folder}/{name}.parquet"
             table.to_parquet(paths[name])
         patch.setattr(output, "draw_figure", recorded)
+        patch.setattr(Figure, "savefig", without_png)
         told = {"panels": PANELS, "settings": [RATE]} if key == "study" else {}
         given = {"tables": paths, "folder": folder, "stamp": STAMP, **told}
         exec("\n".join(cell.source for cell in cells), given)
