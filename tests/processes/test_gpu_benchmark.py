@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from support.replayed import RecordedGraphs
 from support.workspace import ROOT
 
 PROGRAM = ROOT / "benchmarks/gpu.py"
-UNITS = ("ms per step", "s per epoch", "steps per second", "same bits", "busy ms per step")
+UNITS = ("ms per step", "s per epoch", "steps per second", "same bits")
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_all_items_stand_in_the_file_with_figures_or_the_reason(
             for precision in ("float32", "bfloat16")
         ),
         *(f"ordinary: {one} float32" for one in networks),
-        *("sharing: time slices", "resume: killed twice", "kernels: convnet-32 float32 captured"),
+        *("sharing: time slices", "resume: killed twice"),
     }
     assert {name for name, one in items.items() if one["status"] == "measured"} == without_gpu
     for name, one in items.items():
@@ -355,6 +356,30 @@ def test_what_is_captured_is_computed_as_a_run_is_by_default(
         if layout == "auto":
             layout = "always" if precision in execution.TENSOR_CORES else "never"
         assert runs.WAYS[other] == {"capture": "never", "channels_last": layout}
+
+
+def test_the_kernels_of_a_step_are_listed_those_of_most_time_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = load("gpu", monkeypatch)
+    found = gpu.kernels.of_a_step("convnet-32", "float32", "cpu", gpu.TINY)
+    times = [one["us per step"] for one in found["kernels"]]
+    assert times == sorted(times, reverse=True)
+    assert times[-1] > 0
+    of_a_convolution = [one for one in found["kernels"] if "convolution_backward" in one["name"]]
+    assert sum(one["per step"] for one in of_a_convolution) >= 4  # the network has four
+    whole = sum(times) + found["us per step of others"]
+    assert found["busy ms per step"] == pytest.approx(whole / 1000, rel=1e-3)
+    monkeypatch.setattr(gpu.kernels, "profile", lambda **_: nullcontext(Empty()))
+    with pytest.raises(RuntimeError, match="the profiler saw no kernels"):
+        gpu.kernels.profiled("convnet-32", "float32", "cpu", gpu.TINY)
+
+
+class Empty:
+    """A profile in which nothing was seen."""
+
+    def key_averages(self) -> list[Any]:
+        return []
 
 
 def test_channels_last_alone_is_timed_in_steps_without_an_epoch(captures: Any) -> None:

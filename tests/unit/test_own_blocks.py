@@ -175,6 +175,15 @@ def test_a_block_that_is_not_of_its_kinds_class_is_refused(project: Project) -> 
     )
 
 
+def test_a_block_of_a_kind_that_there_is_not_is_refused(project: Project) -> None:
+    declaration = DECLARATION.replace("optimisers import Optimiser", "base import Block")
+    declaration = declaration.replace("(Optimiser,", '(Block, kind="optimizer",')
+    project.write("__init__", declaration)
+    told = refusal(project)
+    assert "'sign_descent' has the kind 'optimizer', which there is not; known are" in told
+    assert "model, optimiser, " in told
+
+
 def test_a_named_package_has_to_be_there(project: Project) -> None:
     (project.package / "__init__.py").unlink()
     assert "there is no own_blocks/__init__.py" in refusal(project)
