@@ -32,7 +32,7 @@ START_S = 35
 
 
 def of_a_step(network: str, precision: str, device: str, size: Size) -> dict[str, Any]:
-    """The kernels of a captured step, and what the GPU does between steps."""
+    """The kernels of a captured step, and of what the GPU does between two, with their times."""
     told = {"network": network, "precision": precision, "device": device, "size": asdict(size)}
     with children(1, "card.kernels", json.dumps(told)) as (child,):
         heard: dict[str, Any] = json.loads(child.hear(START_S))
@@ -51,13 +51,12 @@ def profiled(network: str, precision: str, device: str, size: Size) -> dict[str,
         steps.take(size.warm_up)
         if is_gpu:
             require_captured(trainer, CAPTURED)
-        with profile(
-            activities=[ProfilerActivity.CUDA if is_gpu else ProfilerActivity.CPU]
-        ) as all_:
+        activity = ProfilerActivity.CUDA if is_gpu else ProfilerActivity.CPU
+        with profile(activities=[activity]) as seen:
             steps.take(size.steps)
     found = [
         (one.self_device_time_total if is_gpu else one.self_cpu_time_total, one.count, one.key)
-        for one in all_.key_averages()
+        for one in seen.key_averages()
     ]
     found = sorted((one for one in found if one[0] > 0), reverse=True)  # no calls of the host
     if not found:
