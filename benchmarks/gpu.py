@@ -1,19 +1,17 @@
 """The times of training on a GPU, all that is of interest within eight minutes, in one JSON file.
 
-It needs torch, numpy and pydantic alone, no installed perigee, and no network. Items are
-measured in the order of `items`, each within a budget of seconds, as long as the minutes last. The
-file is written again after every item, so that a program that is cut off leaves what it has; an
-item that failed or was left out says why, and has no figures. Without a GPU, items that need one
-are noted so, and the others are measured on the CPU.
+With the kit that `gpu_kit.py` makes it needs torch, numpy, pandas, pyarrow and matplotlib alone, no
+installed perigee, and no network. Items are measured in the order of `items`, each within a budget
+of seconds, as long as the minutes last. The file is written again after every item, so that a
+program that is cut off leaves what it has; an item that failed or was left out says why, and has no
+figures. Without a GPU, items that need one are noted so, and the others are measured on the CPU.
 
     python benchmarks/gpu.py
     python benchmarks/gpu.py --tiny --out /tmp/tiny.json  # to see on any machine that it works
 
-The kinds of runs of a paper are timed, too, if they are given; these are planned beforehand, in the
-project's environment.
+The kinds of runs of a paper are timed, too, if they are given; the kit has them.
 
-    python benchmarks/gpu.py --prepare kinds.json
-    python benchmarks/gpu.py --kinds kinds.json
+    python benchmarks/gpu.py --kinds gpu_kit/kinds.json
 """
 
 from __future__ import annotations
@@ -408,13 +406,9 @@ def main() -> None:
         type=Path,
         help="folder of its files, for step and ordinary; default: noise",
     )
-    parser.add_argument("--prepare", type=Path, metavar="FILE", help="write kinds of runs, and end")
-    parser.add_argument("--kinds", type=Path, help="the file that --prepare wrote; default: none")
+    parser.add_argument("--kinds", type=Path, help="the kit's kinds.json; default: none")
     parser.add_argument("--tiny", action="store_true", help="see that it works; no figure counts")
     given = parser.parse_args()
-    if given.prepare is not None:
-        kinds.prepare(given.prepare)
-        return
     all_kinds = [] if given.kinds is None else json.loads(given.kinds.read_bytes())["kinds"]
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)

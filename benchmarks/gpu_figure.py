@@ -3,13 +3,10 @@
 Runs are trained side by side on the card, through CUDA MPS where that can be had, each a process of
 its own; the runs of the first seed come first. When the time is over each saves its state, and what
 there is comes home: the metrics of all epochs (parquet and CSV), a picture, and how far each run
-came. A later start with the same folder goes on from there. The runs are planned beforehand, on a
-machine with Perigee's environment; the rest needs torch, numpy, pandas, pyarrow, matplotlib and
-pydantic alone.
+came. A later start with the same folder goes on from there. With the kit that `gpu_kit.py` makes,
+which has the runs as they are planned, it needs torch, numpy, pandas, pyarrow and matplotlib alone.
 
-    python benchmarks/gpu_figure.py --prepare specs.json
-    python benchmarks/gpu_figure.py --specs specs.json --fashion-mnist data/fashion_mnist \
-        --minutes 6 --out figure
+    python benchmarks/gpu_figure.py --fashion-mnist data/fashion_mnist --minutes 6 --out figure
 """
 
 from __future__ import annotations
@@ -30,7 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "benchmarks")]
 
-from card.packages import require  # noqa: E402
+from card.packages import KIT, require  # noqa: E402
 
 require("torch", "numpy", "pandas", "pyarrow", "matplotlib", "pydantic")
 
@@ -57,22 +54,6 @@ RESERVED_S = 25
 """The part of the time that is kept for saving, the tables and the picture."""
 
 Run = Mapping[str, Any]
-
-
-def prepare(path: Path) -> None:
-    """Write the runs of the figure, as they are planned."""
-    from perigee.planning.plan import read_requests
-
-    _, requests = read_requests(["periodic"], SCALE)
-    (figure,) = (one for one in requests if one.key == FIGURE)
-    (table,) = (one for one in figure.tables if one.name == "runs")
-    runs = [
-        {"spec": one.spec.to_dict(), "epochs": one.epochs, "swept": dict(one.swept)}
-        for one in table.runs
-    ]
-    runs.sort(key=lambda one: (one["swept"]["seed"], one["swept"][RATE]))
-    told = {"figure": FIGURE, "scale": SCALE, "runs": runs}
-    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 def name_of(run: Run) -> str:
@@ -203,19 +184,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--prepare", type=Path, metavar="FILE", help="write the runs, and end")
-    parser.add_argument("--specs", type=Path, help="the file that --prepare wrote")
-    parser.add_argument("--fashion-mnist", type=Path, help="the folder of its four files")
+    parser.add_argument(
+        "--runs", type=Path, default=KIT / "figure.json", help="default: gpu_kit/figure.json"
+    )
+    parser.add_argument(
+        "--fashion-mnist", type=Path, required=True, help="the folder of its four files"
+    )
     parser.add_argument("--minutes", type=float, default=6, help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path("gpu_figure"), help="default: %(default)s")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="runs; default: %(default)s")
     given = parser.parse_args()
-    if given.prepare is not None:
-        prepare(given.prepare)
-        return
-    if given.specs is None or given.fashion_mnist is None:
-        parser.error("--specs and --fashion-mnist are needed")
-    runs = json.loads(given.specs.read_text(encoding="utf-8"))["runs"]
+    if not given.runs.is_file():
+        sys.exit(f"There is no {given.runs}: python benchmarks/gpu_kit.py makes it.")
+    runs = json.loads(given.runs.read_text(encoding="utf-8"))["runs"]
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
     )  # all that is open ends

@@ -1,14 +1,12 @@
 """Whole kinds of runs, timed with their measures as `snakemake calibrate` does, on images of noise.
 
-The kinds are those of a paper, planned beforehand with Perigee's environment; timing them needs
-neither that nor the data sets, on whose images the times do not depend.
+The kinds are those of a paper, planned beforehand by `gpu_kit.py`; timing them needs neither
+Perigee's environment nor the data sets, on whose images the times do not depend.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from card.runs import Size, random_images
@@ -17,35 +15,7 @@ from perigee.interruption import StopRequest
 from perigee.jobs.calibrating import timed
 from perigee.spec import RunSpec
 
-PAPER, SCALE = "periodic", "paper"
-IMAGES = {"cifar10": ((3, 32, 32), 10), "cifar100": ((3, 32, 32), 100)}
-"""The shape of images and the number of classes, which plans do not know, of the data sets of
-`PAPER` at `SCALE`."""
-TEST_IMAGES = 10000
-"""The number of test images in each of these."""
-
 Kind = Mapping[str, Any]
-
-
-def prepare(path: Path) -> None:
-    """Write the kinds of runs of the paper, those of most steps first."""
-    from perigee.planning.kinds import kinds_of
-    from perigee.planning.plan import make_plan
-
-    found = kinds_of(make_plan([PAPER], SCALE).of_papers.runs.values())
-    found.sort(key=lambda kind: -kind.steps)
-    kinds = []
-    for number, kind in enumerate(found, start=1):
-        told = kind.told(Path())
-        del told["dataset"]
-        dataset = kind.run.spec.dataset
-        shape, classes = IMAGES[dataset.name]
-        images = {"train": dataset.train_images, "test": TEST_IMAGES}
-        # Kinds may share the name of the run that stands for them.
-        name = f"{number:02d} {told['name']}"
-        kinds.append({**told, "name": name, "shape": shape, "classes": classes, **images})
-    content = {"paper": PAPER, "scale": SCALE, "kinds": kinds}
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def times(kind: Kind, device: str, size: Size) -> dict[str, Any]:
@@ -54,7 +24,7 @@ def times(kind: Kind, device: str, size: Size) -> dict[str, Any]:
     Where steps cannot be captured, they are those of a run that was not captured, as it would be.
 
     Args:
-        kind: one of those that `prepare` wrote.
+        kind: one of those of `gpu_kit.kinds`.
         device: where to compute.
         size: for how long steps are timed, and of how many images at most.
     """

@@ -19,10 +19,8 @@ import pytest
 from perigee.data import fashion_mnist
 from perigee.kernel import execution
 from perigee.kernel.execution import Execution
-from perigee.planning.plan import make_plan
-from perigee.planning.shapes import canonical, shape_of
 from perigee.spec import RunSpec
-from support.benchmarks import load, with_few_packages
+from support.benchmarks import load, machine_with
 from support.fashion_mnist import checksums, small_files, write_files
 from support.replayed import RecordedGraphs
 from support.workspace import ROOT
@@ -32,14 +30,15 @@ UNITS = ("ms per step", "s per epoch", "steps per second", "same bits")
 
 
 @pytest.fixture
-def few_packages(tmp_path: Path) -> dict[str, str]:
-    return with_few_packages(tmp_path / "few", "pandas", "pyarrow", "matplotlib")
+def python(tmp_path: Path) -> Path:
+    """The Python of a machine that has few packages."""
+    return machine_with(tmp_path / "machine", "torch", "numpy", "pydantic")
 
 
-def start(out: Path, environment: dict[str, str], *options: str) -> subprocess.Popen[str]:
+def start(out: Path, python: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(PROGRAM), "--tiny", "--out", str(out), *options],
-        env=environment,
+        [str(python), str(PROGRAM), "--tiny", "--out", str(out), *options],
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -48,10 +47,10 @@ def start(out: Path, environment: dict[str, str], *options: str) -> subprocess.P
 
 
 def test_all_items_stand_in_the_file_with_figures_or_the_reason(
-    tmp_path: Path, few_packages: dict[str, str]
+    tmp_path: Path, python: Path
 ) -> None:
     out = tmp_path / "gpu.json"
-    job = start(out, few_packages)
+    job = start(out, python)
     told, _ = job.communicate(timeout=500)
     assert job.returncode == 0, told
     found = json.loads(out.read_text())
@@ -116,11 +115,9 @@ def test_all_items_stand_in_the_file_with_figures_or_the_reason(
     assert [len(rates[number]) for number in ("1", "2")] == [1, 2]
 
 
-def test_a_program_that_is_killed_leaves_what_it_has(
-    tmp_path: Path, few_packages: dict[str, str]
-) -> None:
+def test_a_program_that_is_killed_leaves_what_it_has(tmp_path: Path, python: Path) -> None:
     out = tmp_path / "gpu.json"
-    job = start(out, few_packages, "--items", "step")
+    job = start(out, python, "--items", "step")
     measured: list[str] = []
     deadline = time.monotonic() + 300
     try:
@@ -246,7 +243,7 @@ def test_items_with_processes_have_less_grace(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_cublas_is_told_before_an_item_and_libraries_are_loaded(
-    few_packages: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    python: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
     del os.environ["CUBLAS_WORKSPACE_CONFIG"]
@@ -256,9 +253,7 @@ def test_cublas_is_told_before_an_item_and_libraries_are_loaded(
         f"gpu = runpy.run_path({str(PROGRAM)!r});"
         "print(os.environ['CUBLAS_WORKSPACE_CONFIG']); gpu['warm_up']('cpu')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", told], env=few_packages, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([str(python), "-c", told], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [os.environ["CUBLAS_WORKSPACE_CONFIG"]]
 
 
@@ -392,9 +387,7 @@ def test_channels_last_alone_is_timed_in_steps_without_an_epoch(captures: Any) -
     assert "s per epoch with metrics" in by_name["step: convnet-32 float32 captured"].measure()
 
 
-def test_kinds_of_runs_are_timed_with_their_measures(
-    tmp_path: Path, few_packages: dict[str, str]
-) -> None:
+def test_kinds_of_runs_are_timed_with_their_measures(tmp_path: Path, python: Path) -> None:
     kind = {
         "name": "01 a run",
         "run": {
@@ -410,7 +403,7 @@ def test_kinds_of_runs_are_timed_with_their_measures(
     }
     (tmp_path / "kinds.json").write_text(json.dumps({"kinds": [kind]}))
     out = tmp_path / "gpu.json"
-    job = start(out, few_packages, "--items", "runs", "--kinds", "kinds.json")
+    job = start(out, python, "--items", "runs", "--kinds", "kinds.json")
     told, _ = job.communicate(timeout=200)
     assert job.returncode == 0, told
     (item,) = json.loads(out.read_text())["items"].values()
@@ -422,49 +415,6 @@ def test_kinds_of_runs_are_timed_with_their_measures(
     assert {key: figures[key] for key in ("run", "measures", "runs")} == {
         key: kind[key] for key in ("run", "measures", "runs")
     }
-
-
-def test_the_kinds_are_all_those_of_the_plan(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gpu = load("gpu", monkeypatch)
-    gpu.kinds.prepare(tmp_path / "kinds.json")
-    found = json.loads((tmp_path / "kinds.json").read_text())["kinds"]
-    runs = make_plan(["periodic"], "paper").of_papers.runs.values()
-    assert sum(kind["runs"] for kind in found) == len(runs)
-    steps: dict[Any, int] = {}
-    for run in runs:
-        key = shape_of(run.spec.to_dict()), canonical(one.to_dict() for one in run.measures)
-        steps[key] = steps.get(key, 0) + run.epochs * run.steps_per_epoch
-    in_order = [steps[shape_of(kind["run"]), canonical(kind["measures"])] for kind in found]
-    assert in_order == sorted(steps.values(), reverse=True)
-    assert {(*kind["shape"], kind["classes"], kind["train"]) for kind in found} == {
-        (3, 32, 32, 10, 50000),
-        (3, 32, 32, 100, 50000),
-    }
-    names = [kind["name"] for kind in found]
-    assert len(set(names)) == len(names)
-    assert not any("," in name for name in names)  # --items separates names by it
-    items = gpu.items(gpu.random_images(8, 8), "cpu", gpu.TINY, 2, found)
-    of_runs = [one for one in items if one.group == "runs"]
-    assert [one.name for one in of_runs] == [f"runs: {name}" for name in names]
-    assert all(one.captures and not one.has_processes for one in of_runs)
-
-
-@pytest.mark.parametrize("program", ["gpu", "gpu_figure"])
-def test_a_missing_package_is_told_in_a_sentence(program: str, tmp_path: Path) -> None:
-    environment = with_few_packages(tmp_path / "few", "pydantic")
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM.with_name(f"{program}.py")), "--help"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "pip install --target packages pydantic" in done.stderr
-    assert "PYTHONPATH=packages" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_unknown_items_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,41 +3,56 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
+import venv
+from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from support.workspace import ROOT
 
-ABSENT = (
-    *("IPython", "jsonschema", "jupytext", "papermill", "requests", "rich", "safetensors"),
-    *("scipy", "seaborn", "sklearn", "snakemake", "torchvision", "typer", "yaml"),
-)
-"""Packages that a machine with a GPU may lack."""
-
-BLOCKED = """
-from importlib.machinery import PathFinder
-usual = PathFinder.find_spec
-def find_spec(name, path=None, target=None):
-    return None if name.partition(".")[0] in {absent} else usual(name, path, target)
-PathFinder.find_spec = find_spec
-"""
+SCRIPTS = ".."
+"""The paths of installed programs begin with it, seen from the packages' folder."""
 
 
-def with_few_packages(folder: Path, *absent: str) -> dict[str, str]:
-    """An environment in which Python, and what it starts, does not find the others.
+def machine_with(folder: Path, *names: str) -> Path:
+    """The Python of a machine that has some packages, what these require, and no others.
 
     Args:
         folder: is made for it.
-        absent: further packages that it lacks.
+        names: of the packages' distributions.
+
+    Returns:
+        The path of the program.
     """
-    folder.mkdir()
-    blocked = BLOCKED.format(absent=(*ABSENT, *absent))
-    (folder / "sitecustomize.py").write_text(blocked)
-    return {**os.environ, "PYTHONPATH": str(folder)}
+    venv.create(folder, with_pip=False, symlinks=True)
+    (site,) = (folder / "lib").glob("python*/site-packages")
+    for name in closure(names):
+        for top in {Path(file).parts[0] for file in metadata.files(name) or ()} - {SCRIPTS}:
+            there = site / top
+            if not there.is_symlink():
+                there.symlink_to(metadata.distribution(name).locate_file(top))
+    return folder / "bin/python"
+
+
+def closure(names: Iterable[str]) -> set[str]:
+    """Some distributions and all that they require here, directly or not."""
+    found: set[str] = set()
+    left = list(names)
+    while left:
+        name = canonicalize_name(left.pop())
+        if name not in found:
+            found.add(name)
+            for line in metadata.requires(name) or ():
+                requirement = Requirement(line)
+                if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                    left.append(requirement.name)
+    return found
 
 
 def load(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
