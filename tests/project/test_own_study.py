@@ -34,7 +34,11 @@ def test_a_users_own_study_with_a_claim_breaks_no_test(tmp_path: Path) -> None:
             *("-k", CASES_OF_STUDIES, *paths),
         ],
         cwd=clone,
-        env={"PATH": str(Path(sys.executable).parent), "PYTHONPATH": str(clone / "workflow")},
+        env={
+            "PATH": str(Path(sys.executable).parent),
+            "PYTHONPATH": str(clone / "workflow"),
+            "OMP_NUM_THREADS": "1",
+        },
         capture_output=True,
         encoding="utf-8",
         check=False,

@@ -44,9 +44,12 @@ LAPTOP = AT["laptop"]
 
 
 def each(places: Iterable[Place]) -> pytest.MarkDecorator:
-    """The mark of a test of some claims."""
+    """The mark of a test of some claims.
+
+    Tests of a claim run one after the other, so that a worker makes its tables once.
+    """
     return pytest.mark.parametrize(
-        "place", [pytest.param(place, id="-".join(place)) for place in places]
+        "place", [pytest.param(place, id="-".join(place)) for place in places], scope="module"
     )
 
 

@@ -8,18 +8,27 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import seaborn as sns
-from matplotlib.colors import to_hex
+from cycler import cycler
+from matplotlib.colors import to_hex, to_rgb
 
 LINE_WIDTH = 0.9
 PALEST = 0.85
 """The part of the colour map that lines use: its end is too pale on white."""
 
+COLOUR_BLIND = (
+    *("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"),
+    *("#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"),
+)
+"""Colours that colour-blind readers can tell apart: those of seaborn's palette of that name."""
+
 CATEGORIES = ("#0173b2", "#d55e00", "#029e73", "#cc78bc", "#000000", "#56b4e9")
-"""The colours for values without an order: black, and seaborn's colour-blind ones not too pale."""
+"""The colours for values without an order: black, and those of `COLOUR_BLIND` not too pale."""
 
 BAND: dict[str, Any] = {"alpha": 0.18, "linewidth": 0, "zorder": 1.5}
 """The look of a range over seeds, behind all lines."""
+
+DARK = "0.15"
+"""The grey of axes, ticks and text."""
 
 INK = "0.3"
 """The grey of annotations and stamps."""
@@ -31,28 +40,39 @@ def apply_style() -> None:
     Nothing of a user's matplotlibrc is kept, and no font that not every machine has is used.
     """
     mpl.rcdefaults()
-    sns.set_theme(context="paper", style="ticks", palette="colorblind")
     mpl.rcParams.update(
         {
+            "axes.axisbelow": True,
             "axes.grid": True,
             "axes.labelsize": 9,
             "axes.linewidth": 0.6,
+            "axes.prop_cycle": cycler(color=map(to_rgb, COLOUR_BLIND)),
             "axes.titlesize": 10,
             "figure.constrained_layout.use": True,
             "figure.dpi": 100,
             "font.sans-serif": ["DejaVu Sans"],  # matplotlib brings it along
             "font.size": 9,
             "grid.alpha": 0.25,
+            "grid.color": "0.8",
             "grid.linewidth": 0.5,
             "legend.fontsize": 8,
             "legend.framealpha": 0.85,
+            "legend.title_fontsize": 9.6,
             "lines.linewidth": LINE_WIDTH,
+            "lines.markersize": 4.8,
+            "lines.solid_capstyle": "round",
+            "patch.edgecolor": "w",
+            "patch.force_edgecolor": True,
+            "patch.linewidth": 0.8,
             "pdf.fonttype": 42,
             "savefig.dpi": 200,
-            "xtick.labelsize": 8,
-            "ytick.labelsize": 8,
+            **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "text.color"), DARK),
         }
     )
+    for axis in ("xtick", "ytick"):
+        mpl.rc(axis, color=DARK, labelsize=8)
+        mpl.rc(f"{axis}.major", size=4.8, width=1)
+        mpl.rc(f"{axis}.minor", size=3.2, width=0.8)
 
 
 def ordered_colours(values: Iterable[float]) -> dict[Hashable, str]:

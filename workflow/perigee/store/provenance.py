@@ -33,7 +33,6 @@ RECORDED_PACKAGES = (
     "pyarrow",
     "scikit-learn",
     "scipy",
-    "seaborn",
     "torch",
     "torchvision",
 )
