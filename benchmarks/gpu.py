@@ -1,9 +1,9 @@
 """The times of training on a GPU, all that is of interest within eight minutes, in one JSON file.
 
-With the kit that `gpu_kit.py` makes it needs torch, numpy, pandas, pyarrow and matplotlib alone, no
-installed perigee, and no network. Items are measured in the order of `items`, each within a budget
-of seconds, as long as the minutes last. The file is written again after every item, so that a
-program that is cut off leaves what it has; an item that failed or was left out says why, and has no
+With the kit that `gpu_kit.py` makes it needs torch and numpy alone, no installed perigee, and no
+network. Items are measured in the order of `items`, each within a budget of seconds, as long as the
+minutes last. The file is written again after every item, so that a program that is cut off leaves
+what it has; an item that failed or was left out says why, and has no
 figures. Without a GPU, items that need one are noted so, and the others are measured on the CPU.
 
     python benchmarks/gpu.py
@@ -38,9 +38,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "benchmarks")]
 
-from card.packages import require  # noqa: E402
+from card.kit import read_plan, require  # noqa: E402
 
-require("torch", "numpy", "pydantic")
+require("torch", "numpy")
 # What `perigee.kernel.execution.prepare` sets, here before anything that computes without it.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
@@ -184,18 +184,8 @@ def items(
             partial(resuming.killed_and_resumed, device, size),
             has_processes=True,
         ),
-        *(
-            Item(
-                f"kernels: {network} {precision} captured",
-                40,
-                True,
-                partial(kernels.of_a_step, network, precision, device, size),
-                has_processes=True,
-            )
-            for network, precision in kernels.RUNS
-        ),
-        Item("sharing: time slices", 60, False, in_slices, has_processes=True),
         *of_steps(EAGER, 15),
+        Item("sharing: time slices", 60, False, in_slices, has_processes=True),
         *(
             Item(
                 f"layers: resnet50 {precision} {way}",
@@ -208,8 +198,19 @@ def items(
             for precision in ("float32", "tf32")
         ),
         *of_ordinary("float32"),
-        *of_steps(CHANNELS_LAST, 5, with_epoch=False),
+        *of_steps(CHANNELS_LAST, 10, ["tf32"]),
+        *of_steps(CHANNELS_LAST, 5, ["float32", "bfloat16"], with_epoch=False),
         *of_steps(CAPTURED_CHANNELS_LAST, 5, ["float32"], with_epoch=False),
+        *(
+            Item(
+                f"kernels: {network} {precision} captured",
+                40,
+                True,
+                partial(kernels.of_a_step, network, precision, device, size),
+                has_processes=True,
+            )
+            for network, precision in kernels.RUNS
+        ),
     ]
 
 
@@ -409,7 +410,7 @@ def main() -> None:
     parser.add_argument("--kinds", type=Path, help="the kit's kinds.json; default: none")
     parser.add_argument("--tiny", action="store_true", help="see that it works; no figure counts")
     given = parser.parse_args()
-    all_kinds = [] if given.kinds is None else json.loads(given.kinds.read_bytes())["kinds"]
+    all_kinds = [] if given.kinds is None else read_plan(given.kinds)["kinds"]
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
     )  # all that is open ends
@@ -418,10 +419,7 @@ def main() -> None:
     if given.fashion_mnist is None:
         dataset = random_images(size.train, size.test)
     else:
-        try:
-            dataset = cut(fashion_mnist_in(given.fashion_mnist), size)
-        except FileNotFoundError as error:
-            sys.exit(f"Fashion-MNIST is not complete: {error}")
+        dataset = cut(fashion_mnist_in(given.fashion_mnist), size)
     found = card()
     name = found.get("card", "cpu").replace(" ", "_").lower()
     document = Document(

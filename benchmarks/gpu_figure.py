@@ -27,9 +27,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "benchmarks")]
 
-from card.packages import KIT, require  # noqa: E402
+from card.kit import KIT, read_plan, require  # noqa: E402
 
-require("torch", "numpy", "pandas", "pyarrow", "matplotlib", "pydantic")
+require("torch", "numpy", "pandas", "pyarrow", "matplotlib")
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
@@ -43,7 +43,6 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from perigee import mps  # noqa: E402
 
-FIGURE, SCALE = "periodic_fig3", "workstation"
 RATE = "optimiser.learning_rate"
 PANELS = ("train_loss", "test_error", "weight_norm", "effective_learning_rate")
 AT_ONCE = 4
@@ -134,7 +133,7 @@ def table_of(runs: Sequence[Run], out: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def picture_of(table: pd.DataFrame, runs: Sequence[Run]) -> Figure:
+def picture_of(table: pd.DataFrame, runs: Sequence[Run], title: str) -> Figure:
     """Metrics over epochs in the runs of the first seed, a line a learning rate."""
     seed = runs[0]["swept"]["seed"]
     shown = table[table["seed"] == seed]
@@ -149,7 +148,7 @@ def picture_of(table: pd.DataFrame, runs: Sequence[Run]) -> Figure:
     told = "all epochs"
     if len(reached) < len({run["swept"][RATE] for run in runs}) or reached.min() < planned:
         told = f"UNFINISHED: {', '.join(map(str, reached))} of {planned} epochs, by learning rate"
-    figure.suptitle(f"{FIGURE}, scale {SCALE}, seed {seed}\n{told}")
+    figure.suptitle(f"{title}, seed {seed}\n{told}")
     return figure
 
 
@@ -173,7 +172,8 @@ def bring_home(runs: Sequence[Run], out: Path, told: Mapping[str, Any]) -> None:
     if len(table):
         table.to_parquet(aside / "metrics.parquet")
         table.to_csv(aside / "metrics.csv", index=False, lineterminator="\n")
-        picture_of(table, runs).savefig(aside / "figure.png", dpi=150)
+        title = f"{told['figure']}, scale {told['scale']}"
+        picture_of(table, runs, title).savefig(aside / "figure.png", dpi=150)
     for path in list(aside.iterdir()):
         path.replace(out / path.name)
     aside.rmdir()
@@ -194,17 +194,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("gpu_figure"), help="default: %(default)s")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="runs; default: %(default)s")
     given = parser.parse_args()
-    if not given.runs.is_file():
-        sys.exit(f"There is no {given.runs}: python benchmarks/gpu_kit.py makes it.")
-    runs = json.loads(given.runs.read_text(encoding="utf-8"))["runs"]
+    plan = read_plan(given.runs)
+    runs = plan.pop("runs")
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
     )  # all that is open ends
     device = "cuda" if torch.cuda.is_available() else "cpu"
     given.out.mkdir(parents=True, exist_ok=True)
     deadline = began + 60 * given.minutes - RESERVED_S
-    told = {"figure": FIGURE, "scale": SCALE, "device": device, "minutes": given.minutes}
-    told["at_once"] = given.at_once
+    told = {**plan, "device": device, "minutes": given.minutes, "at_once": given.at_once}
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images.npz"
         save(fashion_mnist_in(given.fashion_mnist), images)

@@ -1,9 +1,9 @@
 """Make the kit with which benchmarks/gpu.py and gpu_figure.py run where Perigee is not installed.
 
-The machine needs torch, numpy, pandas, pyarrow and matplotlib alone, and no network. The kit,
-`gpu_kit/`, holds what they need besides: pydantic for some versions of Python, and the runs
-that they time and train. Made in the project's environment, with a network, it is copied there with
-the rest of the project:
+There torch and numpy are enough, for gpu_figure.py with pandas, pyarrow and matplotlib, and no
+network is needed. The kit is the folder `gpu_kit` of this project. It holds what they need besides:
+pydantic for some versions of Python, and the plans of the runs that they time and train. It is made
+in the project's environment, with a network, and copied to that machine's copy of the project:
 
     python benchmarks/gpu_kit.py
     python benchmarks/gpu_kit.py --python 3.12 --machine aarch64
@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
+import shutil
 import subprocess
 import sys
 from contextlib import chdir
@@ -21,19 +23,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from card.packages import KIT, folder_for
-from gpu_figure import FIGURE, RATE, ROOT
-from gpu_figure import SCALE as SCALE_OF_FIGURE
+from card.kit import FETCHED, KIT, folder_for
 
 from perigee.planning.kinds import kinds_of
 from perigee.planning.plan import make_plan, read_requests
+from perigee.store.provenance import git_state
 
 PYTHONS = ("3.11", "3.12", "3.13")
-"""Versions of Python for which pydantic is fetched by default."""
+"""Versions of Python for which packages are fetched by default."""
+MACHINES = {"arm64": "aarch64", "AMD64": "x86_64"}
+"""Linux's names of processors that other systems name otherwise."""
 PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 """The Linux systems whose wheels will do, with PyTorch's own requirement first."""
 
 PAPER, SCALE = "periodic", "paper"
+FIGURE, SCALE_OF_FIGURE = "periodic_fig3", "workstation"
 IMAGES = {"cifar10": ((3, 32, 32), 10), "cifar100": ((3, 32, 32), 100)}
 """The shape of images and the number of classes, which plans do not know, of the data sets of
 `PAPER` at `SCALE`."""
@@ -67,61 +71,75 @@ def figure() -> dict[str, Any]:
         {"spec": one.spec.to_dict(), "epochs": one.epochs, "swept": dict(one.swept)}
         for one in table.runs
     ]
-    runs.sort(key=lambda one: (one["swept"]["seed"], one["swept"][RATE]))
+    runs.sort(key=lambda one: one["swept"]["seed"])
     return {"figure": FIGURE, "scale": SCALE_OF_FIGURE, "runs": runs}
 
 
-def fetch_pydantic(kit: Path, python: str, machine: str) -> None:
+def fetch(python: str, machine: str) -> bool:
     """Install this environment's version of pydantic in the kit, for another Python.
 
     Args:
-        kit: the kit's folder.
         python: the version of Python, e.g. "3.12".
-        machine: as `platform.machine` says it.
+        machine: the processor, by Linux's name.
 
-    Raises:
-        subprocess.CalledProcessError: pip failed, and has said why.
+    Returns:
+        Whether it could be had; if not, pip has said why.
     """
-    subprocess.run(
+    folder = folder_for(python, machine)
+    shutil.rmtree(folder, ignore_errors=True)
+    done = subprocess.run(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-            *("--target", folder_for(kit, python, machine), "--upgrade", "--no-compile"),
-            *("--only-binary", ":all:", "--implementation", "cp", "--python-version", python),
+            *("--target", str(folder), "--no-compile", "--only-binary", ":all:"),
+            *("--implementation", "cp", "--python-version", python),
             *(part for one in PLATFORMS for part in ("--platform", f"{one}_{machine}")),
-            f"pydantic=={version('pydantic')}",
+            f"{FETCHED}=={version(FETCHED)}",
         ],
-        check=True,
+        check=False,
     )
+    return done.returncode == 0
+
+
+def version_of_python(text: str) -> str:
+    """A version that Perigee runs on, as an argument.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not one.
+    """
+    if not re.fullmatch(r"3\.\d+", text) or int(text[2:]) < 11:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a version such as 3.12, from 3.11 on")
+    return text
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=KIT, help="default: gpu_kit")
     parser.add_argument(
         "--python",
-        nargs="+",
+        nargs="*",
+        type=version_of_python,
         default=PYTHONS,
         metavar="VERSION",
-        help=f"versions of Python over there; default: {' '.join(PYTHONS)}",
+        help=f"versions of Python over there; default: {' '.join(PYTHONS)}; nothing: plans alone",
     )
+    here = platform.machine()
     parser.add_argument(
-        "--machine", default=platform.machine(), help="its processor; default: %(default)s"
+        "--machine", default=MACHINES.get(here, here), help="its processor; default: %(default)s"
     )
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    for python in given.python:
-        try:
-            fetch_pydantic(given.out, python, given.machine)
-        except subprocess.CalledProcessError as error:
-            sys.exit(f"pydantic for Python {python} on {given.machine} cannot be had: {error}")
-    with chdir(ROOT):  # configuration is looked for in the working folder
+    KIT.mkdir(exist_ok=True)
+    with chdir(KIT.parent):  # configuration is looked for in the working folder
         plans = {"kinds": kinds(), "figure": figure()}
-    for name, content in plans.items():
-        told = json.dumps(content, indent=1)
-        (given.out / f"{name}.json").write_text(f"{told}\n", encoding="utf-8")
-    print(f"The kit is made: {given.out}")
+    for name, plan in plans.items():
+        text = json.dumps({"git": git_state(), **plan}, indent=1)
+        (KIT / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+    if missing := [python for python in given.python if not fetch(python, given.machine)]:
+        told = ", ".join(missing)
+        sys.exit(
+            f"{FETCHED} for Python {told} on {given.machine} cannot be had; pip says why above."
+        )
+    print(f"The kit is made: {KIT}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ time measured (our choice).
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,4 +114,7 @@ def _calibration(told: Any, network: str, word: str, scale_invariant: bool) -> C
 
 
 if __name__ == "__main__":
-    write_calibrations(CALIBRATIONS, calibrations(ROOT / SOURCE))
+    made = calibrations(ROOT / SOURCE)
+    write_calibrations(CALIBRATIONS, made)
+    for device, number in Counter(one.device for one in made.calibrations).items():
+        print(f"{number} kinds of runs on {device}")

@@ -18,7 +18,7 @@ LANES = ("claims", "training", "processes", "workflow", "faults", "slurm", "proj
 WITHOUT_LANES = " and ".join(f"not {one}" for one in LANES)
 """The marker expression of plain `pytest`."""
 
-# Tests run side by side on all cores; threads of one that wait for another's core take its time.
+# Tests run side by side on all cores; more threads than cores only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A GPU gives other bits than the CPU on which golden curves were made, and forbids forks after use.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""

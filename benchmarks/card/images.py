@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ def fashion_mnist_in(folder: Path) -> ArrayDataset:
         folder: the folder of the four files, compressed or not.
 
     Raises:
-        FileNotFoundError: one is missing.
+        SystemExit: one is missing.
     """
 
     def array(name: str) -> np.ndarray:
@@ -37,7 +38,10 @@ def fashion_mnist_in(folder: Path) -> ArrayDataset:
         around = ((0, 0), (0, 0), (BORDER, BORDER), (BORDER, BORDER))
         return ArraySplit(np.pad(images, around), array(f"{prefix}-labels-idx1-ubyte"))
 
-    splits = {"train": split("train"), "test": split("t10k")}
+    try:
+        splits = {"train": split("train"), "test": split("t10k")}
+    except FileNotFoundError as error:
+        sys.exit(f"Fashion-MNIST is not complete: {error}")
     return ArrayDataset(splits, CLASSES, (CHANNEL_MEAN,), (CHANNEL_STD,), "Fashion-MNIST")
 
 

@@ -21,7 +21,7 @@ from card.runs import CAPTURED, Size, Steps, random_images, require_captured, sp
 from perigee import mps
 
 NUMBERS = (1, 2, 4, 8)
-WORK = (("convnet-32", "float32"), ("resnet18-16", "float32"), ("convnet-32", "tf32"))
+WORK = (("convnet-32", "float32"), ("resnet18-16", "tf32"), ("convnet-32", "tf32"))
 BATCHES = 96
 """Mini-batches of an epoch, whose images are noise."""
 AT_ONCE = 16

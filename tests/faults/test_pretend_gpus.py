@@ -161,3 +161,7 @@ def test_predictions_wait_for_a_gpu_too(
     predictions = np.load(tmp_path / "predictions/predictions.npy")
     np.testing.assert_allclose(predictions.sum(axis=2), 1, rtol=1e-5)
     assert alone.poll() is None
+    alone.send_signal(signal.SIGTERM)
+    printed, _ = alone.communicate(timeout=60)
+    assert alone.returncode == 128 + signal.SIGTERM, printed
+    assert "stopped by SIGTERM while waiting for a GPU; start it again to go on" in printed

@@ -20,7 +20,7 @@ from perigee.data import fashion_mnist
 from perigee.kernel import execution
 from perigee.kernel.execution import Execution
 from perigee.spec import RunSpec
-from support.benchmarks import load, machine_with
+from support.benchmarks import load, machine_with, without_path
 from support.fashion_mnist import checksums, small_files, write_files
 from support.replayed import RecordedGraphs
 from support.workspace import ROOT
@@ -29,16 +29,16 @@ PROGRAM = ROOT / "benchmarks/gpu.py"
 UNITS = ("ms per step", "s per epoch", "steps per second", "same bits")
 
 
-@pytest.fixture
-def python(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of a machine that has few packages."""
-    return machine_with(tmp_path / "machine", "torch", "numpy", "pydantic")
+    return machine_with(tmp_path_factory.mktemp("few") / "machine", "torch", "numpy", "pydantic")
 
 
 def start(out: Path, python: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [str(python), str(PROGRAM), "--tiny", "--out", str(out), *options],
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        env=without_path(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -253,7 +253,9 @@ def test_cublas_is_told_before_an_item_and_libraries_are_loaded(
         f"gpu = runpy.run_path({str(PROGRAM)!r});"
         "print(os.environ['CUBLAS_WORKSPACE_CONFIG']); gpu['warm_up']('cpu')"
     )
-    done = subprocess.run([str(python), "-c", told], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [str(python), "-c", told], env=without_path(), capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == [os.environ["CUBLAS_WORKSPACE_CONFIG"]]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.benchmarks import load, machine_with
+from support.benchmarks import load, machine_with, without_path
 from support.fashion_mnist import small_files, write_files
 from support.workspace import ROOT
 
@@ -35,13 +35,16 @@ def tiny_run(rate: float, epochs: int) -> dict[str, Any]:
 def trained(folder: Path, python: Path, epochs: tuple[int, int], minutes: float) -> dict[str, Any]:
     """The summary of two runs of different rates and lengths."""
     runs = [tiny_run(0.01, epochs[0]), tiny_run(0.1, epochs[1])]
-    (folder / "figure.json").write_text(json.dumps({"runs": runs}))
+    (folder / "figure.json").write_text(
+        json.dumps({"figure": "periodic_fig3", "scale": "workstation", "runs": runs})
+    )
     if not (folder / "images").exists():
         write_files(folder / "images", small_files(30, 10))
     told = ["--runs", "figure.json", "--fashion-mnist", "images", "--out", "out"]
     job = subprocess.run(
         [str(python), str(PROGRAM), *told, "--at-once", "2", "--minutes", str(minutes)],
         cwd=folder,
+        env=without_path(),
         capture_output=True,
         text=True,
         check=False,
@@ -92,14 +95,14 @@ def test_a_run_whose_time_is_over_is_saved_and_goes_on_to_the_same_bits(
         train("often stopped", 0)
     early = gpu_figure.table_of([run], out["often stopped"])
     assert list(early["epoch"]) == [0, 1]
-    told = gpu_figure.picture_of(early, [run]).get_suptitle()
+    told = gpu_figure.picture_of(early, [run], "a figure").get_suptitle()
     assert f"UNFINISHED: 1 of {EPOCHS} epochs" in told
     train("often stopped", math.inf)
     train("left alone", math.inf)
     ours, theirs = (gpu_figure.table_of([run], folder) for folder in out.values())
     pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
     assert list(ours["epoch"]) == list(range(EPOCHS + 1))
-    assert "UNFINISHED" not in gpu_figure.picture_of(ours, [run]).get_suptitle()
+    assert "UNFINISHED" not in gpu_figure.picture_of(ours, [run], "a figure").get_suptitle()
     losses = [
         np.load(folder / gpu_figure.name_of(run) / "logs/losses.npy") for folder in out.values()
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import venv
 from collections.abc import Iterable
@@ -23,6 +24,8 @@ SCRIPTS = ".."
 def machine_with(folder: Path, *names: str) -> Path:
     """The Python of a machine that has some packages, what these require, and no others.
 
+    A folder in which several packages lie, such as `nvidia`, is there whole.
+
     Args:
         folder: is made for it.
         names: of the packages' distributions.
@@ -40,19 +43,24 @@ def machine_with(folder: Path, *names: str) -> Path:
     return folder / "bin/python"
 
 
+def without_path() -> dict[str, str]:
+    """This environment, in which nobody adds to the packages of a Python."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def closure(names: Iterable[str]) -> set[str]:
     """Some distributions and all that they require here, directly or not."""
-    found: set[str] = set()
-    left = list(names)
+    found: set[tuple[str, str]] = set()
+    left = [(name, "") for name in names]
     while left:
-        name = canonicalize_name(left.pop())
-        if name not in found:
-            found.add(name)
+        name, extra = left.pop()
+        if (canonicalize_name(name), extra) not in found:
+            found.add((canonicalize_name(name), extra))
             for line in metadata.requires(name) or ():
-                requirement = Requirement(line)
-                if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                    left.append(requirement.name)
-    return found
+                wanted = Requirement(line)
+                if wanted.marker is None or wanted.marker.evaluate({"extra": extra}):
+                    left += [(wanted.name, one) for one in ("", *wanted.extras)]
+    return {name for name, _ in found}
 
 
 def load(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:

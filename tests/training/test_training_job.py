@@ -168,6 +168,8 @@ def test_the_provenance_tells_how_it_was_computed(store: Store) -> None:
     assert session["captured"] is False
     assert session["computing"] == {
         "device": "cpu",
+        "cuda": None,
+        "cudnn": None,
         "precision": "bfloat16",
         "tf32_convolutions": False,
         "tf32_matrix_products": False,

@@ -18,6 +18,7 @@ from perigee.kernel.execution import DTYPES, Execution
 from perigee.kernel.graphs import Captured
 from perigee.kernel.ranks import Ranks
 from perigee.kernel.trainer import Trainer
+from perigee.spec import RunSpec
 from support.recorded import EVERY_MEASURE, Recorded, recorded
 from support.reference_training import Settings
 from support.replayed import RecordedGraphs
@@ -25,7 +26,9 @@ from support.runs import few_images, make_spec
 
 EPOCHS = 3
 
-RUNS = {
+ELR = {"effective_learning_rate": 0.01}
+
+RUNS: dict[str, Settings | RunSpec] = {
     "sgd": Settings(learning_rate=0.3, cosine_horizon=3),
     "momentum": Settings(momentum=0.9, milestones=(1, 2)),
     "adam": Settings(optimiser="adam", learning_rate=0.01),
@@ -34,11 +37,27 @@ RUNS = {
     "smoothed, augmented": Settings(label_smoothing=0.1, padding=2, momentum=0.5),
     "full batch": Settings(full_batch=True, momentum=0.9),
     "resnet18": Settings(model="resnet18", learning_rate=0.3, batch_size=35),
+    "adamw": Settings(optimiser="adamw", learning_rate=0.01),
+    "effective rate": make_spec(
+        Settings(norm=3.0), "float32", optimiser={"name": "projected_sgd", **ELR}
+    ),
+    "effective rate, no norm": make_spec(
+        Settings(model="resnet18", cosine_horizon=3),
+        "float32",
+        optimiser={"name": "projected_sgd", **ELR},
+        constraint={"name": "fixed_norm"},
+    ),
+    "equal filters": make_spec(
+        Settings(cosine_horizon=3),
+        "float32",
+        optimiser={"name": "projected_sgd", **ELR},
+        constraint={"name": "equal_filter_norms"},
+    ),
 }
 
 
 def make_trainer(
-    run: Settings,
+    run: Settings | RunSpec,
     precision: str = "float32",
     graphs: RecordedGraphs | None = None,
     ranks: Ranks | None = None,
@@ -47,7 +66,8 @@ def make_trainer(
     layout = torch.channels_last
     make = None if graphs is None else lambda: graphs
     execution = Execution(torch.device("cpu"), DTYPES[precision], layout, graphs=make)
-    return Trainer(make_spec(run, precision), dataset or few_images(), execution, ranks=ranks)
+    spec = make_spec(run, precision) if isinstance(run, Settings) else run
+    return Trainer(spec, dataset or few_images(), execution, ranks=ranks)
 
 
 def assert_same_bits(found: Recorded, expected: Recorded) -> None:
@@ -61,11 +81,10 @@ def assert_same_bits(found: Recorded, expected: Recorded) -> None:
     [*((name, "float32") for name in RUNS), ("momentum", "float64"), ("momentum", "bfloat16")],
 )
 def test_replayed_epochs_have_the_bits_of_eager_ones(name: str, precision: str) -> None:
-    measures = EVERY_MEASURE if RUNS[name].model == "convnet" else EVERY_MEASURE[:5]
-    expected = recorded(make_trainer(RUNS[name], precision), EPOCHS, *measures)
+    expected = recorded(make_trainer(RUNS[name], precision), EPOCHS, *EVERY_MEASURE)
     graphs = RecordedGraphs()
     trainer = make_trainer(RUNS[name], precision, graphs)
-    found = recorded(trainer, EPOCHS, *measures)
+    found = recorded(trainer, EPOCHS, *EVERY_MEASURE)
     assert_same_bits(found, expected)
     assert trainer.is_captured
     sizes = len({len(batch.targets) for batch in trainer.task.batches("train")})

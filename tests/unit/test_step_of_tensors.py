@@ -60,6 +60,7 @@ STEPS = {
     "sphere": Settings(norm=3.0),
     "sphere with momentum": Settings(norm=3.0, momentum=0.9),
     "sphere with adam": Settings(norm=3.0, optimiser="adam", learning_rate=0.01),
+    "adamw": Settings(optimiser="adamw", learning_rate=0.01),
     "standard, smoothed": Settings(scale_invariant=False, label_smoothing=0.1),
 }
 

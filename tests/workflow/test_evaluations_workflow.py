@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,31 @@ def test_what_was_changed_by_hand_is_refused_by_name(
     )
     assert f"{path.name} has a wrong checksum" in told
     assert "Traceback" not in result.stdout
+
+
+TOLD_TO_STOP = """
+import os, signal
+from perigee.__main__ import main
+from perigee.commands import evaluate
+prepare = evaluate.prepare
+def told(*given, **others):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return prepare(*given, **others)
+evaluate.prepare = told
+main()
+"""
+"""The program, to which a signal comes as it begins to compute."""
+
+
+def test_predictions_that_are_told_to_stop_end_after_a_checkpoint(
+    finished: Workspace, tmp_path: Path
+) -> None:
+    (evaluation,) = finished.root.glob(f"results/specs/evaluation/*{COMPARED[0]}-*.json")
+    out = tmp_path / "out"
+    options = ("--device", "cpu", "--spec", str(evaluation), "--out", str(out))
+    result = finished.by_hand("python", "-c", TOLD_TO_STOP, "evaluate", *options)
+    assert result.returncode == 128 + signal.SIGTERM, result.stdout
+    assert "SIGTERM received: stopping after this checkpoint" in result.stdout
+    (last,) = result.stdout.splitlines()[-1:]
+    assert f"was stopped by SIGTERM after checkpoint 1 of {EPOCHS + 1}; start it again" in last
+    assert not list(out.iterdir())

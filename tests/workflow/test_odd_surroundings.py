@@ -110,7 +110,7 @@ def files_of_a_user(workspace: Workspace) -> dict[str, str]:
         ".ipython/profile_default/startup/first.py": "raise SystemExit(3)\n",
         ".ipython/profile_default/ipython_config.py": "raise SystemExit(3)\n",
         "modules/pyarrow/__init__.py": "raise ImportError('another pyarrow')\n",
-        "modules/pandas.py": "raise ImportError('another pandas')\n",
+        "modules/matplotlib/__init__.py": "raise ImportError('another matplotlib')\n",
     }
     for name, text in contents.items():
         (home / name).parent.mkdir(parents=True, exist_ok=True)

@@ -26,11 +26,13 @@ rule evaluate_run:
         digest=lambda w: layout.product("evaluation", w.name).identity.digest,
         out=lambda w: layout.out("evaluation", w.name),
         device=settings["device"],
+        channels_last=settings["channels_last"],
         runs_per_gpu=settings["runs_per_gpu"],
         progress_interval=settings["progress_interval"],
     message:
         "evaluate_run {wildcards.name}"
     shell:
         "python -m perigee evaluate --spec {params.spec:q} --out {params.out:q}"
-        " --device {params.device} --runs-per-gpu {params.runs_per_gpu}"
+        " --device {params.device} --channels-last {params.channels_last}"
+        " --runs-per-gpu {params.runs_per_gpu}"
         " --progress-interval {params.progress_interval} --digest {params.digest} --log {log:q}"

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +12,22 @@ from perigee import registry
 from perigee.blocks.evaluations import Evaluation
 from perigee.blocks.measures import Checkpoints, Measure
 from perigee.checkpoints import KeptCheckpoints
-from perigee.cli import Digest, LogFile, RunsPerGpu, read_spec, require_digest, spec_block
+from perigee.cli import (
+    ChannelsLast,
+    Digest,
+    LogFile,
+    RunsPerGpu,
+    read_spec,
+    require_digest,
+    spec_block,
+)
 from perigee.configuration.runs import resolved_run
 from perigee.data.saving import load_dataset
-from perigee.errors import PerigeeError
+from perigee.errors import PerigeeError, StoppedBySignalError
 from perigee.evaluation.base import EvaluationInput
 from perigee.gpus import own_gpu
 from perigee.identity.products import evaluation_identity, measure_identity, run_identity
+from perigee.interruption import stop_request
 from perigee.kernel.execution import prepare
 from perigee.store.provenance import read_product
 from perigee.store.runs import find_version
@@ -36,6 +46,7 @@ def main(
     ],
     out: Annotated[Path, typer.Option(help="Folder that gets the evaluation's files.")],
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto.")] = "auto",
+    channels_last: ChannelsLast = "auto",
     runs_per_gpu: RunsPerGpu = 1,
     progress_interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between progress lines.")
@@ -73,11 +84,21 @@ def main(
         if done == len(found.epochs) or time.monotonic() - last_line >= progress_interval:
             last_line = time.monotonic()
             logger.info("%s: checkpoint %d/%d", identity.name, done, len(found.epochs))
+        if stop and done < len(found.epochs):
+            raise StoppedBySignalError(
+                f"{identity.name} was stopped by {stop.received_or_term.name} after checkpoint "
+                f"{done} of {len(found.epochs)}; start it again.",
+                stop.received_or_term,
+            )
 
     with (
-        own_gpu(device, runs_per_gpu) as own,
+        # So that a signal, too, ends it in order: the last job on a GPU ends CUDA MPS.
+        stop_request("stopping after this checkpoint") as stop,
+        own_gpu(
+            device, runs_per_gpu, partial(stop.end_waiting_if_told, identity.name, "a GPU")
+        ) as own,
         product_writer(out, identity, **details) as aside,
     ):
-        execution = prepare(own, run.precision, data.image_shape)
+        execution = prepare(own, run.precision, data.image_shape, channels_last=channels_last)
         computed = registry.load(evaluation)(**evaluation.parameters)
         computed.write(EvaluationInput(run, data, execution, found, tell), aside)

@@ -19,6 +19,8 @@ def computing(trainer: Trainer) -> dict[str, Any]:
     on_gpu = execution.device.type == "cuda"
     return {
         "device": execution.device.type,
+        "cuda": torch.version.cuda if on_gpu else None,
+        "cudnn": torch.backends.cudnn.version() if on_gpu else None,
         "precision": trainer.spec.precision,
         "tf32_convolutions": on_gpu and torch.backends.cudnn.allow_tf32,
         "tf32_matrix_products": on_gpu and torch.backends.cuda.matmul.allow_tf32,

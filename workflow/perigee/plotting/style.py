@@ -7,9 +7,10 @@ from collections.abc import Hashable, Iterable
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.style
 import numpy as np
-from cycler import cycler
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.rcsetup import cycler
 
 LINE_WIDTH = 0.9
 PALEST = 0.85
@@ -30,6 +31,16 @@ BAND: dict[str, Any] = {"alpha": 0.18, "linewidth": 0, "zorder": 1.5}
 DARK = "0.15"
 """The grey of axes, ticks and text."""
 
+TICKS = {
+    "color": DARK,
+    "labelsize": 8,
+    "major.size": 4.8,
+    "major.width": 1,
+    "minor.size": 3.2,
+    "minor.width": 0.8,
+}
+"""The look of ticks on either axis."""
+
 INK = "0.3"
 """The grey of annotations and stamps."""
 
@@ -40,7 +51,7 @@ def apply_style() -> None:
     Nothing of a user's matplotlibrc is kept, and no font that not every machine has is used.
     """
     mpl.rcdefaults()
-    mpl.rcParams.update(
+    mpl.style.use(
         {
             "axes.axisbelow": True,
             "axes.grid": True,
@@ -67,12 +78,9 @@ def apply_style() -> None:
             "pdf.fonttype": 42,
             "savefig.dpi": 200,
             **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "text.color"), DARK),
+            **{f"{axis}tick.{key}": value for axis in "xy" for key, value in TICKS.items()},
         }
     )
-    for axis in ("xtick", "ytick"):
-        mpl.rc(axis, color=DARK, labelsize=8)
-        mpl.rc(f"{axis}.major", size=4.8, width=1)
-        mpl.rc(f"{axis}.minor", size=3.2, width=0.8)
 
 
 def ordered_colours(values: Iterable[float]) -> dict[Hashable, str]:
