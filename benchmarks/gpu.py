@@ -399,7 +399,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, help="JSON file; default: results/gpu/<card>.json")
+    parser.add_argument(
+        "--out", type=Path, help="JSON file; default: benchmarks/results/gpu/gpu_<card>.json"
+    )
     parser.add_argument("--minutes", type=float, default=8, help="default: %(default)s")
     parser.add_argument("--items", default="", help="groups or names: step,sharing")
     parser.add_argument(

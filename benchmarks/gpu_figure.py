@@ -42,6 +42,7 @@ from card.sharing import through_mps  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from perigee import mps  # noqa: E402
+from perigee.store.provenance import git_state  # noqa: E402
 
 RATE = "optimiser.learning_rate"
 PANELS = ("train_loss", "test_error", "weight_norm", "effective_learning_rate")
@@ -202,7 +203,8 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     given.out.mkdir(parents=True, exist_ok=True)
     deadline = began + 60 * given.minutes - RESERVED_S
-    told = {**plan, "device": device, "minutes": given.minutes, "at_once": given.at_once}
+    told = {"kit": plan.pop("git", None), "git": git_state(), **plan, "device": device}
+    told |= {"minutes": given.minutes, "at_once": given.at_once}
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images.npz"
         save(fashion_mnist_in(given.fashion_mnist), images)

@@ -1,9 +1,10 @@
 """Make the kit with which benchmarks/gpu.py and gpu_figure.py run where Perigee is not installed.
 
-There torch and numpy are enough, for gpu_figure.py with pandas, pyarrow and matplotlib, and no
-network is needed. The kit is the folder `gpu_kit` of this project. It holds what they need besides:
-pydantic for some versions of Python, and the plans of the runs that they time and train. It is made
-in the project's environment, with a network, and copied to that machine's copy of the project:
+On that machine torch and numpy are enough, for gpu_figure.py with pandas, pyarrow and matplotlib,
+and no network is needed. The kit is the folder `gpu_kit` of this project. It holds what they need
+besides: pydantic for some versions of Python, and the plans of the runs that they time and train.
+It is made in the project's environment, with a network, and copied to that machine's copy of the
+project:
 
     python benchmarks/gpu_kit.py
     python benchmarks/gpu_kit.py --python 3.12 --machine aarch64
@@ -86,18 +87,23 @@ def fetch(python: str, machine: str) -> bool:
         Whether it could be had; if not, pip has said why.
     """
     folder = folder_for(python, machine)
-    shutil.rmtree(folder, ignore_errors=True)
+    aside = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(aside, ignore_errors=True)
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-            *("--target", str(folder), "--no-compile", "--only-binary", ":all:"),
+            *("--target", str(aside), "--no-compile", "--only-binary", ":all:"),
             *("--implementation", "cp", "--python-version", python),
             *(part for one in PLATFORMS for part in ("--platform", f"{one}_{machine}")),
             f"{FETCHED}=={version(FETCHED)}",
         ],
         check=False,
     )
-    return done.returncode == 0
+    if done.returncode:
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+    return True
 
 
 def version_of_python(text: str) -> str:

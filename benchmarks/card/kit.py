@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 KIT = Path(__file__).resolve().parents[2] / "gpu_kit"
 FETCHED = "pydantic"
 """The package that the kit has."""
+OLDEST = (2, 11)
+"""Its first version that will do, as in pyproject.toml."""
 
 
 def folder_for(python: str, machine: str) -> Path:
@@ -21,25 +24,34 @@ def folder_for(python: str, machine: str) -> Path:
 
 
 def require(*names: str) -> None:
-    """Have the kit's packages found first, here and in processes that are started.
+    """See that packages are there, and take those of the kit where one is not.
+
+    The kit's are then found in processes that are started, too.
 
     Raises:
         SystemExit: a package is missing; says how to get it.
     """
     python, machine = ".".join(map(str, sys.version_info[:2])), platform.machine()
     packages = folder_for(python, machine)
-    if packages.is_dir():
+    needed = *names, FETCHED
+    if not all(map(_is_there, needed)) and packages.is_dir():
         sys.path.insert(0, str(packages))
         given = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join([str(packages), *([given] if given else [])])
-    missing = [name for name in (*names, FETCHED) if find_spec(name) is None]
-    if missing == [FETCHED]:
-        sys.exit(
-            f"There is no {packages}. Where Perigee's environment and a network are, 'python "
-            f"benchmarks/gpu_kit.py --python {python} --machine {machine}' makes it; copy it here."
-        )
-    if missing:
-        sys.exit(f"This program needs {', '.join(missing)}, which this Python {python} lacks.")
+    if missing := [name for name in needed if not _is_there(name)]:
+        told = f"This program needs {', '.join(missing)}, which this Python {python} lacks."
+        if FETCHED in missing:
+            told += (
+                f" Where Perigee's environment and a network are, 'python benchmarks/gpu_kit.py "
+                f"--python {python} --machine {machine}' makes {packages}; copy it here."
+            )
+        sys.exit(told)
+
+
+def _is_there(name: str) -> bool:
+    if find_spec(name) is None:
+        return False
+    return name != FETCHED or tuple(map(int, version(name).split(".")[:2])) >= OLDEST
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -56,5 +68,5 @@ def read_plan(path: Path) -> dict[str, Any]:
     before, now = plan.get("git"), git_state()
     if before and now and before["commit"] != now["commit"]:
         told = f"{path} was made at another commit, {before['commit']}: its runs may differ."
-        print(told, file=sys.stderr, flush=True)
+        print(told, flush=True)
     return plan

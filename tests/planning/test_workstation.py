@@ -82,3 +82,14 @@ def test_figures_of_the_same_rates_share_their_runs(plans: tuple[Plan, Plan]) ->
     folders = {key: {run.folder for run in one.runs} for key, one in here.figures.items()}
     assert folders["periodic_fig4"] < folders["periodic_fig3"]
     assert folders["regimes_fig4"] | folders["regimes_fig6"] < folders["regimes_fig1"]
+
+
+def test_the_study_of_precision_takes_its_runs_in_tf32_from_figure_3() -> None:
+    figures = make_plan(PAPERS, "workstation").figures
+    of_figure = {(run.folder, run.epochs) for run in figures["periodic_fig3"].runs}
+    study = {
+        (run.folder, run.epochs): run.spec.precision for run in figures["study_precision"].runs
+    }
+    shared = {key for key, precision in study.items() if precision == "tf32"}
+    assert len(shared) * 3 == len(study)
+    assert shared <= of_figure

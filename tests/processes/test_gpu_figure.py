@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from perigee.store.provenance import git_state
 from support.benchmarks import load, machine_with, without_path
 from support.fashion_mnist import small_files, write_files
 from support.workspace import ROOT
@@ -19,6 +20,7 @@ from support.workspace import ROOT
 PROGRAM = ROOT / "benchmarks/gpu_figure.py"
 RATE = "optimiser.learning_rate"
 EPOCHS = 3
+PLAN = {"git": {"commit": "the kit's"}, "figure": "periodic_fig3", "scale": "workstation"}
 
 
 def tiny_run(rate: float, epochs: int) -> dict[str, Any]:
@@ -35,9 +37,7 @@ def tiny_run(rate: float, epochs: int) -> dict[str, Any]:
 def trained(folder: Path, python: Path, epochs: tuple[int, int], minutes: float) -> dict[str, Any]:
     """The summary of two runs of different rates and lengths."""
     runs = [tiny_run(0.01, epochs[0]), tiny_run(0.1, epochs[1])]
-    (folder / "figure.json").write_text(
-        json.dumps({"figure": "periodic_fig3", "scale": "workstation", "runs": runs})
-    )
+    (folder / "figure.json").write_text(json.dumps(PLAN | {"runs": runs}))
     if not (folder / "images").exists():
         write_files(folder / "images", small_files(30, 10))
     told = ["--runs", "figure.json", "--fashion-mnist", "images", "--out", "out"]
@@ -59,6 +59,8 @@ def test_runs_are_trained_and_what_there_is_comes_home(tmp_path: Path) -> None:
     python = machine_with(tmp_path / "machine", *packages)
     found = trained(tmp_path, python, (EPOCHS, EPOCHS), minutes=8)
     assert found["failed"] == []
+    assert found["kit"] == PLAN["git"]
+    assert found["git"] == git_state()
     assert {name: run["epochs"] for name, run in found["runs"].items()} == {
         "lr0.01-seed10": EPOCHS,
         "lr0.1-seed10": EPOCHS,
