@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
@@ -90,6 +91,8 @@ def test_a_pydantic_that_is_too_old_is_missed(
     monkeypatch.setattr(kit, "version", lambda name: "1.10.2")
     with pytest.raises(SystemExit, match="This program needs pydantic, which"):
         kit.require("numpy")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"pydantic>={'.'.join(map(str, kit.OLDEST))}" in project["dependencies"]
 
 
 def test_plans_of_another_commit_are_told(
